@@ -1,0 +1,1 @@
+"""Data sets: one file each, with CARD, cases(root) and load(case)."""

@@ -1,0 +1,1 @@
+"""Models: one file each, with CARD and build(); torch is imported inside build."""

@@ -1,0 +1,1 @@
+"""Network adapters that several models share; torch lives here."""

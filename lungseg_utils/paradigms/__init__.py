@@ -1,0 +1,1 @@
+"""Paradigms: one file each, with CARD and prepare()."""

@@ -1,0 +1,32 @@
+"""What exists: every file in `models/`, `datasets/` and `paradigms/` is a plug-in, and its name is its key."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from types import ModuleType
+from typing import Any
+
+from .types import InputError
+
+KINDS = ("models", "datasets", "paradigms")
+
+
+def names(kind: str) -> list[str]:
+    """Sorted keys of all plug-ins of a kind ("models", "datasets", "paradigms"); imports none of them."""
+    if kind not in KINDS:
+        raise InputError(kind, "no such kind of plug-in", f"Choose one of {', '.join(KINDS)}.")
+    package = importlib.import_module(f"{__package__}.{kind}")
+    return sorted(m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_"))
+
+
+def plugin(kind: str, name: str) -> ModuleType:
+    """The module of one plug-in; an unknown name is an error that lists the known ones."""
+    if name not in names(kind):
+        raise InputError(name, f"not among the {kind}", f"Known: {', '.join(names(kind))}.")
+    return importlib.import_module(f"{__package__}.{kind}.{name}")
+
+
+def card(kind: str, name: str) -> Any:
+    """The plug-in's CARD; loads without torch."""
+    return plugin(kind, name).CARD

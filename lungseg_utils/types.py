@@ -1,0 +1,268 @@
+"""The nouns of the benchmark: small frozen records that every other module speaks in.
+
+Frames. Every array in memory has axes (x, y, z) in RAS+ order: index i grows towards the patient's right, j towards
+anterior, k towards superior. `affine` maps voxel indices (centre of a voxel) to world millimetres, RAS+. The order in
+which a file stored its axes is undone on reading and redone on writing (`io`); voxels are never interpolated by either.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+# Direction cosines of hand-edited or float32 headers are off by about 1e-4; a gantry tilt is off by more than 1e-2.
+_ORTHOGONALITY_TOLERANCE = 1e-3
+
+
+class InputError(ValueError):
+    """Input that cannot be used. Its message names the file or argument, what is wrong with it, and what to do."""
+
+    def __init__(self, where: object, problem: str, remedy: str):
+        super().__init__(f"{where}: {problem.rstrip('.')}. {remedy}")
+        self.where, self.problem, self.remedy = str(where), problem, remedy
+
+
+def _check_affine(affine: np.ndarray, where: str) -> np.ndarray:
+    affine = np.asarray(affine, dtype=np.float64)
+    if affine.shape != (4, 4) or not np.isfinite(affine).all():
+        raise InputError(where, "the affine is not a finite 4 x 4 matrix", "Repair the header of the file.")
+    columns = affine[:3, :3]
+    lengths = np.linalg.norm(columns, axis=0)
+    if (lengths < 1e-6).any():
+        raise InputError(where, "the affine has an axis of zero length", "Repair the header of the file.")
+    cosines = (columns / lengths).T @ (columns / lengths)
+    if np.abs(cosines - np.eye(3)).max() > _ORTHOGONALITY_TOLERANCE:
+        raise InputError(
+            where, "the voxel axes are not at right angles (gantry tilt or shear)", "Resample the image to a rectangular grid first."
+        )
+    dominant = np.argmax(np.abs(columns), axis=0)
+    if tuple(dominant) != (0, 1, 2) or (np.diag(columns) <= 0).any():
+        raise InputError(where, "the voxel axes are not in RAS+ order", "Build it through io.read_image or geometry.to_ras.")
+    return affine
+
+
+def _freeze(array: np.ndarray) -> np.ndarray:
+    view = array.view()
+    view.flags.writeable = False
+    return view
+
+
+@dataclass(frozen=True, eq=False)
+class _Volume:
+    array: np.ndarray
+    affine: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Number of voxels along x, y, z."""
+        return self.array.shape
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Distance between neighbouring voxel centres along x, y, z, derived from the affine."""
+        return tuple(float(v) for v in np.linalg.norm(self.affine[:3, :3], axis=0))
+
+    @property
+    def voxel_ml(self) -> float:
+        """Volume of one voxel in millilitres."""
+        return float(np.prod(self.spacing_mm)) / 1000.0
+
+
+class Image(_Volume):
+    """CT volume: float32 (x, y, z) in HU and its affine (4, 4), RAS+ mm. Refuses NaN, shear and other axis orders."""
+
+    def __init__(self, array: np.ndarray, affine: np.ndarray, where: object = "image"):
+        array = np.asarray(array, dtype=np.float32)
+        if array.ndim != 3 or 0 in array.shape:
+            raise InputError(where, f"a CT volume has three axes, this has shape {array.shape}", "Give one 3-D volume per file.")
+        if not np.isfinite(array).all():
+            raise InputError(where, "it holds NaN or infinite voxels", "Export the CT again in Hounsfield units.")
+        object.__setattr__(self, "array", _freeze(array))
+        object.__setattr__(self, "affine", _freeze(_check_affine(affine, where)))
+
+
+class Mask(_Volume):
+    """Binary volume: bool (x, y, z) on the grid of its image."""
+
+    def __init__(self, array: np.ndarray, affine: np.ndarray, where: object = "mask"):
+        array = np.asarray(array)
+        if array.ndim != 3 or array.dtype != np.bool_:
+            raise InputError(where, f"a mask is a 3-D bool array, this is {array.dtype} {array.shape}", "Threshold it first.")
+        object.__setattr__(self, "array", _freeze(array))
+        object.__setattr__(self, "affine", _freeze(_check_affine(affine, where)))
+
+    @property
+    def volume_ml(self) -> float:
+        """Volume of the true voxels in millilitres."""
+        return int(self.array.sum()) * self.voxel_ml
+
+
+@dataclass(frozen=True)
+class Points:
+    """Clicks: voxel indices (i, j, k) of the original image, and labels (1 inside the lesion, 0 outside)."""
+
+    ijk: tuple[tuple[int, int, int], ...]
+    labels: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.ijk) != len(self.labels) or not set(self.labels) <= {0, 1}:
+            raise InputError("points", "every point needs one label, 0 or 1", "Give as many labels as points.")
+
+
+@dataclass(frozen=True)
+class Box:
+    """Axis-parallel box in voxel indices of the original image, half-open: ijk_min is inside, ijk_max is not."""
+
+    ijk_min: tuple[int, int, int]
+    ijk_max: tuple[int, int, int]
+
+    def __post_init__(self) -> None:
+        if any(high <= low for low, high in zip(self.ijk_min, self.ijk_max, strict=True)):
+            raise InputError("box", f"{self.ijk_min} to {self.ijk_max} is empty", "ijk_max must exceed ijk_min on every axis.")
+
+
+@dataclass(frozen=True)
+class SlicePrompt:
+    """What is known about a lesion on one axial slice `index`: a box one slice thick, or points on it."""
+
+    index: int
+    box: Box | None = None
+    points: Points | None = None
+
+
+@dataclass(frozen=True)
+class Prompt:
+    """All hints for one lesion."""
+
+    lesion_id: int
+    slices: tuple[SlicePrompt, ...] = ()
+    box_3d: Box | None = None
+
+
+def _frozen_mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
+    return MappingProxyType(dict(value))
+
+
+@dataclass(frozen=True, eq=False)
+class Case:
+    """One scan of a data set, by path only. `attributes` are facts that the data set gives (strings), e.g. contact."""
+
+    dataset: str
+    case_id: str
+    patient_id: str
+    image_path: Path
+    reference_paths: tuple[Path, ...] = ()
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "attributes", _frozen_mapping(self.attributes))
+
+
+@dataclass(frozen=True, eq=False)
+class Study:
+    """A case read into memory: the image, one reference mask per reader (none if unlabelled), and where not to judge."""
+
+    image: Image
+    references: Mapping[str, Mask]
+    ignore: Mask | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "references", _frozen_mapping(self.references))
+
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """A segmenter's answer on the image's own grid; `probability` is float32 (x, y, z) in [0, 1] or None."""
+
+    mask: Mask
+    probability: np.ndarray | None
+    seconds: float
+    peak_memory_mb: float
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained, once. Its name is a function of its fields, and names the weights and the result tables."""
+
+    profile: str
+    train_dataset: str
+    model: str
+    paradigm: str
+    k: int | None = None
+    draw: int = 0
+    seed: int = 0
+    fold: int = 0
+    options: tuple[tuple[str, Any], ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Deterministic, readable, and unique: options enter as a hash of their sorted JSON."""
+        parts = [self.profile, self.model, self.paradigm, self.train_dataset]
+        parts += [f"k{self.k}", f"draw{self.draw}"] if self.k is not None else []
+        parts += [f"fold{self.fold}", f"seed{self.seed}"]
+        if self.options:
+            text = json.dumps(sorted(self.options), default=list)
+            parts.append(hashlib.sha256(text.encode()).hexdigest()[:8])
+        return "__".join(parts)
+
+    def as_dict(self) -> dict[str, Any]:
+        """All fields as plain values, options as a dictionary."""
+        return asdict(self) | {"options": dict(self.options)}
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What is asked of a trained experiment, without training again."""
+
+    experiment: Experiment
+    test_dataset: str
+    prompter: str
+    jitter: float = 0.0
+
+
+@dataclass(frozen=True)
+class ModelCard:
+    """What a model file says of itself without importing torch."""
+
+    title: str
+    summary: str
+    reference: str
+    doi: str
+    licence: str
+    paradigms: tuple[str, ...]
+    prompters: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "options", _frozen_mapping(self.options))
+
+
+@dataclass(frozen=True)
+class DatasetCard:
+    """What a data-set file says of itself. `redistributable`: may voxels appear in a published book?"""
+
+    title: str
+    summary: str
+    target: str
+    licence: str
+    redistributable: bool
+    phantom: bool
+    citation: str
+    doi: str
+    source: str
+
+
+@dataclass(frozen=True)
+class ParadigmCard:
+    """What a paradigm file says of itself."""
+
+    title: str
+    summary: str
+    uses_target_labels: bool

@@ -1,0 +1,1 @@
+"""Slice viewers for the book and for notebooks."""
