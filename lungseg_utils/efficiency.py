@@ -1,0 +1,52 @@
+"""What work costs: parameters, seconds, memory. Energy is stated as power times time only where a meter exists."""
+
+from __future__ import annotations
+
+import resource
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass
+class Cost:
+    """Filled when the block ends: wall seconds, and peak memory in MB (of the GPU if CUDA is in use, else of the process)."""
+
+    seconds: float = 0.0
+    peak_memory_mb: float = 0.0
+
+
+def _torch_cuda() -> Any | None:
+    torch = sys.modules.get("torch")
+    return torch.cuda if torch is not None and torch.cuda.is_available() else None
+
+
+@contextmanager
+def measure() -> Iterator[Cost]:
+    """Measure a block. On a CPU the peak is the process's largest resident size so far, so one process per comparison."""
+    cuda = _torch_cuda()
+    if cuda:
+        cuda.synchronize()
+        cuda.reset_peak_memory_stats()
+    cost, start = Cost(), time.perf_counter()
+    try:
+        yield cost
+    finally:
+        if cuda:
+            cuda.synchronize()
+        cost.seconds = time.perf_counter() - start
+        cost.peak_memory_mb = cuda.max_memory_allocated() / 1e6 if cuda else _peak_resident_mb()
+
+
+def _peak_resident_mb() -> float:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # macOS counts bytes, Linux kilobytes
+
+
+def count_parameters(network: Any) -> dict[str, int]:
+    """Number of parameters of a torch module: all, and those that are trained."""
+    counts = [(p.numel(), p.requires_grad) for p in network.parameters()]
+    return {"parameters": sum(n for n, _ in counts), "parameters_trained": sum(n for n, trained in counts if trained)}

@@ -1,0 +1,349 @@
+"""How a prediction is judged: overlap, surfaces, volume and lesions, in 3-D, with one table of empty-mask rules.
+
+Surfaces are made of surface elements: a small triangle patch in each 2 x 2 x 2 neighbourhood that both classes share, with
+the area that marching cubes gives it (Nikolov et al. 2021, doi:10.2196/26151; tables of the package `surface-distance`).
+Percentiles and means are weighted by area, so that they do not depend on how a grid cuts the same surface.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+from surface_distance.lookup_tables import create_table_neighbour_code_to_surface_area
+
+from .types import InputError, Mask
+
+NSD_TOLERANCES_MM = (1.0, 2.0, 3.0, 5.0)
+MIN_LESION_VOXELS = 3  # a smaller reference component is not a lesion
+MIN_PREDICTED_LESION_ML = 0.03  # smaller predicted components are dropped before lesions are matched
+HIT_IOU = 0.1
+_CONNECTED_26 = np.ones((3, 3, 3), dtype=bool)
+
+UNITS: Mapping[str, str] = {
+    "dsc": "1",
+    "iou": "1",
+    **{f"nsd_{t:g}mm": "1" for t in NSD_TOLERANCES_MM},
+    "hd95": "mm",
+    "assd": "mm",
+    "reference_volume": "ml",
+    "prediction_volume": "ml",
+    "volume_error": "ml",
+    "volume_error_relative": "%",
+    "false_positive_volume": "ml",
+    "lesions_reference": "1",
+    "lesions_predicted": "1",
+    "lesions_hit": "1",
+    "lesions_split": "1",
+    "lesions_merged": "1",
+    "lesion_sensitivity": "1",
+    "lesion_precision": "1",
+    "lesion_f1": "1",
+}
+_OVERLAP = ("dsc", "iou", *(f"nsd_{t:g}mm" for t in NSD_TOLERANCES_MM))
+_DISTANCE = ("hd95", "assd")
+
+# (reference empty, prediction empty) -> value of each metric that its own formula does not define there.
+# NaN is "undefined": such a row never enters a mean. A failed or timed-out model counts as an empty prediction.
+EMPTY_RULES: Mapping[tuple[bool, bool], Mapping[str, float]] = {
+    (True, True): {
+        **dict.fromkeys(_OVERLAP + _DISTANCE, np.nan),
+        "volume_error_relative": np.nan,
+        "lesion_sensitivity": np.nan,
+        "lesion_precision": np.nan,
+        "lesion_f1": np.nan,
+    },
+    (True, False): {
+        **dict.fromkeys(_OVERLAP + _DISTANCE, np.nan),
+        "volume_error_relative": np.nan,
+        "lesion_sensitivity": np.nan,
+        "lesion_precision": np.nan,
+        "lesion_f1": np.nan,
+    },
+    (False, True): {
+        **dict.fromkeys(_OVERLAP, 0.0),
+        **dict.fromkeys(_DISTANCE, np.inf),
+        "lesion_precision": np.nan,
+    },
+}
+
+
+def dsc(reference: np.ndarray, prediction: np.ndarray) -> float:
+    """Dice similarity coefficient of two bool arrays of one shape; NaN if both are empty."""
+    total = int(reference.sum()) + int(prediction.sum())
+    return 2.0 * int((reference & prediction).sum()) / total if total else np.nan
+
+
+def iou(reference: np.ndarray, prediction: np.ndarray) -> float:
+    """Intersection over union of two bool arrays of one shape; NaN if both are empty."""
+    union = int((reference | prediction).sum())
+    return int((reference & prediction).sum()) / union if union else np.nan
+
+
+@dataclass(frozen=True)
+class SurfaceDistances:
+    """Directed distances in mm between two surfaces, each with the areas (mm2) of its surface elements."""
+
+    reference_to_prediction_mm: np.ndarray
+    reference_areas_mm2: np.ndarray
+    prediction_to_reference_mm: np.ndarray
+    prediction_areas_mm2: np.ndarray
+
+    def nsd(self, tolerance_mm: float) -> float:
+        """Normalized surface distance: share of both surfaces that lies within `tolerance_mm` of the other one."""
+        near = self.reference_areas_mm2[self.reference_to_prediction_mm <= tolerance_mm].sum()
+        near += self.prediction_areas_mm2[self.prediction_to_reference_mm <= tolerance_mm].sum()
+        return float(near / (self.reference_areas_mm2.sum() + self.prediction_areas_mm2.sum()))
+
+    def hd95(self) -> float:
+        """Larger of the two directed 95th percentiles, in mm."""
+        return max(
+            _weighted_percentile(self.reference_to_prediction_mm, self.reference_areas_mm2, 95),
+            _weighted_percentile(self.prediction_to_reference_mm, self.prediction_areas_mm2, 95),
+        )
+
+    def assd(self) -> float:
+        """Average symmetric surface distance in mm: mean over both surfaces together."""
+        total = (self.reference_to_prediction_mm * self.reference_areas_mm2).sum()
+        total += (self.prediction_to_reference_mm * self.prediction_areas_mm2).sum()
+        return float(total / (self.reference_areas_mm2.sum() + self.prediction_areas_mm2.sum()))
+
+
+def _weighted_percentile(values: np.ndarray, weights: np.ndarray, percent: float) -> float:
+    order = np.argsort(values, kind="stable")
+    cumulative = np.cumsum(weights[order])
+    position = np.searchsorted(cumulative / cumulative[-1], percent / 100.0)
+    return float(values[order][min(position, len(values) - 1)])
+
+
+def _neighbour_codes(mask: np.ndarray) -> np.ndarray:
+    """8-bit pattern of the 2 x 2 x 2 voxels around each corner of the grid: shape + 1 along each axis."""
+    padded = np.pad(mask, 1).astype(np.uint8)
+    codes = np.zeros(tuple(n + 1 for n in mask.shape), dtype=np.uint8)
+    for bit, (dx, dy, dz) in enumerate(np.ndindex(2, 2, 2)):
+        # the table counts bits from the far corner: (1, 1, 1) has weight 1, (0, 0, 0) has weight 128
+        window = padded[dx : dx + codes.shape[0], dy : dy + codes.shape[1], dz : dz + codes.shape[2]]
+        codes |= window << np.uint8(7 - bit)
+    return codes
+
+
+def _bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
+    return tuple(slice(int(hits.min()), int(hits.max()) + 1) for hits in np.nonzero(mask))
+
+
+def surface_distances(
+    reference: np.ndarray,
+    prediction: np.ndarray,
+    spacing_mm: tuple[float, float, float],
+    ignore: np.ndarray | None = None,
+    open_ends: tuple[bool, bool] = (False, False),
+) -> SurfaceDistances:
+    """Distances between the surfaces of two non-empty bool arrays (x, y, z).
+
+    `ignore`: surface elements that touch this region (bool, same shape) are not judged. `open_ends`: where a lesion is cut
+    by the (first, last) slice of the volume, the cut is no surface, and its elements are not judged either.
+    """
+    box = _bounding_box(reference | prediction)
+    areas = create_table_neighbour_code_to_surface_area(np.asarray(spacing_mm, dtype=float))
+    judged = _judged_corners(reference.shape, ignore, open_ends, box)
+    codes = [_neighbour_codes(mask[box]) for mask in (reference, prediction)]
+    # as distances are between whole surfaces, only the elements that are asked are left out, never those that answer
+    surfaces = [(code != 0) & (code != 255) for code in codes]
+    distances = [ndimage.distance_transform_edt(~surface, sampling=spacing_mm) for surface in surfaces]
+    asked = [surface & judged for surface in surfaces]
+    return SurfaceDistances(
+        distances[1][asked[0]],
+        areas[codes[0][asked[0]]],
+        distances[0][asked[1]],
+        areas[codes[1][asked[1]]],
+    )
+
+
+def _judged_corners(
+    shape: tuple[int, ...], ignore: np.ndarray | None, open_ends: tuple[bool, bool], box: tuple[slice, slice, slice]
+) -> np.ndarray:
+    judged = np.ones(tuple(s.stop - s.start + 1 for s in box), dtype=bool)
+    if ignore is not None:
+        judged &= _neighbour_codes(ignore[box]) == 0
+    if open_ends[0] and box[2].start == 0:
+        judged[:, :, 0] = False
+    if open_ends[1] and box[2].stop == shape[2]:
+        judged[:, :, -1] = False
+    return judged
+
+
+def label_lesions(mask: np.ndarray, min_voxels: int = MIN_LESION_VOXELS) -> np.ndarray:
+    """26-connected components of at least `min_voxels`, numbered 1, 2, ... in scan order; 0 elsewhere (int32)."""
+    labels, count = ndimage.label(mask, structure=_CONNECTED_26)
+    if not count:
+        return labels
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    keep = np.flatnonzero(sizes[1:] >= min_voxels) + 1
+    renumber = np.zeros(count + 1, dtype=labels.dtype)
+    renumber[keep] = np.arange(1, len(keep) + 1)
+    return renumber[labels]
+
+
+@dataclass(frozen=True)
+class LesionMatch:
+    """Reference lesions and predicted components after one-to-one matching."""
+
+    reference_labels: np.ndarray
+    prediction_labels: np.ndarray
+    pairs: Mapping[int, tuple[int, float]]  # reference lesion -> (predicted component, IoU)
+    n_reference: int
+    n_predicted: int
+    n_split: int
+    n_merged: int
+
+    @property
+    def sensitivity(self) -> float:
+        """Share of reference lesions that were hit; NaN without any."""
+        return len(self.pairs) / self.n_reference if self.n_reference else np.nan
+
+    @property
+    def precision(self) -> float:
+        """Share of predicted components that hit a lesion; NaN without any."""
+        return len(self.pairs) / self.n_predicted if self.n_predicted else np.nan
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of the two; NaN if there is neither lesion nor component."""
+        total = self.n_reference + self.n_predicted
+        return 2 * len(self.pairs) / total if total else np.nan
+
+
+def match_lesions(
+    reference: np.ndarray, prediction: np.ndarray, voxel_ml: float, ignore: np.ndarray | None = None, hit_iou: float = HIT_IOU
+) -> LesionMatch:
+    """Greedy one-to-one matching by IoU, best pair first; a pair below `hit_iou` is no hit.
+
+    Predicted components under 0.03 ml are dropped, as are those of which more than half lies in `ignore` without touching a
+    lesion. Of a split lesion the best part is the hit; of a merge one lesion is hit; splits and merges are counted.
+    """
+    reference_labels = label_lesions(reference)
+    min_voxels = max(1, int(np.ceil(MIN_PREDICTED_LESION_ML / voxel_ml - 1e-9)))
+    prediction_labels = label_lesions(prediction, min_voxels)
+    if ignore is not None:
+        prediction_labels = _drop_ignored(prediction_labels, reference_labels, ignore)
+    n_reference, n_predicted = int(reference_labels.max(initial=0)), int(prediction_labels.max(initial=0))
+    overlap = np.zeros((n_reference + 1, n_predicted + 1), dtype=np.int64)
+    np.add.at(overlap, (reference_labels.ravel(), prediction_labels.ravel()), 1)
+    inner = overlap[1:, 1:]
+    union = overlap[1:].sum(1)[:, None] + overlap[:, 1:].sum(0)[None] - inner
+    scores = inner / np.maximum(union, 1)
+    touched = inner > 0
+    return LesionMatch(
+        reference_labels,
+        prediction_labels,
+        _greedy_pairs(scores, hit_iou),
+        n_reference,
+        n_predicted,
+        n_split=int((touched.sum(1) > 1).sum()),
+        n_merged=int((touched.sum(0) > 1).sum()),
+    )
+
+
+def _drop_ignored(prediction_labels: np.ndarray, reference_labels: np.ndarray, ignore: np.ndarray) -> np.ndarray:
+    count = int(prediction_labels.max(initial=0))
+    sizes = np.bincount(prediction_labels.ravel(), minlength=count + 1)
+    inside = np.bincount(prediction_labels[ignore], minlength=count + 1)
+    on_lesion = np.bincount(prediction_labels[reference_labels > 0], minlength=count + 1)
+    keep = [c for c in range(1, count + 1) if on_lesion[c] or 2 * inside[c] <= sizes[c]]
+    renumber = np.zeros(count + 1, dtype=prediction_labels.dtype)
+    renumber[keep] = np.arange(1, len(keep) + 1)
+    return renumber[prediction_labels]
+
+
+def _greedy_pairs(scores: np.ndarray, hit_iou: float) -> dict[int, tuple[int, float]]:
+    pairs: dict[int, tuple[int, float]] = {}
+    scores = scores.copy()
+    while scores.size and scores.max() >= hit_iou:
+        r, p = np.unravel_index(int(scores.argmax()), scores.shape)
+        pairs[int(r) + 1] = (int(p) + 1, float(scores[r, p]))
+        scores[r, :] = -1
+        scores[:, p] = -1
+    return dict(sorted(pairs.items()))
+
+
+def score_case(
+    reference: Mask, prediction: Mask, ignore: Mask | None = None, open_ends: tuple[bool, bool] = (False, False)
+) -> dict[str, float]:
+    """All metrics of one case on ALL voxels of its grid: metric name -> value, in the units of `UNITS`.
+
+    A voxel of the ignore region that is no target is never a false positive: it is taken out of the prediction first.
+    """
+    for other in (prediction, ignore):
+        if other is not None and other.shape != reference.shape:
+            raise InputError("prediction", f"its grid {other.shape} is not the reference's {reference.shape}", "Put it back first.")
+    target, answer = reference.array, prediction.array
+    hidden = None if ignore is None else ignore.array & ~target
+    if hidden is not None:
+        answer = answer & ~hidden
+    values = _volumes(target, answer, reference.voxel_ml) | _lesion_values(match_lesions(target, answer, reference.voxel_ml, hidden))
+    rule = EMPTY_RULES.get((not target.any(), not answer.any()))
+    if rule is None:
+        values |= _overlap_and_surface(target, answer, reference.spacing_mm, hidden, open_ends)
+    else:
+        values |= rule
+    return {name: float(values[name]) for name in UNITS}
+
+
+def _volumes(target: np.ndarray, answer: np.ndarray, voxel_ml: float) -> dict[str, float]:
+    volume, predicted = int(target.sum()) * voxel_ml, int(answer.sum()) * voxel_ml
+    return {
+        "reference_volume": volume,
+        "prediction_volume": predicted,
+        "volume_error": predicted - volume,
+        "volume_error_relative": 100.0 * (predicted - volume) / volume if volume else np.nan,
+        "false_positive_volume": int((answer & ~target).sum()) * voxel_ml,
+    }
+
+
+def _lesion_values(match: LesionMatch) -> dict[str, float]:
+    return {
+        "lesions_reference": match.n_reference,
+        "lesions_predicted": match.n_predicted,
+        "lesions_hit": len(match.pairs),
+        "lesions_split": match.n_split,
+        "lesions_merged": match.n_merged,
+        "lesion_sensitivity": match.sensitivity,
+        "lesion_precision": match.precision,
+        "lesion_f1": match.f1,
+    }
+
+
+def _overlap_and_surface(
+    target: np.ndarray, answer: np.ndarray, spacing_mm: tuple[float, ...], hidden: np.ndarray | None, open_ends: tuple[bool, bool]
+) -> dict[str, float]:
+    surfaces = surface_distances(target, answer, spacing_mm, hidden, open_ends)
+    return {
+        "dsc": dsc(target, answer),
+        "iou": iou(target, answer),
+        **{f"nsd_{t:g}mm": surfaces.nsd(t) for t in NSD_TOLERANCES_MM},
+        "hd95": surfaces.hd95(),
+        "assd": surfaces.assd(),
+    }
+
+
+def score_lesions(reference: Mask, prediction: Mask, ignore: Mask | None = None) -> dict[int, dict[str, float]]:
+    """Per reference lesion: was it hit, its volume, and the DSC with its matched component (0 if missed)."""
+    hidden = None if ignore is None else ignore.array & ~reference.array
+    answer = prediction.array if hidden is None else prediction.array & ~hidden
+    match = match_lesions(reference.array, answer, reference.voxel_ml, hidden)
+    rows = {}
+    for lesion in range(1, match.n_reference + 1):
+        inside = match.reference_labels == lesion
+        component, _ = match.pairs.get(lesion, (0, 0.0))
+        found = (match.prediction_labels == component) if component else np.zeros_like(inside)
+        rows[lesion] = {
+            "lesion_hit": float(bool(component)),
+            "lesion_volume": int(inside.sum()) * reference.voxel_ml,
+            "lesion_dsc": dsc(inside, found),
+        }
+    return rows
+
+
+LESION_UNITS: Mapping[str, str] = {"lesion_hit": "1", "lesion_volume": "ml", "lesion_dsc": "1"}

@@ -1,0 +1,183 @@
+"""The three tables (experiments, results, costs): schema, atomic writing, strict reading, completeness, provenance.
+
+`results` is in long form: one row, one value. Every planned case has its rows, also when the model failed, so that a
+missing row is an error and never a smaller n. `costs` stands apart, since seconds differ from run to run and results must not.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import subprocess
+from collections.abc import Iterable, Mapping, Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import io, metrics
+from .types import InputError
+
+RESULT_COLUMNS: Mapping[str, type] = {
+    "experiment": str,
+    "test_dataset": str,
+    "prompter": str,
+    "jitter": float,
+    "patient_id": str,
+    "case_id": str,
+    "lesion_id": str,  # "" for values of the whole case
+    "reader": str,
+    "metric": str,
+    "value": float,  # NaN only where the status is "undefined"
+    "unit": str,
+    "status": str,
+}
+COST_COLUMNS: Mapping[str, type] = {
+    "experiment": str,
+    "test_dataset": str,
+    "prompter": str,
+    "jitter": float,
+    "case_id": str,
+    "quantity": str,
+    "value": float,
+    "unit": str,
+}
+RESULT_KEY = ("experiment", "test_dataset", "prompter", "jitter", "case_id", "lesion_id", "reader", "metric")
+# scored: from a prediction; failed: the model gave none, values are those of an empty prediction; undefined: no value
+# exists (protocol: empty reference); not_applicable: taken out of every denominator by the plan, before any result
+STATUSES = ("scored", "failed", "undefined", "not_applicable")
+_DEPENDENCIES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "pandas")
+
+
+def write(frame: pd.DataFrame, path: Path) -> None:
+    """Write a table as CSV with full precision; the file appears whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with io.atomic_path(path) as temporary:
+        frame.to_csv(temporary, index=False, float_format="%.17g", na_rep="nan")
+
+
+def read_results(path: Path) -> pd.DataFrame:
+    """Read and validate a results table; InputError names the file and its first fault."""
+    return validate(_read(path, RESULT_COLUMNS), path)
+
+
+def read_costs(path: Path) -> pd.DataFrame:
+    """Read a costs table."""
+    return _read(path, COST_COLUMNS)
+
+
+def _read(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
+    if not Path(path).is_file():
+        raise InputError(path, "the table does not exist", "Run its experiment first.")
+    try:
+        frame = pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values={"value": ["nan"]})
+    except (ValueError, pd.errors.ParserError) as error:
+        raise InputError(path, f"not a valid table ({error})", "Delete it and run its experiment again.") from error
+    if list(frame.columns) != list(columns):
+        raise InputError(path, f"its columns are {list(frame.columns)}", f"Expected {list(columns)}.")
+    return frame
+
+
+def validate(frame: pd.DataFrame, where: object = "results") -> pd.DataFrame:
+    """Return `frame` if it obeys the schema: known metrics with their units, known statuses, one row per key."""
+    units = metrics.UNITS | metrics.LESION_UNITS
+    remedy = "Delete the table and run its experiment again."
+    unknown = sorted(set(frame["metric"]) - set(units))
+    if unknown:
+        raise InputError(where, f"unknown metrics {unknown}", remedy)
+    if (frame["unit"] != frame["metric"].map(units)).any():
+        raise InputError(where, "a unit does not belong to its metric", remedy)
+    if not set(frame["status"]) <= set(STATUSES):
+        raise InputError(where, f"unknown statuses {sorted(set(frame['status']) - set(STATUSES))}", remedy)
+    if (frame["value"].isna() != frame["status"].isin(["undefined", "not_applicable"])).any():
+        raise InputError(where, "a value is missing without being undefined, or undefined with a value", remedy)
+    doubled = frame.duplicated(list(RESULT_KEY))
+    if doubled.any():
+        raise InputError(where, f"a doubled row: {frame.loc[doubled, list(RESULT_KEY)].iloc[0].to_dict()}", remedy)
+    return frame
+
+
+def require_complete(frame: pd.DataFrame, planned: Iterable[Mapping[str, Any]], where: object = "results") -> pd.DataFrame:
+    """Return `frame` if every planned case (experiment, test_dataset, prompter, jitter, case_id) has all case-level metrics."""
+    key = ["experiment", "test_dataset", "prompter", "jitter", "case_id"]
+    whole = frame[frame["lesion_id"] == ""]
+    counts = whole.groupby(key)["metric"].nunique().to_dict()
+    expected = {tuple(row[name] for name in key) for row in planned}
+    missing = sorted(expected - set(counts))
+    short = sorted(k for k, n in counts.items() if n < len(metrics.UNITS))
+    extra = sorted(set(counts) - expected)
+    for problem, keys in (("no rows for", missing), ("too few metrics for", short), ("unplanned rows for", extra)):
+        if keys:
+            raise InputError(where, f"{problem} {len(keys)} case(s), first {dict(zip(key, keys[0], strict=True))}", "Run it again.")
+    return frame
+
+
+def result_rows(
+    shared: Mapping[str, Any], reader: str, case_values: Mapping[str, float], lesion_values: Mapping[int, Mapping[str, float]], failed: bool
+) -> list[dict[str, Any]]:
+    """Rows of one scored case: its own metrics, then those of each reference lesion."""
+    rows = [_row(shared, "", reader, name, value, metrics.UNITS[name], failed) for name, value in case_values.items()]
+    for lesion, values in lesion_values.items():
+        rows += [_row(shared, str(lesion), reader, name, value, metrics.LESION_UNITS[name], failed) for name, value in values.items()]
+    return rows
+
+
+def _row(shared: Mapping[str, Any], lesion: str, reader: str, metric: str, value: float, unit: str, failed: bool) -> dict[str, Any]:
+    status = "undefined" if np.isnan(value) else "failed" if failed else "scored"
+    return {**shared, "lesion_id": lesion, "reader": reader, "metric": metric, "value": float(value), "unit": unit, "status": status}
+
+
+def results_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows to a validated table in canonical column and row order."""
+    frame = pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS)).astype(dict(RESULT_COLUMNS))
+    return validate(frame.sort_values(list(RESULT_KEY), kind="stable", ignore_index=True))
+
+
+def costs_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+    """Rows to a costs table."""
+    return pd.DataFrame(list(rows), columns=list(COST_COLUMNS)).astype(dict(COST_COLUMNS))
+
+
+def case_values(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Defined case-level values of one metric, one row per case, reader and evaluation."""
+    rows = frame[(frame["metric"] == metric) & (frame["lesion_id"] == "") & ~frame["status"].isin(["undefined", "not_applicable"])]
+    return rows.reset_index(drop=True)
+
+
+def sha256_of_files(paths: Iterable[Path], root: Path) -> str:
+    """One hash over names (relative to `root`) and contents of files, in sorted order."""
+    digest = hashlib.sha256()
+    for path in sorted(paths):
+        digest.update(str(path.relative_to(root)).encode() + b"\0" + path.read_bytes() + b"\0")
+    return digest.hexdigest()
+
+
+def sha256_of_json(value: Any) -> str:
+    """Hash of a JSON-like value, independent of the order of keys."""
+    return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
+
+
+def commit(root: Path) -> str:
+    """The checked-out commit with "+" if files differ from it, or "unknown" outside a checkout."""
+    try:
+        head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
+        status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+    except (FileNotFoundError, subprocess.CalledProcessError):
+        return "unknown"
+    return head.stdout.strip() + ("+" if status.stdout.strip() else "")
+
+
+def environment() -> dict[str, str]:
+    """Interpreter, operating system and versions of the packages that can change a number."""
+    versions = {name: metadata.version(name) for name in _DEPENDENCIES}
+    return {"python": platform.python_version(), "system": f"{platform.system()} {platform.machine()}", **versions}
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with io.atomic_path(path) as temporary:
+        Path(temporary).write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")

@@ -1,0 +1,72 @@
+"""Tables: what is written is read back exactly, and every fault is named."""
+
+import numpy as np
+import pytest
+
+from lungseg_utils import metrics, tables
+from lungseg_utils.types import InputError
+
+SHARED = {"experiment": "e", "test_dataset": "d", "prompter": "none", "jitter": 0.0, "patient_id": "p", "case_id": "c"}
+
+
+def _frame(**changes):
+    values = dict.fromkeys(metrics.UNITS, 0.1 + 0.2) | {"hd95": np.inf, "lesion_precision": np.nan} | changes
+    return tables.results_frame(tables.result_rows(SHARED, "reference", values, {1: dict.fromkeys(metrics.LESION_UNITS, 1.0)}, False))
+
+
+def test_round_trip_is_exact_with_infinite_and_undefined_values(tmp_path):
+    frame = _frame()
+    tables.write(frame, tmp_path / "results.csv")
+    again = tables.read_results(tmp_path / "results.csv")
+    assert again.equals(frame)
+    assert again.set_index("metric").loc["hd95", "value"] == np.inf
+    assert again.set_index("metric").loc["lesion_precision", "status"] == "undefined"
+
+
+def test_a_patient_called_nan_or_007_keeps_its_name(tmp_path):
+    frame = _frame()
+    frame["patient_id"], frame["case_id"] = "007", "NA"
+    tables.write(frame, tmp_path / "results.csv")
+    again = tables.read_results(tmp_path / "results.csv")
+    assert set(again["patient_id"]) == {"007"}
+    assert set(again["case_id"]) == {"NA"}
+
+
+@pytest.mark.parametrize(
+    ("spoil", "message"),
+    [
+        (lambda f: f.assign(metric="dice"), "unknown metrics"),
+        (lambda f: f.assign(unit="m"), "unit does not belong"),
+        (lambda f: f.assign(status="fine"), "unknown statuses"),
+        (lambda f: f.assign(status="scored"), "without being undefined"),
+        (lambda f: f.iloc[[0, 0, *range(1, len(f))]], "doubled row"),
+        (lambda f: f.drop(columns="unit"), "columns"),
+    ],
+)
+def test_each_fault_is_named_with_its_file(tmp_path, spoil, message):
+    tables.write(spoil(_frame()), tmp_path / "results.csv")
+    with pytest.raises(InputError, match=message) as caught:
+        tables.read_results(tmp_path / "results.csv")
+    assert "results.csv" in str(caught.value)
+
+
+def test_a_missing_short_or_unplanned_case_is_an_error():
+    planned = [{k: SHARED[k] for k in ("experiment", "test_dataset", "prompter", "jitter", "case_id")}]
+    frame = _frame()
+    assert tables.require_complete(frame, planned) is frame
+    with pytest.raises(InputError, match="no rows for 1"):
+        tables.require_complete(frame, [*planned, planned[0] | {"case_id": "other"}])
+    with pytest.raises(InputError, match="too few metrics"):
+        tables.require_complete(frame[frame["metric"] != "dsc"], planned)
+    with pytest.raises(InputError, match="unplanned"):
+        tables.require_complete(frame, [])
+
+
+def test_hash_of_files_sees_names_and_contents(tmp_path):
+    for name, text in (("a", "1"), ("b", "2")):
+        (tmp_path / name).write_text(text)
+    files = [tmp_path / "a", tmp_path / "b"]
+    before = tables.sha256_of_files(files, tmp_path)
+    assert before == tables.sha256_of_files(files[::-1], tmp_path)
+    (tmp_path / "b").write_text("3")
+    assert before != tables.sha256_of_files(files, tmp_path)
