@@ -1,0 +1,55 @@
+# The two commands are `make book` and `make test`; `make help` lists all.
+PYTHON  ?= python3.11
+PROFILE ?= mini
+CORES   ?= 2
+PORT    ?= 8000
+BIN     := .venv/bin
+RUN     := $(BIN)/python -m lungseg_utils
+PUBLIC_FLAG := $(if $(PUBLIC),--public)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup book quick serve lab data test check clean
+
+help:  ## list the commands
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@echo; echo "  PROFILE=smoke|dev|mini chooses the size, PUBLIC=1 leaves out voxels that may not be redistributed."
+
+.venv/installed: requirements.txt pyproject.toml
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
+	  { echo "This needs Python 3.11. Name one: make PYTHON=/path/to/python3.11 ..."; exit 1; }
+	@echo "== setting up .venv (about 3 minutes, 2 GB)"
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $@
+
+setup: .venv/installed  ## make the virtual environment only
+
+book: .venv/installed  ## run the default profile and build the book
+	@$(RUN) workflow --profile $(PROFILE) --cores $(CORES) $(PUBLIC_FLAG)
+
+quick: .venv/installed  ## everything on the smoke profile, in minutes
+	@$(RUN) workflow --profile smoke --cores $(CORES) $(PUBLIC_FLAG)
+
+serve: .venv/installed  ## serve the built book, gzipped, on http://localhost:8000
+	@$(RUN) serve build/$(PROFILE)/html --port $(PORT)
+
+lab: .venv/installed  ## open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+data: .venv/installed  ## fetch the real sample CTs (licences are shown first)
+	@$(RUN) fetch nsclc_radiomics ibsi_ct_phantom lidc_idri $(if $(YES),--yes)
+
+check: .venv/installed  ## lint, format and layer checks
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/lint-imports
+
+test: .venv/installed check  ## all tests, browser tests included
+	@CHROMIUM="$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}"; \
+	[ -n "$$CHROMIUM" ] || { echo "The browser tests need Chromium: sudo apt-get install chromium (macOS: brew install --cask chromium)"; exit 1; }; \
+	$(MAKE) --no-print-directory quick && \
+	CHROMIUM="$$CHROMIUM" LUNGSEG_BOOK_HTML="$(CURDIR)/build/smoke/html" $(BIN)/python -m pytest -q $(TESTS)
+
+clean:  ## remove built books and results (data and .venv stay)
+	rm -rf build results

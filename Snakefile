@@ -1,0 +1,92 @@
+# From the grid (experiments.yml) to a book. Started by `make book` and `make quick`, which hold the lock and print the times.
+#
+# results/<profile>/<experiment>/   weights, tables, predictions: written and resumed by lungseg_utils.run, not by rules here
+# build/<profile>/notebooks/        executed notebooks
+# build/<profile>/html/             the book
+
+import sys
+from pathlib import Path
+
+from lungseg_utils import config as grid, workflow as stages
+
+PROFILE = config.get("profile", "mini")
+PUBLIC = str(config.get("public", "False")) == "True"
+FLAGS = f"--profile {PROFILE}" + (" --public" if PUBLIC else "")
+BUILD = f"build/{PROFILE}"
+PYTHON = f"{sys.executable} -m lungseg_utils"
+
+EXPERIMENTS = list(grid.load().experiments)
+ANALYSES = ["data_calibration", "results", "external_validation"]
+PHANTOMS = ["phantom_nsclc", "phantom_msd"]
+REAL = stages.real_datasets(PROFILE)
+
+# what can change a number or a picture, apart from the book's own files; contents count, not dates
+CODE = sorted(str(p) for p in Path("lungseg_utils").rglob("*") if p.suffix in (".py", ".js", ".css", ".json") and p.name not in ("book.py", "__main__.py"))
+GRID = ["experiments.yml", "requirements.txt", *map(str, sorted(Path("data/splits").glob("*.csv")))]
+PROSE = ["_config.yml", "_toc.yml", "package.json", "lungseg_utils/book.py"] + sorted(
+    str(p) for p in Path("book").rglob("*") if p.is_file() and not {"results", "vendor", "_build", "__pycache__"} & set(p.parts)
+)
+
+
+wildcard_constraints:
+    name="[a-z0-9_]+",
+
+
+rule book:
+    input:
+        expand(BUILD + "/notebooks/{name}.ipynb", name=EXPERIMENTS + ANALYSES),
+        PROSE,
+    output:
+        BUILD + "/html/index.html",
+    params:
+        flags=FLAGS,
+    benchmark:
+        BUILD + "/seconds/book.tsv"
+    threads: workflow.cores
+    message:
+        "== building the book"
+    shell:
+        PYTHON + " book {BUILD}/notebooks {BUILD}/html {params.flags}"
+
+
+rule phantoms:
+    input:
+        "experiments.yml",
+        "data/splits/{dataset}.csv",
+        sorted(str(p) for p in Path("lungseg_utils/phantoms").glob("*.py")),
+        "lungseg_utils/datasets/{dataset}.py",
+    output:
+        touch(BUILD + "/data/{dataset}.done"),
+    benchmark:
+        BUILD + "/seconds/phantoms_{dataset}.tsv"
+    threads: workflow.cores
+    message:
+        "== drawing phantoms: {wildcards.dataset}"
+    shell:
+        PYTHON + " phantoms {wildcards.dataset} --profile {PROFILE} --workers {threads}"
+
+
+def needed_tables(wildcards):
+    """Analyses read what the experiments wrote."""
+    done = expand(BUILD + "/notebooks/{name}.ipynb", name=EXPERIMENTS) if wildcards.name in ANALYSES else []
+    return done + expand(BUILD + "/data/{dataset}.done", dataset=PHANTOMS)
+
+
+rule notebook:
+    input:
+        needed_tables,
+        "notebooks/{name}.ipynb",
+        CODE,
+        GRID,
+    output:
+        BUILD + "/notebooks/{name}.ipynb",
+    params:
+        flags=FLAGS,
+        real=REAL,
+    benchmark:
+        BUILD + "/seconds/{name}.tsv"
+    threads: workflow.cores
+    message:
+        "== notebook: {wildcards.name}"
+    shell:
+        PYTHON + " notebook {wildcards.name} {output} {params.flags}"

@@ -1,0 +1,172 @@
+"""Command line: python -m lungseg_utils list | fetch | run | predict | workflow | serve. Imports happen inside each command."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from pathlib import Path
+
+from .types import InputError
+
+
+def _list(arguments: argparse.Namespace) -> int:
+    from . import registry
+
+    for kind in registry.KINDS:
+        print(f"{kind}:")
+        for name in registry.names(kind):
+            print(f"  {name:<20} {registry.card(kind, name).title}")
+    return 0
+
+
+def _fetch(arguments: argparse.Namespace) -> int:
+    from . import cohorts, fetch
+
+    if not arguments.names:
+        print("What can be fetched:", ", ".join(fetch.names()))
+        return 0
+    for name in arguments.names:
+        fetch.fetch(name, arguments.to or cohorts.cache_root(), yes=arguments.yes)
+    return 0
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from . import run, workflow
+
+    tests = arguments.test or workflow.datasets_to_test(arguments.experiment, arguments.profile)
+    from . import config
+
+    experiment = run.plan(arguments.experiment, arguments.profile, arguments.seed, arguments.fold)
+    result = run.run(experiment, tests, config.load().experiment(arguments.experiment).prompters, workers=arguments.workers)
+    dsc = result.results.query("metric == 'dsc' and lesion_id == '' and status != 'undefined'")
+    print(dsc.groupby(["test_dataset", "prompter", "reader"])["value"].agg(["mean", "median", "count"]).to_string())
+    print(f"\ntables: {result.folder}")
+    return 0
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    from . import predict
+
+    prediction = predict.predict_file(arguments.model, arguments.image, arguments.out, arguments.profile, arguments.seed)
+    print(f"{arguments.out}: {prediction.mask.volume_ml:.2f} ml in {prediction.seconds:.1f} s")
+    return 0
+
+
+def _notebook(arguments: argparse.Namespace) -> int:
+    from . import config, pages
+
+    root = config.project_root()
+    parameters = {"profile": arguments.profile, "public": arguments.public}
+    pages.execute(root / "notebooks" / f"{arguments.name}.ipynb", arguments.out, parameters, cwd=root)
+    return 0
+
+
+def _phantoms(arguments: argparse.Namespace) -> int:
+    from . import cohorts, config
+
+    profile = config.load().profile(arguments.profile)
+    patients = cohorts.patients_to_test(arguments.dataset, profile)
+    for fold in profile.folds:
+        patients += [p for part in cohorts.training_patients(arguments.dataset, profile, fold) for p in part if p not in patients]
+    cohorts.ensure_phantoms(arguments.dataset, profile, patients, workers=arguments.workers)
+    return 0
+
+
+def _workflow(arguments: argparse.Namespace) -> int:
+    from . import workflow
+
+    return workflow.run_workflow(arguments.profile, arguments.cores, arguments.public, tuple(arguments.targets))
+
+
+def _book(arguments: argparse.Namespace) -> int:
+    from . import book, config, workflow
+
+    root = config.project_root()
+    workflow.write_build_info(arguments.profile, arguments.public, arguments.notebooks / "build_info.json")
+    book.build(root, arguments.out, executed=arguments.notebooks)
+    return 0
+
+
+def _serve(arguments: argparse.Namespace) -> int:
+    from . import book
+
+    book.serve(arguments.html, arguments.port)
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m lungseg_utils", description="Benchmark of lung-tumor segmentation on CT.")
+    commands = parser.add_subparsers(dest="command", required=True, metavar="command")
+
+    def add(name: str, function, text: str) -> argparse.ArgumentParser:
+        command = commands.add_parser(name, help=text, description=text)
+        command.set_defaults(function=function)
+        return command
+
+    add("list", _list, "models, data sets and paradigms that exist")
+
+    fetch = add("fetch", _fetch, "download data by registry, sha256 checked; without names: what there is")
+    fetch.add_argument("names", nargs="*")
+    fetch.add_argument("--to", type=Path, help="folder (default: data/cache)")
+    fetch.add_argument("--yes", action="store_true", help="accept the licences without being asked")
+
+    run = add("run", _run, "train and evaluate one experiment of experiments.yml")
+    run.add_argument("experiment", help="its notebook's name, e.g. unet_full")
+    _profile_argument(run)
+    run.add_argument("--seed", type=int, default=0)
+    run.add_argument("--fold", type=int, default=0)
+    run.add_argument("--test", nargs="+", help="data sets to test on (default: those of experiments.yml that are here)")
+    run.add_argument("--workers", type=int, default=2, help="processes that draw phantoms")
+
+    predict = add("predict", _predict, "segment one CT with a trained model")
+    predict.add_argument("--model", required=True, help="e.g. unet")
+    predict.add_argument("--image", type=Path, required=True, help="NIfTI file or folder with one DICOM CT series")
+    predict.add_argument("--out", type=Path, required=True, help="mask to write, .nii.gz")
+    _profile_argument(predict)
+    predict.add_argument("--seed", type=int, default=0)
+
+    workflow = add("workflow", _workflow, "bring results and book of a profile up to date (make book, make quick)")
+    _profile_argument(workflow)
+    workflow.add_argument("--cores", type=int, default=2)
+    workflow.add_argument("--public", action="store_true", help="leave out voxels that may not be redistributed")
+    workflow.add_argument("targets", nargs="*")
+
+    serve = add("serve", _serve, "serve a built book, gzipped")
+    serve.add_argument("html", type=Path)
+    serve.add_argument("--port", type=int, default=8000)
+
+    notebook = add("notebook", _notebook, "execute one notebook strictly (a step of the workflow)")
+    notebook.add_argument("name")
+    notebook.add_argument("out", type=Path)
+    _profile_argument(notebook)
+    notebook.add_argument("--public", action="store_true")
+
+    phantoms = add("phantoms", _phantoms, "draw the phantoms that a profile needs (a step of the workflow)")
+    phantoms.add_argument("dataset")
+    _profile_argument(phantoms)
+    phantoms.add_argument("--workers", type=int, default=2)
+
+    book = add("book", _book, "build the book from executed notebooks (a step of the workflow)")
+    book.add_argument("notebooks", type=Path)
+    book.add_argument("out", type=Path)
+    _profile_argument(book)
+    book.add_argument("--public", action="store_true")
+    return parser
+
+
+def _profile_argument(command: argparse.ArgumentParser) -> None:
+    command.add_argument("--profile", default="mini", help="size of the benchmark, from experiments.yml (default: mini)")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; bad input ends with its message and exit status 2."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return parsed.function(parsed)
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    sys.exit(main())

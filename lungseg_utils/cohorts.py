@@ -1,0 +1,157 @@
+"""Which patients play which part: the committed splits, cut to a profile's numbers, as cases on disk."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import pandas as pd
+from tqdm import tqdm
+
+from . import registry, tables
+from .config import Profile, project_root
+from .phantoms.store import generator_hash
+from .types import Case, InputError
+
+SPLIT_COLUMNS = ["patient_id", "split", "fold", "tumor_free"]
+FROZEN_FILE = Path("data") / "frozen.json"
+
+
+@dataclass(frozen=True)
+class TrainingCohort:
+    """Labelled patients of one fold."""
+
+    train: tuple[Case, ...]
+    validation: tuple[Case, ...]
+
+
+def cache_root() -> Path:
+    """Where data sets lie: data/cache in the project."""
+    return project_root() / "data" / "cache"
+
+
+def dataset_root(dataset: str, profile: Profile) -> Path:
+    """Folder of a data set; phantoms lie apart by grid, since profiles share them."""
+    if registry.card("datasets", dataset).phantom:
+        return cache_root() / "phantoms" / profile.phantoms.grid / dataset
+    return cache_root() / dataset
+
+
+def read_splits(dataset: str) -> pd.DataFrame:
+    """The committed split of a data set; refuses unknown columns and a patient on two lines."""
+    path = project_root() / "data" / "splits" / f"{dataset}.csv"
+    if not path.is_file():
+        raise InputError(path, "there is no split for this data set", "Commit one, by patient, before any result.")
+    frame = pd.read_csv(path, dtype={"patient_id": str, "split": str, "fold": "Int64", "tumor_free": int})
+    if list(frame.columns) != SPLIT_COLUMNS:
+        raise InputError(path, f"its columns are {list(frame.columns)}", f"Expected {SPLIT_COLUMNS}.")
+    if frame["patient_id"].duplicated().any():
+        raise InputError(path, f"{frame['patient_id'][frame['patient_id'].duplicated()].iloc[0]} stands twice", "One line a patient.")
+    return frame
+
+
+def training_patients(dataset: str, profile: Profile, fold: int) -> tuple[list[str], list[str]]:
+    """Patient ids of (training, validation): fold `fold` validates, the others train, first ones first."""
+    splits = read_splits(dataset)
+    development = splits[splits["split"] == "development"]
+    counts = profile.phantoms
+    return (
+        _first(development[development["fold"] != fold], counts.train, f"training patients of {dataset}"),
+        _first(development[development["fold"] == fold], counts.validation, f"validation patients of {dataset}"),
+    )
+
+
+def patients_to_test(dataset: str, profile: Profile) -> list[str]:
+    """Patient ids to be tested: those with a tumor first, then the tumor-free ones."""
+    splits = read_splits(dataset)
+    rows = splits[splits["split"] == profile.phantoms.test_split]
+    with_tumor, without = rows[rows["tumor_free"] == 0], rows[rows["tumor_free"] == 1]
+    return _first(with_tumor, profile.phantoms.test, f"test patients of {dataset}") + _first(
+        without, profile.phantoms.tumor_free, f"tumor-free test patients of {dataset}"
+    )
+
+
+def _first(rows: pd.DataFrame, count: int, what: str) -> list[str]:
+    if count > len(rows):
+        raise InputError(what, f"{count} asked for, {len(rows)} in the split", "Ask for fewer in experiments.yml.")
+    return list(rows["patient_id"][:count])
+
+
+def ensure_phantoms(dataset: str, profile: Profile, patient_ids: Iterable[str], workers: int = 1, progress: bool = True) -> Path:
+    """Generate those phantoms that are not there yet; TEST patients only by the frozen generator. Returns their root."""
+    root, module = dataset_root(dataset, profile), registry.plugin("datasets", dataset)
+    patient_ids = list(patient_ids)
+    test = set(read_splits(dataset).query("split == 'test'")["patient_id"])
+    if test & set(patient_ids):
+        _require_frozen(generator_hash())
+    grid = getattr(module, profile.phantoms.grid.upper())
+    bar = partial(tqdm, desc=f"drawing {dataset}", unit="patient") if progress else None
+    module.generate(root, patient_ids, grid, workers=workers, progress=bar)
+    return root
+
+
+def _require_frozen(generator_sha256: str) -> None:
+    path = project_root() / FROZEN_FILE
+    frozen = json.loads(path.read_text()) if path.is_file() else {}
+    if frozen.get("phantom_generator_sha256") != generator_sha256:
+        raise InputError(
+            path,
+            "test phantoms are drawn only by the frozen generator, and the generator differs from it",
+            "Undo the change to lungseg_utils/phantoms, or use a profile whose test_split is dev_test.",
+        )
+
+
+def training_cohort(dataset: str, profile: Profile, fold: int, workers: int = 1, progress: bool = True) -> TrainingCohort:
+    """The labelled cases of one fold, generated first where they are phantoms."""
+    train, validation = training_patients(dataset, profile, fold)
+    found = _cases_of(dataset, profile, [*train, *validation], workers, progress)
+    return TrainingCohort(_select(found, train), _select(found, validation))
+
+
+def cases_to_test(dataset: str, profile: Profile, workers: int = 1, progress: bool = True) -> tuple[Case, ...]:
+    """The cases to be tested: a profile's number of phantoms, or all labelled cases of a real data set."""
+    if registry.card("datasets", dataset).phantom:
+        patients = patients_to_test(dataset, profile)
+        return _select(_cases_of(dataset, profile, patients, workers, progress), patients)
+    return tuple(c for c in registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile)) if c.reference_paths)
+
+
+def _cases_of(dataset: str, profile: Profile, patients: Sequence[str], workers: int, progress: bool) -> list[Case]:
+    ensure_phantoms(dataset, profile, patients, workers, progress)
+    return registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile))
+
+
+def _select(cases: Sequence[Case], patient_ids: Sequence[str]) -> tuple[Case, ...]:
+    by_patient = {case.patient_id: case for case in cases}
+    return tuple(by_patient[p] for p in patient_ids)
+
+
+def available_real_datasets(profile: Profile, is_available: Callable[[str, Path], bool]) -> tuple[str, ...]:
+    """Those real data sets of a profile whose files are here."""
+    return tuple(name for name in profile.real_datasets if is_available(name, cache_root()))
+
+
+def require_apart(train: Iterable[Case], test: Iterable[Case]) -> None:
+    """Refuse a patient on both sides of a split."""
+    both = {c.patient_id for c in train} & {c.patient_id for c in test}
+    if both:
+        raise InputError(sorted(both)[0], "this patient is both trained on and tested on", "Repair the split.")
+
+
+def sha256_of_cases(cases: Iterable[Case]) -> str:
+    """Hash of everything that the cases consist of: ids and the bytes of image and reference files."""
+    parts = {}
+    for case in cases:
+        files = [f for p in (case.image_path, *case.reference_paths) for f in ([p] if p.is_file() else p.rglob("*")) if f.is_file()]
+        base = case.image_path if case.image_path.is_dir() else case.image_path.parent
+        parts[f"{case.dataset}/{case.case_id}"] = tables.sha256_of_files(sorted(set(files)), _common(base, files))
+    return tables.sha256_of_json(parts)
+
+
+def _common(base: Path, files: Sequence[Path]) -> Path:
+    while not all(f.is_relative_to(base) for f in files):
+        base = base.parent
+    return base

@@ -1,0 +1,153 @@
+"""experiments.yml as checked records: profiles, experiments, and the options that a model ends up with."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema
+import yaml
+
+from . import prompts, registry
+from .types import Experiment, InputError
+
+NO_DATASET = "none"
+
+
+def project_root() -> Path:
+    """Folder that holds experiments.yml: LUNGSEG_ROOT if set, else the checkout that this package lies in."""
+    root = Path(os.environ.get("LUNGSEG_ROOT", Path(__file__).resolve().parent.parent))
+    if not (root / "experiments.yml").is_file():
+        raise InputError(root, "holds no experiments.yml", "Set LUNGSEG_ROOT to a checkout of the project.")
+    return root
+
+
+@dataclass(frozen=True)
+class PhantomCounts:
+    """How many phantoms of each cohort, on which grid, of which split."""
+
+    grid: str
+    train: int
+    validation: int
+    test: int
+    tumor_free: int
+    test_split: str
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One size of the benchmark."""
+
+    name: str
+    summary: str
+    phantoms: PhantomCounts
+    real_datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    folds: tuple[int, ...]
+    model_options: Mapping[str, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class PlannedNotebook:
+    """One line of the grid: a notebook and what it trains and asks."""
+
+    notebook: str
+    model: str
+    paradigm: str
+    train_dataset: str
+    test_datasets: tuple[str, ...]
+    prompters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of experiments.yml."""
+
+    profiles: Mapping[str, Profile]
+    experiments: Mapping[str, PlannedNotebook]
+
+    def profile(self, name: str) -> Profile:
+        """A profile; an unknown name is an error that lists the known ones."""
+        if name not in self.profiles:
+            raise InputError(f"profile {name}", "not in experiments.yml", f"Choose one of {', '.join(self.profiles)}.")
+        return self.profiles[name]
+
+    def experiment(self, notebook: str) -> PlannedNotebook:
+        """A line of the grid by its notebook."""
+        if notebook not in self.experiments:
+            raise InputError(notebook, "not among the experiments of experiments.yml", f"Known: {', '.join(self.experiments)}.")
+        return self.experiments[notebook]
+
+
+def load(path: Path | None = None) -> Config:
+    """Read and check the grid; InputError names the place in the file."""
+    return _load(Path(path) if path else project_root() / "experiments.yml")
+
+
+@cache
+def _load(path: Path) -> Config:
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(path, f"cannot be read ({error})", "Repair the file.") from error
+    _check_schema(raw, path)
+    profiles = {name: _profile(name, value) for name, value in raw["profiles"].items()}
+    planned = [PlannedNotebook(**{k: tuple(v) if isinstance(v, list) else v for k, v in line.items()}) for line in raw["experiments"]]
+    if len({p.notebook for p in planned}) < len(planned):
+        raise InputError(path, "a notebook is listed twice", "Merge its two entries.")
+    _check_names(planned, profiles, path)
+    return Config(profiles, {p.notebook: p for p in planned})
+
+
+def _check_schema(raw: Any, path: Path) -> None:
+    schema = yaml.safe_load((Path(__file__).parent / "experiments.schema.json").read_text())
+    fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(raw))
+    if fault is not None:
+        place = "/".join(str(p) for p in fault.absolute_path) or "the top level"
+        raise InputError(path, f"at {place}: {fault.message}", "See lungseg_utils/experiments.schema.json.")
+
+
+def _profile(name: str, value: Mapping[str, Any]) -> Profile:
+    lists = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds")}
+    return Profile(name, value["summary"], PhantomCounts(**value["phantoms"]), model_options=value["model_options"], **lists)
+
+
+def _check_names(planned: list[PlannedNotebook], profiles: Mapping[str, Profile], path: Path) -> None:
+    for line in planned:
+        card = registry.card("models", line.model)
+        registry.plugin("paradigms", line.paradigm)
+        for dataset in (*line.test_datasets, *([line.train_dataset] if line.train_dataset != NO_DATASET else [])):
+            registry.plugin("datasets", dataset)
+        for name in line.prompters:
+            prompts.prompter(name)
+        if line.paradigm not in card.paradigms or not set(line.prompters) <= set(card.prompters):
+            raise InputError(path, f"{line.notebook}: {line.model} does not take this paradigm or prompter", f"Its card: {card}.")
+    for profile in profiles.values():
+        for model, options in profile.model_options.items():
+            _check_options(model, options, f"{path}, profile {profile.name}")
+
+
+def _check_options(model: str, options: Mapping[str, Any], where: str) -> None:
+    known = registry.card("models", model).options
+    for name, value in options.items():
+        if name not in known:
+            raise InputError(where, f"{model} has no option {name}", f"Known: {', '.join(known)}.")
+        if type(value) is not type(known[name]) and not _compatible(value, known[name]):
+            raise InputError(where, f"option {name} of {model} is {value!r}", f"Give a value like {known[name]!r}.")
+
+
+def _compatible(value: Any, default: Any) -> bool:
+    both_lists = isinstance(value, list | tuple) and isinstance(default, list | tuple)
+    numbers = isinstance(value, int) and not isinstance(value, bool) and isinstance(default, float)
+    return both_lists or numbers
+
+
+def resolve_options(experiment: Experiment, profile: Profile) -> dict[str, Any]:
+    """Options of the model's CARD, changed by the profile, changed by the experiment."""
+    changes = {**profile.model_options.get(experiment.model, {}), **dict(experiment.options)}
+    _check_options(experiment.model, changes, experiment.name)
+    return {**registry.card("models", experiment.model).options, **changes}

@@ -1,0 +1,181 @@
+"""Tables in, figures and printable tables out. Colours are safe for colour-blind readers; every axis has its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import metrics, stats
+
+TITLES: Mapping[str, str] = {
+    "phantom_nsclc": "phantoms, NSCLC-like",
+    "phantom_msd": "phantoms, MSD-like",
+    "nsclc_radiomics": "NSCLC-Radiomics (real)",
+    "lidc_idri": "LIDC-IDRI (real)",
+    "ibsi_ct_phantom": "IBSI CT phantom (real)",
+    "dsc": "DSC",
+    "iou": "IoU",
+    "hd95": "HD95 (mm)",
+    "assd": "ASSD (mm)",
+    "nsd_1mm": "NSD at 1 mm",
+    "nsd_2mm": "NSD at 2 mm",
+    "nsd_3mm": "NSD at 3 mm",
+    "nsd_5mm": "NSD at 5 mm",
+    "none": "no prompt",
+    "box_every_slice": "box on every slice",
+}
+
+
+def title(name: str) -> str:
+    """Reader's name of a data set, metric or prompter; unknown names stay as they are."""
+    return TITLES.get(name, name)
+
+
+def _style() -> Any:
+    import seaborn as sns
+
+    sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", rc={"figure.dpi": 110, "savefig.dpi": 110})
+    return sns
+
+
+def learning_curve(history: pd.DataFrame) -> Any:
+    """Training loss (running mean over 25 steps) and validation DSC over optimizer steps."""
+    sns = _style()
+    import matplotlib.pyplot as plt
+
+    figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
+    loss = history[history["quantity"] == "training loss"]
+    left.plot(loss["step"], loss["value"], color="0.8", linewidth=0.6, label="each step")
+    left.plot(loss["step"], loss["value"].rolling(25, min_periods=1).mean(), color=sns.color_palette()[0], label="mean of 25")
+    left.set(xlabel="optimizer step", ylabel="training loss (Dice + cross-entropy)")
+    left.legend()
+    dsc = history[history["quantity"] == "validation DSC"]
+    right.plot(dsc["step"], dsc["value"], marker="o", color=sns.color_palette()[1])
+    right.set(xlabel="optimizer step", ylabel="mean 3-D DSC on validation patients", ylim=(0, 1))
+    plt.close(figure)
+    return figure
+
+
+def values_by_dataset(results: pd.DataFrame, metric: str = "dsc", hue: str | None = None) -> Any:
+    """Each patient a point, by test data set; boxes show quartiles. n stands under each name."""
+    sns = _style()
+    import matplotlib.pyplot as plt
+
+    whole = results[(results["metric"] == metric) & (results["lesion_id"] == "") & (results["status"] != "undefined")]
+    keys = ["test_dataset", "patient_id", *([hue] if hue else [])]
+    frame = whole.groupby(keys, sort=False)["value"].mean().reset_index()
+    counts = frame.groupby("test_dataset")["patient_id"].nunique()
+    frame["set"] = [f"{title(d)}\nn = {counts[d]}" for d in frame["test_dataset"]]
+    figure, axes = plt.subplots(figsize=(1.9 * len(counts) + 2.5, 3.8), layout="constrained")
+    common = {"data": frame, "x": "set", "y": "value", "hue": hue, "ax": axes}
+    sns.boxplot(**common, fliersize=0, color=None if hue else "0.9", legend=False, boxprops={"alpha": 0.35}, width=0.6)
+    sns.stripplot(**common, dodge=bool(hue), size=4.5, alpha=0.8, jitter=0.15)
+    axes.set(xlabel="", ylabel=title(metric))
+    if metric in ("dsc", "iou") or metric.startswith("nsd"):
+        axes.set_ylim(-0.02, 1.02)
+    if hue:
+        sns.move_legend(axes, "upper left", bbox_to_anchor=(1, 1), title="")
+    plt.close(figure)
+    return figure
+
+
+def nsd_curve(results: pd.DataFrame) -> Any:
+    """Mean normalized surface distance over its tolerance, per test data set of phantoms or real cases."""
+    sns = _style()
+    import matplotlib.pyplot as plt
+
+    names = [f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM]
+    rows = results[results["metric"].isin(names) & (results["lesion_id"] == "") & (results["status"] != "undefined")]
+    figure, axes = plt.subplots(figsize=(5.5, 3.5), layout="constrained")
+    for (dataset, part), marker in zip(rows.groupby("test_dataset", sort=False), "osD^vP", strict=False):
+        means = part.groupby("metric")["value"].mean()[names]
+        axes.plot(metrics.NSD_TOLERANCES_MM, means, marker=marker, label=f"{title(dataset)}, n = {part['patient_id'].nunique()}")
+    axes.set(xlabel="tolerance (mm)", ylabel="mean NSD", ylim=(0, 1))
+    axes.legend()
+    plt.close(figure)
+    sns.despine(figure)
+    return figure
+
+
+def volume_agreement(results: pd.DataFrame) -> Any:
+    """Predicted against reference volume on logarithmic axes; empty predictions stand on the lower edge."""
+    _style()
+    import matplotlib.pyplot as plt
+
+    whole = results[results["lesion_id"] == ""]
+    wide = whole[whole["metric"].isin(["reference_volume", "prediction_volume"])].pivot_table(
+        index=["test_dataset", "case_id", "reader"], columns="metric", values="value"
+    )
+    wide = wide[wide["reference_volume"] > 0].reset_index()
+    floor = 0.05
+    figure, axes = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
+    for (dataset, part), marker in zip(wide.groupby("test_dataset", sort=False), "osD^vP", strict=False):
+        axes.scatter(part["reference_volume"], part["prediction_volume"].clip(lower=floor), marker=marker, alpha=0.75, label=title(dataset))
+    limits = (floor, max(wide["reference_volume"].max(), wide["prediction_volume"].max()) * 1.5)
+    axes.plot(limits, limits, color="0.4", linewidth=1, zorder=0)
+    axes.set(xscale="log", yscale="log", xlim=limits, ylim=limits, xlabel="reference volume (ml)", ylabel="predicted volume (ml)")
+    axes.legend(fontsize="small")
+    plt.close(figure)
+    return figure
+
+
+def _interval(row: pd.Series, name: str, digits: int) -> str:
+    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
+    text = "∞" if np.isinf(value) else f"{value:.{digits}f}"
+    if np.isnan(low):
+        return text
+    return f"{text} [{low:.{digits}f}, {'∞' if np.isinf(high) else f'{high:.{digits}f}'}]"
+
+
+def printable_cohort_table(results: pd.DataFrame, models: Mapping[str, str]) -> pd.DataFrame:
+    """`stats.cohort_table` for people; `models` maps experiment names to titles. Intervals are 95 %."""
+    table = stats.cohort_table(results)
+    return pd.DataFrame(
+        {
+            "model": [models[e] for e in table["experiment"]],
+            "test set": [title(d) for d in table["test_dataset"]],
+            "prompt": [title(p) for p in table["prompter"]],
+            "patients": table["n"],
+            "DSC, mean": [_interval(r, "dsc", 3) for _, r in table.iterrows()],
+            "NSD 3 mm, mean": [_interval(r, "nsd_3mm", 3) for _, r in table.iterrows()],
+            "HD95 (mm), median": [_interval(r, "hd95_median", 1) for _, r in table.iterrows()],
+            "lesion sensitivity, mean": [_interval(r, "lesion_sensitivity", 2) for _, r in table.iterrows()],
+            "tumor-free patients": table["n_tumor_free"],
+            "false positives there (ml), mean": table["false_positive_ml_tumor_free"].round(2),
+            "failed": table["failed"],
+        }
+    )
+
+
+def printable_case_table(results: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFrame:
+    """One row per case and reader: values only, no mean (for real cases, of which there are too few)."""
+    whole = results[(results["lesion_id"] == "") & results["test_dataset"].isin(datasets)]
+    shown = ["dsc", "nsd_2mm", "nsd_3mm", "hd95", "reference_volume", "prediction_volume", "lesions_reference", "lesions_hit"]
+    wide = whole[whole["metric"].isin(shown)].pivot_table(
+        index=["test_dataset", "case_id", "reader"], columns="metric", values="value", dropna=False, sort=False, observed=True
+    )
+    wide = wide.dropna(how="all")[shown].round(3).reset_index()
+    wide["test_dataset"] = wide["test_dataset"].map(title)
+    return wide.rename(columns={"test_dataset": "test set", "case_id": "case", **{s: title(s) for s in shown}}).rename(
+        columns={"reference_volume": "reference (ml)", "prediction_volume": "prediction (ml)"}
+    )
+
+
+def provenance_table(provenance: Mapping[str, Any]) -> pd.DataFrame:
+    """What a reader needs to make the same numbers again: one row per fact."""
+    patients = {name: f"{len(ids)} ({ids[0]} … {ids[-1]})" for name, ids in provenance["patients"].items() if ids}
+    rows = {
+        "experiment": provenance["name"],
+        "commit": provenance["commit"],
+        **{f"patients, {name}": text for name, text in patients.items()},
+        "device": provenance["device"],
+        "parameters": f"{provenance['parameters']:,}",
+        **{f"sha256 of {name}": value[:16] for name, value in provenance["sha256"].items() if isinstance(value, str)},
+        **{f"sha256 of data, {name}": value[:16] for name, value in provenance["sha256"]["data"].items()},
+        **{f"option {name}": str(value) for name, value in provenance["options"].items()},
+        **provenance["environment"],
+    }
+    return pd.DataFrame({"what": rows.keys(), "value": rows.values()})

@@ -1,0 +1,108 @@
+"""Notebooks executed strictly: parameters checked before the kernel starts, and only a whole success leaves a file.
+
+papermill alone merely logs an unknown parameter, and a notebook that failed or timed out still leaves a file that looks
+finished. Here the output appears under its name only if every cell ran to its end without an error.
+"""
+
+from __future__ import annotations
+
+import ast
+import re
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import papermill
+
+from . import io
+from .types import InputError
+
+CELL_TIMEOUT_SECONDS = 6 * 3600
+
+
+class NotebookFailed(RuntimeError):
+    """A notebook did not run to its end; the message names the notebook and the cell."""
+
+
+def declared_parameters(notebook: Path) -> dict[str, tuple[str, Any]]:
+    """Name -> (annotated type, default) of the cell tagged `parameters`; every parameter needs an annotation."""
+    node = _read(notebook)
+    cells = [c for c in node.cells if "parameters" in c.metadata.get("tags", [])]
+    if len(cells) != 1:
+        raise InputError(notebook, f"{len(cells)} cells are tagged 'parameters'", "Tag exactly one.")
+    declared = {}
+    for statement in ast.parse(cells[0].source).body:
+        if not isinstance(statement, ast.AnnAssign) or statement.value is None:
+            raise InputError(notebook, f"parameter line {statement.lineno} is no annotated default", "Write name: type = default.")
+        declared[statement.target.id] = (ast.unparse(statement.annotation), ast.literal_eval(statement.value))
+    return declared
+
+
+def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
+    """Refuse parameters that the notebook does not declare, or of another type than it declares."""
+    declared = declared_parameters(notebook)
+    for name, value in parameters.items():
+        if name not in declared:
+            raise InputError(notebook, f"no parameter {name!r}", f"Declared: {', '.join(declared)}.")
+        annotation, _ = declared[name]
+        if type(value).__name__ != annotation:
+            raise InputError(notebook, f"parameter {name} is {type(value).__name__} {value!r}", f"Give a value of type {annotation}.")
+
+
+def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Path, progress: bool = True) -> None:
+    """Run `notebook` into `output`. Raises InputError before, or NotebookFailed after, without leaving `output`."""
+    check_parameters(notebook, parameters)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.unlink(missing_ok=True)
+    with io.atomic_path(output) as temporary:
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(temporary),
+                parameters=dict(parameters),
+                cwd=str(cwd),
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                execution_timeout=CELL_TIMEOUT_SECONDS,
+                stderr_file=sys.stderr if progress else None,
+            )
+        except papermill.PapermillExecutionError as error:
+            raise NotebookFailed(
+                f"{notebook}, cell {error.exec_count}: {error.ename}: {error.evalue}\n{_plain(error.traceback)}"
+            ) from error
+        executed = _read(Path(temporary))
+        _require_success(notebook, executed)
+        nbformat.write(_clean(executed), str(temporary))
+
+
+def _plain(traceback_lines: list[str]) -> str:
+    return re.sub(r"\x1b\[[0-9;]*m", "", "\n".join(traceback_lines))
+
+
+def _read(path: Path) -> nbformat.NotebookNode:
+    try:
+        return nbformat.read(str(path), as_version=4)
+    except Exception as error:  # nbformat raises many types for damaged files; all mean the same to the caller
+        raise InputError(path, f"not a readable notebook ({type(error).__name__})", "Restore it from the repository.") from error
+
+
+def _require_success(notebook: Path, executed: nbformat.NotebookNode) -> None:
+    for number, cell in enumerate(c for c in executed.cells if c.cell_type == "code"):
+        if cell.source.strip() and cell.execution_count is None:
+            raise NotebookFailed(f"{notebook}: code cell {number + 1} was never executed (timed out or interrupted)")
+        if any(out.output_type == "error" for out in cell.outputs):
+            raise NotebookFailed(f"{notebook}: code cell {number + 1} ended with an error")
+
+
+def _clean(executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
+    """Drop run-time metadata (times, machine paths), progress bars, and the cells that only carry parameters."""
+    executed.metadata.pop("papermill", None)
+    for cell in executed.cells:
+        for key in ("papermill", "execution"):
+            cell.metadata.pop(key, None)
+        if cell.cell_type == "code":
+            cell.outputs = [out for out in cell.outputs if not (out.output_type == "stream" and out.name == "stderr")]
+    return executed

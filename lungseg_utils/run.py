@@ -1,0 +1,350 @@
+"""An experiment from start to end: train once, ask many times, write tables and provenance. No model names in here.
+
+Everything of one experiment lies in results/<profile>/<experiment name>/. A finished part is never done again unless what
+it depends on (data, options, code) changed; each case is a file of its own, so that an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import logging
+import traceback
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from . import cohorts, config, io, metrics, prompts, registry, tables
+from .efficiency import measure
+from .types import Case, Experiment, InputError, Mask, Prediction, Study
+
+log = logging.getLogger(__name__)
+_PACKAGE = Path(__file__).parent
+# what only shows results, or only makes phantoms (whose bytes are hashed themselves), cannot change a result
+_NOT_HASHED = ("__main__.py", "book.py", "pages.py", "figures.py", "stats.py", "fetch.py")
+_NOT_HASHED_FOLDERS = ("viewers", "phantoms")
+_TRAINING_MODULES = ("geometry.py", "io.py", "training.py", "transforms.py", "types.py")
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a notebook shows: tables, history, provenance, and where predictions lie."""
+
+    experiment: Experiment
+    folder: Path
+    results: pd.DataFrame
+    costs: pd.DataFrame
+    history: pd.DataFrame
+    provenance: Mapping[str, Any]
+
+    def prediction(self, dataset: str, prompter: str, case_id: str, like: Study) -> Mask:
+        """The stored prediction of a case; an empty mask if the model failed on it."""
+        path = _prediction_path(self.folder, dataset, prompter, case_id)
+        if not path.is_file():
+            return Mask(np.zeros(like.image.shape, dtype=bool), like.image.affine)
+        return io.read_mask(path, like=like.image, allow_empty=True)
+
+    def cases(self, dataset: str) -> tuple[Case, ...]:
+        """The cases of a test data set, in the order of the split."""
+        return cohorts.cases_to_test(dataset, config.load().profile(self.experiment.profile), progress=False)
+
+
+def plan(notebook: str, profile: str, seed: int = 0, fold: int = 0, options: Mapping[str, Any] | None = None) -> Experiment:
+    """The Experiment that a line of experiments.yml means under a profile."""
+    loaded = config.load()
+    line = loaded.experiment(notebook)
+    loaded.profile(profile)
+    experiment = Experiment(
+        profile, line.train_dataset, line.model, line.paradigm, seed=seed, fold=fold, options=tuple(sorted((options or {}).items()))
+    )
+    config.resolve_options(experiment, loaded.profile(profile))
+    return experiment
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything that one run works on."""
+
+    experiment: Experiment
+    options: Mapping[str, Any]
+    folder: Path
+    cohort: cohorts.TrainingCohort
+    tests: Mapping[str, Sequence[Case]]
+    prompters: Sequence[str]
+    identities: Mapping[str, Any]
+    progress: bool
+
+
+def run(
+    experiment: Experiment, test_datasets: Sequence[str], prompters: Sequence[str], progress: bool = True, workers: int = 1
+) -> RunResult:
+    """Train the experiment if it is not trained yet, evaluate it, and return all that there is to show."""
+    profile = config.load().profile(experiment.profile)
+    options = config.resolve_options(experiment, profile)
+    for name in prompters:
+        prompts.prompter(name)
+    folder = config.project_root() / "results" / experiment.profile / experiment.name
+    with _exclusive(folder):
+        cohort = _training_cohort(experiment, profile, workers, progress)
+        tests = {name: cohorts.cases_to_test(name, profile, workers, progress) for name in test_datasets}
+        for cases in tests.values():
+            cohorts.require_apart((*cohort.train, *cohort.validation), cases)
+        identities = _identities(experiment, options, cohort, tests)
+        job = _Job(experiment, options, folder, cohort, tests, prompters, identities, progress)
+        segmenter, history = _prepare(job)
+        return _finish(job, segmenter, history, _evaluate(job, segmenter))
+
+
+@contextlib.contextmanager
+def _exclusive(folder: Path) -> Iterator[None]:
+    """Only one process works on an experiment; the lock ends with the process, so it is never stale."""
+    folder.mkdir(parents=True, exist_ok=True)
+    with open(folder / ".lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(folder, "another process is running this experiment", "Wait for it to end, or stop it.") from error
+        yield
+
+
+def _training_cohort(experiment: Experiment, profile: config.Profile, workers: int, progress: bool) -> cohorts.TrainingCohort:
+    if experiment.train_dataset == config.NO_DATASET:
+        return cohorts.TrainingCohort((), ())
+    return cohorts.training_cohort(experiment.train_dataset, profile, experiment.fold, workers, progress)
+
+
+def _identities(
+    experiment: Experiment, options: Mapping[str, Any], cohort: cohorts.TrainingCohort, tests: Mapping[str, Sequence[Case]]
+) -> dict[str, Any]:
+    """Hashes of what the weights, and each answer, depend on."""
+    data = {"train": cohorts.sha256_of_cases((*cohort.train, *cohort.validation))}
+    data |= {name: cohorts.sha256_of_cases(cases) for name, cases in tests.items()}
+    training = tables.sha256_of_json(
+        {"options": options, "seed": experiment.seed, "data": data["train"], "code": _training_code_sha256(experiment)}
+    )
+    evaluation = tables.sha256_of_json({"training": training, "data": data, "code": code_sha256()})
+    return {"data": data, "training": training, "evaluation": evaluation}
+
+
+def code_sha256() -> str:
+    """Hash of the modules that can change a result."""
+    files = [p for p in _PACKAGE.rglob("*.py") if p.name not in _NOT_HASHED and p.parent.name not in _NOT_HASHED_FOLDERS]
+    return tables.sha256_of_files(files, _PACKAGE)
+
+
+def _training_code_sha256(experiment: Experiment) -> str:
+    files = [_PACKAGE / name for name in _TRAINING_MODULES] + list((_PACKAGE / "networks").rglob("*.py"))
+    files += [_PACKAGE / "models" / f"{experiment.model}.py", _PACKAGE / "paradigms" / f"{experiment.paradigm}.py"]
+    return tables.sha256_of_files(files, _PACKAGE)
+
+
+def load_study(case: Case) -> Study:
+    """Read a case through its data set."""
+    return registry.plugin("datasets", case.dataset).load(case)
+
+
+def _prepare(job: _Job) -> tuple[Any, pd.DataFrame]:
+    """The segmenter as its paradigm leaves it; weights that are there from the same identity are used."""
+    segmenter = registry.plugin("models", job.experiment.model).build(job.options)
+    weights, history_path, identity = job.folder / "weights.pt", job.folder / "history.csv", job.identities["training"]
+    if weights.is_file() and history_path.is_file() and segmenter.load(weights).get("identity") == identity:
+        return segmenter, pd.read_csv(history_path)
+    train, validation = ([load_study(c) for c in cases] for cases in (job.cohort.train, job.cohort.validation))
+    with measure() as cost:
+        segmenter, history = registry.plugin("paradigms", job.experiment.paradigm).prepare(
+            segmenter, train, validation, job.experiment.seed, job.folder, identity, job.progress
+        )
+    if len(history):
+        history = pd.concat([history, pd.DataFrame([{"step": history["step"].max(), "quantity": "seconds", "value": cost.seconds}])])
+        tables.write(history, history_path)
+        segmenter.save(weights, {"identity": identity, "experiment": job.experiment.name})
+    return segmenter, history
+
+
+def _evaluate(job: _Job, segmenter: Any) -> list[dict[str, Any]]:
+    """One record for each test case and prompter; those that are there from the same identity are read."""
+    work = [(name, case) for name, cases in job.tests.items() for case in cases]
+    return [
+        record
+        for dataset, case in tqdm(work, desc="test cases", unit="case", disable=not job.progress)
+        for record in _case_records(job, segmenter, dataset, case)
+    ]
+
+
+def _case_records(job: _Job, segmenter: Any, dataset: str, case: Case) -> Iterator[dict[str, Any]]:
+    study, identity = None, job.identities["evaluation"]
+    for prompter in job.prompters:
+        path = job.folder / "cases" / dataset / prompter / f"{case.case_id}.json"
+        record = _read_record(path, identity)
+        if record is None:
+            study = study or load_study(case)
+            record = _ask(job, segmenter, dataset, case, study, prompter) | {"identity": identity}
+            tables.write_json(record, path)
+        yield record
+
+
+def _read_record(path: Path, identity: str) -> dict[str, Any] | None:
+    if not path.is_file():
+        return None
+    record = json.loads(path.read_text())
+    return record if record.get("identity") == identity else None
+
+
+def _ask(job: _Job, segmenter: Any, dataset: str, case: Case, study: Study, prompter: str) -> dict[str, Any]:
+    """Prompt, predict, score: all rows of one case under one prompter."""
+    if not study.references:
+        raise InputError(case.case_id, "the case has no reference", "Leave it out of the test set.")
+    reference = next(iter(study.references.values()))
+    with measure() as total:
+        prediction, failure = _predict(job, segmenter, dataset, case, study, prompter)
+    shared = {"experiment": job.experiment.name, "test_dataset": dataset, "prompter": prompter, "jitter": 0.0}
+    rows, cut = [], False
+    for reader, judged in study.references.items():
+        open_ends = (bool(judged.array[:, :, 0].any()), bool(judged.array[:, :, -1].any()))
+        cut = cut or any(open_ends)
+        values = metrics.score_case(judged, prediction.mask, study.ignore, open_ends)
+        lesions = metrics.score_lesions(judged, prediction.mask, study.ignore)
+        keys = shared | {"patient_id": case.patient_id, "case_id": case.case_id}
+        rows += tables.result_rows(keys, reader, values, lesions, failed=bool(failure))
+    return {
+        "case_id": case.case_id,
+        "test_dataset": dataset,
+        "prompter": prompter,
+        "failure": failure,
+        "cut_by_volume_end": cut,
+        "attributes": dict(case.attributes),
+        "resolution_ceiling": _resolution_ceiling(segmenter, reference),
+        "rows": rows,
+        "costs": _cost_rows(shared | {"case_id": case.case_id}, prediction, total.seconds),
+    }
+
+
+def _predict(job: _Job, segmenter: Any, dataset: str, case: Case, study: Study, prompter: str) -> tuple[Prediction, str]:
+    """The prediction, written to its file, and why it failed ("" if it did not)."""
+    path = _prediction_path(job.folder, dataset, prompter, case.case_id)
+    path.unlink(missing_ok=True)
+    rng = np.random.default_rng([job.experiment.seed, zlib.crc32(f"{case.case_id}/{prompter}".encode())])
+    try:
+        prediction = answer(segmenter, study, next(iter(study.references.values())), prompter, rng)
+    except Exception as error:  # a model that fails is a result: scored as an empty answer, its reason kept and shown
+        log.exception("%s failed on %s", job.experiment.name, case.case_id)
+        place = traceback.extract_tb(error.__traceback__)[-1].name
+        empty = Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine)
+        return Prediction(empty, None, np.nan, np.nan), f"{type(error).__name__}: {error} (in {place})"
+    io.write_mask(prediction.mask, path, like_path=case.image_path if case.image_path.is_file() else None)
+    return prediction, ""
+
+
+def _cost_rows(shared: Mapping[str, Any], prediction: Prediction, seconds: float) -> list[dict[str, Any]]:
+    quantities = (
+        ("prediction", prediction.seconds, "s"),
+        ("prompting, prediction and writing", seconds, "s"),
+        ("peak memory", prediction.peak_memory_mb, "MB"),
+    )
+    return [{**shared, "quantity": name, "value": float(value), "unit": unit} for name, value, unit in quantities if np.isfinite(value)]
+
+
+def answer(segmenter: Any, study: Study, reference: Mask | None, prompter: str, rng: np.random.Generator) -> Prediction:
+    """Let a prompter and a segmenter talk until the prompter has no more to say; the last prediction counts."""
+    segmenter.set_image(study.image)
+    dialogue = prompts.prompter(prompter).make(reference, rng)
+    hints = next(dialogue)
+    while True:
+        prediction = segmenter.predict(hints)
+        if prediction.mask.shape != study.image.shape:
+            raise InputError("prediction", f"its grid {prediction.mask.shape} is not the image's {study.image.shape}", "Repair the model.")
+        try:
+            hints = dialogue.send(prediction)
+        except StopIteration:
+            return prediction
+
+
+def _resolution_ceiling(segmenter: Any, reference: Mask) -> float | None:
+    ceiling = getattr(segmenter, "resolution_ceiling", None)
+    value = ceiling(reference) if ceiling else np.nan
+    return float(value) if np.isfinite(value) else None
+
+
+def _prediction_path(folder: Path, dataset: str, prompter: str, case_id: str) -> Path:
+    return folder / "predictions" / dataset / prompter / f"{case_id}.nii.gz"
+
+
+def _finish(job: _Job, segmenter: Any, history: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> RunResult:
+    """Complete tables and provenance, written and returned."""
+    results = tables.results_frame([row for record in records for row in record["rows"]])
+    costs = tables.costs_frame([row for record in records for row in record["costs"]])
+    tables.require_complete(results, _planned_rows(job), job.folder)
+    provenance = _provenance(job, segmenter, records)
+    tables.write(results, job.folder / "results.csv")
+    tables.write(costs, job.folder / "costs.csv")
+    tables.write_json(provenance, job.folder / "experiment.json")
+    return RunResult(job.experiment, job.folder, results, costs, history, provenance)
+
+
+def _planned_rows(job: _Job) -> list[dict[str, Any]]:
+    return [
+        {"experiment": job.experiment.name, "test_dataset": name, "prompter": prompter, "jitter": 0.0, "case_id": case.case_id}
+        for name, cases in job.tests.items()
+        for case in cases
+        for prompter in job.prompters
+    ]
+
+
+def _provenance(job: _Job, segmenter: Any, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    weights = job.folder / "weights.pt"
+    named = {"train": job.cohort.train, "validation": job.cohort.validation, **job.tests}
+    return {
+        "experiment": job.experiment.as_dict(),
+        "name": job.experiment.name,
+        "options": dict(job.options),
+        "patients": {name: [c.patient_id for c in cases] for name, cases in named.items()},
+        "sha256": {
+            "data": job.identities["data"],
+            "weights": tables.sha256_of_files([weights], job.folder) if weights.is_file() else "none",
+            "code": code_sha256(),
+        },
+        "commit": tables.commit(config.project_root()),
+        "environment": tables.environment(),
+        "device": str(getattr(segmenter, "device", "cpu")),
+        **segmenter.parameters(),
+        "cases": [{key: value for key, value in record.items() if key not in ("rows", "costs", "identity")} for record in records],
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }
+
+
+def open_result(experiment: Experiment) -> RunResult:
+    """A finished experiment from its files, for the analysis notebooks; InputError if it is not finished."""
+    folder = config.project_root() / "results" / experiment.profile / experiment.name
+    path = folder / "experiment.json"
+    if not path.is_file():
+        raise InputError(path, "this experiment is not finished", "Run its notebook first.")
+    history_path = folder / "history.csv"
+    history = pd.read_csv(history_path) if history_path.is_file() else pd.DataFrame(columns=["step", "quantity", "value"])
+    return RunResult(
+        experiment,
+        folder,
+        tables.read_results(folder / "results.csv"),
+        tables.read_costs(folder / "costs.csv"),
+        history,
+        json.loads(path.read_text()),
+    )
+
+
+def planned_results(profile: str) -> list[RunResult]:
+    """All experiments that experiments.yml plans for a profile; one that is not finished is an error."""
+    loaded = config.load()
+    size = loaded.profile(profile)
+    return [
+        open_result(plan(line.notebook, profile, seed, fold))
+        for line in loaded.experiments.values()
+        for seed in size.seeds
+        for fold in size.folds
+    ]

@@ -1,0 +1,180 @@
+"""One seeded loop for every network that the project trains itself: budget in steps, exact resume, best checkpoint.
+
+Randomness of step s is drawn from (seed, s) alone, so that a run that was interrupted goes on to the same weights.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from tqdm import tqdm
+
+from . import io
+from .types import InputError
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss became NaN or infinite; the last good checkpoint stays where it is."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Budget and optimizer of one training: everything that decides the result, and nothing that does not."""
+
+    steps: int
+    learning_rate: float
+    seed: int
+    weight_decay: float = 1e-4
+    warmup_steps: int = 50
+    validate_every: int = 200
+    checkpoint_every: int = 100
+    gradient_clip: float = 1.0
+
+
+def choose_device(device: str = "auto") -> torch.device:
+    """ "auto" is CUDA where there is a GPU, else the CPU."""
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(device)
+
+
+def autocast(device: torch.device) -> torch.autocast:
+    """bfloat16 on a GPU, full precision on a CPU (there bf16 changes results and gains little at these sizes)."""
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+
+
+def learning_rate_at(step: int, plan: Plan) -> float:
+    """Linear warm-up, then half a cosine down to zero at the last step."""
+    if step < plan.warmup_steps:
+        return plan.learning_rate * (step + 1) / plan.warmup_steps
+    progress = (step - plan.warmup_steps) / max(1, plan.steps - plan.warmup_steps)
+    return plan.learning_rate * 0.5 * (1 + math.cos(math.pi * progress))
+
+
+def train(
+    network: torch.nn.Module,
+    sample_batch: Callable[[np.random.Generator], tuple[torch.Tensor, torch.Tensor]],
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    plan: Plan,
+    folder: Path,
+    validate: Callable[[], float] | None = None,
+    identity: str = "",
+    progress: bool = True,
+) -> pd.DataFrame:
+    """Train `network` in place and leave it with the best weights (by `validate`, higher is better) or, without, the last.
+
+    `sample_batch(rng)` gives (inputs, targets). The state is saved in `folder/last.pt`; if one is there from the same plan
+    and `identity` (a hash of data and options), training goes on from it. Returns the history (step, quantity, value).
+    """
+    device = next(network.parameters()).device
+    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    signature = {"plan": asdict(plan), "identity": identity}
+    state = _resume(folder / "last.pt", signature, network, optimizer)
+    bar = tqdm(total=plan.steps, initial=state["step"], desc="training", unit="step", disable=not progress)
+    for step in range(state["step"], plan.steps):
+        torch.manual_seed(_step_seed(plan.seed, step))
+        inputs, targets = sample_batch(np.random.default_rng([plan.seed, step]))
+        value = _step(network, optimizer, loss, inputs.to(device), targets.to(device), learning_rate_at(step, plan), plan.gradient_clip)
+        if not math.isfinite(value):
+            raise TrainingDiverged(f"the loss is {value} at step {step + 1}; the last good state is {folder / 'last.pt'}")
+        state["history"].append({"step": step + 1, "quantity": "training loss", "value": value})
+        state["step"] = step + 1
+        bar.update()
+        if validate and (state["step"] % plan.validate_every == 0 or state["step"] == plan.steps):
+            _keep_best(state, network, validate())
+            bar.set_postfix(best=f"{state['best_score']:.3f}")
+        if state["step"] % plan.checkpoint_every == 0 or state["step"] == plan.steps:
+            _save(
+                folder / "last.pt", state | {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "signature": signature}
+            )
+    bar.close()
+    if state["best_weights"] is not None:
+        network.load_state_dict(state["best_weights"])
+    return pd.DataFrame(state["history"], columns=["step", "quantity", "value"])
+
+
+def _step_seed(seed: int, step: int) -> int:
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+
+
+def _step(
+    network: torch.nn.Module,
+    optimizer: torch.optim.Optimizer,
+    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    inputs: torch.Tensor,
+    targets: torch.Tensor,
+    learning_rate: float,
+    gradient_clip: float,
+) -> float:
+    network.train()
+    for group in optimizer.param_groups:
+        group["lr"] = learning_rate
+    optimizer.zero_grad(set_to_none=True)
+    with autocast(inputs.device):
+        value = loss(network(inputs), targets)
+    if torch.isfinite(value):
+        value.backward()
+        torch.nn.utils.clip_grad_norm_(network.parameters(), gradient_clip)
+        optimizer.step()
+    return float(value.detach())
+
+
+def _keep_best(state: dict[str, Any], network: torch.nn.Module, score: float) -> None:
+    state["history"].append({"step": state["step"], "quantity": "validation DSC", "value": score})
+    if score > state["best_score"]:
+        state["best_score"] = score
+        state["best_weights"] = {name: tensor.detach().clone().cpu() for name, tensor in network.state_dict().items()}
+
+
+def _resume(path: Path, signature: dict[str, Any], network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+    fresh = {"step": 0, "history": [], "best_score": -math.inf, "best_weights": None}
+    if not path.is_file():
+        return fresh
+    saved = load_weights_file(path)
+    if saved.get("signature") != signature:
+        return fresh
+    network.load_state_dict(saved["network"])
+    optimizer.load_state_dict(saved["optimizer"])
+    return {name: saved[name] for name in fresh}
+
+
+def _save(path: Path, value: Any) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with io.atomic_path(path) as temporary:
+        torch.save(value, temporary)
+
+
+def save_weights(network: torch.nn.Module, path: Path, description: dict[str, Any]) -> None:
+    """Weights and what they belong to, whole or not at all."""
+    weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
+    _save(path, {"weights": weights, "description": description})
+
+
+def load_weights_file(path: Path) -> dict[str, Any]:
+    """Read a checkpoint without running code from it; InputError if it is no checkpoint."""
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch raises many types for damaged or unsafe files; all mean the same to the caller
+        raise InputError(path, f"not a readable checkpoint ({type(error).__name__})", "Delete it and train again.") from error
+
+
+def load_weights(network: torch.nn.Module, path: Path) -> dict[str, Any]:
+    """Load weights strictly into `network`; returns their description. InputError lists keys that do not fit."""
+    saved = load_weights_file(path)
+    missing_key = next((key for key in ("weights", "description") if key not in saved), None)
+    if missing_key:
+        raise InputError(path, f"no '{missing_key}' in it", "Give a checkpoint that this project wrote.")
+    expected, found = network.state_dict(), saved["weights"]
+    faults = [f"missing {k}" for k in expected if k not in found] + [f"unexpected {k}" for k in found if k not in expected]
+    faults += [f"{k} has another shape" for k in expected if k in found and expected[k].shape != found[k].shape]
+    if faults:
+        raise InputError(path, f"the weights are of another network ({len(faults)} faults: {', '.join(faults[:3])})", "Train again.")
+    network.load_state_dict(found)
+    return saved["description"]

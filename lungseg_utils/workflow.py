@@ -1,0 +1,84 @@
+"""`make book` and `make quick`: Snakemake under a lock of our own, with the time of each stage.
+
+Snakemake's own lock stays behind after a kill and blocks the next run; a file lock ends with its process.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from . import cohorts, config, fetch, registry, tables
+from .types import InputError
+
+
+def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[str, ...] = ()) -> int:
+    """Bring everything of a profile up to date; returns Snakemake's exit status. A second workflow at once is refused."""
+    root = config.project_root()
+    config.load().profile(profile)
+    started = time.time()
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--cores", str(cores), "--nolock"]
+    command += ["--rerun-incomplete", "--quiet", "rules", "progress", "--config", f"profile={profile}", f"public={public}", "--", *targets]
+    with _only_workflow(root):
+        status = subprocess.run(command, cwd=root, check=False).returncode
+    _report(root, profile, started, status)
+    return status
+
+
+@contextlib.contextmanager
+def _only_workflow(root: Path) -> Iterator[None]:
+    folder = root / "build"
+    folder.mkdir(exist_ok=True)
+    with open(folder / ".workflow.lock", "w") as handle:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise InputError(root, "another workflow is running in this folder", "Wait for it to end, or stop it.") from error
+        yield
+
+
+def _report(root: Path, profile: str, started: float, status: int) -> None:
+    stages = sorted((root / "build" / profile / "seconds").rglob("*.tsv"), key=lambda p: p.stat().st_mtime)
+    done = [(p.stem, float(p.read_text().splitlines()[1].split("\t")[0])) for p in stages if p.stat().st_mtime >= started]
+    print()
+    for stage, seconds in done:
+        print(f"  {stage:<32} {seconds:8.1f} s")
+    print(f"  {'all':<32} {time.time() - started:8.1f} s" + ("" if done else "   (nothing had changed)"))
+    if status == 0:
+        print(f"\nThe book: {root / 'build' / profile / 'html' / 'index.html'}   (or: make serve, then http://localhost:8000)")
+    else:
+        print("\nIt did not finish; what was done is kept, and the same command goes on from there.", file=sys.stderr)
+
+
+def real_datasets(profile: str) -> list[str]:
+    """Real data sets of the profile whose files are here."""
+    return list(cohorts.available_real_datasets(config.load().profile(profile), fetch.available))
+
+
+def datasets_to_test(notebook: str, profile: str) -> list[str]:
+    """What a notebook is tested on: the data sets of its line, and the real ones that are here."""
+    return [*config.load().experiment(notebook).test_datasets, *real_datasets(profile)]
+
+
+def write_build_info(profile: str, public: bool, path: Path) -> None:
+    """Profile, commit, and what the book was built from, for the foot of its pages."""
+    size = config.load().profile(profile)
+    here = real_datasets(profile)
+    info = {
+        "profile": profile,
+        "profile_summary": size.summary,
+        "commit": tables.commit(config.project_root()),
+        "public": public,
+        "real_data": here,
+        "real_data_missing": [n for n in size.real_datasets if n not in here],
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "phantom_datasets": [n for n in registry.names("datasets") if registry.card("datasets", n).phantom],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(info, indent=2) + "\n")

@@ -1,0 +1,71 @@
+"""Strict execution of notebooks."""
+
+import nbformat
+import pytest
+
+from lungseg_utils import pages
+from lungseg_utils.types import InputError
+
+
+@pytest.fixture
+def make_notebook(tmp_path):
+    def make(*sources, parameters='profile: str = "mini"\nseed: int = 0\npublic: bool = False'):
+        book = nbformat.v4.new_notebook()
+        cell = nbformat.v4.new_code_cell(parameters)
+        cell.metadata["tags"] = ["parameters"]
+        book.cells = [cell, *(nbformat.v4.new_code_cell(s) for s in sources)]
+        path = tmp_path / "n.ipynb"
+        nbformat.write(book, path)
+        return path
+
+    return make
+
+
+def test_a_good_notebook_is_executed_with_its_parameters_and_cleaned(make_notebook, tmp_path):
+    notebook, out = make_notebook("import sys\nprint(seed + 1)\nprint('progress', file=sys.stderr)"), tmp_path / "out.ipynb"
+    pages.execute(notebook, out, {"seed": 41}, cwd=tmp_path, progress=False)
+    executed = nbformat.read(out, as_version=4)
+    assert executed.cells[-1].outputs[0].text == "42\n"
+    text = out.read_text()
+    assert str(tmp_path) not in text
+    assert "progress" not in [o.get("name") for c in executed.cells if c.cell_type == "code" for o in c.outputs]
+    assert "stderr" not in text.replace("file=sys.stderr", "")
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"sed": 1}, "no parameter 'sed'"),
+        ({"seed": "1"}, "Give a value of type int"),
+        ({"public": "false"}, "type bool"),
+        ({"seed": True}, "type int"),
+    ],
+)
+def test_misspelled_and_mistyped_parameters_are_errors_before_the_kernel_starts(make_notebook, tmp_path, monkeypatch, parameters, message):
+    monkeypatch.setattr(pages.papermill, "execute_notebook", lambda *a, **k: pytest.fail("the kernel was started"))
+    with pytest.raises(InputError, match=message):
+        pages.execute(make_notebook("1"), tmp_path / "out.ipynb", parameters, cwd=tmp_path)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_failed_notebook_leaves_nothing_and_names_the_cell(make_notebook, tmp_path):
+    out = tmp_path / "out.ipynb"
+    out.write_text("an older success")
+    with pytest.raises(pages.NotebookFailed, match="ZeroDivisionError"):
+        pages.execute(make_notebook("1 / 0", "'never'"), out, {}, cwd=tmp_path, progress=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["n.ipynb"]
+
+
+def test_a_notebook_that_timed_out_leaves_nothing(make_notebook, tmp_path, monkeypatch):
+    monkeypatch.setattr(pages, "CELL_TIMEOUT_SECONDS", 2)
+    with pytest.raises(Exception, match=r"(?i)time"):
+        pages.execute(make_notebook("import time; time.sleep(60)"), tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False)
+    assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_parameters_without_annotation_or_cell_are_refused(make_notebook, tmp_path):
+    with pytest.raises(InputError, match="no annotated default"):
+        pages.declared_parameters(make_notebook("1", parameters="seed = 1"))
+    (tmp_path / "broken.ipynb").write_text("{")
+    with pytest.raises(InputError, match="not a readable notebook"):
+        pages.declared_parameters(tmp_path / "broken.ipynb")
