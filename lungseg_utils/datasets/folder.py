@@ -1,0 +1,103 @@
+"""Your own cases: a folder in nnU-Net's raw form, or a CSV table.
+
+Folder: imagesTr/NAME_0000.nii.gz with labelsTr/NAME.nii.gz, and imagesTs/NAME_0000.nii.gz without reference.
+CSV: columns case_id, image, reference and, if you like, patient_id; relative paths start at the CSV file's folder;
+`image` is a NIfTI file or a folder with a CT series, `reference` a NIfTI mask or empty.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+from .. import io
+from ..types import Case, DatasetCard, InputError, Study
+
+CARD = DatasetCard(
+    title="Your own cases",
+    summary="A folder in nnU-Net's raw form, or a CSV table of images and references.",
+    target="what your reference masks outline",
+    licence="yours",
+    redistributable=False,
+    phantom=False,
+    citation="none",
+    doi="",
+    source="data/README.md",
+)
+
+_COLUMNS = ("case_id", "image", "reference")
+_CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})\.nii(\.gz)?")
+
+
+def cases(root: Path) -> list[Case]:
+    """All cases of a CSV file or of a folder in nnU-Net's raw form, sorted; files are checked to be there."""
+    root = Path(root)
+    found = list(_from_csv(root) if root.is_file() else _from_folder(root))
+    if not found:
+        raise InputError(root, "no case in it", "Put images into imagesTr/NAME_0000.nii.gz, or give a CSV table.")
+    names = [case.case_id for case in found]
+    doubled = sorted({name for name in names if names.count(name) > 1})
+    if doubled:
+        raise InputError(root, f"these cases come twice: {', '.join(doubled)}", "Give every case a name of its own.")
+    return sorted(found, key=lambda case: case.case_id)
+
+
+def load(case: Case) -> Study:
+    """Read a case: one reference, "reference", or none. Raises `InputError` for anything that does not fit together."""
+    image = io.read_image(case.image_path)
+    return Study(image, {"reference": io.read_mask(case.reference_paths[0], image)} if case.reference_paths else {})
+
+
+def _from_folder(root: Path) -> Iterator[Case]:
+    for part in ("imagesTr", "imagesTs"):
+        for path in sorted((root / part).glob("*")):
+            match = _CHANNEL.fullmatch(path.name)
+            if match is None or path.name.startswith("."):
+                continue
+            if match["channel"] != "0000":
+                raise InputError(path, "a second channel", "A CT has one: keep NAME_0000.nii.gz only.")
+            reference = _reference_of(root, match["name"]) if part == "imagesTr" else None
+            yield _case(match["name"], "", path, reference)
+
+
+def _reference_of(root: Path, name: str) -> Path:
+    for ending in (".nii.gz", ".nii"):
+        path = root / "labelsTr" / f"{name}{ending}"
+        if path.is_file():
+            return path
+    raise InputError(root / "labelsTr" / f"{name}.nii.gz", "no such file", "Add it, or move the image to imagesTs.")
+
+
+def _from_csv(path: Path) -> Iterator[Case]:
+    try:
+        text = path.read_text(encoding="utf-8-sig")  # spreadsheet programs write a byte-order mark
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, "it cannot be read as UTF-8 text", "Save it as CSV in UTF-8.") from error
+    table = csv.DictReader(text.splitlines())
+    lacking = [column for column in _COLUMNS if column not in (table.fieldnames or ())]
+    if lacking:
+        raise InputError(path, f"the column {', '.join(lacking)} is missing", f"Give columns {', '.join(_COLUMNS)}, commas between.")
+    for row in table:
+        cells = {name: (value or "").strip() for name, value in row.items() if isinstance(name, str) and not isinstance(value, list)}
+        where = f"{path}, line {table.line_num}"
+        image, reference = (_resolve(path, cells[name], where) for name in ("image", "reference"))
+        if image is None:
+            raise InputError(where, "no image", "Give a NIfTI file or a folder with a CT series.")
+        yield _case(cells["case_id"], cells.get("patient_id", ""), image, reference, where)
+
+
+def _resolve(table: Path, cell: str, where: str) -> Path | None:
+    if not cell:
+        return None
+    path = table.parent / Path(cell).expanduser()
+    if not path.exists():
+        raise InputError(where, f"{path} does not exist", "Paths are absolute, or start at the folder of the CSV file.")
+    return path
+
+
+def _case(case_id: str, patient_id: str, image: Path, reference: Path | None, where: object = None) -> Case:
+    if not re.fullmatch(r"\w[\w.-]*", case_id):  # it becomes a file name
+        raise InputError(where or image, f"{case_id!r} is no usable case name", "Use letters, digits, points, - and _.")
+    return Case("folder", case_id, patient_id or case_id, image, (reference,) if reference else ())

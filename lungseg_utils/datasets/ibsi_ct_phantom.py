@@ -1,0 +1,43 @@
+"""The CT phantom of the Image Biomarker Standardisation Initiative: the crop of one patient's CT round one lung.
+
+"Phantom" is its makers' word: it is the CT of patient LUNG1-002 of NSCLC-Radiomics, and bears that patient's id here, so
+that the two never stand in different splits.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from .. import io
+from ..types import Case, DatasetCard, InputError, Study
+
+CARD = DatasetCard(
+    title="IBSI 1 CT phantom",
+    summary="One hemithorax of one patient (LUNG1-002 of NSCLC-Radiomics) with the tumor's contours, a standard of radiomics.",
+    target="primary gross tumor volume (GTV-1)",
+    licence="CC BY-NC 3.0",
+    redistributable=False,
+    phantom=False,
+    citation="Lambin P et al. (2017) Nature Reviews Clinical Oncology 14:749-762, doi:10.1038/nrclinonc.2017.141; "
+    "Lambin P (2016) Radiomics Digital Phantom, CancerData",
+    doi="10.17195/candat.2016.08.1",
+    source="https://github.com/theibsi/data_sets/tree/6da96021bc91faf4c0cb7fd7fa56a4225d2064a8/ibsi_1_ct_radiomics_phantom",
+)
+
+PATIENT_ID = "LUNG1-002"
+
+
+def cases(root: Path) -> list[Case]:
+    """The one case, from the DICOM form below `root` (the data root or the data set's own folder)."""
+    own = Path(root) / "ibsi_ct_phantom"
+    folder = (own if own.is_dir() else Path(root)) / "dicom"
+    contours = tuple(file.path for file in io.list_dicom(folder) if file.modality == "RTSTRUCT")
+    return [Case("ibsi_ct_phantom", "ibsi_ct_phantom", PATIENT_ID, folder, contours)]
+
+
+def load(case: Case) -> Study:
+    """Read the CT and the reference "GTV-1". Raises `InputError` if a file is missing or damaged."""
+    if len(case.reference_paths) != 1:
+        raise InputError(case.image_path, f"{len(case.reference_paths)} files with contours, one is needed", "Fetch the data set again.")
+    image = io.read_image(case.image_path)
+    return Study(image, {"GTV-1": io.read_rtstruct(case.reference_paths[0], image, "GTV-1", series_folder=case.image_path)})

@@ -1,0 +1,77 @@
+"""LIDC-IDRI: chest CT with lung nodules of at least 3 mm, outlined by up to four readers each.
+
+Readers are anonymous and numbered as the XML file has them: reader-1 of two scans need not be the same person. What
+`fetch` brings are two slabs of 16 and 12 slices, not whole scans: `touches_end` tells whether a nodule was cut by one.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from .. import io
+from ..types import Case, DatasetCard, InputError, Mask, Study
+
+CARD = DatasetCard(
+    title="LIDC-IDRI",
+    summary="Chest CT of 1010 patients, nodules of at least 3 mm outlined by four readers; two slabs can be fetched.",
+    target="nodules of at least 3 mm, inside the outline of at least two of four readers",
+    licence="CC BY 3.0",
+    redistributable=True,
+    phantom=False,
+    citation="Armato SG III et al. (2015) Data From LIDC-IDRI, The Cancer Imaging Archive; "
+    "Armato SG III et al. (2011) Medical Physics 38:915-931, doi:10.1118/1.3528204",
+    doi="10.7937/K9/TCIA.2015.LO9QL9SX",
+    source="https://www.cancerimagingarchive.net/collection/lidc-idri/",
+)
+
+
+def cases(root: Path) -> list[Case]:
+    """Every CT series below `root` (the data root or the data set's own folder) that has an annotation file, sorted.
+
+    Raises `InputError` if there is none.
+    """
+    own = Path(root) / "lidc_idri"
+    folder = own if own.is_dir() else Path(root)
+    annotations = {uid: path for path in sorted(folder.rglob("*.xml")) if (uid := io.lidc_series_uid(path))}
+    series = {file.series_uid: file for file in io.list_dicom(folder) if file.modality == "CT"}
+    found = sorted((file.patient_id, uid, file.path.parent) for uid, file in series.items() if uid in annotations)
+    if not found:
+        raise InputError(root, "holds no DICOM CT series with an LIDC annotation file", "Fetch the data first: make data.")
+    patients = [patient_id for patient_id, _, _ in found]
+    result = []
+    for index, (patient_id, uid, image_path) in enumerate(found):
+        # eight patients of the collection were scanned twice
+        number = patients[: index + 1].count(patient_id)
+        case_id = patient_id if patients.count(patient_id) == 1 else f"{patient_id}-scan-{number}"
+        result.append(Case("lidc_idri", case_id, patient_id, image_path, (annotations[uid],)))
+    return result
+
+
+def load(case: Case) -> Study:
+    """Read a case: references "consensus" (at least two readers), then "reader-1" and so on, in that order.
+
+    A reader who outlined nothing has an empty mask, and so has the consensus if no two readers agree.
+    """
+    if len(case.reference_paths) != 1:
+        raise InputError(case.image_path, "one annotation file is needed", "Fetch the data set again.")
+    image = io.read_image(case.image_path)
+    readers = io.read_lidc_readers(case.reference_paths[0], case.image_path, image)
+    return Study(image, {"consensus": consensus(Study(image, readers)), **readers})
+
+
+def votes(study: Study) -> np.ndarray:
+    """Number of readers whose outline holds a voxel: uint8 (x, y, z)."""
+    readers = [mask.array for name, mask in study.references.items() if name.startswith("reader-")]
+    return np.sum(readers, axis=0, dtype=np.uint8)
+
+
+def consensus(study: Study, at_least: int = 2) -> Mask:
+    """Voxels inside the outlines of at least `at_least` readers."""
+    return Mask(votes(study) >= at_least, study.image.affine)
+
+
+def touches_end(mask: Mask) -> bool:
+    """True if the mask reaches the first or the last slice: then a slab may have cut it, and its end is no surface."""
+    return bool(mask.array[:, :, [0, -1]].any())

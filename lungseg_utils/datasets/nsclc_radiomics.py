@@ -1,0 +1,131 @@
+"""NSCLC-Radiomics (Lung1) of The Cancer Imaging Archive: planning CT of non-small-cell lung cancer with contours.
+
+Any nesting of folders will do: files are chosen by what their headers say, never by name. The target is the primary
+tumor, GTV-1; the nodes (GTV-2, ...) grown by 5 mm are no place to judge in.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+
+from .. import io
+from ..types import Case, DatasetCard, Image, InputError, Mask, Study
+
+CARD = DatasetCard(
+    title="NSCLC-Radiomics (Lung1)",
+    summary="Planning CT of 422 patients with non-small-cell lung cancer and the contours drawn for radiotherapy.",
+    target="primary gross tumor volume (GTV-1)",
+    licence="CC BY-NC 3.0",
+    redistributable=False,
+    phantom=False,
+    citation="Aerts HJWL et al. (2019) Data From NSCLC-Radiomics (version 4), The Cancer Imaging Archive; "
+    "Aerts HJWL et al. (2014) Nature Communications 5:4006, doi:10.1038/ncomms5006",
+    doi="10.7937/K9/TCIA.2015.PF0M9REI",
+    source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics/",
+)
+
+TARGET = "GTV-1"
+OTHER_GTV = r"(?i)gtv.*"
+IGNORE_MARGIN_MM = 5.0
+
+
+def cases(root: Path) -> list[Case]:
+    """All patients with a CT below `root` (the data root or the data set's own folder), sorted; reads headers only.
+
+    A patient with neither RTSTRUCT nor SEG is among them, without a reference: `load` refuses it, `exclusions` lists it.
+    Raises `InputError` if there is no CT at all.
+    """
+    found = [case for case, _ in _patients(Path(root)) if case is not None]
+    if not found:
+        raise InputError(root, "holds no DICOM CT series", "Fetch the data first: make data.")
+    return found
+
+
+def load(case: Case, target: str = TARGET) -> Study:
+    """Read a case: reference "GTV-1" and, if there are other GTVs, these grown by 5 mm as the region to ignore.
+
+    `target` is a regular expression that must match one whole name of a region. Raises `InputError` for a patient
+    whose target is missing or not usable.
+    """
+    if len(case.reference_paths) != 1:
+        problem = f"{len(case.reference_paths)} files with contours, one is needed"
+        raise InputError(case.image_path, problem, "Leave the patient out (`exclusions` lists such), or keep one file.")
+    image = io.read_image(case.image_path)
+    path = case.reference_paths[0]
+    names = _region_names(path)
+    wanted = [name for name in names if re.fullmatch(target, name)]
+    if len(wanted) != 1:
+        raise InputError(path, f"{len(wanted)} regions for {target!r}, one is needed", f"It has: {', '.join(names)}.")
+    reference = _read_region(path, image, wanted[0], case.image_path)
+    nodes = [name for name in names if re.fullmatch(OTHER_GTV, name) and name != wanted[0]]
+    return Study(image, {"GTV-1": reference}, _ignore_region(path, image, nodes, reference, case.image_path))
+
+
+def exclusions(root: Path, target: str = TARGET) -> list[tuple[str, str]]:
+    """Every patient that cannot be used, with the reason, as (case_id, reason); reads all of the data."""
+    result = []
+    for case, patient_id in _patients(Path(root)):
+        if case is None:
+            result.append((patient_id, "no CT series"))
+            continue
+        try:
+            load(case, target)
+        except InputError as error:
+            result.append((case.case_id, error.problem))
+    return result
+
+
+def _patients(root: Path) -> Iterator[tuple[Case | None, str]]:
+    own = root / "nsclc_radiomics"
+    groups: dict[str, list[io.DicomFile]] = {}
+    for file in io.list_dicom(own if own.is_dir() else root):
+        groups.setdefault(file.patient_id, []).append(file)
+    for patient_id, files in sorted(groups.items()):
+        yield _case(patient_id, files), patient_id
+
+
+def _case(patient_id: str, files: list[io.DicomFile]) -> Case | None:
+    folders = {file.path.parent for file in files if file.modality == "CT"}
+    if not folders:
+        return None
+    while len(folders) > 1:  # a patient's slices in several folders: the one above them all
+        deepest = max(folders, key=lambda folder: len(folder.parts))
+        folders = folders - {deepest} | {deepest.parent}
+    contours = [tuple(file.path for file in files if file.modality == kind) for kind in ("RTSTRUCT", "SEG")]
+    return Case("nsclc_radiomics", patient_id, patient_id, folders.pop(), contours[0] or contours[1])
+
+
+def _region_names(path: Path) -> list[str]:
+    return io.dicom_seg_labels(path) if io.dicom_modality(path) == "SEG" else io.rtstruct_roi_names(path)
+
+
+def _read_region(path: Path, image: Image, name: str, series_folder: Path) -> Mask:
+    read = io.read_dicom_seg if io.dicom_modality(path) == "SEG" else io.read_rtstruct
+    return read(path, image, name, series_folder=series_folder)
+
+
+def _ignore_region(path: Path, image: Image, nodes: list[str], reference: Mask, series_folder: Path) -> Mask | None:
+    if not nodes:
+        return None
+    union = np.zeros(image.shape, bool)
+    for name in nodes:
+        union |= _read_region(path, image, name, series_folder).array
+    return Mask(grow_mm(union, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)
+
+
+def grow_mm(array: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:
+    """Voxels (x, y, z) whose centre lies within `margin_mm` of the centre of a true voxel; Euclidean."""
+    from scipy.ndimage import distance_transform_edt
+
+    if not array.any():
+        return array.copy()
+    reach = np.ceil(margin_mm / np.asarray(spacing_mm)).astype(int)
+    inside = np.argwhere(array)
+    box = tuple(slice(max(a - r, 0), b + r + 1) for a, b, r in zip(inside.min(0), inside.max(0), reach, strict=True))
+    grown = np.zeros_like(array)
+    grown[box] = distance_transform_edt(~array[box], sampling=spacing_mm) <= margin_mm + 1e-6
+    return grown

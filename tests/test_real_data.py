@@ -1,0 +1,137 @@
+"""The real sample CTs: voxel for voxel against SimpleITK, the official IBSI mask and documented counts."""
+
+import time
+
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from lungseg_utils import fetch, geometry, io
+from lungseg_utils.datasets import ibsi_ct_phantom, lidc_idri, nsclc_radiomics
+
+# Rasterized with scikit-image by z plane, even-odd; the IBSI count is that of the official NIfTI mask.
+GTV_VOXELS = {"LUNG1-001": 54_449, "LUNG1-002": 125_204}
+IBSI_VOXELS = 125_256
+# Inside the outlines of at least two of four readers, outlines excluded.
+LIDC_CONSENSUS_VOXELS = {"LIDC-IDRI-0001": 5_428, "LIDC-IDRI-0002": 932}
+LIDC_READER_VOXELS = {"LIDC-IDRI-0001": (5905, 4613, 4955, 5498), "LIDC-IDRI-0002": (0, 0, 1086, 1133)}
+
+
+@pytest.fixture(scope="session")
+def nsclc(real_data):
+    return {case.case_id: (case, nsclc_radiomics.load(case)) for case in nsclc_radiomics.cases(real_data)}
+
+
+@pytest.fixture(scope="session")
+def ibsi(real_data):
+    (case,) = ibsi_ct_phantom.cases(real_data)
+    return case, ibsi_ct_phantom.load(case)
+
+
+@pytest.fixture(scope="session")
+def lidc(real_data):
+    return {case.case_id: lidc_idri.load(case) for case in lidc_idri.cases(real_data)}
+
+
+def _simpleitk_series(folder):
+    reader = sitk.ImageSeriesReader()
+    series = [reader.GetGDCMSeriesFileNames(str(folder), uid) for uid in reader.GetGDCMSeriesIDs(str(folder))]
+    reader.SetFileNames(max(series, key=len))  # the others are single files of plan, dose and contours
+    return reader.Execute()
+
+
+def test_the_registry_counts_what_is_there(real_data):
+    for name in fetch.names():
+        assert fetch.available(name, real_data)
+        size = sum(path.stat().st_size for path in (real_data / name).rglob("*") if path.is_file())
+        assert fetch._size_bytes(name) == size
+
+
+@pytest.mark.parametrize("case_id", ["LUNG1-001", "LUNG1-002"])
+def test_a_whole_series_equals_simpleitk_in_every_voxel_and_in_place(nsclc, case_id):
+    case, study = nsclc[case_id]
+    oracle = _simpleitk_series(case.image_path)
+    expected = np.clip(sitk.GetArrayFromImage(oracle), -1024, 3071)
+    assert np.array_equal(geometry.unstack_axial(study.image.array), expected)
+    x, y, z = oracle.TransformIndexToPhysicalPoint([511, 511, 0])
+    assert study.image.affine[:3, 3] == pytest.approx([-x, -y, z], abs=1e-3)
+    assert study.image.spacing_mm == pytest.approx(oracle.GetSpacing(), abs=1e-6)
+
+
+@pytest.mark.parametrize("case_id", ["LUNG1-001", "LUNG1-002"])
+def test_the_tumor_has_the_documented_number_of_voxels(nsclc, case_id):
+    _, study = nsclc[case_id]
+    assert int(study.references["GTV-1"].array.sum()) == GTV_VOXELS[case_id]
+    assert study.ignore is None  # no nodes were drawn
+
+
+def test_nobody_is_excluded_from_the_sample(real_data):
+    assert nsclc_radiomics.exclusions(real_data) == []
+
+
+def test_the_ibsi_contours_give_exactly_the_official_mask(real_data, ibsi):
+    _, study = ibsi
+    folder = real_data / "ibsi_ct_phantom" / "nifti"
+    official_image = io.read_image(folder / "image" / "phantom.nii.gz")
+    official = io.read_mask(folder / "mask" / "mask.nii.gz", study.image)
+    assert geometry.same_grid(study.image, official_image)
+    assert np.array_equal(study.image.array, official_image.array)
+    assert np.array_equal(study.references["GTV-1"].array, official.array)
+    assert int(official.array.sum()) == IBSI_VOXELS
+
+
+def test_the_ibsi_phantom_is_a_crop_of_its_patient(nsclc, ibsi):
+    (phantom_case, phantom), (patient_case, patient) = ibsi, nsclc["LUNG1-002"]
+    assert phantom_case.patient_id == patient_case.patient_id
+    first = np.array([231, 136, 11])
+    # its makers moved it by half a voxel in plane, so positions of the two cannot be compared closer than that
+    moved = geometry.world_to_ijk(phantom.image.affine[:3, 3][None], patient.image.affine)[0] - first
+    assert moved == pytest.approx([-0.5, 0.5, 0.0], abs=1e-4)
+    part = patient.image.array[tuple(slice(a, a + n) for a, n in zip(first, phantom.image.shape, strict=True))]
+    inside = phantom.image.array > -1000
+    assert np.array_equal(part[inside], phantom.image.array[inside])
+
+
+@pytest.mark.parametrize("case_id", ["LIDC-IDRI-0001", "LIDC-IDRI-0002"])
+def test_lidc_readers_and_consensus(lidc, case_id):
+    study = lidc[case_id]
+    counts = [int(mask.array.sum()) for mask in study.references.values()]
+    assert counts == [LIDC_CONSENSUS_VOXELS[case_id], *LIDC_READER_VOXELS[case_id]]
+    assert lidc_idri.votes(study).max() == (4 if case_id.endswith("1") else 2)
+
+
+def test_the_second_lidc_nodule_is_cut_by_its_slab(lidc):
+    assert not lidc_idri.touches_end(lidc["LIDC-IDRI-0001"].references["consensus"])
+    assert lidc_idri.touches_end(lidc["LIDC-IDRI-0002"].references["consensus"])
+
+
+def test_a_written_mask_lies_on_the_original_nifti(tmp_path, real_data, ibsi):
+    folder = real_data / "ibsi_ct_phantom" / "nifti"
+    image_path, mask_path = folder / "image" / "phantom.nii.gz", folder / "mask" / "mask.nii.gz"
+    io.write_mask(ibsi[1].references["GTV-1"], tmp_path / "m.nii.gz", like_path=image_path)
+    ours, official = (sitk.ReadImage(str(path)) for path in (tmp_path / "m.nii.gz", mask_path))
+    assert np.array_equal(sitk.GetArrayFromImage(ours), sitk.GetArrayFromImage(official) > 0)
+    assert ours.GetOrigin() == pytest.approx(official.GetOrigin(), abs=1e-4)
+    assert ours.GetDirection() == pytest.approx(official.GetDirection(), abs=1e-6)
+
+
+def test_contours_cut_off_in_the_middle_are_refused(tmp_path, real_data, ibsi):
+    case, study = ibsi
+    data = case.reference_paths[0].read_bytes()
+    (tmp_path / "rs.dcm").write_bytes(data[: len(data) // 2])
+    with pytest.raises(io.InputError, match="cannot be read"):
+        io.read_rtstruct(tmp_path / "rs.dcm", study.image)
+
+
+def test_reading_a_series_is_not_far_slower_than_simpleitk(nsclc):
+    case, _ = nsclc["LUNG1-001"]
+
+    def seconds(read):
+        times = []
+        for _ in range(3):
+            start = time.perf_counter()
+            read(case.image_path)
+            times.append(time.perf_counter() - start)
+        return min(times)
+
+    assert seconds(io.read_image) < 3 * seconds(_simpleitk_series)  # measured 0.8 times; the rest is for busy machines
