@@ -99,7 +99,10 @@ def _load(path: Path) -> Config:
     planned = [PlannedNotebook(**{k: tuple(v) if isinstance(v, list) else v for k, v in line.items()}) for line in raw["experiments"]]
     if len({p.notebook for p in planned}) < len(planned):
         raise InputError(path, "a notebook is listed twice", "Merge its two entries.")
-    _check_names(planned, profiles, path)
+    try:
+        _check_names(planned, profiles)
+    except InputError as fault:
+        raise InputError(path, f"{fault.where}: {fault.problem}", fault.remedy) from fault
     return Config(profiles, {p.notebook: p for p in planned})
 
 
@@ -116,7 +119,7 @@ def _profile(name: str, value: Mapping[str, Any]) -> Profile:
     return Profile(name, value["summary"], PhantomCounts(**value["phantoms"]), model_options=value["model_options"], **lists)
 
 
-def _check_names(planned: list[PlannedNotebook], profiles: Mapping[str, Profile], path: Path) -> None:
+def _check_names(planned: list[PlannedNotebook], profiles: Mapping[str, Profile]) -> None:
     for line in planned:
         card = registry.card("models", line.model)
         registry.plugin("paradigms", line.paradigm)
@@ -125,10 +128,10 @@ def _check_names(planned: list[PlannedNotebook], profiles: Mapping[str, Profile]
         for name in line.prompters:
             prompts.prompter(name)
         if line.paradigm not in card.paradigms or not set(line.prompters) <= set(card.prompters):
-            raise InputError(path, f"{line.notebook}: {line.model} does not take this paradigm or prompter", f"Its card: {card}.")
+            raise InputError(line.notebook, f"{line.model} does not take this paradigm or prompter", f"Its card: {card}.")
     for profile in profiles.values():
         for model, options in profile.model_options.items():
-            _check_options(model, options, f"{path}, profile {profile.name}")
+            _check_options(model, options, f"profile {profile.name}")
 
 
 def _check_options(model: str, options: Mapping[str, Any], where: str) -> None:

@@ -153,7 +153,7 @@ def load_study(case: Case) -> Study:
 
 def _prepare(job: _Job) -> tuple[Any, pd.DataFrame]:
     """The segmenter as its paradigm leaves it; weights that are there from the same identity are used."""
-    segmenter = registry.plugin("models", job.experiment.model).build(job.options)
+    segmenter = registry.plugin("models", job.experiment.model).build(job.options, job.experiment.seed)
     weights, history_path, identity = job.folder / "weights.pt", job.folder / "history.csv", job.identities["training"]
     if weights.is_file() and history_path.is_file() and segmenter.load(weights).get("identity") == identity:
         return segmenter, pd.read_csv(history_path)

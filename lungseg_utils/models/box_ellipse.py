@@ -21,8 +21,8 @@ CARD = ModelCard(
 )
 
 
-def build(options: Mapping[str, Any]) -> EllipseSegmenter:
-    """The baseline; it has no options."""
+def build(options: Mapping[str, Any], seed: int = 0) -> EllipseSegmenter:
+    """The baseline; it has no options, and nothing about it is random."""
     return EllipseSegmenter()
 
 

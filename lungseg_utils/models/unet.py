@@ -26,7 +26,7 @@ CARD = ModelCard(
         "patch": (128, 128),
         "batch_size": 8,
         "steps": 1000,
-        "learning_rate": 2e-3,
+        "learning_rate": 1e-2,
         "validate_every": 250,
         "foreground_share": 0.6,
         "widths": (16, 32, 64, 128, 256),
@@ -38,12 +38,15 @@ CARD = ModelCard(
 )
 
 
-def build(options: Mapping[str, Any]) -> SliceSegmenter:
-    """An untrained U-Net inside its segmenter; `options` as in CARD.options."""
+def build(options: Mapping[str, Any], seed: int = 0) -> SliceSegmenter:
+    """An untrained U-Net inside its segmenter; `options` as in CARD.options, first weights drawn from `seed`."""
+    import torch
     from monai.networks.nets import UNet
 
+    from ..networks.initialization import expect_rare_foreground
     from ..networks.slicewise import SliceSegmenter, SliceSettings
 
+    torch.manual_seed(seed)
     settings = SliceSettings.from_options(options)
     network = UNet(
         spatial_dims=2,
@@ -55,4 +58,5 @@ def build(options: Mapping[str, Any]) -> SliceSegmenter:
         norm="batch",
         dropout=float(options["dropout"]),
     )
+    expect_rare_foreground(network)
     return SliceSegmenter(network, settings, str(options["device"]))

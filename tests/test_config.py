@@ -1,0 +1,119 @@
+"""experiments.yml: what is in it holds, and every fault is named with its place."""
+
+import shutil
+
+import pytest
+
+from lungseg_utils import cohorts, config, run
+from lungseg_utils.types import Experiment, InputError
+
+
+def _changed(tmp_path, old, new):
+    text = (config.project_root() / "experiments.yml").read_text()
+    assert old in text
+    (tmp_path / "experiments.yml").write_text(text.replace(old, new, 1))
+    return tmp_path / "experiments.yml"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("grid: small", "grid: huge", "profiles/smoke/phantoms/grid"),
+        ("train: 6", "train: 0", "profiles/smoke/phantoms/train"),
+        ("seeds: [0]", "seed: [0]", "profiles/smoke"),
+        ("model: unet\n", "model: vnet\n", "not among the models"),
+        ("paradigm: full", "paradigm: magic", "not among the paradigms"),
+        ("prompters: [none]", "prompters: [telepathy]", "telepathy"),
+        ("prompters: [none]", "prompters: [box_every_slice]", "does not take"),
+        ("train_dataset: phantom_nsclc", "train_dataset: atlantis", "not among the datasets"),
+        ("steps: 60", "stepz: 60", "no option stepz"),
+        ("steps: 60", "steps: many", "option steps of unet is 'many'"),
+        ("notebook: baselines_zero_shot", "notebook: unet_full", "listed twice"),
+        ("profiles:", "profiles: [", "cannot be read"),
+    ],
+)
+def test_each_fault_is_named(tmp_path, old, new, message):
+    path = _changed(tmp_path, old, new)
+    with pytest.raises(InputError, match=message) as caught:
+        config.load(path)
+    assert "experiments.yml" in str(caught.value)
+
+
+def test_every_line_has_its_notebook_and_every_plan_a_name_of_its_own():
+    loaded = config.load()
+    names = set()
+    for profile in loaded.profiles:
+        for notebook in loaded.experiments:
+            assert (config.project_root() / "notebooks" / f"{notebook}.ipynb").is_file()
+            names.add(run.plan(notebook, profile).name)
+    assert len(names) == len(loaded.profiles) * len(loaded.experiments)
+
+
+def test_names_of_experiments_are_a_function_of_their_fields():
+    base = Experiment("mini", "d", "unet", "full", options=(("steps", 5),))
+    assert base.name == Experiment("mini", "d", "unet", "full", options=(("steps", 5),)).name
+    others = [
+        Experiment("mini", "d", "unet", "full", options=(("steps", 6),)),
+        Experiment("mini", "d", "unet", "full", seed=1, options=(("steps", 5),)),
+        Experiment("mini", "d", "unet", "full", k=5, options=(("steps", 5),)),
+        Experiment("mini", "d", "unet", "full", fold=1, options=(("steps", 5),)),
+    ]
+    assert len({base.name, *(e.name for e in others)}) == 5
+
+
+def test_options_of_an_experiment_are_checked_and_win_over_the_profile():
+    experiment = run.plan("unet_full", "smoke", options={"steps": 7})
+    assert config.resolve_options(experiment, config.load().profile("smoke"))["steps"] == 7
+    with pytest.raises(InputError, match="no option"):
+        run.plan("unet_full", "smoke", options={"steqs": 7})
+    with pytest.raises(InputError, match="Choose one of"):
+        run.plan("unet_full", "gigantic")
+
+
+@pytest.mark.parametrize("dataset", ["phantom_nsclc", "phantom_msd"])
+def test_splits_keep_patients_apart_in_every_profile_and_fold(dataset):
+    for profile in config.load().profiles.values():
+        tested = cohorts.patients_to_test(dataset, profile)
+        assert len(tested) == profile.phantoms.test + profile.phantoms.tumor_free
+        validated = []
+        for fold in range(5):
+            train, validation = cohorts.training_patients(dataset, profile, fold)
+            assert len(train) == len(set(train)) == profile.phantoms.train
+            assert not set(train) & set(validation)
+            assert not (set(train) | set(validation)) & set(tested)
+            validated += validation
+        assert len(set(validated)) == len(validated)  # folds rotate
+
+
+def test_a_split_with_a_patient_on_two_lines_is_refused(tmp_path, monkeypatch):
+    for part in ("experiments.yml", "data/splits/phantom_nsclc.csv"):
+        (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(config.project_root() / part, tmp_path / part)
+    monkeypatch.setenv("LUNGSEG_ROOT", str(tmp_path))
+    path = tmp_path / "data/splits/phantom_nsclc.csv"
+    path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
+    with pytest.raises(InputError, match="stands twice"):
+        cohorts.read_splits("phantom_nsclc")
+    with pytest.raises(InputError, match="no split"):
+        cohorts.read_splits("phantom_msd")
+
+
+def test_asking_for_more_patients_than_there_are_is_refused(tmp_path, monkeypatch):
+    path = _changed(tmp_path, "test: 3", "test: 300")
+    with pytest.raises(InputError, match="300 asked for"):
+        cohorts.patients_to_test("phantom_nsclc", config.load(path).profile("smoke"))
+
+
+def test_test_phantoms_need_the_frozen_generator(tmp_path, monkeypatch):
+    monkeypatch.setattr(cohorts, "FROZEN_FILE", tmp_path / "frozen.json")
+    (tmp_path / "frozen.json").write_text('{"phantom_generator_sha256": "another"}')
+    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path / "cache")
+    with pytest.raises(InputError, match="frozen generator"):
+        cohorts.ensure_phantoms("phantom_nsclc", config.load().profile("mini"), ["PN-90000"])
+    assert not (tmp_path / "cache").exists()
+
+
+def test_a_root_without_a_grid_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setenv("LUNGSEG_ROOT", str(tmp_path))
+    with pytest.raises(InputError, match=r"no experiments\.yml"):
+        config.project_root()

@@ -1,0 +1,96 @@
+"""The contract, held over every plug-in that is found."""
+
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from lungseg_utils import cohorts, config, prompts, registry
+from lungseg_utils.types import DatasetCard, Image, InputError, Mask, ModelCard, ParadigmCard
+
+CARDS = {"models": ModelCard, "datasets": DatasetCard, "paradigms": ParadigmCard}
+ALL = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
+
+
+def test_the_file_name_is_the_key_and_unknown_ones_list_the_known():
+    assert {"unet", "box_ellipse"} <= set(registry.names("models"))
+    assert {"phantom_nsclc", "phantom_msd", "msd_lung", "nsclc_radiomics", "lidc_idri", "folder"} <= set(registry.names("datasets"))
+    with pytest.raises(InputError, match="unet"):
+        registry.card("models", "no_such_model")
+    with pytest.raises(InputError, match="kind"):
+        registry.names("dataset")
+
+
+@pytest.mark.parametrize(("kind", "name"), ALL)
+def test_every_plugin_has_a_filled_card(kind, name):
+    card = registry.card(kind, name)
+    assert isinstance(card, CARDS[kind])
+    assert card.title
+    assert card.summary
+
+
+def test_cards_load_without_torch_in_well_under_a_second():
+    code = "import sys\nfrom lungseg_utils import registry\n"
+    code += "[registry.card(k, n) for k in registry.KINDS for n in registry.names(k)]\n"
+    code += "sys.exit(any(m in sys.modules for m in ('torch', 'monai', 'matplotlib')))"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+@pytest.mark.parametrize("name", registry.names("datasets"))
+def test_every_data_set_has_cases_and_load_and_refuses_an_empty_folder(name, tmp_path):
+    module = registry.plugin("datasets", name)
+    assert callable(module.load)
+    with pytest.raises(InputError) as caught:
+        module.cases(tmp_path)
+    assert str(tmp_path) in str(caught.value)
+    with pytest.raises(InputError):
+        module.cases(tmp_path / "nothing")
+
+
+def _smallest(name):
+    """The model as the smoke profile makes it."""
+    changes = config.load().profile("smoke").model_options.get(name, {})
+    return registry.plugin("models", name).build({**registry.card("models", name).options, **changes})
+
+
+@pytest.mark.parametrize("name", registry.names("models"))
+def test_every_model_answers_on_the_grid_of_any_image(name):
+    segmenter, card = _smallest(name), registry.card("models", name)
+    with pytest.raises(InputError, match="no image"):
+        segmenter.predict(())
+    rng = np.random.default_rng(0)
+    for shape, spacing in (((40, 36, 9), (2.0, 2.0, 5.0)), ((33, 47, 12), (0.7, 0.7, 1.25))):
+        affine = np.diag([*spacing, 1.0])
+        image = Image(rng.normal(-500, 300, shape), affine)
+        reference = np.zeros(shape, bool)
+        reference[10:20, 12:22, 3:6] = True
+        segmenter.set_image(image)
+        for prompter in card.prompters:
+            hints = next(prompts.prompter(prompter).make(Mask(reference, affine), rng))
+            prediction = segmenter.predict(hints)
+            assert prediction.mask.shape == shape
+            assert np.array_equal(prediction.mask.affine, affine)
+            assert prediction.seconds > 0
+            assert prediction.probability is None or (prediction.probability.shape == shape and 0 <= prediction.probability.min() <= 1)
+    assert set(segmenter.parameters()) == {"parameters", "parameters_trained"}
+
+
+@pytest.mark.parametrize("name", [n for n in registry.names("models") if set(registry.card("models", n).paradigms) - {"zero_shot"}])
+def test_every_trained_model_saves_and_loads_its_weights(name, tmp_path):
+    first, second = _smallest(name), _smallest(name)
+    first.save(tmp_path / "w.pt", {"identity": "here"})
+    assert second.load(tmp_path / "w.pt") == {"identity": "here"}
+    image = Image(np.random.default_rng(1).normal(-500, 300, (40, 36, 6)), np.diag([2.0, 2.0, 5.0, 1.0]))
+    answers = []
+    for segmenter in (first, second):
+        segmenter.set_image(image)
+        answers.append(segmenter.predict(()).probability)
+    assert np.array_equal(*answers)
+
+
+def test_no_patient_is_both_trained_and_tested_on_whatever_the_data_set():
+    """The IBSI phantom and LUNG1-002 are one patient under two names; ids must say so."""
+    splits = {n: cohorts.read_splits(n) for n in ("phantom_nsclc", "phantom_msd")}
+    ids = [set(frame["patient_id"]) for frame in splits.values()]
+    assert not ids[0] & ids[1]

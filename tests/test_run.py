@@ -1,0 +1,248 @@
+"""One experiment end to end on tiny phantoms, in a project folder of its own: resume, faults, locks, reproducibility."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from lungseg_utils import cohorts, config, io, prompts, registry, run, tables
+from lungseg_utils.types import InputError
+
+ROOT = config.project_root()
+TESTS = ["phantom_nsclc"]
+
+
+@pytest.fixture(scope="module")
+def project(tmp_path_factory):
+    """A project root with the real splits and a profile even smaller than smoke; phantoms are drawn once."""
+    root = tmp_path_factory.mktemp("project")
+    text = (ROOT / "experiments.yml").read_text()
+    text = text.replace("train: 6, validation: 2, test: 3", "train: 2, validation: 1, test: 2").replace(
+        "steps: 60, validate_every: 30", "steps: 6, validate_every: 3"
+    )
+    (root / "experiments.yml").write_text(text)
+    shutil.copytree(ROOT / "data" / "splits", root / "data" / "splits")
+    return root
+
+
+@pytest.fixture
+def here(project, monkeypatch):
+    monkeypatch.setenv("LUNGSEG_ROOT", str(project))
+    shutil.rmtree(project / "results", ignore_errors=True)
+    return project
+
+
+def _run(seed=0, **more):
+    return run.run(run.plan("unet_full", "smoke", seed), TESTS, ["none"], progress=False, **more)
+
+
+def test_tables_provenance_and_predictions_are_complete(here):
+    result = _run()
+    assert set(result.results["case_id"]) == set(cohorts.patients_to_test("phantom_nsclc", config.load().profile("smoke")))
+    again = run.open_result(result.experiment)
+    assert again.results.equals(result.results)
+    provenance = json.loads((result.folder / "experiment.json").read_text())
+    assert provenance["patients"]["train"] == [
+        c.patient_id for c in cohorts.training_cohort("phantom_nsclc", config.load().profile("smoke"), 0).train
+    ]
+    assert len(provenance["sha256"]["weights"]) == len(provenance["sha256"]["data"]["phantom_nsclc"]) == 64
+    assert provenance["options"]["steps"] == 6
+    assert set(result.costs["quantity"]) >= {"prediction", "peak memory"}
+    case = result.cases("phantom_nsclc")[0]
+    study = run.load_study(case)
+    assert result.prediction("phantom_nsclc", "none", case.case_id, study).shape == study.image.shape
+    text = (result.folder / "experiment.json").read_text() + (result.folder / "results.csv").read_text()
+    assert str(here) not in text
+
+
+def test_a_second_run_trains_and_predicts_nothing_and_gives_the_same(here, monkeypatch):
+    first = _run()
+    monkeypatch.setattr(run, "load_study", lambda case: pytest.fail(f"{case.case_id} was read again"))
+    assert _run().results.equals(first.results)
+
+
+def test_the_same_seed_gives_the_same_table_and_another_seed_another(here):
+    first = _run()
+    weights = (first.folder / "weights.pt").stat().st_size
+    shutil.rmtree(here / "results")
+    second = _run()
+    assert second.results.equals(first.results)
+    assert (second.folder / "weights.pt").stat().st_size == weights
+    assert _sha(second) == _sha(first)
+    assert _sha(_run(seed=1)) != _sha(first)
+
+
+def _sha(result):
+    return result.provenance["sha256"]["weights"]
+
+
+def test_other_options_train_again(here):
+    first = _run()
+    other = run.run(run.plan("unet_full", "smoke", options={"steps": 4}), TESTS, ["none"], progress=False)
+    assert other.folder != first.folder
+    assert other.history["step"].max() == 4
+
+
+def test_changed_training_data_trains_again(here, monkeypatch):
+    first = _run()
+    true_hash = cohorts.sha256_of_cases
+    monkeypatch.setattr(cohorts, "sha256_of_cases", lambda cases: true_hash(cases)[::-1])
+    trained = []
+    slicewise = sys.modules["lungseg_utils.networks.slicewise"]
+    monkeypatch.setattr(slicewise.training, "train", _spy(slicewise.training.train, trained))
+    assert _run().results.equals(first.results)  # the same bytes after all, but it could not know
+    assert trained == [True]
+
+
+def _spy(function, calls):
+    def wrapped(*args, **kwargs):
+        calls.append(True)
+        return function(*args, **kwargs)
+
+    return wrapped
+
+
+def test_a_model_that_fails_on_a_case_is_scored_as_empty_and_said_so(here, monkeypatch):
+    slicewise = registry.plugin("models", "unet").build(registry.card("models", "unet").options).__class__
+    true_predict, calls = slicewise.predict, []
+
+    def fail_on_first(self, hints=()):
+        calls.append(1)
+        if len(calls) == 1:
+            raise RuntimeError("out of memory")
+        return true_predict(self, hints)
+
+    monkeypatch.setattr(slicewise, "predict", fail_on_first)
+    result = _run()
+    failed = result.results[result.results["status"] == "failed"]
+    assert failed["case_id"].nunique() == 1
+    values = failed.set_index("metric")["value"]
+    assert values["dsc"] == 0
+    assert values["hd95"] == np.inf
+    assert "out of memory" in next(c["failure"] for c in result.provenance["cases"])
+    assert result.results[result.results["metric"] == "dsc"]["case_id"].nunique() == 3  # n has not become smaller
+
+
+def test_a_damaged_case_stops_before_any_result(here):
+    profile = config.load().profile("smoke")
+    case = cohorts.cases_to_test("phantom_nsclc", profile)[0]
+    victim = sorted(case.image_path.glob("*.dcm"))[3]
+    original = victim.read_bytes()
+    try:
+        victim.write_bytes(original[: len(original) // 2])
+        with pytest.raises(InputError, match=case.case_id):
+            _run()
+        assert not list((here / "results").rglob("results.csv"))
+    finally:
+        victim.write_bytes(original)
+
+
+def test_two_runs_of_one_experiment_at_once_are_refused(here):
+    experiment = run.plan("unet_full", "smoke")
+    folder = here / "results" / "smoke" / experiment.name
+    code = "import sys; from pathlib import Path; from lungseg_utils import run\n"
+    code += "with run._exclusive(Path(sys.argv[1])): print('in', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "in\n"
+        with pytest.raises(InputError, match="another process"):
+            _run()
+        other.kill()
+    _run()  # the lock died with its process
+
+
+def test_a_patient_on_both_sides_is_refused(here):
+    cases = cohorts.cases_to_test("phantom_nsclc", config.load().profile("smoke"))
+    with pytest.raises(InputError, match="both trained on and tested on"):
+        cohorts.require_apart(cases[:1], cases)
+
+
+def test_the_ellipse_baseline_runs_by_its_boxes_and_reads_no_training_data(here):
+    result = run.run(run.plan("baselines_zero_shot", "smoke"), TESTS, ["box_every_slice"], progress=False)
+    dsc = tables.case_values(result.results, "dsc")["value"]
+    assert 0.5 < dsc.mean() < 1
+    assert result.provenance["patients"]["train"] == []
+    assert result.provenance["sha256"]["weights"] == "none"
+    with pytest.raises(InputError, match="unknown"):
+        run.run(run.plan("baselines_zero_shot", "smoke"), TESTS, ["telepathy"], progress=False)
+
+
+def test_a_prediction_is_the_models_own_on_the_original_grid(here):
+    result = _run()
+    case = result.cases("phantom_nsclc")[0]
+    study = run.load_study(case)
+    segmenter = registry.plugin("models", "unet").build(result.provenance["options"])
+    segmenter.load(result.folder / "weights.pt")
+    expected = run.answer(segmenter, study, study.references["reference"], "none", np.random.default_rng(0))
+    stored = result.prediction("phantom_nsclc", "none", case.case_id, study)
+    assert np.array_equal(expected.mask.array, stored.array)
+
+
+def test_predict_on_the_command_line_writes_a_mask_on_the_image(here, tmp_path):
+    _run()
+    case = cohorts.cases_to_test("phantom_nsclc", config.load().profile("smoke"))[0]
+    image = io.read_image(case.image_path)
+    io.write_image(image, tmp_path / "ct.nii.gz")
+    command = [sys.executable, "-m", "lungseg_utils", "predict", "--model", "unet", "--profile", "smoke"]
+    command += ["--image", str(tmp_path / "ct.nii.gz"), "--out", str(tmp_path / "mask.nii.gz")]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert io.read_mask(tmp_path / "mask.nii.gz", like=image, allow_empty=True).shape == image.shape
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["--model", "box_ellipse", "--image", "ct.nii.gz", "--out", "m.nii.gz"], "answers prompts only"),
+        (["--model", "unet", "--image", "ct.nii.gz", "--out", "m.png"], "NIfTI"),
+        (["--model", "unet", "--image", "ct.nii.gz", "--out", "m.nii.gz"], "not trained under profile"),
+        (["--model", "vnet", "--image", "ct.nii.gz", "--out", "m.nii.gz"], "not among the models"),
+    ],
+)
+def test_predict_names_what_is_wrong_and_ends_with_2(here, more, message):
+    done = subprocess.run([sys.executable, "-m", "lungseg_utils", "predict", *more], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_prompter_may_look_at_the_answer_and_speak_again(here, monkeypatch):
+    heard = []
+
+    def twice(reference, rng):
+        heard.append((yield ()))
+        heard.append((yield ()))
+
+    card = prompts.PrompterCard("two looks", "nothing", twice)
+    monkeypatch.setattr(prompts, "PROMPTERS", {**prompts.PROMPTERS, "twice": card})
+    case = cohorts.cases_to_test("phantom_nsclc", config.load().profile("smoke"))[0]
+    study = run.load_study(case)
+    segmenter = registry.plugin("models", "box_ellipse").build({})
+    last = run.answer(segmenter, study, study.references["reference"], "twice", np.random.default_rng(0))
+    assert len(heard) == 2
+    assert heard[-1] is last
+
+
+def test_list_prints_every_plugin():
+    done = subprocess.run([sys.executable, "-m", "lungseg_utils", "list"], capture_output=True, text=True, check=True)
+    for kind in registry.KINDS:
+        for name in registry.names(kind):
+            assert name in done.stdout
+
+
+def test_notebooks_are_thin_and_stored_without_outputs():
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        cells = json.loads(path.read_text())["cells"]
+        code = [c for c in cells if c["cell_type"] == "code"]
+        assert len(code) <= 12, path
+        for cell in code:
+            source = "".join(cell["source"])
+            assert cell["outputs"] == [], path
+            assert cell["execution_count"] is None, path
+            assert len(source.splitlines()) <= 12, (path, source)
+            assert "def " not in source, path
+            assert "sys.path" not in source, path
+            assert str(Path.home()) not in source, path
