@@ -24,6 +24,8 @@ TITLES: Mapping[str, str] = {
     "nsd_2mm": "NSD at 2 mm",
     "nsd_3mm": "NSD at 3 mm",
     "nsd_5mm": "NSD at 5 mm",
+    "reference_volume": "reference (ml)",
+    "prediction_volume": "prediction (ml)",
     "none": "no prompt",
     "box_every_slice": "box on every slice",
 }
@@ -68,6 +70,7 @@ def values_by_dataset(results: pd.DataFrame, metric: str = "dsc", hue: str | Non
     keys = ["test_dataset", "patient_id", *([hue] if hue else [])]
     frame = whole.groupby(keys, sort=False)["value"].mean().reset_index()
     counts = frame.groupby("test_dataset")["patient_id"].nunique()
+    frame = _in_reading_order(frame, "test_dataset")
     frame["set"] = [f"{title(d)}\nn = {counts[d]}" for d in frame["test_dataset"]]
     figure, axes = plt.subplots(figsize=(1.9 * len(counts) + 2.5, 3.8), layout="constrained")
     common = {"data": frame, "x": "set", "y": "value", "hue": hue, "ax": axes}
@@ -122,46 +125,61 @@ def volume_agreement(results: pd.DataFrame) -> Any:
     return figure
 
 
-def _interval(row: pd.Series, name: str, digits: int) -> str:
-    value, low, high = row[name], row[f"{name}_low"], row[f"{name}_high"]
-    text = "∞" if np.isinf(value) else f"{value:.{digits}f}"
-    if np.isnan(low):
-        return text
-    return f"{text} [{low:.{digits}f}, {'∞' if np.isinf(high) else f'{high:.{digits}f}'}]"
+def interval_text(value: float, low: float, high: float, digits: int = 2) -> str:
+    """ "0.71 [0.65, 0.77]", or the value alone where there is no interval."""
+    text = _number(value, digits)
+    return text if np.isnan(low) else f"{text} [{_number(low, digits)}, {_number(high, digits)}]"
+
+
+def _number(value: float, digits: int) -> str:
+    return "–" if np.isnan(value) else "∞" if np.isinf(value) else f"{value:.{digits}f}"
+
+
+def _in_reading_order(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    known = list(TITLES)
+    return frame.sort_values(column, key=lambda names: [known.index(n) if n in known else len(known) for n in names], kind="stable")
 
 
 def printable_cohort_table(results: pd.DataFrame, models: Mapping[str, str]) -> pd.DataFrame:
     """`stats.cohort_table` for people; `models` maps experiment names to titles. Intervals are 95 %."""
-    table = stats.cohort_table(results)
+    table = _in_reading_order(stats.cohort_table(results), "test_dataset")
+
+    def column(name: str, digits: int) -> list[str]:
+        return [interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"], digits) for _, row in table.iterrows()]
+
+    alarms = zip(table["false_positive_ml_tumor_free"], table["n_tumor_free"], strict=True)
     return pd.DataFrame(
         {
             "model": [models[e] for e in table["experiment"]],
             "test set": [title(d) for d in table["test_dataset"]],
             "prompt": [title(p) for p in table["prompter"]],
-            "patients": table["n"],
-            "DSC, mean": [_interval(r, "dsc", 3) for _, r in table.iterrows()],
-            "NSD 3 mm, mean": [_interval(r, "nsd_3mm", 3) for _, r in table.iterrows()],
-            "HD95 (mm), median": [_interval(r, "hd95_median", 1) for _, r in table.iterrows()],
-            "lesion sensitivity, mean": [_interval(r, "lesion_sensitivity", 2) for _, r in table.iterrows()],
-            "tumor-free patients": table["n_tumor_free"],
-            "false positives there (ml), mean": table["false_positive_ml_tumor_free"].round(2),
-            "failed": table["failed"],
+            "n": table["n"].to_numpy(),
+            "DSC, mean": column("dsc", 2),
+            "NSD 3 mm, mean": column("nsd_3mm", 2),
+            "HD95, median (mm)": column("hd95_median", 1),
+            "lesions hit, mean": column("lesion_sensitivity", 2),
+            "false positives in tumor-free scans (ml)": [f"{_number(ml, 2)} (n = {n})" for ml, n in alarms],
+            "failed": table["failed"].to_numpy(),
         }
     )
 
 
-def printable_case_table(results: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFrame:
-    """One row per case and reader: values only, no mean (for real cases, of which there are too few)."""
+def printable_case_table(results: pd.DataFrame, datasets: Sequence[str], all_readers: bool = False) -> pd.DataFrame:
+    """One row per case: values only, no mean (for real cases, of which there are too few).
+
+    Scored against the data set's own reference; with `all_readers` against each single reader too.
+    """
     whole = results[(results["lesion_id"] == "") & results["test_dataset"].isin(datasets)]
-    shown = ["dsc", "nsd_2mm", "nsd_3mm", "hd95", "reference_volume", "prediction_volume", "lesions_reference", "lesions_hit"]
-    wide = whole[whole["metric"].isin(shown)].pivot_table(
-        index=["test_dataset", "case_id", "reader"], columns="metric", values="value", dropna=False, sort=False, observed=True
-    )
-    wide = wide.dropna(how="all")[shown].round(3).reset_index()
-    wide["test_dataset"] = wide["test_dataset"].map(title)
-    return wide.rename(columns={"test_dataset": "test set", "case_id": "case", **{s: title(s) for s in shown}}).rename(
-        columns={"reference_volume": "reference (ml)", "prediction_volume": "prediction (ml)"}
-    )
+    shown = {"dsc": 2, "nsd_2mm": 2, "nsd_3mm": 2, "hd95": 1, "reference_volume": 2, "prediction_volume": 2}
+    rows = []
+    for (dataset, case, prompter, reader), part in whole.groupby(["test_dataset", "case_id", "prompter", "reader"], sort=False):
+        if not all_readers and reader.startswith("reader-"):
+            continue
+        values = part.set_index("metric")["value"]
+        row = {"test set": title(dataset), "case": case, "prompt": title(prompter), "reference": reader}
+        rows.append(row | {title(name): _number(values[name], digits) for name, digits in shown.items()})
+    columns = ["test set", "case", "prompt", "reference", *(title(name) for name in shown)]
+    return pd.DataFrame(rows, columns=columns)
 
 
 def provenance_table(provenance: Mapping[str, Any]) -> pd.DataFrame:

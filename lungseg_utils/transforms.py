@@ -1,8 +1,6 @@
-"""From Hounsfield units on any grid to what a network sees, and back: windowing, working grids, slice context."""
+"""From Hounsfield units on any grid to what a network sees, and back: windowing, working grids, padding."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
 
 import numpy as np
 
@@ -34,18 +32,7 @@ def resolution_ceiling(reference: Mask, spacing_mm: tuple[float, float, float]) 
     return 2.0 * int((answer & reference.array).sum()) / total if reference.array.any() else np.nan
 
 
-def slice_context(slices: np.ndarray, index: int | Sequence[int], context: int, step: int = 1) -> np.ndarray:
-    """Each slice with `context` neighbours on either side, every `step`-th, as channels; the ends are repeated.
-
-    `slices` (z, rows, columns); returns (n, 2 * context + 1, rows, columns).
-    """
-    offsets = np.arange(-context, context + 1) * step
-    positions = np.clip(np.atleast_1d(index)[:, None] + offsets[None], 0, len(slices) - 1)
-    return slices[positions]
-
-
 def pad_to_multiple(array: np.ndarray, multiple: int, value: float) -> np.ndarray:
-    """Pad the last two axes at their ends with `value` up to the next multiple."""
-    rows, columns = array.shape[-2:]
-    pads = [(0, 0)] * (array.ndim - 2) + [(0, -rows % multiple), (0, -columns % multiple)]
+    """Pad the last three axes (slices, rows, columns) at their ends with `value` up to the next multiple."""
+    pads = [(0, 0)] * (array.ndim - 3) + [(0, -n % multiple) for n in array.shape[-3:]]
     return np.pad(array, pads, constant_values=value)

@@ -92,8 +92,8 @@ def test_changed_training_data_trains_again(here, monkeypatch):
     true_hash = cohorts.sha256_of_cases
     monkeypatch.setattr(cohorts, "sha256_of_cases", lambda cases: true_hash(cases)[::-1])
     trained = []
-    slicewise = sys.modules["lungseg_utils.networks.slicewise"]
-    monkeypatch.setattr(slicewise.training, "train", _spy(slicewise.training.train, trained))
+    automatic = sys.modules["lungseg_utils.networks.automatic"]
+    monkeypatch.setattr(automatic.training, "train", _spy(automatic.training.train, trained))
     assert _run().results.equals(first.results)  # the same bytes after all, but it could not know
     assert trained == [True]
 
@@ -107,8 +107,8 @@ def _spy(function, calls):
 
 
 def test_a_model_that_fails_on_a_case_is_scored_as_empty_and_said_so(here, monkeypatch):
-    slicewise = registry.plugin("models", "unet").build(registry.card("models", "unet").options).__class__
-    true_predict, calls = slicewise.predict, []
+    segmenter = registry.plugin("models", "unet").build(registry.card("models", "unet").options).__class__
+    true_predict, calls = segmenter.predict, []
 
     def fail_on_first(self, hints=()):
         calls.append(1)
@@ -116,7 +116,7 @@ def test_a_model_that_fails_on_a_case_is_scored_as_empty_and_said_so(here, monke
             raise RuntimeError("out of memory")
         return true_predict(self, hints)
 
-    monkeypatch.setattr(slicewise, "predict", fail_on_first)
+    monkeypatch.setattr(segmenter, "predict", fail_on_first)
     result = _run()
     failed = result.results[result.results["status"] == "failed"]
     assert failed["case_id"].nunique() == 1

@@ -1,12 +1,12 @@
-"""Automatic 2-D networks on volumes: working grid, windows and neighbouring slices in, one probability per voxel out.
+"""Automatic 3-D networks on whole CTs: working grid and windows in, one probability per voxel of the original grid out.
 
-A network of this kind maps (batch, channels, rows, columns) to one logit per pixel of the middle slice. Channels are the
-slice and its neighbours, once per CT window. Whole slices are shown at inference, so that no tiling hides the context.
+A network of this kind maps (batch, channels, slices, rows, columns) to one logit per voxel; a channel is a CT window. It is
+trained on patches and, being convolutional, answers on slabs of whole slices, so that no tile border cuts the context in a slice.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -20,41 +20,34 @@ from .. import training, transforms
 from ..efficiency import count_parameters, measure
 from ..metrics import dsc
 from ..types import Image, InputError, Mask, Prediction, Prompt, Study
-from .augmentation import SliceAugmentation, slice_augmentation
+from .augmentation import augment_volumes
 from .losses import build_loss
+
+_AIR = -1.0  # the lowest value of every window: what lies outside the image
 
 
 @dataclass(frozen=True)
-class SliceSettings:
-    """What a slice-wise network sees, and how it is trained. Lengths in mm, windows in HU."""
+class Settings:
+    """What an automatic network sees, and how it is trained. Lengths in mm, windows in HU, sizes as (slices, rows, columns)."""
 
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: tuple[float, float, float]  # of the working grid, x, y, z
     windows_hu: tuple[tuple[float, float], ...]
-    context: int
-    context_step: int
-    patch: tuple[int, int]
+    patch: tuple[int, int, int]
     batch_size: int
     steps: int
     learning_rate: float
     validate_every: int
-    foreground_share: float
-    loss: str = "dice_ce"
+    foreground_share: float  # of the patches that hold a tumor voxel for sure
+    slab: int  # slices that are answered at once
+    slab_overlap: int  # further slices on either side that are seen, and not answered
     size_multiple: int = 16
+    loss: str = "dice_ce"
     threshold: float = 0.5
-    inference_batch: int = 8
-
-    @property
-    def channels(self) -> int:
-        """Number of input channels."""
-        return len(self.windows_hu) * (2 * self.context + 1)
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> SliceSettings:
-        """Settings from the options of an experiment (lists become tuples); keys of the network itself are left alone."""
+    def from_options(cls, options: Mapping[str, Any]) -> Settings:
+        """Settings from the options of an experiment (lists become tuples); options of the network itself are left alone."""
         known = {f.name for f in fields(cls)}
-        missing = sorted({f.name for f in fields(cls) if f.default is f.default_factory} - set(options))
-        if missing:
-            raise InputError("options", f"missing {missing}", "Add them to experiments.yml.")
         return cls(**{name: _as_tuple(value) for name, value in options.items() if name in known})
 
 
@@ -64,17 +57,17 @@ def _as_tuple(value: Any) -> Any:
 
 @dataclass(frozen=True)
 class _WorkingCase:
-    hu: np.ndarray  # int16 (z, rows, columns) on the working grid
+    hu: np.ndarray  # int16 (slices, rows, columns) on the working grid
     reference: np.ndarray  # float16, covered fraction
-    foreground: np.ndarray  # int (n, 3) indices into them
+    foreground: np.ndarray  # int (n, 3), indices of tumor voxels
 
 
-class SliceSegmenter:
-    """A segmenter around a 2-D network; ignores prompts. `probability` is on the image's own grid."""
+class AutomaticSegmenter:
+    """A segmenter around a 3-D network; ignores prompts. `probability` is on the image's own grid."""
 
-    def __init__(self, network: torch.nn.Module, settings: SliceSettings, device: str = "auto"):
+    def __init__(self, network: torch.nn.Module, settings: Settings, device: str = "auto"):
         self.device = training.choose_device(device)
-        self.network = network.to(self.device)
+        self.network = network.to(self.device, memory_format=torch.channels_last_3d)  # a third faster on a CPU than the default
         self.settings = settings
         self._image: Image | None = None
 
@@ -98,20 +91,20 @@ class SliceSegmenter:
 
     @torch.inference_mode()
     def _probabilities(self, slices: np.ndarray) -> np.ndarray:
+        """Probability of each voxel of the working grid, slab by slab so that memory does not grow with the scan."""
         self.network.eval()
         result = np.empty(slices.shape, dtype=np.float32)
-        for start in range(0, len(slices), self.settings.inference_batch):
-            indices = range(start, min(start + self.settings.inference_batch, len(slices)))
-            inputs = transforms.pad_to_multiple(self._channels(slices, indices), self.settings.size_multiple, -1.0)
+        for answered, seen in _slabs(len(slices), self.settings.slab, self.settings.slab_overlap):
+            part = slices[seen]
+            inputs = transforms.pad_to_multiple(self._channels(part)[None], self.settings.size_multiple, _AIR)
             with training.autocast(self.device):
-                logits = self.network(torch.from_numpy(inputs).to(self.device))
-            probability = torch.sigmoid(logits.float())[:, 0].cpu().numpy()
-            result[indices.start : indices.stop] = probability[:, : slices.shape[1], : slices.shape[2]]
+                logits = self.network(_tensor(inputs).to(self.device))
+            probability = torch.sigmoid(logits.float())[0, 0].cpu().numpy()[tuple(slice(n) for n in part.shape)]
+            result[answered] = probability[answered.start - seen.start : answered.stop - seen.start]
         return result
 
-    def _channels(self, slices: np.ndarray, indices: Sequence[int]) -> np.ndarray:
-        stack = transforms.slice_context(slices, indices, self.settings.context, self.settings.context_step)
-        return np.concatenate([transforms.window(stack, w) for w in self.settings.windows_hu], axis=1)
+    def _channels(self, hu: np.ndarray) -> np.ndarray:
+        return np.stack([transforms.window(hu, w) for w in self.settings.windows_hu])
 
     def fit(
         self,
@@ -129,11 +122,10 @@ class SliceSegmenter:
         cases = [self._working_case(study) for study in tqdm(train_studies, desc="reading training cases", disable=not progress)]
         held_out = [self._working_case(study) for study in validation_studies]
         held_out = [case for case in held_out if len(case.foreground)]
-        augment = slice_augmentation()
         plan = training.Plan(self.settings.steps, self.settings.learning_rate, seed, validate_every=self.settings.validate_every)
         return training.train(
             self.network,
-            lambda rng: self._sample_batch(cases, augment, rng),
+            lambda rng: self._sample_batch(cases, rng),
             build_loss(self.settings.loss),
             plan,
             folder,
@@ -163,23 +155,32 @@ class SliceSegmenter:
         answers = [self._probabilities(case.hu) > self.settings.threshold for case in cases]
         return float(np.mean([dsc(case.reference > 0.5, answer) for case, answer in zip(cases, answers, strict=True)]))
 
-    def _sample_batch(
-        self, cases: Sequence[_WorkingCase], augment: SliceAugmentation, rng: np.random.Generator
-    ) -> tuple[torch.Tensor, torch.Tensor]:
-        pairs = [augment(*self._sample(cases[rng.integers(len(cases))], rng), rng) for _ in range(self.settings.batch_size)]
-        inputs, targets = (np.stack(part) for part in zip(*pairs, strict=True))
-        return torch.from_numpy(inputs), torch.from_numpy(targets)
+    def _sample_batch(self, cases: Sequence[_WorkingCase], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        pairs = [self._sample(cases[rng.integers(len(cases))], rng) for _ in range(self.settings.batch_size)]
+        inputs, references = (torch.from_numpy(np.stack(part)) for part in zip(*pairs, strict=True))
+        inputs, references = augment_volumes(inputs, references, rng)
+        return inputs.contiguous(memory_format=torch.channels_last_3d), references
 
     def _sample(self, case: _WorkingCase, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """One patch: inputs (channels, rows, columns) and reference (1, rows, columns)."""
+        """One patch: inputs (channels, slices, rows, columns) and reference (1, slices, rows, columns)."""
         if len(case.foreground) and rng.random() < self.settings.foreground_share:
             centre = case.foreground[rng.integers(len(case.foreground))]
         else:
             centre = rng.integers(case.hu.shape)
-        window = tuple(_place(c, p, n, rng) for c, p, n in zip(centre[1:], self.settings.patch, case.hu.shape[1:], strict=True))
-        inputs = self._channels(case.hu[(slice(None), *window)], [int(centre[0])])[0]
-        reference = case.reference[(int(centre[0]), *window)][None].astype(np.float32)
-        return _pad_to(inputs, self.settings.patch, -1.0), _pad_to(reference, self.settings.patch, 0.0)
+        where = tuple(_place(c, p, n, rng) for c, p, n in zip(centre, self.settings.patch, case.hu.shape, strict=True))
+        inputs, reference = self._channels(case.hu[where]), case.reference[where][None].astype(np.float32)
+        return _pad_to(inputs, self.settings.patch, _AIR), _pad_to(reference, self.settings.patch, 0.0)
+
+
+def _tensor(inputs: np.ndarray) -> torch.Tensor:
+    return torch.from_numpy(inputs).contiguous(memory_format=torch.channels_last_3d)
+
+
+def _slabs(count: int, slab: int, overlap: int) -> Iterator[tuple[slice, slice]]:
+    """(slices answered, slices seen) that cover 0 .. count."""
+    for start in range(0, count, slab):
+        stop = min(start + slab, count)
+        yield slice(start, stop), slice(max(0, start - overlap), min(count, stop + overlap))
 
 
 def _place(centre: int, length: int, available: int, rng: np.random.Generator) -> slice:
@@ -189,6 +190,6 @@ def _place(centre: int, length: int, available: int, rng: np.random.Generator) -
     return slice(low, min(low + length, available))
 
 
-def _pad_to(array: np.ndarray, patch: tuple[int, int], value: float) -> np.ndarray:
+def _pad_to(array: np.ndarray, patch: tuple[int, ...], value: float) -> np.ndarray:
     pads = [(0, 0), *[(0, p - n) for p, n in zip(patch, array.shape[1:], strict=True)]]
     return np.pad(array, pads, constant_values=value)
