@@ -43,8 +43,6 @@ rule book:
     benchmark:
         BUILD + "/seconds/book.tsv"
     threads: workflow.cores
-    message:
-        "== building the book"
     shell:
         PYTHON + " book {BUILD}/notebooks {BUILD}/html {params.flags}"
 
@@ -60,8 +58,6 @@ rule phantoms:
     benchmark:
         BUILD + "/seconds/phantoms_{dataset}.tsv"
     threads: workflow.cores
-    message:
-        "== drawing phantoms: {wildcards.dataset}"
     shell:
         PYTHON + " phantoms {wildcards.dataset} --profile {PROFILE} --workers {threads}"
 
@@ -86,7 +82,5 @@ rule notebook:
     benchmark:
         BUILD + "/seconds/{name}.tsv"
     threads: workflow.cores
-    message:
-        "== notebook: {wildcards.name}"
     shell:
         PYTHON + " notebook {wildcards.name} {output} {params.flags}"

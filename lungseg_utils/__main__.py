@@ -55,6 +55,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _notebook(arguments: argparse.Namespace) -> int:
     from . import config, pages
 
+    print(f"== notebook {arguments.name}, profile {arguments.profile}", flush=True)
     root = config.project_root()
     parameters = {"profile": arguments.profile, "public": arguments.public}
     pages.execute(root / "notebooks" / f"{arguments.name}.ipynb", arguments.out, parameters, cwd=root)
@@ -64,6 +65,7 @@ def _notebook(arguments: argparse.Namespace) -> int:
 def _phantoms(arguments: argparse.Namespace) -> int:
     from . import cohorts, config
 
+    print(f"== phantoms of {arguments.dataset}, profile {arguments.profile}", flush=True)
     profile = config.load().profile(arguments.profile)
     patients = cohorts.patients_to_test(arguments.dataset, profile)
     for fold in profile.folds:
@@ -81,6 +83,7 @@ def _workflow(arguments: argparse.Namespace) -> int:
 def _book(arguments: argparse.Namespace) -> int:
     from . import book, config, workflow
 
+    print(f"== the book, profile {arguments.profile}", flush=True)
     root = config.project_root()
     workflow.write_build_info(arguments.profile, arguments.public, arguments.notebooks / "build_info.json")
     book.build(root, arguments.out, executed=arguments.notebooks)

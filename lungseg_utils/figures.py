@@ -182,6 +182,27 @@ def printable_case_table(results: pd.DataFrame, datasets: Sequence[str], all_rea
     return pd.DataFrame(rows, columns=columns)
 
 
+def printable_strata(results: pd.DataFrame, records: Sequence[Mapping[str, Any]], dataset: str) -> pd.DataFrame:
+    """DSC of one cohort of phantoms by what its largest lesion is like; descriptive. `records`: provenance["cases"]."""
+    facts = {r["case_id"]: r["attributes"] for r in records if r["test_dataset"] == dataset}
+    dsc = results[(results["test_dataset"] == dataset) & (results["metric"] == "dsc") & (results["lesion_id"] == "")]
+    values = dsc[dsc["status"] != "undefined"].set_index("case_id")["value"]
+    rows = []
+    for name in ("solidity", "contact", "atelectasis"):
+        groups = values.groupby([str(facts[case].get(name, "")).split(";")[0] for case in values.index])
+        for level, part in groups:
+            text = {"0": "no", "1": "yes"}.get(level, level.replace("_", "-"))
+            rows.append({"what": name, "of the largest lesion": text, "n": len(part), "mean DSC": _number(part.mean(), 2)})
+            rows[-1] |= {"median DSC": _number(part.median(), 2), "lowest": _number(part.min(), 2)}
+    return pd.DataFrame(rows)
+
+
+def mean_ceiling(records: Sequence[Mapping[str, Any]], dataset: str) -> float:
+    """Mean resolution ceiling (DSC) over the cases of a data set that have a tumor."""
+    ceilings = [r["resolution_ceiling"] for r in records if r["test_dataset"] == dataset and r["resolution_ceiling"] is not None]
+    return float(np.mean(ceilings))
+
+
 def provenance_table(provenance: Mapping[str, Any]) -> pd.DataFrame:
     """What a reader needs to make the same numbers again: one row per fact."""
     patients = {name: f"{len(ids)} ({ids[0]} … {ids[-1]})" for name, ids in provenance["patients"].items() if ids}

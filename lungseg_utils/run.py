@@ -310,6 +310,7 @@ def _provenance(job: _Job, segmenter: Any, records: Sequence[Mapping[str, Any]])
             "data": job.identities["data"],
             "weights": tables.sha256_of_files([weights], job.folder) if weights.is_file() else "none",
             "code": code_sha256(),
+            "frozen": tables.sha256_of_files([config.project_root() / cohorts.FROZEN_FILE], config.project_root()),
         },
         "commit": tables.commit(config.project_root()),
         "environment": tables.environment(),

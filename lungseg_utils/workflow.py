@@ -24,7 +24,7 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
     config.load().profile(profile)
     started = time.time()
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--cores", str(cores), "--nolock"]
-    command += ["--rerun-incomplete", "--quiet", "rules", "progress", "--config", f"profile={profile}", f"public={public}", "--", *targets]
+    command += ["--rerun-incomplete", "--quiet", "all", "--config", f"profile={profile}", f"public={public}", "--", *targets]
     with _only_workflow(root):
         status = subprocess.run(command, cwd=root, check=False).returncode
     _report(root, profile, started, status)

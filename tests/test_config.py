@@ -1,10 +1,12 @@
 """experiments.yml: what is in it holds, and every fault is named with its place."""
 
+import json
 import shutil
 
 import pytest
 
-from lungseg_utils import cohorts, config, run
+from lungseg_utils import cohorts, config, run, tables
+from lungseg_utils.phantoms.store import generator_hash
 from lungseg_utils.types import Experiment, InputError
 
 
@@ -117,3 +119,12 @@ def test_a_root_without_a_grid_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("LUNGSEG_ROOT", str(tmp_path))
     with pytest.raises(InputError, match=r"no experiments\.yml"):
         config.project_root()
+
+
+def test_generator_and_settings_are_those_that_were_frozen_before_test_phantoms_were_drawn():
+    frozen = json.loads((config.project_root() / cohorts.FROZEN_FILE).read_text())
+    assert frozen["phantom_generator_sha256"] == generator_hash()
+    for model, expected in frozen["options_sha256"].items():
+        line = next(n for n, plan in config.load().experiments.items() if plan.model == model)
+        options = config.resolve_options(run.plan(line, "mini"), config.load().profile("mini"))
+        assert tables.sha256_of_json(options) == expected, f"the options of {model} changed after the freeze: say so as a deviation"

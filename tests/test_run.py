@@ -26,6 +26,7 @@ def project(tmp_path_factory):
     )
     (root / "experiments.yml").write_text(text)
     shutil.copytree(ROOT / "data" / "splits", root / "data" / "splits")
+    shutil.copy(ROOT / "data" / "frozen.json", root / "data")
     return root
 
 

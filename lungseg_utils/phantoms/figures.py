@@ -36,16 +36,20 @@ def _show_slice(axis: Any, study: Study, index: int, window_hu: tuple[float, flo
     axis.set_axis_off()
 
 
-def side_by_side(studies: Mapping[str, Study]) -> Any:
-    """The slice of largest tumor area of each study, in a lung and a mediastinal window, the reference in red."""
+def side_by_side(studies: Mapping[str, Study], columns: int = 5) -> Any:
+    """The slice of largest tumor area of each study, in a lung and (below it) a mediastinal window, the reference in red."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(2, len(studies), figsize=(2.7 * len(studies), 5.6), squeeze=False, layout="constrained")
-    for column, (name, study) in enumerate(studies.items()):
+    rows = -(-len(studies) // columns)
+    figure, axes = plt.subplots(2 * rows, columns, figsize=(2.0 * columns, 3.9 * rows), squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.axis("off")
+    for place, (name, study) in enumerate(studies.items()):
+        row, column = divmod(place, columns)
         index = int(next(iter(study.references.values())).array.sum((0, 1)).argmax())
-        for row, window in enumerate((LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU)):
-            _show_slice(axes[row, column], study, index, window)
-        axes[0, column].set_title(name, fontsize=9)
+        for below, window in enumerate((LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU)):
+            _show_slice(axes[2 * row + below, column], study, index, window)
+        axes[2 * row, column].set_title(name, fontsize=9)
     plt.close(figure)
     return figure
 
@@ -58,15 +62,18 @@ def quantiles(measured: Mapping[str, pd.DataFrame]) -> Any:
     """Distribution over patients of each quantity, cohort by cohort, with the published quantiles as marks."""
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(1, len(PUBLISHED_QUANTILES), figsize=(12, 3.2), layout="constrained")
-    for axis, (name, published) in zip(axes, PUBLISHED_QUANTILES.items(), strict=True):
+    figure, axes = plt.subplots(2, -(-len(PUBLISHED_QUANTILES) // 2), figsize=(9, 5.4), sharey=True, layout="constrained")
+    for axis in axes.flat[len(PUBLISHED_QUANTILES) :]:
+        axis.axis("off")
+    for axis, (name, published) in zip(axes.flat, PUBLISHED_QUANTILES.items(), strict=False):
         for cohort, frame in measured.items():
             values = np.sort(_positions(frame[name].dropna().to_numpy(), name))
             axis.step(values, (np.arange(len(values)) + 0.5) / max(len(values), 1), where="mid", label=cohort)
         axis.plot(_positions(np.asarray(published), name), QUANTILE_LEVELS, "ko", markersize=4, label="NSCLC-Radiomics, published")
         axis.set_xlabel(AXIS_TITLES[name] if name != "volume_ml" else "log10 of volume in ml")
-    axes[0].set_ylabel("share of patients below")
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    for axis in axes[:, 0]:
+        axis.set_ylabel("share of patients below")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
     plt.close(figure)
     return figure
 

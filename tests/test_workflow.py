@@ -1,0 +1,65 @@
+"""The workflow: an unchanged one does no work, a second one at once is refused, a failed one leaves no book."""
+
+import os
+import subprocess
+import sys
+import time
+
+import pytest
+
+from lungseg_utils import config, workflow
+from lungseg_utils.types import InputError
+
+ROOT = config.project_root()
+COMMAND = [sys.executable, "-m", "lungseg_utils", "workflow", "--profile", "smoke"]
+needs_smoke_book = pytest.mark.skipif(
+    not os.environ.get("LUNGSEG_BOOK_HTML"), reason="the smoke book was not built (make test does that first)"
+)
+
+
+@needs_smoke_book
+def test_an_unchanged_workflow_does_no_work_and_ends_in_seconds():
+    index = ROOT / "build" / "smoke" / "html" / "index.html"
+    before, start = index.stat().st_mtime_ns, time.monotonic()
+    done = subprocess.run(COMMAND, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "nothing had changed" in done.stdout
+    assert str(index) in done.stdout
+    assert index.stat().st_mtime_ns == before
+    assert time.monotonic() - start < 30
+
+
+def test_a_second_workflow_at_once_is_refused_and_a_dead_one_blocks_nobody():
+    code = (
+        "from lungseg_utils import workflow, config\nwith workflow._only_workflow(config.project_root()): print('in', flush=True); input()"
+    )
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        assert other.stdout.readline() == "in\n"
+        done = subprocess.run(COMMAND, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "another workflow is running" in done.stderr
+        other.kill()
+    with workflow._only_workflow(ROOT):
+        pass
+
+
+def test_an_unknown_profile_is_refused_before_anything_starts():
+    with pytest.raises(InputError, match="Choose one of"):
+        workflow.run_workflow("gigantic", cores=1)
+
+
+def test_only_real_data_that_is_here_is_tested_on(monkeypatch):
+    monkeypatch.setattr(workflow.fetch, "available", lambda name, root: name == "lidc_idri")
+    assert workflow.datasets_to_test("unet_full", "mini") == ["phantom_nsclc", "phantom_msd", "lidc_idri"]
+    assert workflow.datasets_to_test("unet_full", "dev") == ["phantom_nsclc", "phantom_msd"]
+
+
+def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
+    import json
+
+    monkeypatch.setattr(workflow.fetch, "available", lambda name, root: name == "lidc_idri")
+    workflow.write_build_info("mini", True, tmp_path / "build_info.json")
+    info = json.loads((tmp_path / "build_info.json").read_text())
+    assert info["real_data"] == ["lidc_idri"]
+    assert info["real_data_missing"] == ["nsclc_radiomics"]
+    assert info["public"] is True
