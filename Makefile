@@ -18,7 +18,7 @@ help:  ## list the commands
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
 	  { echo "This needs Python 3.11. Name one: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	@echo "== setting up .venv (about 3 minutes, 2 GB)"
-	$(PYTHON) -m venv .venv
+	@$(PYTHON) -m venv .venv || { echo "On Debian: sudo apt-get install python3.11-venv"; exit 1; }
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@

@@ -6,8 +6,6 @@ it depends on (data, options, code) changed; each case is a file of its own, so 
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import logging
 import traceback
@@ -22,7 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from . import cohorts, config, io, metrics, prompts, registry, tables
+from . import cohorts, config, io, locks, metrics, prompts, registry, tables
 from .efficiency import measure
 from .types import Case, Experiment, InputError, Mask, Prediction, Study
 
@@ -92,7 +90,7 @@ def run(
     for name in prompters:
         prompts.prompter(name)
     folder = config.project_root() / "results" / experiment.profile / experiment.name
-    with _exclusive(folder):
+    with locks.exclusive(folder / ".lock", "another process is running this experiment"):
         cohort = _training_cohort(experiment, profile, workers, progress)
         tests = {name: cohorts.cases_to_test(name, profile, workers, progress) for name in test_datasets}
         for cases in tests.values():
@@ -101,18 +99,6 @@ def run(
         job = _Job(experiment, options, folder, cohort, tests, prompters, identities, progress)
         segmenter, history = _prepare(job)
         return _finish(job, segmenter, history, _evaluate(job, segmenter))
-
-
-@contextlib.contextmanager
-def _exclusive(folder: Path) -> Iterator[None]:
-    """Only one process works on an experiment; the lock ends with the process, so it is never stale."""
-    folder.mkdir(parents=True, exist_ok=True)
-    with open(folder / ".lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(folder, "another process is running this experiment", "Wait for it to end, or stop it.") from error
-        yield
 
 
 def _training_cohort(experiment: Experiment, profile: config.Profile, workers: int, progress: bool) -> cohorts.TrainingCohort:

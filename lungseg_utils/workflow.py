@@ -5,17 +5,13 @@ Snakemake's own lock stays behind after a kill and blocks the next run; a file l
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import json
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
-from . import cohorts, config, fetch, registry, tables
-from .types import InputError
+from . import cohorts, config, fetch, locks, registry, tables
 
 
 def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[str, ...] = ()) -> int:
@@ -25,22 +21,10 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
     started = time.time()
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--cores", str(cores), "--nolock"]
     command += ["--rerun-incomplete", "--quiet", "all", "--config", f"profile={profile}", f"public={public}", "--", *targets]
-    with _only_workflow(root):
+    with locks.exclusive(root / "build" / ".workflow.lock", "another workflow is running in this folder"):
         status = subprocess.run(command, cwd=root, check=False).returncode
     _report(root, profile, started, status)
     return status
-
-
-@contextlib.contextmanager
-def _only_workflow(root: Path) -> Iterator[None]:
-    folder = root / "build"
-    folder.mkdir(exist_ok=True)
-    with open(folder / ".workflow.lock", "w") as handle:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            raise InputError(root, "another workflow is running in this folder", "Wait for it to end, or stop it.") from error
-        yield
 
 
 def _report(root: Path, profile: str, started: float, status: int) -> None:

@@ -1,6 +1,9 @@
 """Shared fixtures: the real sample CTs, and writers of tiny DICOM files."""
 
 import os
+import subprocess
+import sys
+from contextlib import contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -22,6 +25,25 @@ def real_data(tmp_path_factory) -> Path:
     for name in fetch.names():
         fetch.fetch(name, root, yes=True, progress=False)
     return root
+
+
+@contextmanager
+def another_process_holds(lock: Path):
+    """Within the block a process of its own holds the file lock; then it is killed."""
+    code = "import sys; from pathlib import Path; from lungseg_utils import locks\n"
+    code += "with locks.exclusive(Path(sys.argv[1]), ''): print('held', flush=True); input()"
+    with subprocess.Popen([sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
+        try:
+            assert other.stdout.readline() == "held\n"
+            yield
+        finally:
+            other.kill()
+
+
+@pytest.fixture(scope="session")
+def hold_lock():
+    """`with hold_lock(path):` another process holds that lock."""
+    return another_process_holds
 
 
 @pytest.fixture(scope="session")

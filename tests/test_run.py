@@ -142,16 +142,10 @@ def test_a_damaged_case_stops_before_any_result(here):
         victim.write_bytes(original)
 
 
-def test_two_runs_of_one_experiment_at_once_are_refused(here):
-    experiment = run.plan("unet_full", "smoke")
-    folder = here / "results" / "smoke" / experiment.name
-    code = "import sys; from pathlib import Path; from lungseg_utils import run\n"
-    code += "with run._exclusive(Path(sys.argv[1])): print('in', flush=True); input()"
-    with subprocess.Popen([sys.executable, "-c", code, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "in\n"
-        with pytest.raises(InputError, match="another process"):
-            _run()
-        other.kill()
+def test_two_runs_of_one_experiment_at_once_are_refused(here, hold_lock):
+    folder = here / "results" / "smoke" / run.plan("unet_full", "smoke").name
+    with hold_lock(folder / ".lock"), pytest.raises(InputError, match="another process"):
+        _run()
     _run()  # the lock died with its process
 
 

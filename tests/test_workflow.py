@@ -7,7 +7,7 @@ import time
 
 import pytest
 
-from lungseg_utils import config, workflow
+from lungseg_utils import config, locks, workflow
 from lungseg_utils.types import InputError
 
 ROOT = config.project_root()
@@ -29,17 +29,13 @@ def test_an_unchanged_workflow_does_no_work_and_ends_in_seconds():
     assert time.monotonic() - start < 30
 
 
-def test_a_second_workflow_at_once_is_refused_and_a_dead_one_blocks_nobody():
-    code = (
-        "from lungseg_utils import workflow, config\nwith workflow._only_workflow(config.project_root()): print('in', flush=True); input()"
-    )
-    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
-        assert other.stdout.readline() == "in\n"
+def test_a_second_workflow_at_once_is_refused_and_a_dead_one_blocks_nobody(hold_lock):
+    lock = ROOT / "build" / ".workflow.lock"
+    with hold_lock(lock):
         done = subprocess.run(COMMAND, cwd=ROOT, capture_output=True, text=True, check=False)
-        assert done.returncode == 2
-        assert "another workflow is running" in done.stderr
-        other.kill()
-    with workflow._only_workflow(ROOT):
+    assert done.returncode == 2
+    assert "another workflow is running" in done.stderr
+    with locks.exclusive(lock, "still held"):
         pass
 
 
