@@ -67,6 +67,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Pa
                 language="python",
                 progress_bar=False,
                 execution_timeout=CELL_TIMEOUT_SECONDS,
+                extra_arguments=["--log-level=40"],  # errors only: the kernel warns at every start that it talks over TCP
                 stderr_file=sys.stderr if progress else None,
             )
         except papermill.PapermillExecutionError as error:

@@ -102,7 +102,8 @@ def trivial_scores(measured: Mapping[str, pd.DataFrame]) -> Any:
     import seaborn as sns
 
     columns = [c for c in next(iter(measured.values())).columns if c.endswith("_dsc")]
-    long = pd.concat([f[columns].melt(var_name="answer", value_name="DSC").assign(cohort=n) for n, f in measured.items()])
+    parts = [f[columns].melt(var_name="answer", value_name="DSC").assign(cohort=n) for n, f in measured.items()]
+    long = pd.concat(parts, ignore_index=True).dropna()
     long["answer"] = long["answer"].str.removesuffix("_dsc").str.replace("_", " ")
     figure, axis = plt.subplots(figsize=(8, 3.4), layout="constrained")
     sns.boxplot(long, x="DSC", y="answer", hue="cohort", ax=axis, fliersize=2, linewidth=0.8)

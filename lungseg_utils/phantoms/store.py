@@ -106,6 +106,8 @@ def _make_missing(
     root: Path, patient_ids: Sequence[str], grid: Grid, make: Callable[[Path, str, Grid], None], workers: int, progress
 ) -> None:
     missing = [p for p in dict.fromkeys(patient_ids) if not done(root, p)]
+    if not missing:
+        return
     shown: Callable[[Iterable], Iterable] = progress or (lambda items: items)
     if workers > 1 and len(missing) > 1:
         with ProcessPoolExecutor(workers) as pool:
