@@ -92,6 +92,7 @@ def nsd_curve(results: pd.DataFrame) -> Any:
 
     names = [f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM]
     rows = results[results["metric"].isin(names) & (results["lesion_id"] == "") & (results["status"] != "undefined")]
+    rows = _in_reading_order(rows, "test_dataset")
     figure, axes = plt.subplots(figsize=(5.5, 3.5), layout="constrained")
     for (dataset, part), marker in zip(rows.groupby("test_dataset", sort=False), "osD^vP", strict=False):
         means = part.groupby("metric")["value"].mean()[names]
@@ -112,7 +113,7 @@ def volume_agreement(results: pd.DataFrame) -> Any:
     wide = whole[whole["metric"].isin(["reference_volume", "prediction_volume"])].pivot_table(
         index=["test_dataset", "case_id", "reader"], columns="metric", values="value"
     )
-    wide = wide[wide["reference_volume"] > 0].reset_index()
+    wide = _in_reading_order(wide[wide["reference_volume"] > 0].reset_index(), "test_dataset")
     floor = 0.05
     figure, axes = plt.subplots(figsize=(4.6, 4.4), layout="constrained")
     for (dataset, part), marker in zip(wide.groupby("test_dataset", sort=False), "osD^vP", strict=False):

@@ -99,8 +99,11 @@ def _require_success(notebook: Path, executed: nbformat.NotebookNode) -> None:
 
 
 def _clean(executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drop run-time metadata (times, machine paths), progress bars, and the cells that only carry parameters."""
+    """Drop run-time metadata (times, machine paths), progress bars, and from view the defaults that were overridden."""
     executed.metadata.pop("papermill", None)
+    tags = [cell.metadata.get("tags", []) for cell in executed.cells]
+    if any("injected-parameters" in t for t in tags):
+        next(t for t in tags if "parameters" in t).append("remove-cell")
     for cell in executed.cells:
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)

@@ -147,8 +147,9 @@ def _resume(path: Path, signature: dict[str, Any], network: torch.nn.Module, opt
 
 def _save(path: Path, value: Any) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    with io.atomic_path(path) as temporary:
-        torch.save(value, temporary)
+    # to a handle, not a path: torch writes a path's name into the file, and equal weights would have unequal hashes
+    with io.atomic_path(path) as temporary, temporary.open("wb") as handle:
+        torch.save(value, handle)
 
 
 def save_weights(network: torch.nn.Module, path: Path, description: dict[str, Any]) -> None:
