@@ -165,11 +165,15 @@ def printable_cohort_table(results: pd.DataFrame, models: Mapping[str, str]) -> 
     )
 
 
-def printable_case_table(results: pd.DataFrame, datasets: Sequence[str], all_readers: bool = False) -> pd.DataFrame:
+def printable_case_table(
+    results: pd.DataFrame, datasets: Sequence[str], records: Sequence[Mapping[str, Any]] = (), all_readers: bool = False
+) -> pd.DataFrame:
     """One row per case: values only, no mean (for real cases, of which there are too few).
 
-    Scored against the data set's own reference; with `all_readers` against each single reader too.
+    Scored against the data set's own reference; with `all_readers` against each single reader too. By `records`
+    (provenance["cases"]) cases whose lesion is cut by an end of the volume are marked with a dagger.
     """
+    cut = {(r["test_dataset"], r["case_id"]) for r in records if r["cut_by_volume_end"]}
     whole = results[(results["lesion_id"] == "") & results["test_dataset"].isin(datasets)]
     shown = {"dsc": 2, "nsd_2mm": 2, "nsd_3mm": 2, "hd95": 1, "reference_volume": 2, "prediction_volume": 2}
     rows = []
@@ -177,7 +181,8 @@ def printable_case_table(results: pd.DataFrame, datasets: Sequence[str], all_rea
         if not all_readers and reader.startswith("reader-"):
             continue
         values = part.set_index("metric")["value"]
-        row = {"test set": title(dataset), "case": case, "prompt": title(prompter), "reference": reader}
+        marked = f"{case} †" if (dataset, case) in cut else case
+        row = {"test set": title(dataset), "case": marked, "prompt": title(prompter), "reference": reader}
         rows.append(row | {title(name): _number(values[name], digits) for name, digits in shown.items()})
     columns = ["test set", "case", "prompt", "reference", *(title(name) for name in shown)]
     return pd.DataFrame(rows, columns=columns)

@@ -35,7 +35,8 @@ def _report(root: Path, profile: str, started: float, status: int) -> None:
         print(f"  {stage:<32} {seconds:8.1f} s")
     print(f"  {'all':<32} {time.time() - started:8.1f} s" + ("" if done else "   (nothing had changed)"))
     if status == 0:
-        print(f"\nThe book: {root / 'build' / profile / 'html' / 'index.html'}   (or: make serve, then http://localhost:8000)")
+        print(f"\nThe book: {root / 'build' / profile / 'html' / 'index.html'}")
+        print(f"or: make serve PROFILE={profile}, then http://localhost:8000")
     else:
         print("\nIt did not finish; what was done is kept, and the same command goes on from there.", file=sys.stderr)
 

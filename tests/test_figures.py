@@ -46,6 +46,8 @@ def test_case_table_has_one_row_per_case_or_per_reader_and_no_mean(results):
     assert list(figures.printable_case_table(results, ["lidc_idri"])["reference"]) == ["consensus"]
     assert list(figures.printable_case_table(results, ["lidc_idri"], all_readers=True)["reference"]) == ["consensus", "reader-1"]
     assert len(figures.printable_case_table(results, ["nsclc_radiomics"])) == 0
+    records = [{"test_dataset": "lidc_idri", "case_id": "L1", "cut_by_volume_end": True}]
+    assert list(figures.printable_case_table(results, ["lidc_idri"], records)["case"]) == ["L1 †"]
 
 
 def test_strata_hold_every_patient_once_each(results):

@@ -11,11 +11,13 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pytest
 from sample_book import sample_case, sample_cases
 
 from lungseg_utils import io
 from lungseg_utils.types import Image, InputError, Mask
+from lungseg_utils.viewers import results
 from lungseg_utils.viewers import slice_viewer as module
 from lungseg_utils.viewers.slice_viewer import HU_STEP, ViewerCase, slice_viewer
 
@@ -211,3 +213,9 @@ def test_a_single_slice_of_few_pixels():
     image = Image(np.zeros((3, 2, 1)), np.eye(4))
     stored = embedded(slice_viewer([ViewerCase("tiny", image, {})]))[0]
     assert stored["shape"] in ([1, 1, 1], [1, 2, 3])
+
+
+def test_phantoms_are_shown_worst_median_best_and_one_case_may_be_two_of_them():
+    scores = pd.Series({"a": 0.5, "b": 0.9, "c": 0.1})
+    assert results._worst_median_best(scores) == {"c": "worst: c", "a": "median: a", "b": "best: b"}
+    assert results._worst_median_best(scores[["a", "b"]]) == {"a": "worst and median: a", "b": "best: b"}
