@@ -141,8 +141,11 @@ def _prepare(job: _Job) -> tuple[Any, pd.DataFrame]:
     """The segmenter as its paradigm leaves it; weights that are there from the same identity are used."""
     segmenter = registry.plugin("models", job.experiment.model).build(job.options, job.experiment.seed)
     weights, history_path, identity = job.folder / "weights.pt", job.folder / "history.csv", job.identities["training"]
-    if weights.is_file() and history_path.is_file() and segmenter.load(weights).get("identity") == identity:
+    trained = job.folder / "trained.json"  # written last, read first: outdated weights are never loaded, not even to look at them
+    if _read_record(trained, identity) is not None:
+        segmenter.load(weights)
         return segmenter, pd.read_csv(history_path)
+    trained.unlink(missing_ok=True)
     train, validation = ([load_study(c) for c in cases] for cases in (job.cohort.train, job.cohort.validation))
     with measure() as cost:
         segmenter, history = registry.plugin("paradigms", job.experiment.paradigm).prepare(
@@ -152,6 +155,7 @@ def _prepare(job: _Job) -> tuple[Any, pd.DataFrame]:
         history = pd.concat([history, pd.DataFrame([{"step": history["step"].max(), "quantity": "seconds", "value": cost.seconds}])])
         tables.write(history, history_path)
         segmenter.save(weights, {"identity": identity, "experiment": job.experiment.name})
+        tables.write_json({"identity": identity}, trained)
     return segmenter, history
 
 

@@ -88,15 +88,26 @@ def test_other_options_train_again(here):
     assert other.history["step"].max() == 4
 
 
-def test_changed_training_data_trains_again(here, monkeypatch):
+def test_changed_training_data_trains_again_from_the_start(here, monkeypatch):
+    """The weights of an outdated training must not be where the next one begins."""
     first = _run()
     true_hash = cohorts.sha256_of_cases
     monkeypatch.setattr(cohorts, "sha256_of_cases", lambda cases: true_hash(cases)[::-1])
     trained = []
     automatic = sys.modules["lungseg_utils.networks.automatic"]
     monkeypatch.setattr(automatic.training, "train", _spy(automatic.training.train, trained))
-    assert _run().results.equals(first.results)  # the same bytes after all, but it could not know
+    again = _run()
     assert trained == [True]
+    losses = [r.history.query("quantity == 'training loss'")["value"].tolist() for r in (first, again)]
+    assert losses[0] == losses[1]  # the same bytes after all, but it could not know
+    assert again.results.equals(first.results)
+
+
+def test_weights_of_an_earlier_network_do_not_block_a_changed_one(here):
+    first = _run()
+    (first.folder / "weights.pt").write_bytes(b"of another architecture")
+    (first.folder / "trained.json").write_text('{"identity": "outdated"}')
+    assert _sha(_run()) == _sha(first)
 
 
 def _spy(function, calls):
