@@ -51,8 +51,15 @@ def build(root: Path, out: Path | None = None, executed: Path | None = None) -> 
         source = _stage(root, executed, Path(temporary) / "source")
         html = _run_jupyter_book(source, Path(temporary) / "built")
         (html / ".nojekyll").touch()  # else GitHub Pages leaves out all folders that begin with an underscore
+        _complete_entrance(html / "index.html")
         _swap(html, out)
     return out
+
+
+def _complete_entrance(index: Path) -> None:
+    """The page that leads on to the first one names no icon, so that a browser that is quick enough asks for a missing one."""
+    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lung tumor segmentation on CT</title>'
+    index.write_text(f'{head}<link rel="icon" href="_static/favicon.svg">{index.read_text(encoding="utf-8").strip()}</head></html>\n')
 
 
 def _require_notebooks(root: Path, executed: Path) -> None:

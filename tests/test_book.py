@@ -123,6 +123,13 @@ def test_every_page_is_quiet_whole_and_light(book_html, address, visit):
         seen.page.context.close()
 
 
+def test_the_entrance_leads_on_and_names_its_icon(book_html):
+    text = (book_html / "index.html").read_text(encoding="utf-8")
+    assert "url=book/intro.html" in text
+    assert 'rel="icon" href="_static/favicon.svg"' in text
+    assert (book_html / "_static" / "favicon.svg").is_file()
+
+
 @pytest.mark.browser
 def test_works_from_a_file_and_below_a_path(book_html, visit, tmp_path):
     seen = visit((book_html / VIEWER_PAGE).resolve().as_uri())
