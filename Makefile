@@ -17,9 +17,11 @@ help:  ## list the commands
 .venv/installed: requirements.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
 	  { echo "This needs Python 3.11. Name one: make PYTHON=/path/to/python3.11 ..."; exit 1; }
-	@echo "== setting up .venv (about 3 minutes, 2 GB)"
+	@echo "== setting up .venv (about 4 minutes, 3 GB)"
 	@$(PYTHON) -m venv .venv || { echo "On Debian: sudo apt-get install python3.11-venv"; exit 1; }
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --requirement requirements.txt
+	@# a few packages are built from source against the torch that is here; an isolated build would fetch another one of gigabytes
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep -E '^(torch|setuptools|wheel)==' requirements.txt)
+	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --requirement requirements.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 

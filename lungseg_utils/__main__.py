@@ -36,8 +36,9 @@ def _run(arguments: argparse.Namespace) -> int:
     tests = arguments.test or workflow.datasets_to_test(arguments.experiment, arguments.profile)
     from . import config
 
-    experiment = run.plan(arguments.experiment, arguments.profile, arguments.seed, arguments.fold)
+    experiment = run.plan(arguments.experiment, arguments.profile, arguments.seed, arguments.fold, arguments.k, arguments.draw)
     result = run.run(experiment, tests, config.load().experiment(arguments.experiment).prompters, workers=arguments.workers)
+    print(run.title(experiment))
     dsc = result.results.query("metric == 'dsc' and lesion_id == '' and status != 'undefined'")
     print(dsc.groupby(["test_dataset", "prompter", "reader"])["value"].agg(["mean", "median", "count"]).to_string())
     print(f"\ntables: {result.folder}")
@@ -59,6 +60,14 @@ def _notebook(arguments: argparse.Namespace) -> int:
     root = config.project_root()
     parameters = {"profile": arguments.profile, "public": arguments.public}
     pages.execute(root / "notebooks" / f"{arguments.name}.ipynb", arguments.out, parameters, cwd=root)
+    return 0
+
+
+def _pretrain(arguments: argparse.Namespace) -> int:
+    from . import workflow
+
+    print(f"== stand-ins, profile {arguments.profile}", flush=True)
+    workflow.pretrain(arguments.profile)
     return 0
 
 
@@ -118,6 +127,8 @@ def _parser() -> argparse.ArgumentParser:
     _profile_argument(run)
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--fold", type=int, default=0)
+    run.add_argument("--k", type=int, default=0, help="few-shot: labelled patients (default: the profile's first)")
+    run.add_argument("--draw", type=int, default=0, help="few-shot: which draw of the k patients")
     run.add_argument("--test", nargs="+", help="data sets to test on (default: those of experiments.yml that are here)")
     run.add_argument("--workers", type=int, default=2, help="processes that draw phantoms")
 
@@ -148,6 +159,9 @@ def _parser() -> argparse.ArgumentParser:
     phantoms.add_argument("dataset")
     _profile_argument(phantoms)
     phantoms.add_argument("--workers", type=int, default=2)
+
+    pretrain = add("pretrain", _pretrain, "make the first weights of a profile's stand-ins (a step of the workflow)")
+    _profile_argument(pretrain)
 
     book = add("book", _book, "build the book from executed notebooks (a step of the workflow)")
     book.add_argument("notebooks", type=Path)

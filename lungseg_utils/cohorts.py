@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
@@ -17,6 +18,7 @@ from .phantoms.store import generator_hash
 from .types import Case, InputError
 
 SPLIT_COLUMNS = ["patient_id", "split", "fold", "tumor_free"]
+_DRAWS_OF_K = 20250501  # a stream of random numbers of its own, apart from those of the phantoms and of training
 FROZEN_FILE = Path("data") / "frozen.json"
 
 
@@ -64,6 +66,18 @@ def training_patients(dataset: str, profile: Profile, fold: int) -> tuple[list[s
     )
 
 
+def few_shot_patients(dataset: str, profile: Profile, fold: int, k: int, draw: int) -> list[str]:
+    """k of a fold's training patients with a tumor, in the order of a draw; a larger k of the same draw holds the smaller one."""
+    train, _ = training_patients(dataset, profile, fold)
+    tumor_free = set(read_splits(dataset).query("tumor_free == 1")["patient_id"])
+    eligible = [p for p in train if p not in tumor_free]
+    if k > len(eligible):
+        there = f"{dataset} has {len(eligible)} training patients with a tumor under profile {profile.name}"
+        raise InputError(f"k = {k}", there, "Choose a smaller k.")
+    order = np.random.default_rng([_DRAWS_OF_K, draw]).permutation(len(eligible))
+    return [eligible[i] for i in order[:k]]
+
+
 def patients_to_test(dataset: str, profile: Profile) -> list[str]:
     """Patient ids to be tested: those with a tumor first, then the tumor-free ones."""
     splits = read_splits(dataset)
@@ -104,9 +118,13 @@ def _require_frozen(generator_sha256: str) -> None:
         )
 
 
-def training_cohort(dataset: str, profile: Profile, fold: int, workers: int = 1, progress: bool = True) -> TrainingCohort:
-    """The labelled cases of one fold, generated first where they are phantoms."""
+def training_cohort(
+    dataset: str, profile: Profile, fold: int, workers: int = 1, progress: bool = True, k: int | None = None, draw: int = 0
+) -> TrainingCohort:
+    """The labelled cases of one fold, or (with `k`) the k patients of one draw; generated first where they are phantoms."""
     train, validation = training_patients(dataset, profile, fold)
+    if k is not None:
+        train, validation = few_shot_patients(dataset, profile, fold, k, draw), []
     found = _cases_of(dataset, profile, [*train, *validation], workers, progress)
     return TrainingCohort(_select(found, train), _select(found, validation))
 

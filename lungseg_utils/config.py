@@ -13,7 +13,7 @@ import jsonschema
 import yaml
 
 from . import prompts, registry
-from .types import Experiment, InputError
+from .types import Experiment, InputError, ModelCard
 
 NO_DATASET = "none"
 
@@ -39,6 +39,14 @@ class PhantomCounts:
 
 
 @dataclass(frozen=True)
+class StandIn:
+    """Another model with these options, run and named in the place of a published one."""
+
+    model: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
 class Profile:
     """One size of the benchmark."""
 
@@ -48,7 +56,13 @@ class Profile:
     real_datasets: tuple[str, ...]
     seeds: tuple[int, ...]
     folds: tuple[int, ...]
+    k: tuple[int, ...]
+    draws: tuple[int, ...]
     model_options: Mapping[str, Mapping[str, Any]]
+    stand_ins: Mapping[str, StandIn]  # what takes the place of a published model whose weights are not used
+    notebook_options: Mapping[str, Mapping[str, Any]]  # per notebook, options on top of those of its model
+    variants: Mapping[str, tuple[Mapping[str, Any], ...]]  # per notebook, options of further experiments
+    experiments: tuple[str, ...] | None  # the notebooks that are run; None is all
 
 
 @dataclass(frozen=True)
@@ -76,6 +90,11 @@ class Config:
             raise InputError(f"profile {name}", "not in experiments.yml", f"Choose one of {', '.join(self.profiles)}.")
         return self.profiles[name]
 
+    def lines(self, profile: str) -> list[PlannedNotebook]:
+        """The lines of the grid that a profile runs."""
+        wanted = self.profile(profile).experiments
+        return [line for line in self.experiments.values() if wanted is None or line.notebook in wanted]
+
     def experiment(self, notebook: str) -> PlannedNotebook:
         """A line of the grid by its notebook."""
         if notebook not in self.experiments:
@@ -101,6 +120,7 @@ def _load(path: Path) -> Config:
         raise InputError(path, "a notebook is listed twice", "Merge its two entries.")
     try:
         _check_names(planned, profiles)
+        _check_profiles(planned, profiles)
     except InputError as fault:
         raise InputError(path, f"{fault.where}: {fault.problem}", fault.remedy) from fault
     return Config(profiles, {p.notebook: p for p in planned})
@@ -115,8 +135,18 @@ def _check_schema(raw: Any, path: Path) -> None:
 
 
 def _profile(name: str, value: Mapping[str, Any]) -> Profile:
-    lists = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds")}
-    return Profile(name, value["summary"], PhantomCounts(**value["phantoms"]), model_options=value["model_options"], **lists)
+    lists = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds", "k", "draws")}
+    return Profile(
+        name,
+        value["summary"],
+        PhantomCounts(**value["phantoms"]),
+        model_options=value["model_options"],
+        stand_ins={model: StandIn(s["model"], s.get("options", {})) for model, s in value.get("stand_ins", {}).items()},
+        notebook_options=value.get("notebook_options", {}),
+        variants={notebook: tuple(options) for notebook, options in value.get("variants", {}).items()},
+        experiments=tuple(value["experiments"]) if "experiments" in value else None,
+        **lists,
+    )
 
 
 def _check_names(planned: list[PlannedNotebook], profiles: Mapping[str, Profile]) -> None:
@@ -129,9 +159,30 @@ def _check_names(planned: list[PlannedNotebook], profiles: Mapping[str, Profile]
             prompts.prompter(name)
         if line.paradigm not in card.paradigms or not set(line.prompters) <= set(card.prompters):
             raise InputError(line.notebook, f"{line.model} does not take this paradigm or prompter", f"Its card: {card}.")
+
+
+def _check_profiles(planned: list[PlannedNotebook], profiles: Mapping[str, Profile]) -> None:
+    lines = {line.notebook: line for line in planned}
     for profile in profiles.values():
+        where = f"profile {profile.name}"
         for model, options in profile.model_options.items():
-            _check_options(model, options, f"profile {profile.name}")
+            _check_options(model, options, where)
+        for model, stand_in in profile.stand_ins.items():
+            _check_stand_in(registry.card("models", model), stand_in, where)
+        for notebook in (*profile.variants, *profile.notebook_options, *(profile.experiments or ())):
+            if notebook not in lines:
+                raise InputError(where, f"{notebook} is not among the experiments", f"Known: {', '.join(lines)}.")
+        changes = [(n, options) for n, variants in profile.variants.items() for options in variants]
+        for notebook, options in [*changes, *profile.notebook_options.items()]:
+            model = lines[notebook].model
+            _check_options(profile.stand_ins[model].model if model in profile.stand_ins else model, options, where)
+
+
+def _check_stand_in(replaced: ModelCard, stand_in: StandIn, where: str) -> None:
+    card = registry.card("models", stand_in.model)
+    _check_options(stand_in.model, stand_in.options, where)
+    if not (set(replaced.paradigms) <= set(card.paradigms) and set(replaced.prompters) <= set(card.prompters)):
+        raise InputError(where, f"{stand_in.model} cannot stand in for {replaced.title}", "It must take its paradigms and prompters.")
 
 
 def _check_options(model: str, options: Mapping[str, Any], where: str) -> None:

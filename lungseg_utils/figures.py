@@ -9,7 +9,9 @@ import numpy as np
 import pandas as pd
 
 from . import metrics, stats
+from .types import Experiment
 
+TRIVIAL_TITLES = ("ellipse in the box", "whole box", "Otsu threshold in the box", "soft tissue in the box")
 TITLES: Mapping[str, str] = {
     "phantom_nsclc": "phantoms, NSCLC-like",
     "phantom_msd": "phantoms, MSD-like",
@@ -28,6 +30,7 @@ TITLES: Mapping[str, str] = {
     "prediction_volume": "prediction (ml)",
     "none": "no prompt",
     "box_every_slice": "box on every slice",
+    "box_one_slice": "box on one slice",
 }
 
 
@@ -52,11 +55,13 @@ def learning_curve(history: pd.DataFrame) -> Any:
     loss = history[history["quantity"] == "training loss"]
     left.plot(loss["step"], loss["value"], color="0.8", linewidth=0.6, label="each step")
     left.plot(loss["step"], loss["value"].rolling(25, min_periods=1).mean(), color=sns.color_palette()[0], label="mean of 25")
-    left.set(xlabel="optimizer step", ylabel="training loss (Dice + cross-entropy)")
+    left.set(xlabel="optimizer step", ylabel="training loss")
     left.legend()
     dsc = history[history["quantity"] == "validation DSC"]
     right.plot(dsc["step"], dsc["value"], marker="o", color=sns.color_palette()[1])
     right.set(xlabel="optimizer step", ylabel="mean 3-D DSC on validation patients", ylim=(0, 1))
+    if dsc.empty:
+        right.text(0.5, 0.5, "no validation patients", ha="center", va="center", transform=right.transAxes)
     plt.close(figure)
     return figure
 
@@ -83,6 +88,95 @@ def values_by_dataset(results: pd.DataFrame, metric: str = "dsc", hue: str | Non
         sns.move_legend(axes, "upper left", bbox_to_anchor=(1, 1), title="")
     plt.close(figure)
     return figure
+
+
+def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str = "dsc") -> Any:
+    """Each patient a point, by rung of the prompt ladder and model, one panel per test data set; bars are medians."""
+    sns = _style()
+    import matplotlib.pyplot as plt
+
+    whole = results[(results["metric"] == metric) & (results["lesion_id"] == "") & (results["status"] != "undefined")]
+    frame = whole.groupby(["experiment", "test_dataset", "prompter", "patient_id"], sort=False)["value"].mean().reset_index()
+    frame["model"] = frame["experiment"].map(models)
+    frame["rung"] = frame["prompter"].map(lambda name: title(name).replace(" ", "\n", 1))
+    datasets = list(dict.fromkeys(_in_reading_order(frame, "test_dataset")["test_dataset"]))
+    size = (4.6 * len(datasets) + 1, 3.9)
+    figure, panels = plt.subplots(1, len(datasets), figsize=size, layout="constrained", sharey=True, squeeze=False)
+    for axes, dataset in zip(panels[0], datasets, strict=True):
+        part = frame[frame["test_dataset"] == dataset]
+        common = {"data": part, "x": "rung", "y": "value", "hue": "model", "ax": axes, "hue_order": list(dict.fromkeys(frame["model"]))}
+        sns.boxplot(**common, showbox=False, showcaps=False, whiskerprops={"visible": False}, fliersize=0, legend=False)
+        sns.stripplot(**common, dodge=True, size=3.5, alpha=0.65, jitter=0.18, legend=dataset == datasets[0])
+        axes.set(title=f"{title(dataset)}, n = {part['patient_id'].nunique()}", xlabel="", ylabel=title(metric), ylim=(-0.02, 1.02))
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2)
+    panels[0][0].get_legend().remove()
+    plt.close(figure)
+    return figure
+
+
+def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: str = "phantom_nsclc") -> Any:
+    """Mean DSC with 95 % interval of every method on one data set, one panel per rung, the best on top; trivial answers in grey."""
+    sns = _style()
+    import matplotlib.pyplot as plt
+
+    means = {key[1:]: part for key, part in _dsc_by_patient(results[results["test_dataset"] == dataset], ["experiment"]).items()}
+    rungs = [rung for rung in ("none", "box_one_slice", "box_every_slice") if any(key[0] == rung for key in means)]
+    summaries = {key: stats.summarize_mean(series.to_numpy()) for key, series in means.items()}
+    rows = [sorted((s.mean, models[e], s) for (r, e), s in summaries.items() if r == rung) for rung in rungs]
+    heights = [len(part) for part in rows]
+    figure, panels = plt.subplots(
+        len(rungs), 1, figsize=(8.5, 0.9 * len(rungs) + 0.27 * sum(heights)), sharex=True, layout="constrained", squeeze=False,
+        gridspec_kw={"height_ratios": heights},
+    )  # fmt: skip
+    for axes, rung, part in zip(panels[:, 0], rungs, rows, strict=True):
+        for place, (mean, name, summary) in enumerate(part):
+            color = "0.55" if name.split(",")[0] in TRIVIAL_TITLES else sns.color_palette()[0]
+            axes.plot([summary.low, summary.high], [place, place], color=color, linewidth=2)
+            axes.plot(mean, place, "o", color=color)
+        axes.set(yticks=range(len(part)), yticklabels=[name for _, name, _ in part], title=title(rung), xlim=(-0.02, 1.02))
+        axes.set_ylim(-0.6, len(part) - 0.4)
+    panels[-1, 0].set_xlabel(f"mean 3-D DSC, {title(dataset)}, n = {next(iter(summaries.values())).n}")
+    plt.close(figure)
+    return figure
+
+
+def rung_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, Any]:
+    """Values for the text of a page, by glue key: means with intervals per phantom data set and rung, and the difference to a baseline.
+
+    Keys: KEY_DATASET_n, KEY_DATASET_RUNG (mean DSC), ..._baseline (of `baseline` with the same prompt), ..._gain (paired difference).
+    """
+    values: dict[str, Any] = {}
+    own, other = (_dsc_by_patient(frame) for frame in (results, baseline))
+    for (dataset, rung), series in own.items():
+        mean, base = stats.summarize_mean(series.to_numpy()), stats.summarize_mean(other[dataset, rung].to_numpy())
+        gain = stats.summarize_paired_difference(series, other[dataset, rung])
+        values[f"{key}_{dataset}_n"] = mean.n
+        for name, summary in (("", mean), ("_baseline", base), ("_gain", gain)):
+            values[f"{key}_{dataset}_{rung}{name}"] = interval_text(summary.mean, summary.low, summary.high)
+    return values
+
+
+def _dsc_by_patient(results: pd.DataFrame, more_keys: Sequence[str] = ()) -> dict[tuple[str, ...], pd.Series]:
+    """(test_dataset, prompter, ...) -> one DSC per patient."""
+    rows = results[(results["metric"] == "dsc") & (results["lesion_id"] == "") & (results["status"] != "undefined")]
+    return {key: stats.patient_means(part) for key, part in rows.groupby(["test_dataset", "prompter", *more_keys], sort=False)}
+
+
+def cohort_answers(results: pd.DataFrame, experiments: Mapping[str, Experiment]) -> dict[str, Any]:
+    """Values for the front page, by glue key MODEL_PARADIGM_DATASET_(dsc|dsc_low|dsc_high|n), of those told least.
+
+    The ellipse in the boxes of every slice has the key box_ellipse.
+    """
+    values: dict[str, Any] = {}
+    for (dataset, rung, name), series in _dsc_by_patient(results, ["experiment"]).items():
+        experiment = experiments[name]
+        ellipse = experiment.model == "trivial" and not experiment.options
+        if (ellipse and rung == "box_every_slice") or (experiment.model != "trivial" and rung == "none"):
+            key = "box_ellipse" if ellipse else f"{experiment.model}_{experiment.paradigm}"
+            summary = stats.summarize_mean(series.to_numpy())
+            values |= {f"{key}_{dataset}_dsc": summary.mean, f"{key}_{dataset}_n": summary.n}
+            values |= {f"{key}_{dataset}_dsc_low": summary.low, f"{key}_{dataset}_dsc_high": summary.high}
+    return values
 
 
 def nsd_curve(results: pd.DataFrame) -> Any:
@@ -188,6 +282,23 @@ def printable_case_table(
     return pd.DataFrame(rows, columns=columns)
 
 
+def printable_case_matrix(results: pd.DataFrame, datasets: Sequence[str], models: Mapping[str, str]) -> pd.DataFrame:
+    """DSC of every method (rows, by rung) on every case (columns) of `datasets`, against each data set's own reference."""
+    whole = results[(results["lesion_id"] == "") & results["test_dataset"].isin(datasets) & (results["metric"] == "dsc")]
+    whole = whole[~whole["reader"].str.startswith("reader-")]
+    frame = pd.DataFrame(
+        {
+            "method": whole["experiment"].map(models),
+            "prompt": whole["prompter"].map(title),
+            "case": whole["case_id"],
+            "value": [_number(value, 2) for value in whole["value"]],
+        }
+    )
+    if frame.empty:
+        return frame[["method", "prompt"]]
+    return frame.pivot(index=["prompt", "method"], columns="case", values="value").reset_index()
+
+
 def printable_strata(results: pd.DataFrame, records: Sequence[Mapping[str, Any]], dataset: str) -> pd.DataFrame:
     """DSC of one cohort of phantoms by what its largest lesion is like; descriptive. `records`: provenance["cases"]."""
     facts = {r["case_id"]: r["attributes"] for r in records if r["test_dataset"] == dataset}
@@ -201,6 +312,11 @@ def printable_strata(results: pd.DataFrame, records: Sequence[Mapping[str, Any]]
             rows.append({"what": name, "of the largest lesion": text, "n": len(part), "mean DSC": _number(part.mean(), 2)})
             rows[-1] |= {"median DSC": _number(part.median(), 2), "lowest": _number(part.min(), 2)}
     return pd.DataFrame(rows)
+
+
+def training_seconds(history: pd.DataFrame) -> int:
+    """Wall seconds of a training, from its history."""
+    return round(float(history.loc[history["quantity"] == "seconds", "value"].iloc[0]))
 
 
 def mean_ceiling(records: Sequence[Mapping[str, Any]], dataset: str) -> float:

@@ -6,10 +6,12 @@ Three frames: voxel (i, j, k) of an (x, y, z) array in RAS+ order; world RAS+ in
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
 
-from .types import Image, InputError, Mask
+from .types import Box, Image, InputError, Mask, Points
 
 LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 _RAS_ORIENTATION = np.array([[0, 1], [1, 1], [2, 1]], dtype=float)
@@ -114,3 +116,96 @@ def resampled_affine(affine: np.ndarray, shape_in: tuple[int, ...], shape_out: t
     result[:3, :3] = affine[:3, :3] * scale
     result[:3, 3] = affine[:3, 3] + affine[:3, :3] @ (scale / 2 - 0.5)
     return result
+
+
+@dataclass(frozen=True)
+class AxialWindow:
+    """A rectangle of whole voxels in the axial plane, half-open on both axes; it may reach beyond the image.
+
+    Seen the radiological way its picture has `rows` (j downwards from j_max) and `columns` (i leftwards from i_max).
+    """
+
+    i_min: int
+    i_max: int
+    j_min: int
+    j_max: int
+
+    @property
+    def rows(self) -> int:
+        """Voxels from anterior to posterior."""
+        return self.j_max - self.j_min
+
+    @property
+    def columns(self) -> int:
+        """Voxels from right to left."""
+        return self.i_max - self.i_min
+
+
+def whole_plane(shape: tuple[int, ...]) -> AxialWindow:
+    """The window that is the whole axial slice of an (x, y, z) array."""
+    return AxialWindow(0, shape[0], 0, shape[1])
+
+
+def window_around(box: Box, size_mm: float, spacing_mm: tuple[float, float, float], margin: float = 1.25) -> AxialWindow:
+    """A window of about `size_mm` by `size_mm` whose centre is that of `box`; larger if the box times `margin` would not fit."""
+    low, high = np.array(box.ijk_min[:2]), np.array(box.ijk_max[:2])
+    side_mm = max(size_mm, margin * float(((high - low) * spacing_mm[:2]).max()))
+    counts = np.maximum(1, np.round(side_mm / np.array(spacing_mm[:2]))).astype(int)
+    start = np.floor((low + high - counts) / 2).astype(int)
+    return AxialWindow(int(start[0]), int(start[0] + counts[0]), int(start[1]), int(start[1] + counts[1]))
+
+
+def cut_window(array: np.ndarray, window: AxialWindow, index: int, fill: float) -> np.ndarray:
+    """Slice `index` of an (x, y, z) array inside the window as (rows, columns), radiological; `fill` beyond the image."""
+    result = np.full((window.columns, window.rows), fill, dtype=array.dtype)
+    inside, source = _overlap(window, array.shape)
+    result[inside] = array[(*source, index)]
+    return result[::-1, ::-1].T
+
+
+def paste_window(picture: np.ndarray, window: AxialWindow, plane: np.ndarray) -> None:
+    """Raise `plane` (x, y) in place to the values of `picture` (rows, columns) inside the window (larger value wins)."""
+    inside, target = _overlap(window, plane.shape)
+    plane[target] = np.maximum(plane[target], picture.T[::-1, ::-1][inside])
+
+
+def _overlap(window: AxialWindow, shape: tuple[int, ...]) -> tuple[tuple[slice, slice], tuple[slice, slice]]:
+    """The part of the window that lies in the image: its place in the window, its place in the image."""
+    low = np.maximum(0, (window.i_min, window.j_min))
+    high = np.maximum(low, np.minimum(shape[:2], (window.i_max, window.j_max)))
+    start = np.array((window.i_min, window.j_min))
+    places = [tuple(slice(int(a), int(b)) for a, b in zip(low - o, high - o, strict=True)) for o in (start, np.zeros(2, int))]
+    return places[0], places[1]
+
+
+def box_to_pixels(box: Box, window: AxialWindow, canvas: int) -> tuple[float, float, float, float]:
+    """Edges (x_min, y_min, x_max, y_max) of a box in a picture of the window resized to canvas x canvas pixels.
+
+    Edges lie between pixels: a box over the whole window is (0, 0, canvas, canvas).
+    """
+    x, y = canvas / window.columns, canvas / window.rows
+    return (
+        (window.i_max - box.ijk_max[0]) * x,
+        (window.j_max - box.ijk_max[1]) * y,
+        (window.i_max - box.ijk_min[0]) * x,
+        (window.j_max - box.ijk_min[1]) * y,
+    )
+
+
+def points_to_pixels(points: Points, window: AxialWindow, canvas: int) -> np.ndarray:
+    """Centres of voxels as (n, 2) x, y positions in the resized picture, in the coordinates of `box_to_pixels`."""
+    ij = np.array([p[:2] for p in points.ijk], dtype=float).reshape(-1, 2) + 0.5
+    return np.stack([(window.i_max - ij[:, 0]) * canvas / window.columns, (window.j_max - ij[:, 1]) * canvas / window.rows], axis=1)
+
+
+def plane_box(plane: np.ndarray, index: int, grow: float = 0.0) -> Box:
+    """Tight box of the true voxels of `plane` (x, y) on slice `index`; each side then moved outwards by `grow` times its length.
+
+    Sides are moved by whole voxels, rounded up, and stay inside the plane.
+    """
+    bounds = []
+    for axis, count in enumerate(plane.shape):
+        hit = np.flatnonzero(plane.any(axis=1 - axis))
+        more = int(np.ceil(grow * (hit[-1] + 1 - hit[0])))
+        bounds.append((max(0, int(hit[0]) - more), min(count, int(hit[-1]) + 1 + more)))
+    return Box((bounds[0][0], bounds[1][0], index), (bounds[0][1], bounds[1][1], index + 1))

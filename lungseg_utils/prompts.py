@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy import ndimage
 
+from .geometry import plane_box
 from .metrics import label_lesions
 from .types import Box, InputError, Mask, Prediction, Prompt, SlicePrompt
 
@@ -40,6 +41,17 @@ def _box_every_slice(reference: Mask, rng: np.random.Generator) -> Prompter:
     )
 
 
+def _box_one_slice(reference: Mask, rng: np.random.Generator) -> Prompter:
+    labels = label_lesions(reference.array)
+    yield tuple(_one_slice(labels == lesion, lesion) for lesion in range(1, int(labels.max(initial=0)) + 1))
+
+
+def _one_slice(lesion: np.ndarray, lesion_id: int) -> Prompt:
+    """The slice of largest area (the lowest index where several are equal), and one tight box around all that is on it."""
+    index = int(np.argmax(lesion.sum(axis=(0, 1))))
+    return Prompt(lesion_id, slices=(SlicePrompt(index, box=plane_box(lesion[:, :, index], index)),), find_ends=True)
+
+
 def _tight_boxes(lesion: np.ndarray) -> Generator[SlicePrompt, None, None]:
     """One tight box per 8-connected component of each axial slice."""
     for index in np.flatnonzero(lesion.any(axis=(0, 1))):
@@ -52,6 +64,7 @@ def _tight_boxes(lesion: np.ndarray) -> Generator[SlicePrompt, None, None]:
 PROMPTERS: Mapping[str, PrompterCard] = {
     "none": PrompterCard("no prompt", "nothing", _none),
     "box_every_slice": PrompterCard("tight box on every tumor slice", "outline, extent, count", _box_every_slice),
+    "box_one_slice": PrompterCard("one tight box on the slice of largest area", "that slice, one box", _box_one_slice),
 }
 
 

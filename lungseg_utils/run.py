@@ -20,16 +20,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from . import cohorts, config, io, locks, metrics, prompts, registry, tables
+from . import code_hash, cohorts, config, initial_weights, io, locks, metrics, prompts, registry, tables
 from .efficiency import measure
-from .types import Case, Experiment, InputError, Mask, Prediction, Study
+from .types import Case, Experiment, InputError, Mask, Prediction, Study, TrainingDiverged
 
 log = logging.getLogger(__name__)
-_PACKAGE = Path(__file__).parent
 # what only shows results, or only makes phantoms (whose bytes are hashed themselves), cannot change a result
-_NOT_HASHED = ("__main__.py", "book.py", "pages.py", "figures.py", "stats.py", "fetch.py")
-_NOT_HASHED_FOLDERS = ("viewers", "phantoms")
-_TRAINING_MODULES = ("geometry.py", "io.py", "training.py", "transforms.py", "types.py")
+_NOT_HASHED = ("figures", "stats", "fetch", "phantoms")
 
 
 @dataclass(frozen=True)
@@ -55,16 +52,65 @@ class RunResult:
         return cohorts.cases_to_test(dataset, config.load().profile(self.experiment.profile), progress=False)
 
 
-def plan(notebook: str, profile: str, seed: int = 0, fold: int = 0, options: Mapping[str, Any] | None = None) -> Experiment:
-    """The Experiment that a line of experiments.yml means under a profile."""
-    loaded = config.load()
-    line = loaded.experiment(notebook)
-    loaded.profile(profile)
+def plan(
+    notebook: str,
+    profile: str,
+    seed: int = 0,
+    fold: int = 0,
+    k: int | None = None,
+    draw: int = 0,
+    options: Mapping[str, Any] | None = None,
+) -> Experiment:
+    """The Experiment that a line of experiments.yml means under a profile, with the profile's stand-in for a published model.
+
+    Few-shot: `k` 0 or None is the profile's first k.
+    """
+    line, size = config.load().experiment(notebook), config.load().profile(profile)
+    stand_in = size.stand_ins.get(line.model)
+    model = stand_in.model if stand_in else line.model
+    options = {**(stand_in.options if stand_in else {}), **size.notebook_options.get(notebook, {}), **(options or {})}
+    shots = {"k": k or size.k[0], "draw": draw} if registry.card("paradigms", line.paradigm).few_shot else {}
     experiment = Experiment(
-        profile, line.train_dataset, line.model, line.paradigm, seed=seed, fold=fold, options=tuple(sorted((options or {}).items()))
+        profile, line.train_dataset, model, line.paradigm, seed=seed, fold=fold, options=tuple(sorted(options.items())), **shots
     )
-    config.resolve_options(experiment, loaded.profile(profile))
+    config.resolve_options(experiment, size)
     return experiment
+
+
+def planned(notebook: str, profile: str) -> list[Experiment]:
+    """All experiments of a notebook under a profile: its own first, then seeds, folds, k, draws and variants."""
+    size, line = config.load().profile(profile), config.load().experiment(notebook)
+    paradigm = registry.card("paradigms", line.paradigm)
+    runs = [(s, f) for s in size.seeds for f in size.folds] if paradigm.uses_target_labels else [(size.seeds[0], size.folds[0])]
+    shots = [(k, draw) for k in size.k for draw in size.draws] if paradigm.few_shot else [(None, 0)]
+    return [
+        plan(notebook, profile, seed, fold, k, draw, options)
+        for options in ({}, *size.variants.get(notebook, ()))
+        for seed, fold in runs
+        for k, draw in shots
+    ]
+
+
+def title(experiment: Experiment) -> str:
+    """What stands beside the experiment's numbers: a stand-in, or a shortened training, is named as such."""
+    module = registry.plugin("models", experiment.model)
+    options = config.resolve_options(experiment, config.load().profile(experiment.profile))
+    model = module.title(options) if hasattr(module, "title") else module.CARD.title
+    paradigm = registry.card("paradigms", experiment.paradigm).title
+    return f"{model}, {paradigm}" + (f", k = {experiment.k}" if experiment.k is not None else "")
+
+
+def what_runs_here(experiment: Experiment, notebook: str) -> str:
+    """One Markdown paragraph for the head of a page: what the numbers below are from, and what they are not."""
+    asked, line = title(experiment), config.load().experiment(notebook)
+    if experiment.model == line.model:
+        return f"**What runs here:** {asked}."
+    published = registry.card("models", line.model)
+    return (
+        f"**What runs here: {asked}**, in the place of {published.title} ({published.reference}). It shares the classes and the "
+        f"training of that model, at a smaller size; its weights were never those of {published.title}, so **no number on this page is a "
+        f"result of {published.title}**. With the published weights at hand the same notebook shows theirs."
+    )
 
 
 @dataclass(frozen=True)
@@ -77,8 +123,18 @@ class _Job:
     cohort: cohorts.TrainingCohort
     tests: Mapping[str, Sequence[Case]]
     prompters: Sequence[str]
+    initial: Path | None
     identities: Mapping[str, Any]
     progress: bool
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A segmenter as its paradigm left it; or why there is none, then every case is scored as failed."""
+
+    segmenter: Any
+    history: pd.DataFrame
+    failure: str = ""
 
 
 def run(
@@ -95,41 +151,39 @@ def run(
         tests = {name: cohorts.cases_to_test(name, profile, workers, progress) for name in test_datasets}
         for cases in tests.values():
             cohorts.require_apart((*cohort.train, *cohort.validation), cases)
-        identities = _identities(experiment, options, cohort, tests)
-        job = _Job(experiment, options, folder, cohort, tests, prompters, identities, progress)
-        segmenter, history = _prepare(job)
-        return _finish(job, segmenter, history, _evaluate(job, segmenter))
+        initial = initial_weights.initial_weights(experiment.model, options, experiment.profile, progress)
+        identities = _identities(experiment, options, cohort, tests, initial)
+        job = _Job(experiment, options, folder, cohort, tests, prompters, initial, identities, progress)
+        trained = _prepare(job)
+        return _finish(job, trained, _evaluate(job, trained))
 
 
 def _training_cohort(experiment: Experiment, profile: config.Profile, workers: int, progress: bool) -> cohorts.TrainingCohort:
     if experiment.train_dataset == config.NO_DATASET:
         return cohorts.TrainingCohort((), ())
-    return cohorts.training_cohort(experiment.train_dataset, profile, experiment.fold, workers, progress)
+    return cohorts.training_cohort(
+        experiment.train_dataset, profile, experiment.fold, workers, progress, k=experiment.k, draw=experiment.draw
+    )
 
 
 def _identities(
-    experiment: Experiment, options: Mapping[str, Any], cohort: cohorts.TrainingCohort, tests: Mapping[str, Sequence[Case]]
+    experiment: Experiment,
+    options: Mapping[str, Any],
+    cohort: cohorts.TrainingCohort,
+    tests: Mapping[str, Sequence[Case]],
+    initial: Path | None,
 ) -> dict[str, Any]:
     """Hashes of what the weights, and each answer, depend on."""
     data = {"train": cohorts.sha256_of_cases((*cohort.train, *cohort.validation))}
     data |= {name: cohorts.sha256_of_cases(cases) for name, cases in tests.items()}
-    training = tables.sha256_of_json(
-        {"options": options, "seed": experiment.seed, "data": data["train"], "code": _training_code_sha256(experiment)}
-    )
-    evaluation = tables.sha256_of_json({"training": training, "data": data, "code": code_sha256()})
-    return {"data": data, "training": training, "evaluation": evaluation}
-
-
-def code_sha256() -> str:
-    """Hash of the modules that can change a result."""
-    files = [p for p in _PACKAGE.rglob("*.py") if p.name not in _NOT_HASHED and p.parent.name not in _NOT_HASHED_FOLDERS]
-    return tables.sha256_of_files(files, _PACKAGE)
-
-
-def _training_code_sha256(experiment: Experiment) -> str:
-    files = [_PACKAGE / name for name in _TRAINING_MODULES] + list((_PACKAGE / "networks").rglob("*.py"))
-    files += [_PACKAGE / "models" / f"{experiment.model}.py", _PACKAGE / "paradigms" / f"{experiment.paradigm}.py"]
-    return tables.sha256_of_files(files, _PACKAGE)
+    first = tables.sha256_of_files([initial], initial.parent) if initial else "none"
+    plugins = [f"models.{experiment.model}", f"paradigms.{experiment.paradigm}"]
+    code = code_hash.sha256([*plugins, "io"])
+    training = tables.sha256_of_json({"options": options, "seed": experiment.seed, "data": data["train"], "code": code, "initial": first})
+    readers = [f"datasets.{name}" for name in (*tests, experiment.train_dataset) if name != config.NO_DATASET]
+    code = code_hash.sha256([*plugins, *readers, "run"], without=_NOT_HASHED)
+    evaluation = tables.sha256_of_json({"training": training, "data": data, "code": code})
+    return {"data": data, "initial": first, "code": code, "training": training, "evaluation": evaluation}
 
 
 def load_study(case: Case) -> Study:
@@ -137,64 +191,75 @@ def load_study(case: Case) -> Study:
     return registry.plugin("datasets", case.dataset).load(case)
 
 
-def _prepare(job: _Job) -> tuple[Any, pd.DataFrame]:
+def _prepare(job: _Job) -> _Trained:
     """The segmenter as its paradigm leaves it; weights that are there from the same identity are used."""
     segmenter = registry.plugin("models", job.experiment.model).build(job.options, job.experiment.seed)
     weights, history_path, identity = job.folder / "weights.pt", job.folder / "history.csv", job.identities["training"]
     trained = job.folder / "trained.json"  # written last, read first: outdated weights are never loaded, not even to look at them
-    if _read_record(trained, identity) is not None:
-        segmenter.load(weights)
-        return segmenter, pd.read_csv(history_path)
+    if job.initial:
+        segmenter.load_pretrained(job.initial)
+    record = tables.read_json(trained)
+    if record.get("identity") == identity:
+        if not record["failure"]:
+            segmenter.load(weights)
+        return _Trained(segmenter, pd.read_csv(history_path), record["failure"])
     trained.unlink(missing_ok=True)
+    result = _train(job, segmenter)
+    if len(result.history):
+        tables.write(result.history, history_path)
+        if not result.failure:
+            segmenter.save(weights, {"identity": identity, "experiment": job.experiment.name})
+        tables.write_json({"identity": identity, "failure": result.failure}, trained)
+    return result
+
+
+def _train(job: _Job, segmenter: Any) -> _Trained:
+    """Let the paradigm train. A training that diverges is a result too: its cases are scored as failed, its reason is kept."""
     train, validation = ([load_study(c) for c in cases] for cases in (job.cohort.train, job.cohort.validation))
+    paradigm = registry.plugin("paradigms", job.experiment.paradigm)
     with measure() as cost:
-        segmenter, history = registry.plugin("paradigms", job.experiment.paradigm).prepare(
-            segmenter, train, validation, job.experiment.seed, job.folder, identity, job.progress
-        )
+        try:
+            segmenter, history = paradigm.prepare(
+                segmenter, train, validation, job.experiment.seed, job.folder, job.identities["training"], job.progress
+            )
+            failure = ""
+        except TrainingDiverged as error:
+            log.exception("%s diverged", job.experiment.name)
+            history, failure = error.history, f"TrainingDiverged: {error}"
     if len(history):
         history = pd.concat([history, pd.DataFrame([{"step": history["step"].max(), "quantity": "seconds", "value": cost.seconds}])])
-        tables.write(history, history_path)
-        segmenter.save(weights, {"identity": identity, "experiment": job.experiment.name})
-        tables.write_json({"identity": identity}, trained)
-    return segmenter, history
+    return _Trained(segmenter, history, failure)
 
 
-def _evaluate(job: _Job, segmenter: Any) -> list[dict[str, Any]]:
+def _evaluate(job: _Job, trained: _Trained) -> list[dict[str, Any]]:
     """One record for each test case and prompter; those that are there from the same identity are read."""
     work = [(name, case) for name, cases in job.tests.items() for case in cases]
     return [
         record
         for dataset, case in tqdm(work, desc="test cases", unit="case", disable=not job.progress)
-        for record in _case_records(job, segmenter, dataset, case)
+        for record in _case_records(job, trained, dataset, case)
     ]
 
 
-def _case_records(job: _Job, segmenter: Any, dataset: str, case: Case) -> Iterator[dict[str, Any]]:
+def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Iterator[dict[str, Any]]:
     study, identity = None, job.identities["evaluation"]
     for prompter in job.prompters:
         path = job.folder / "cases" / dataset / prompter / f"{case.case_id}.json"
-        record = _read_record(path, identity)
-        if record is None:
+        record = tables.read_json(path)
+        if record.get("identity") != identity:
             study = study or load_study(case)
-            record = _ask(job, segmenter, dataset, case, study, prompter) | {"identity": identity}
+            record = _ask(job, trained, dataset, case, study, prompter) | {"identity": identity}
             tables.write_json(record, path)
         yield record
 
 
-def _read_record(path: Path, identity: str) -> dict[str, Any] | None:
-    if not path.is_file():
-        return None
-    record = json.loads(path.read_text())
-    return record if record.get("identity") == identity else None
-
-
-def _ask(job: _Job, segmenter: Any, dataset: str, case: Case, study: Study, prompter: str) -> dict[str, Any]:
+def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, prompter: str) -> dict[str, Any]:
     """Prompt, predict, score: all rows of one case under one prompter."""
     if not study.references:
         raise InputError(case.case_id, "the case has no reference", "Leave it out of the test set.")
     reference = next(iter(study.references.values()))
     with measure() as total:
-        prediction, failure = _predict(job, segmenter, dataset, case, study, prompter)
+        prediction, failure = _predict(job, trained, dataset, case, study, prompter)
     shared = {"experiment": job.experiment.name, "test_dataset": dataset, "prompter": prompter, "jitter": 0.0}
     rows, cut = [], False
     for reader, judged in study.references.items():
@@ -211,23 +276,25 @@ def _ask(job: _Job, segmenter: Any, dataset: str, case: Case, study: Study, prom
         "failure": failure,
         "cut_by_volume_end": cut,
         "attributes": dict(case.attributes),
-        "resolution_ceiling": _resolution_ceiling(segmenter, reference),
+        "resolution_ceiling": _resolution_ceiling(trained.segmenter, reference),
         "rows": rows,
         "costs": _cost_rows(shared | {"case_id": case.case_id}, prediction, total.seconds),
     }
 
 
-def _predict(job: _Job, segmenter: Any, dataset: str, case: Case, study: Study, prompter: str) -> tuple[Prediction, str]:
+def _predict(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, prompter: str) -> tuple[Prediction, str]:
     """The prediction, written to its file, and why it failed ("" if it did not)."""
     path = _prediction_path(job.folder, dataset, prompter, case.case_id)
     path.unlink(missing_ok=True)
     rng = np.random.default_rng([job.experiment.seed, zlib.crc32(f"{case.case_id}/{prompter}".encode())])
+    empty = Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine)
+    if trained.failure:
+        return Prediction(empty, None, np.nan, np.nan), trained.failure
     try:
-        prediction = answer(segmenter, study, next(iter(study.references.values())), prompter, rng)
+        prediction = answer(trained.segmenter, study, next(iter(study.references.values())), prompter, rng)
     except Exception as error:  # a model that fails is a result: scored as an empty answer, its reason kept and shown
         log.exception("%s failed on %s", job.experiment.name, case.case_id)
         place = traceback.extract_tb(error.__traceback__)[-1].name
-        empty = Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine)
         return Prediction(empty, None, np.nan, np.nan), f"{type(error).__name__}: {error} (in {place})"
     io.write_mask(prediction.mask, path, like_path=case.image_path if case.image_path.is_file() else None)
     return prediction, ""
@@ -267,16 +334,16 @@ def _prediction_path(folder: Path, dataset: str, prompter: str, case_id: str) ->
     return folder / "predictions" / dataset / prompter / f"{case_id}.nii.gz"
 
 
-def _finish(job: _Job, segmenter: Any, history: pd.DataFrame, records: Sequence[Mapping[str, Any]]) -> RunResult:
+def _finish(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) -> RunResult:
     """Complete tables and provenance, written and returned."""
     results = tables.results_frame([row for record in records for row in record["rows"]])
     costs = tables.costs_frame([row for record in records for row in record["costs"]])
     tables.require_complete(results, _planned_rows(job), job.folder)
-    provenance = _provenance(job, segmenter, records)
+    provenance = _provenance(job, trained, records)
     tables.write(results, job.folder / "results.csv")
     tables.write(costs, job.folder / "costs.csv")
     tables.write_json(provenance, job.folder / "experiment.json")
-    return RunResult(job.experiment, job.folder, results, costs, history, provenance)
+    return RunResult(job.experiment, job.folder, results, costs, trained.history, provenance)
 
 
 def _planned_rows(job: _Job) -> list[dict[str, Any]]:
@@ -288,24 +355,27 @@ def _planned_rows(job: _Job) -> list[dict[str, Any]]:
     ]
 
 
-def _provenance(job: _Job, segmenter: Any, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     weights = job.folder / "weights.pt"
     named = {"train": job.cohort.train, "validation": job.cohort.validation, **job.tests}
     return {
         "experiment": job.experiment.as_dict(),
         "name": job.experiment.name,
+        "title": title(job.experiment),
+        "training_failure": trained.failure,
         "options": dict(job.options),
         "patients": {name: [c.patient_id for c in cases] for name, cases in named.items()},
         "sha256": {
             "data": job.identities["data"],
+            "initial weights": job.identities["initial"],
             "weights": tables.sha256_of_files([weights], job.folder) if weights.is_file() else "none",
-            "code": code_sha256(),
+            "code": job.identities["code"],
             "frozen": tables.sha256_of_files([config.project_root() / cohorts.FROZEN_FILE], config.project_root()),
         },
         "commit": tables.commit(config.project_root()),
         "environment": tables.environment(),
-        "device": str(getattr(segmenter, "device", "cpu")),
-        **segmenter.parameters(),
+        "device": str(getattr(trained.segmenter, "device", "cpu")),
+        **trained.segmenter.parameters(),
         "cases": [{key: value for key, value in record.items() if key not in ("rows", "costs", "identity")} for record in records],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }
@@ -330,12 +400,7 @@ def open_result(experiment: Experiment) -> RunResult:
 
 
 def planned_results(profile: str) -> list[RunResult]:
-    """All experiments that experiments.yml plans for a profile; one that is not finished is an error."""
-    loaded = config.load()
-    size = loaded.profile(profile)
-    return [
-        open_result(plan(line.notebook, profile, seed, fold))
-        for line in loaded.experiments.values()
-        for seed in size.seeds
-        for fold in size.folds
-    ]
+    """All experiments that experiments.yml plans for a profile, each once; one that is not finished is an error."""
+    lines = config.load().lines(profile)
+    experiments = dict.fromkeys(experiment for line in lines for experiment in planned(line.notebook, profile))
+    return [open_result(experiment) for experiment in experiments]

@@ -181,3 +181,8 @@ def write_json(value: Any, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with io.atomic_path(path) as temporary:
         Path(temporary).write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote; empty if there is no such file."""
+    return json.loads(path.read_text()) if path.is_file() else {}

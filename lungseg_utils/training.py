@@ -17,11 +17,9 @@ import torch
 from tqdm import tqdm
 
 from . import io
-from .types import InputError
+from .types import InputError, TrainingDiverged
 
-
-class TrainingDiverged(RuntimeError):
-    """The loss became NaN or infinite; the last good checkpoint stays where it is."""
+Tensors = torch.Tensor | tuple[torch.Tensor, ...]
 
 
 @dataclass(frozen=True)
@@ -60,8 +58,8 @@ def learning_rate_at(step: int, plan: Plan) -> float:
 
 def train(
     network: torch.nn.Module,
-    sample_batch: Callable[[np.random.Generator], tuple[torch.Tensor, torch.Tensor]],
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
+    sample_batch: Callable[[np.random.Generator], tuple[Tensors, Tensors]],
+    loss: Callable[[Any, Any], torch.Tensor],
     plan: Plan,
     folder: Path,
     validate: Callable[[], float] | None = None,
@@ -70,21 +68,27 @@ def train(
 ) -> pd.DataFrame:
     """Train `network` in place and leave it with the best weights (by `validate`, higher is better) or, without, the last.
 
-    `sample_batch(rng)` gives (inputs, targets). The state is saved in `folder/last.pt`; if one is there from the same plan
+    `sample_batch(rng)` gives (inputs, targets), each a tensor or a tuple of tensors; a tuple of inputs becomes the arguments of
+    `network`. Frozen parameters stay as they are. A loss that changes on the way (`set_progress`) is told the share of the budget that
+    is used. The state is saved in `folder/last.pt`; if one is there from the same plan
     and `identity` (a hash of data and options), training goes on from it. Returns the history (step, quantity, value).
     """
     device = next(network.parameters()).device
-    optimizer = torch.optim.AdamW(network.parameters(), lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    trained = [p for p in network.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(trained, lr=plan.learning_rate, weight_decay=plan.weight_decay)
     signature = {"plan": asdict(plan), "identity": identity}
     state = _resume(folder / "last.pt", signature, network, optimizer)
     bar = tqdm(total=plan.steps, initial=state["step"], desc="training", unit="step", disable=not progress)
     for step in range(state["step"], plan.steps):
         torch.manual_seed(_step_seed(plan.seed, step))
         inputs, targets = sample_batch(np.random.default_rng([plan.seed, step]))
-        value = _step(network, optimizer, loss, inputs.to(device), targets.to(device), learning_rate_at(step, plan), plan.gradient_clip)
-        if not math.isfinite(value):
-            raise TrainingDiverged(f"the loss is {value} at step {step + 1}; the last good state is {folder / 'last.pt'}")
+        if hasattr(loss, "set_progress"):
+            loss.set_progress(step / plan.steps)
+        value = _step(network, optimizer, loss, _on(inputs, device), _on(targets, device), learning_rate_at(step, plan), plan.gradient_clip)
         state["history"].append({"step": step + 1, "quantity": "training loss", "value": value})
+        if not math.isfinite(value):
+            history = pd.DataFrame(state["history"], columns=["step", "quantity", "value"])
+            raise TrainingDiverged(f"the loss is {value} at step {step + 1}; the last good state is kept", history)
         state["step"] = step + 1
         bar.update()
         if validate and (state["step"] % plan.validate_every == 0 or state["step"] == plan.steps):
@@ -104,12 +108,16 @@ def _step_seed(seed: int, step: int) -> int:
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 
+def _on(tensors: Tensors, device: torch.device) -> Tensors:
+    return tuple(t.to(device) for t in tensors) if isinstance(tensors, tuple) else tensors.to(device)
+
+
 def _step(
     network: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    loss: Callable[[torch.Tensor, torch.Tensor], torch.Tensor],
-    inputs: torch.Tensor,
-    targets: torch.Tensor,
+    loss: Callable[[Any, Any], torch.Tensor],
+    inputs: Tensors,
+    targets: Tensors,
     learning_rate: float,
     gradient_clip: float,
 ) -> float:
@@ -117,11 +125,12 @@ def _step(
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.zero_grad(set_to_none=True)
-    with autocast(inputs.device):
-        value = loss(network(inputs), targets)
+    arguments = inputs if isinstance(inputs, tuple) else (inputs,)
+    with autocast(arguments[0].device):
+        value = loss(network(*arguments), targets)
     if torch.isfinite(value):
         value.backward()
-        torch.nn.utils.clip_grad_norm_(network.parameters(), gradient_clip)
+        torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], gradient_clip)
         optimizer.step()
     return float(value.detach())
 

@@ -29,6 +29,14 @@ class InputError(ValueError):
         self.where, self.problem, self.remedy = str(where), problem, remedy
 
 
+class TrainingDiverged(RuntimeError):
+    """A loss became NaN or infinite. `history` (step, quantity, value) tells how it came to it; the last good state is kept."""
+
+    def __init__(self, message: str, history: Any):
+        super().__init__(message)
+        self.history = history
+
+
 def _check_affine(affine: np.ndarray, where: str) -> np.ndarray:
     affine = np.asarray(affine, dtype=np.float64)
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
@@ -139,11 +147,12 @@ class SlicePrompt:
 
 @dataclass(frozen=True)
 class Prompt:
-    """All hints for one lesion."""
+    """All hints for one lesion. `find_ends`: the lesion may reach beyond the prompted slices; else only those are answered."""
 
     lesion_id: int
     slices: tuple[SlicePrompt, ...] = ()
     box_3d: Box | None = None
+    find_ends: bool = False
 
 
 def _frozen_mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -245,6 +254,28 @@ class ModelCard:
 
 
 @dataclass(frozen=True)
+class Checkpoint:
+    """A published file of weights. `size` in bytes and `sha256` are 0 and "" where their authors give none: recorded at first download."""
+
+    file: str
+    url: str
+    size: int
+    sha256: str
+    licence: str
+    citation: str
+
+
+@dataclass(frozen=True)
+class Pretraining:
+    """How a stand-in was prepared on the source domain `kind`, in the place of published weights."""
+
+    kind: str
+    steps: int
+    batch_size: int
+    learning_rate: float
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """What a data-set file says of itself. `redistributable`: may voxels appear in a published book?"""
 
@@ -261,8 +292,9 @@ class DatasetCard:
 
 @dataclass(frozen=True)
 class ParadigmCard:
-    """What a paradigm file says of itself."""
+    """What a paradigm file says of itself. `few_shot`: it is run for every k and draw of a profile, and has no validation patients."""
 
     title: str
     summary: str
     uses_target_labels: bool
+    few_shot: bool = False

@@ -6,12 +6,14 @@ Snakemake's own lock stays behind after a kill and blocks the next run; a file l
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
 from pathlib import Path
 
-from . import cohorts, config, fetch, locks, registry, tables
+from . import cohorts, config, fetch, initial_weights, locks, registry, run, tables
+from .types import Experiment
 
 
 def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[str, ...] = ()) -> int:
@@ -22,7 +24,8 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--cores", str(cores), "--nolock"]
     command += ["--rerun-incomplete", "--quiet", "all", "--config", f"profile={profile}", f"public={public}", "--", *targets]
     with locks.exclusive(root / "build" / ".workflow.lock", "another workflow is running in this folder"):
-        status = subprocess.run(command, cwd=root, check=False).returncode
+        # numpy's many small products take far longer when threads of its BLAS wait for each other; torch has threads of its own
+        status = subprocess.run(command, cwd=root, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}, check=False).returncode
     _report(root, profile, started, status)
     return status
 
@@ -49,6 +52,28 @@ def real_datasets(profile: str) -> list[str]:
 def datasets_to_test(notebook: str, profile: str) -> list[str]:
     """What a notebook is tested on: the data sets of its line, and the real ones that are here."""
     return [*config.load().experiment(notebook).test_datasets, *real_datasets(profile)]
+
+
+def run_experiment(notebook: str, profile: str, seed: int = 0, fold: int = 0, k: int = 0, draw: int = 0) -> run.RunResult:
+    """Run a line of the grid on everything that it is tested on, or read what is there: the one call of a notebook."""
+    return _run(notebook, run.plan(notebook, profile, seed, fold, k, draw))
+
+
+def run_planned(notebook: str, profile: str) -> list[run.RunResult]:
+    """The same for all experiments that the profile plans for the notebook: its own first, then controls and other variants."""
+    return [_run(notebook, experiment) for experiment in run.planned(notebook, profile)]
+
+
+def _run(notebook: str, experiment: Experiment) -> run.RunResult:
+    return run.run(experiment, datasets_to_test(notebook, experiment.profile), config.load().experiment(notebook).prompters)
+
+
+def pretrain(profile: str) -> None:
+    """Make the first weights of every stand-in that the profile plans, each once; published ones are only looked for."""
+    planned = [e for line in config.load().lines(profile) for e in run.planned(line.notebook, profile)]
+    for experiment in planned:
+        options = config.resolve_options(experiment, config.load().profile(profile))
+        initial_weights.initial_weights(experiment.model, options, profile)
 
 
 def write_build_info(profile: str, public: bool, path: Path) -> None:

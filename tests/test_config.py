@@ -7,6 +7,7 @@ import pytest
 
 from lungseg_utils import cohorts, config, run, tables
 from lungseg_utils.phantoms.store import generator_hash
+from lungseg_utils.registry import card
 from lungseg_utils.types import Experiment, InputError
 
 
@@ -31,6 +32,12 @@ def _changed(tmp_path, old, new):
         ("steps: 60", "stepz: 60", "no option stepz"),
         ("steps: 60", "steps: many", "option steps of unet is 'many'"),
         ("notebook: baselines_zero_shot", "notebook: unet_full", "listed twice"),
+        ("k: [2]", "k: [0]", "profiles/smoke/k"),
+        ("sam: {model: sam_stand_in, options: {pretraining: shapes}}", "sam: {model: unet}", "cannot stand in"),
+        ("sam: {model: sam_stand_in", "sammy: {model: sam_stand_in", "sammy"),
+        ("{pretraining: shapes}}", "{pretrained: shapes}}", "no option pretrained"),
+        ("sam_zero_shot: [{pretraining: random}]", "sam_zero: [{pretraining: random}]", "sam_zero is not among the experiments"),
+        ("sam_zero_shot: [{pretraining: random}]", "sam_zero_shot: [{rule: filled}]", "no option rule"),
         ("profiles:", "profiles: [", "cannot be read"),
     ],
 )
@@ -47,8 +54,47 @@ def test_every_line_has_its_notebook_and_every_plan_a_name_of_its_own():
     for profile in loaded.profiles:
         for notebook in loaded.experiments:
             assert (config.project_root() / "notebooks" / f"{notebook}.ipynb").is_file()
-            names.add(run.plan(notebook, profile).name)
-    assert len(names) == len(loaded.profiles) * len(loaded.experiments)
+            names.add((loaded.experiment(notebook).model.replace("medical_sam2", "medsam2"), run.plan(notebook, profile).name))
+    shared = sum(line.model == "medical_sam2" for line in loaded.experiments.values())  # one row with medsam2, as stand-ins
+    assert len(names) == len({name for _, name in names}) == len(loaded.profiles) * (len(loaded.experiments) - shared)
+
+
+def test_stand_ins_take_the_place_and_the_name_of_published_models_and_share_a_row_where_they_would_share_weights():
+    ours, theirs = run.plan("medsam2_zero_shot", "mini"), run.plan("medical_sam2_zero_shot", "mini")
+    assert ours == theirs
+    assert ours.model == "sam2_stand_in"
+    published = [card("models", name).title for name in ("sam", "medsam", "sam2", "medsam2", "medical_sam2")]
+    for line in config.load().experiments:
+        for experiment in run.planned(line, "mini"):
+            assert not any(name in run.title(experiment) or name in experiment.name for name in published)
+            assert not {"sam", "medsam", "sam2", "medsam2", "medical_sam2"} & set(experiment.name.split("__"))
+    note = run.what_runs_here(ours, "medical_sam2_zero_shot")
+    assert "no number on this page is a result of Medical SAM 2" in note
+
+
+def test_zero_shot_is_planned_once_and_few_shot_for_every_k_and_draw(tmp_path, monkeypatch):
+    path = _changed(tmp_path, "seeds: [0]", "seeds: [0, 1]")
+    path.write_text(path.read_text().replace("k: [2]", "k: [1, 2]", 1).replace("draws: [0]", "draws: [0, 1, 2]", 1))
+    loaded = config.load(path)
+    monkeypatch.setattr(config, "load", lambda: loaded)
+    assert len(run.planned("medsam_zero_shot", "smoke")) == 1
+    assert len(run.planned("sam_zero_shot", "smoke")) == 2  # and its control
+    assert len(run.planned("medsam_few_shot", "smoke")) == 2 * 2 * 3
+    assert len(run.planned("unet_full", "smoke")) == 2
+    assert run.plan("medsam_few_shot", "smoke").k == 1
+
+
+def test_few_shot_draws_are_nested_differ_and_have_no_validation_patient():
+    profile = config.load().profile("smoke")
+    small, large = (cohorts.few_shot_patients("phantom_nsclc", profile, 0, k, draw=3) for k in (2, 5))
+    assert large[:2] == small
+    assert len(set(large)) == 5
+    assert {tuple(cohorts.few_shot_patients("phantom_nsclc", profile, 0, 3, draw)) for draw in range(4)} != {tuple(large[:3])}
+    train, validation = cohorts.training_patients("phantom_nsclc", profile, 0)
+    assert set(large) <= set(train)
+    assert not set(large) & set(validation)
+    with pytest.raises(InputError, match=r"k = 7.*6 training patients"):
+        cohorts.few_shot_patients("phantom_nsclc", profile, 0, 7, draw=0)
 
 
 def test_names_of_experiments_are_a_function_of_their_fields():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from lungseg_utils import geometry
-from lungseg_utils.types import Image, InputError, Mask
+from lungseg_utils.types import Box, Image, InputError, Mask, Points
 
 
 def _affine(spacing=(2.0, 3.0, 5.0), origin=(10.0, -20.0, 30.0)):
@@ -107,3 +107,64 @@ def test_same_grid_sees_a_shift_of_a_tenth_of_a_millimetre():
     assert geometry.same_grid(a, Mask(np.ones((4, 4, 4), bool), _affine()))
     assert not geometry.same_grid(a, Mask(np.zeros((4, 4, 4), bool), _affine(origin=(10.1, -20, 30))))
     assert not geometry.same_grid(a, Mask(np.zeros((4, 4, 5), bool), _affine()))
+
+
+def _image_plane():
+    """12 x 8 voxels; the value says where: 10 i + j."""
+    i, j = np.meshgrid(np.arange(12), np.arange(8), indexing="ij")
+    return (10 * i + j).astype(float)[:, :, None]
+
+
+def test_a_window_is_cut_as_the_axial_slice_shows_it():
+    array = _image_plane()
+    whole = geometry.cut_window(array, geometry.whole_plane(array.shape), 0, -1)
+    assert np.array_equal(whole, geometry.axial_slice(array, 0))
+    part = geometry.cut_window(array, geometry.AxialWindow(2, 5, 1, 3), 0, -1)
+    assert part.tolist() == [[42, 32, 22], [41, 31, 21]]  # anterior (large j) on top, right (large i) on the left
+    beyond = geometry.cut_window(array, geometry.AxialWindow(10, 14, -1, 1), 0, -1)
+    assert beyond.tolist() == [[-1, -1, 110, 100], [-1, -1, -1, -1]]
+    assert (geometry.cut_window(array, geometry.AxialWindow(20, 22, 0, 2), 0, -1) == -1).all()
+
+
+def test_what_was_cut_is_pasted_where_it_was():
+    array = _image_plane()
+    for window in (geometry.AxialWindow(2, 5, 1, 3), geometry.AxialWindow(-3, 4, 5, 12), geometry.whole_plane(array.shape)):
+        plane = np.full(array.shape[:2], -5.0)
+        geometry.paste_window(geometry.cut_window(array, window, 0, -1), window, plane)
+        inside = np.zeros_like(plane, bool)
+        inside[max(0, window.i_min) : window.i_max, max(0, window.j_min) : window.j_max] = True
+        assert np.array_equal(plane[inside], array[:, :, 0][inside])
+        assert (plane[~inside] == -5).all()
+
+
+def test_the_larger_value_wins_where_two_answers_overlap():
+    plane = np.zeros((4, 4))
+    geometry.paste_window(np.full((2, 2), 0.7), geometry.AxialWindow(0, 2, 0, 2), plane)
+    geometry.paste_window(np.full((2, 2), 0.3), geometry.AxialWindow(1, 3, 1, 3), plane)
+    assert plane[1, 1] == 0.7
+    assert plane[2, 2] == 0.3
+
+
+def test_boxes_and_points_become_pixels_of_the_picture():
+    window = geometry.AxialWindow(10, 30, 100, 140)  # 20 columns, 40 rows, on a canvas of 80: 4 and 2 pixels a voxel
+    assert geometry.box_to_pixels(Box((10, 100, 5), (30, 140, 6)), window, 80) == (0, 0, 80, 80)
+    # i from 12 to 15: columns 30-15 to 30-12, times 4; j from 130 to 131: rows 140-131 to 140-130, times 2
+    assert geometry.box_to_pixels(Box((12, 130, 5), (15, 131, 6)), window, 80) == (60, 18, 72, 20)
+    points = geometry.points_to_pixels(Points(((12, 130, 5), (29, 139, 5)), (1, 0)), window, 80)
+    assert points.tolist() == [[70, 19], [2, 1]]  # centres of voxels
+
+
+def test_a_window_around_a_box_is_square_in_mm_and_grows_with_the_box():
+    small = geometry.window_around(Box((50, 40, 3), (54, 44, 4)), 60.0, (1.0, 2.0, 5.0))
+    assert (small.columns, small.rows) == (60, 30)
+    assert (small.i_min + small.i_max) / 2 == pytest.approx(52, abs=0.5)
+    assert (small.j_min + small.j_max) / 2 == pytest.approx(42, abs=0.5)
+    large = geometry.window_around(Box((0, 40, 3), (100, 44, 4)), 60.0, (1.0, 2.0, 5.0), margin=1.5)
+    assert (large.columns, large.rows) == (150, 75)
+
+
+def test_the_box_of_a_plane_is_tight_and_grows_by_whole_voxels_inside_the_plane():
+    plane = np.zeros((20, 10), bool)
+    plane[3:13, 0:4] = True
+    assert geometry.plane_box(plane, 7) == Box((3, 0, 7), (13, 4, 8))
+    assert geometry.plane_box(plane, 7, grow=0.1) == Box((2, 0, 7), (14, 5, 8))  # a tenth of 10 is 1; of 4 it is rounded up to 1

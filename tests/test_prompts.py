@@ -43,7 +43,7 @@ def test_an_unknown_prompter_lists_the_known_ones():
 
 
 def _ellipse(array, hints):
-    segmenter = registry.plugin("models", "box_ellipse").build({})
+    segmenter = registry.plugin("models", "trivial").build({"rule": "ellipse"})
     segmenter.set_image(Image(np.zeros(array.shape), np.diag([1.0, 1.0, 2.0, 1.0])))
     return segmenter.predict(hints).mask.array
 
@@ -79,3 +79,65 @@ def test_the_ellipse_refuses_clicks_and_boxes_refuse_emptiness():
         Box((1, 1, 1), (1, 2, 2))
     with pytest.raises(InputError, match="label"):
         Points(((1, 1, 1),), (1, 0))
+
+
+def test_one_slice_gets_one_box_on_the_slice_of_largest_area_the_lowest_where_equal():
+    array = np.zeros((12, 12, 6), bool)
+    array[2:5, 3:7, 1] = True
+    array[1:5, 3:7, 2] = array[2:6, 3:7, 3] = True  # the same area on 2 and 3
+    array[9:11, 3:7, 2] = True  # a second part that hangs on the first one through the next line
+    array[5:9, 3, 2] = True
+    hints = next(prompts.prompter("box_one_slice").make(_mask(array), np.random.default_rng(0)))
+    found = [(p.lesion_id, p.find_ends, [(s.index, s.box) for s in p.slices]) for p in hints]
+    assert found == [(1, True, [(2, Box((1, 3, 2), (11, 7, 3)))])]
+    assert next(prompts.prompter("box_one_slice").make(_mask(np.zeros((4, 4, 4), bool)), np.random.default_rng(0))) == ()
+
+
+@pytest.fixture
+def ball():
+    """A ball of radius 10 mm in soft tissue (40 HU) in lung (-850 HU), on voxels of 1 x 1 x 2 mm."""
+    i, j, k = np.ogrid[:40, :40, :24]
+    inside = (i - 20) ** 2 + (j - 20) ** 2 + (2 * (k - 12)) ** 2 <= 100
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    return Image(np.where(inside, 40.0, -850.0), affine), Mask(inside, affine)
+
+
+@pytest.mark.parametrize(
+    ("rule", "prompter", "least", "most"),
+    [
+        ("ellipse", "box_every_slice", 0.95, 1.0),
+        ("ellipse", "box_one_slice", 0.90, 0.95),  # its half axis is 10.5: 2 / (1 + 1.05 ** 3) = 0.93
+        ("filled", "box_every_slice", 0.80, 0.92),  # a square around a circle: 2 pi/4 / (1 + pi/4) = 0.88
+        ("filled", "box_one_slice", 0.57, 0.63),  # 21 x 21 x 22 mm around a ball: its share is 0.43, so 2 * 0.43 / 1.43 = 0.60
+        ("otsu", "box_every_slice", 1.0, 1.0),
+        ("otsu", "box_one_slice", 0.99, 1.0),
+        ("soft_tissue", "box_every_slice", 1.0, 1.0),
+        ("soft_tissue", "box_one_slice", 0.99, 1.0),
+    ],
+)
+def test_trivial_rules_on_a_ball(ball, rule, prompter, least, most):
+    image, reference = ball
+    segmenter = registry.plugin("models", "trivial").build({"rule": rule})
+    segmenter.set_image(image)
+    hints = next(prompts.prompter(prompter).make(reference, np.random.default_rng(0)))
+    assert least <= dsc(reference.array, segmenter.predict(hints).mask.array) <= most
+
+
+def test_without_a_prompt_rules_of_density_take_the_largest_soft_tissue_in_a_lung():
+    array = np.full((60, 60, 20), 40.0)
+    array[:3] = array[-3:] = array[:, :3] = array[:, -3:] = -1000  # air around the body
+    array[10:50, 10:50, 2:18] = -850
+    array[20:28, 20:28, 6:12] = 50  # the largest
+    array[38:42, 38:42, 6:9] = 50
+    image = Image(array, np.diag([1.0, 1.0, 2.0, 1.0]))
+    expected = np.zeros(array.shape, bool)
+    expected[20:28, 20:28, 6:12] = True
+    for rule, answer in (("otsu", expected), ("soft_tissue", expected), ("ellipse", np.zeros_like(expected))):
+        segmenter = registry.plugin("models", "trivial").build({"rule": rule})
+        segmenter.set_image(image)
+        assert np.array_equal(segmenter.predict(()).mask.array, answer), rule
+
+
+def test_an_unknown_rule_lists_the_known_ones():
+    with pytest.raises(InputError, match="soft_tissue"):
+        registry.plugin("models", "trivial").build({"rule": "guess"})

@@ -24,6 +24,7 @@ def project(tmp_path_factory):
     text = text.replace("train: 6, validation: 2, test: 3", "train: 2, validation: 1, test: 2").replace(
         "steps: 60, validate_every: 30", "steps: 6, validate_every: 3"
     )
+    text = text.replace("pretraining_steps: 40", "pretraining_steps: 3")
     (root / "experiments.yml").write_text(text)
     shutil.copytree(ROOT / "data" / "splits", root / "data" / "splits")
     shutil.copy(ROOT / "data" / "frozen.json", root / "data")
@@ -153,6 +154,44 @@ def test_a_damaged_case_stops_before_any_result(here):
         victim.write_bytes(original)
 
 
+def test_a_training_that_diverges_is_kept_and_its_cases_are_failures_not_missing(here, monkeypatch):
+    from lungseg_utils.networks import automatic
+
+    monkeypatch.setattr(automatic, "build_loss", lambda name: lambda logits, targets: logits.mean() * np.nan)
+    result = _run()
+    assert set(result.results["status"]) <= {"failed", "undefined"}
+    assert result.provenance["training_failure"].startswith("TrainingDiverged: the loss is nan at step 1")
+    dsc = result.results[result.results["metric"] == "dsc"]
+    assert dsc["case_id"].nunique() == 3
+    assert (dsc["value"].dropna() == 0).all()
+    trained = []
+    monkeypatch.setattr(automatic.training, "train", _spy(automatic.training.train, trained))
+    assert _run().results.equals(result.results)  # and it is not tried again in vain
+    assert trained == []
+
+
+def test_few_shot_uses_k_patients_and_none_to_validate_on(here):
+    experiment = run.plan("unet_few_shot", "smoke", k=1)
+    result = run.run(experiment, TESTS, ["none"], progress=False)
+    profile = config.load().profile("smoke")
+    assert result.provenance["patients"]["train"] == cohorts.few_shot_patients("phantom_nsclc", profile, 0, 1, 0)
+    assert result.provenance["patients"]["validation"] == []
+    assert set(result.history["quantity"]) == {"training loss", "seconds"}
+    with pytest.raises(InputError, match="Choose a smaller k"):
+        run.run(run.plan("unet_few_shot", "smoke", k=3), TESTS, ["none"], progress=False)
+
+
+def test_a_stand_in_starts_from_its_pretraining_and_says_so(here):
+    result = run.run(run.plan("medsam_zero_shot", "smoke"), TESTS, ["box_every_slice", "box_one_slice"], progress=False)
+    assert result.provenance["title"] == "SAM-type stand-in, CT-like pretraining, zero-shot"
+    assert len(result.provenance["sha256"]["initial weights"]) == 64
+    assert result.provenance["sha256"]["weights"] == "none"  # nothing was trained on patients
+    control = run.run(run.plan("sam_zero_shot", "smoke", options={"pretraining": "random"}), TESTS, ["box_every_slice"], progress=False)
+    assert control.provenance["sha256"]["initial weights"] == "none"
+    names = {path.name.split("__")[1] for path in (here / "results" / "smoke" / "stand_ins").iterdir()}
+    assert names == {"ct_like"}
+
+
 def test_two_runs_of_one_experiment_at_once_are_refused(here, hold_lock):
     folder = here / "results" / "smoke" / run.plan("unet_full", "smoke").name
     with hold_lock(folder / ".lock"), pytest.raises(InputError, match="another process"):
@@ -202,7 +241,7 @@ def test_predict_on_the_command_line_writes_a_mask_on_the_image(here, tmp_path):
 @pytest.mark.parametrize(
     ("more", "message"),
     [
-        (["--model", "box_ellipse", "--image", "ct.nii.gz", "--out", "m.nii.gz"], "answers prompts only"),
+        (["--model", "medsam", "--image", "ct.nii.gz", "--out", "m.nii.gz"], "answers prompts only"),
         (["--model", "unet", "--image", "ct.nii.gz", "--out", "m.png"], "NIfTI"),
         (["--model", "unet", "--image", "ct.nii.gz", "--out", "m.nii.gz"], "not trained under profile"),
         (["--model", "vnet", "--image", "ct.nii.gz", "--out", "m.nii.gz"], "not among the models"),
@@ -226,7 +265,7 @@ def test_a_prompter_may_look_at_the_answer_and_speak_again(here, monkeypatch):
     monkeypatch.setattr(prompts, "PROMPTERS", {**prompts.PROMPTERS, "twice": card})
     case = cohorts.cases_to_test("phantom_nsclc", config.load().profile("smoke"))[0]
     study = run.load_study(case)
-    segmenter = registry.plugin("models", "box_ellipse").build({})
+    segmenter = registry.plugin("models", "trivial").build({"rule": "ellipse"})
     last = run.answer(segmenter, study, study.references["reference"], "twice", np.random.default_rng(0))
     assert len(heard) == 2
     assert heard[-1] is last

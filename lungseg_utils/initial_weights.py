@@ -1,0 +1,72 @@
+"""What a promptable model starts from: its published checkpoint, or the pretraining of its stand-in, done once and kept.
+
+Published files lie in data/cache/weights and are checked by size and sha256. A stand-in's weights lie in
+results/<profile>/stand_ins and are made again only if what they depend on (options, code) has changed.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from . import code_hash, cohorts, config, locks, registry, tables
+from .types import Checkpoint, InputError, Pretraining
+
+# they say how a pretrained network is trained further, so they leave its first weights alone
+_LATER_OPTIONS = ("steps", "batch_size", "learning_rate", "validate_every", "trainable", "threshold", "device")
+_SEED = 0  # a stand-in is one artefact, like a published checkpoint; seeds of experiments vary what is trained from it
+
+
+def initial_weights(model: str, options: Mapping[str, Any], profile: str, progress: bool = True) -> Path | None:
+    """The file that the network's first weights come from; None for a model that starts from random ones."""
+    module = registry.plugin("models", model)
+    source = module.initial_weights(options) if hasattr(module, "initial_weights") else None
+    if isinstance(source, Checkpoint):
+        return _published(source)
+    return _pretrained(module, model, options, source, profile, progress) if isinstance(source, Pretraining) else None
+
+
+def _published(checkpoint: Checkpoint) -> Path:
+    path = cohorts.cache_root() / "weights" / checkpoint.file
+    if not path.is_file():
+        raise InputError(
+            path,
+            f"the published weights are not here ({checkpoint.licence}; {checkpoint.citation})",
+            f"Download {checkpoint.url} to this place, or use a profile with stand-ins.",
+        )
+    if checkpoint.size and path.stat().st_size != checkpoint.size:
+        raise InputError(path, f"{path.stat().st_size:,} bytes instead of {checkpoint.size:,}", f"Fetch it again from {checkpoint.url}.")
+    if checkpoint.sha256 and _sha256(path) != checkpoint.sha256:
+        raise InputError(path, "its sha256 is not that of the published file", f"Fetch it again from {checkpoint.url}.")
+    return path
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
+def _pretrained(module: Any, model: str, options: Mapping[str, Any], source: Pretraining, profile: str, progress: bool) -> Path:
+    kept = {name: value for name, value in options.items() if name not in _LATER_OPTIONS}
+    folder = config.project_root() / "results" / profile / "stand_ins" / f"{model}__{source.kind}__{tables.sha256_of_json(kept)[:8]}"
+    identity = tables.sha256_of_json({"options": kept, "seed": _SEED, "code": code_hash.sha256([f"models.{model}"])})
+    path, record = folder / "weights.pt", folder / "pretrained.json"
+    with locks.exclusive(folder / ".lock", "another process is pretraining this stand-in"):
+        if path.is_file() and tables.read_json(record).get("identity") == identity:
+            return path
+        record.unlink(missing_ok=True)  # written last: what is there without it is not finished
+        _pretrain(module, options, source, folder, identity, progress)
+        tables.write_json({"identity": identity, "source": vars(source) | {"seed": _SEED}, "options": kept}, record)
+    return path
+
+
+def _pretrain(module: Any, options: Mapping[str, Any], source: Pretraining, folder: Path, identity: str, progress: bool) -> None:
+    from . import training
+
+    segmenter = module.build(options, _SEED)
+    plan = training.Plan(source.steps, source.learning_rate, _SEED, validate_every=source.steps)
+    history = segmenter.pretrain(source.kind, plan, source.batch_size, folder, identity, progress)
+    tables.write(history, folder / "history.csv")
+    segmenter.save(folder / "weights.pt", {"identity": identity, "pretraining": source.kind})

@@ -1,0 +1,59 @@
+"""MedSAM: SAM's ViT-B trained on a million and a half medical masks, prompted by a box on a slice."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..types import Checkpoint, ModelCard
+
+if TYPE_CHECKING:
+    from ..networks.sam import SamSegmenter
+
+CARD = ModelCard(
+    title="MedSAM (ViT-B)",
+    summary="SAM trained further on medical images. Preprocessing of its authors: CT window, 8 bit, plain resize to 1024, min-max.",
+    reference="Ma et al., Segment anything in medical images, Nature Communications 2024",
+    doi="10.1038/s41467-024-44824-z",
+    licence="Apache-2.0",
+    paradigms=("zero_shot", "few_shot", "fine_tuned"),
+    prompters=("box_every_slice", "box_one_slice"),
+    options={
+        "canvas": 1024,
+        "window_hu": (-160.0, 240.0),  # their pre_CT_MR.py: level 40, width 400, for every CT
+        "eight_bit": True,
+        "min_max": True,
+        "cubic": True,
+        "mean": (0.0, 0.0, 0.0),
+        "std": (1.0, 1.0, 1.0),
+        "steps": 20_000,
+        "batch_size": 2,
+        "learning_rate": 1e-4,
+        "validate_every": 1000,
+        "box_jitter": 0.1,
+        "trainable": "encoder_and_decoder",
+        "loss": "dice_bce_per_image",
+        "device": "auto",
+    },
+)
+
+_CHECKPOINT = Checkpoint(
+    file="medsam_vit_b.pth",
+    url="https://zenodo.org/records/10689643/files/medsam_vit_b.pth",
+    size=0,
+    sha256="",
+    licence="Apache-2.0",
+    citation="Ma et al., Segment anything in medical images, Nature Communications 2024, doi:10.1038/s41467-024-44824-z",
+)
+
+
+def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
+    """The published file."""
+    return _CHECKPOINT
+
+
+def build(options: Mapping[str, Any], seed: int = 0) -> SamSegmenter:
+    """The network with random weights drawn from `seed` inside its segmenter; `options` as in CARD.options."""
+    from ..networks.sam import build_segmenter
+
+    return build_segmenter(options, seed)

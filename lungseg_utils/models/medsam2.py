@@ -1,0 +1,76 @@
+"""MedSAM2 (Ma et al. 2025): SAM 2.1 trained further on 3-D medical images, at half the canvas."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..types import Checkpoint, InputError, ModelCard
+
+if TYPE_CHECKING:
+    from ..networks.sam2 import Sam2Segmenter
+
+CARD = ModelCard(
+    title="MedSAM2 (Hiera-T)",
+    summary="SAM 2.1 trained further on 455,000 medical volumes with masks. Its authors' picture: CT window, 8 bit, plain resize to 512.",
+    reference="Ma et al., MedSAM2: Segment Anything in 3D Medical Images and Videos, 2025",
+    doi="10.48550/arXiv.2504.03600",
+    licence="code Apache-2.0; weights for research and education",
+    paradigms=("zero_shot", "few_shot", "fine_tuned"),
+    prompters=("box_every_slice", "box_one_slice"),
+    options={
+        "checkpoint": "MedSAM2_latest.pt",
+        "config": "sam2.1_hiera_t",
+        "canvas": 512,
+        # their scripts take the window that DeepLesion's table names for each lesion; this one shows lung and soft tissue
+        "window_hu": (-910.0, 590.0),
+        "eight_bit": True,
+        "cubic": True,
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "steps": 5000,
+        "batch_size": 1,
+        "learning_rate": 5e-5,
+        "validate_every": 500,
+        "box_jitter": 0.1,
+        "trainable": "encoder_and_decoder",
+        "loss": "dice_bce_per_image",
+        "clip_slices": 8,
+        "device": "auto",
+    },
+)
+
+_TITLES = {"MedSAM2_latest.pt": "MedSAM2 (latest)", "MedSAM2_CTLesion.pt": "MedSAM2 (CT lesions)"}
+_REVISION = "e4a6f35edd7e091619cbc0750f462f1574e23955"
+
+
+def _file(options: Mapping[str, Any]) -> str:
+    file = options["checkpoint"]
+    if file not in _TITLES:
+        raise InputError(f"checkpoint {file}", "not among those of MedSAM2", f"Choose one of {', '.join(_TITLES)}.")
+    return file
+
+
+def title(options: Mapping[str, Any]) -> str:
+    """What it is called beside a number."""
+    return _TITLES[_file(options)]
+
+
+def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
+    """The published file; its authors give neither size nor hash."""
+    file = _file(options)
+    return Checkpoint(
+        file=file,
+        url=f"https://huggingface.co/wanglab/MedSAM2/resolve/{_REVISION}/{file}",
+        size=0,
+        sha256="",
+        licence="research and education only, as its model page says",
+        citation="Ma et al., MedSAM2: Segment Anything in 3D Medical Images and Videos, 2025, arXiv:2504.03600",
+    )
+
+
+def build(options: Mapping[str, Any], seed: int = 0) -> Sam2Segmenter:
+    """The network with random weights drawn from `seed` inside its segmenter; `options` as in CARD.options."""
+    from ..networks.sam2 import build_segmenter
+
+    return build_segmenter(options, seed)

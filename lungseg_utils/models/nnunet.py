@@ -1,0 +1,56 @@
+"""nnU-Net (nnunetv2), run in process; by default in sizes that two CPU cores can train."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..types import ModelCard
+
+if TYPE_CHECKING:
+    from ..networks.nnunet import NnUNetSegmenter
+
+FULL_EPOCHS = 1000  # of 250 steps: what the name "nnU-Net" stands for, doi:10.1038/s41592-020-01008-z
+FULL_ITERATIONS = 250
+
+
+def title(options: Mapping[str, Any]) -> str:
+    """What its rows are called: without an addition only after nnU-Net's own 1000 epochs of 250 steps."""
+    epochs, iterations = options["epochs"] or FULL_EPOCHS, options["iterations_per_epoch"] or FULL_ITERATIONS
+    if epochs >= FULL_EPOCHS and iterations >= FULL_ITERATIONS:
+        return "nnU-Net"
+    length = f" of {iterations} steps" if iterations != FULL_ITERATIONS else ""
+    return f"nnU-Net ({epochs} epochs{length})"
+
+
+_OPTIONS: dict[str, Any] = {
+    "configuration": "3d_fullres",
+    "spacing_mm": (3.0, 3.0, 3.0),
+    "patch": (32, 64, 64),
+    "batch_size": 2,
+    "batch_dice": True,
+    "features_per_stage": (16, 32, 64, 128),
+    "epochs": 20,
+    "iterations_per_epoch": 20,
+    "mirroring": False,
+    "processes": 0,
+    "device": "auto",
+}
+
+CARD = ModelCard(
+    title=title(_OPTIONS),
+    summary="nnunetv2 itself, planned from the training data and trained by its recipe; by default narrower and far shorter.",
+    reference="Isensee et al., Nature Methods 2021;18:203-211; implementation: nnunetv2",
+    doi="10.1038/s41592-020-01008-z",
+    licence="Apache-2.0",
+    paradigms=("full", "few_shot"),
+    prompters=("none",),
+    options=_OPTIONS,
+)
+
+
+def build(options: Mapping[str, Any], seed: int = 0) -> NnUNetSegmenter:
+    """An nnU-Net without a network, which is planned in `fit` from the data; first weights are drawn there from its own seed."""
+    from ..networks.nnunet import NnUNetSegmenter, Settings
+
+    return NnUNetSegmenter(Settings.from_options(options), str(options["device"]))

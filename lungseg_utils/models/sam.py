@@ -1,0 +1,56 @@
+"""SAM, ViT-B, with Meta's weights: what promptable segmentation knows without any medical image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..types import Checkpoint, ModelCard
+
+if TYPE_CHECKING:
+    from ..networks.sam import SamSegmenter
+
+CARD = ModelCard(
+    title="SAM (ViT-B)",
+    summary="Promptable segmentation of natural images; each CT slice is one picture, each box one prompt.",
+    reference="Kirillov et al., Segment Anything, ICCV 2023",
+    doi="10.1109/ICCV51070.2023.00371",
+    licence="Apache-2.0",
+    paradigms=("zero_shot",),
+    prompters=("box_every_slice", "box_one_slice"),
+    options={
+        "canvas": 1024,
+        "window_hu": (-160.0, 240.0),
+        "eight_bit": True,
+        "cubic": True,
+        "mean": (0.485, 0.456, 0.406),  # the package's pixel mean and deviation over 255
+        "std": (0.229, 0.224, 0.225),
+        "steps": 0,
+        "batch_size": 1,
+        "learning_rate": 1e-4,
+        "validate_every": 1,
+        "box_jitter": 0.0,
+        "device": "auto",
+    },
+)
+
+_CHECKPOINT = Checkpoint(
+    file="sam_vit_b_01ec64.pth",
+    url="https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
+    size=375_042_383,
+    sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+    licence="Apache-2.0",
+    citation="Kirillov et al., Segment Anything, ICCV 2023, doi:10.1109/ICCV51070.2023.00371",
+)
+
+
+def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
+    """The published file."""
+    return _CHECKPOINT
+
+
+def build(options: Mapping[str, Any], seed: int = 0) -> SamSegmenter:
+    """The network with random weights drawn from `seed` inside its segmenter; `options` as in CARD.options."""
+    from ..networks.sam import build_segmenter
+
+    return build_segmenter(options, seed)

@@ -1,0 +1,63 @@
+"""SAM 2.1, Hiera tiny, with Meta's weights: what promptable segmentation of videos knows without any medical image."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..types import Checkpoint, ModelCard
+
+if TYPE_CHECKING:
+    from ..networks.sam2 import Sam2Segmenter
+
+CARD = ModelCard(
+    title="SAM 2.1 (Hiera-T)",
+    summary="Promptable segmentation of natural images and videos; a CT slice is a picture, and a stack of slices a video with a memory.",
+    reference="Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024",
+    doi="10.48550/arXiv.2408.00714",
+    licence="Apache-2.0",
+    paradigms=("zero_shot",),
+    prompters=("box_every_slice", "box_one_slice"),
+    options={
+        "config": "sam2.1_hiera_t",
+        "canvas": 1024,
+        "window_hu": (-160.0, 240.0),  # its authors name none for CT; the same as for SAM, so that the two can be compared
+        "eight_bit": True,
+        "cubic": True,
+        "mean": (0.485, 0.456, 0.406),
+        "std": (0.229, 0.224, 0.225),
+        "steps": 0,
+        "batch_size": 1,
+        "learning_rate": 5e-5,
+        "validate_every": 1,
+        "box_jitter": 0.0,
+        "clip_slices": 8,
+        "device": "auto",
+    },
+)
+
+_CHECKPOINT = Checkpoint(
+    file="sam2.1_hiera_tiny.pt",
+    url="https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_tiny.pt",
+    size=156_008_466,
+    sha256="7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+    licence="Apache-2.0",
+    citation="Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024, arXiv:2408.00714",
+)
+
+
+def title(options: Mapping[str, Any]) -> str:
+    """What it is called beside a number."""
+    return CARD.title
+
+
+def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
+    """The published file."""
+    return _CHECKPOINT
+
+
+def build(options: Mapping[str, Any], seed: int = 0) -> Sam2Segmenter:
+    """The network with random weights drawn from `seed` inside its segmenter; `options` as in CARD.options."""
+    from ..networks.sam2 import build_segmenter
+
+    return build_segmenter(options, seed)

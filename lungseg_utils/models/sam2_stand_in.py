@@ -1,0 +1,74 @@
+"""SAM 2-type stand-in: the classes of the package sam2, small, pretrained on drawn clips where the published weights are not at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..types import InputError, ModelCard, Pretraining
+
+if TYPE_CHECKING:
+    from ..networks.sam2 import Sam2Segmenter
+
+CARD = ModelCard(
+    title="SAM 2-type stand-in",
+    summary="A small network of SAM 2's classes with its memory, prompted by boxes; pretrained on synthetic clips, never on lung tumors.",
+    reference="architecture: Ravi et al., 2024; sizes and pretraining: this project",
+    doi="10.48550/arXiv.2408.00714",
+    licence="Apache-2.0",
+    paradigms=("zero_shot", "few_shot", "fine_tuned"),
+    prompters=("box_every_slice", "box_one_slice"),
+    options={
+        "pretraining": "ct_like",
+        "pretraining_steps": 420,
+        "pretraining_batch_size": 3,
+        "pretraining_learning_rate": 1e-3,
+        "canvas": 128,
+        "window_hu": (-910.0, 590.0),
+        "field_mm": 90.0,
+        "field_margin": 2.0,
+        "config": "sam2.1_hiera_t",
+        "width": 64,
+        "trunk_width": 24,
+        "stages": (1, 1, 2, 1),
+        "global_blocks": (3,),
+        "memory_layers": 2,
+        "memory_feedforward": 256,
+        "candidates": False,
+        "steps": 350,
+        "batch_size": 3,
+        "learning_rate": 5e-4,
+        "validate_every": 175,
+        "box_jitter": 0.1,
+        "trainable": "encoder_and_decoder",
+        "loss": "dice_bce_per_image",
+        "clip_slices": 4,
+        "device": "auto",
+    },
+)
+
+_KINDS = {"shapes": "shapes pretraining", "ct_like": "CT-like pretraining", "random": "random weights"}
+
+
+def title(options: Mapping[str, Any]) -> str:
+    """What it is called beside a number."""
+    kind = options["pretraining"]
+    if kind not in _KINDS:
+        raise InputError(f"pretraining {kind}", "unknown", f"Choose one of {', '.join(_KINDS)}.")
+    return f"{CARD.title}, {_KINDS[kind]}"
+
+
+def initial_weights(options: Mapping[str, Any]) -> Pretraining | None:
+    """How its first weights are made; None for the control with random weights."""
+    if options["pretraining"] == "random":
+        return None
+    return Pretraining(
+        options["pretraining"], options["pretraining_steps"], options["pretraining_batch_size"], options["pretraining_learning_rate"]
+    )
+
+
+def build(options: Mapping[str, Any], seed: int = 0) -> Sam2Segmenter:
+    """The network with random weights drawn from `seed` inside its segmenter; `options` as in CARD.options."""
+    from ..networks.sam2 import build_segmenter
+
+    return build_segmenter(options, seed)

@@ -1,0 +1,70 @@
+"""SAM-type stand-in: segment-anything's classes, small, pretrained on drawn objects where the published weights are not at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from ..types import ModelCard, Pretraining
+
+if TYPE_CHECKING:
+    from ..networks.sam import SamSegmenter
+
+CARD = ModelCard(
+    title="SAM-type stand-in",
+    summary="A small network of segment-anything's classes, prompted by boxes; pretrained on synthetic objects, never on lung tumors.",
+    reference="architecture: Kirillov et al., ICCV 2023; sizes and pretraining: this project",
+    doi="10.1109/ICCV51070.2023.00371",
+    licence="Apache-2.0",
+    paradigms=("zero_shot", "few_shot", "fine_tuned"),
+    prompters=("box_every_slice", "box_one_slice"),
+    options={
+        "pretraining": "ct_like",
+        "pretraining_steps": 1200,
+        "pretraining_batch_size": 12,
+        "pretraining_learning_rate": 2e-3,
+        "canvas": 64,
+        "window_hu": (-910.0, 590.0),
+        "field_mm": 40.0,
+        "field_margin": 2.0,
+        "patch": 8,
+        "width": 96,
+        "depth": 4,
+        "heads": 4,
+        "global_blocks": (1, 3),
+        "window": 4,
+        "prompt_width": 64,
+        "decoder_width": 256,
+        "steps": 700,
+        "batch_size": 12,
+        "learning_rate": 1e-3,
+        "validate_every": 350,
+        "box_jitter": 0.2,
+        "follow_share": 0.4,
+        "trainable": "encoder_and_decoder",
+        "loss": "dice_bce_per_image",
+        "device": "auto",
+    },
+)
+
+
+def title(options: Mapping[str, Any]) -> str:
+    """What it is called beside a number."""
+    kind = {"shapes": "shapes pretraining", "ct_like": "CT-like pretraining", "random": "random weights"}[options["pretraining"]]
+    return f"{CARD.title}, {kind}"
+
+
+def initial_weights(options: Mapping[str, Any]) -> Pretraining | None:
+    """How its first weights are made; None for the control with random weights."""
+    if options["pretraining"] == "random":
+        return None
+    return Pretraining(
+        options["pretraining"], options["pretraining_steps"], options["pretraining_batch_size"], options["pretraining_learning_rate"]
+    )
+
+
+def build(options: Mapping[str, Any], seed: int = 0) -> SamSegmenter:
+    """The network with random weights drawn from `seed` inside its segmenter; `options` as in CARD.options."""
+    from ..networks.sam import build_segmenter
+
+    return build_segmenter(options, seed)

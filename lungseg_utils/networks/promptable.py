@@ -1,0 +1,281 @@
+"""What all promptable networks share: how a CT slice becomes their picture, how an answer gets back, how prompts are walked through.
+
+A network of this kind sees one slice, or a stack of slices, inside a window of the axial plane, resized to a square canvas. Published
+models see the whole slice; small ones a window around the prompt, since a small canvas over a whole chest would blur the lesion away.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy import ndimage
+
+from .. import geometry, training
+from ..efficiency import count_parameters, measure
+from ..geometry import AxialWindow
+from ..metrics import dsc
+from ..prompts import prompter
+from ..types import Box, Image, InputError, Mask, Prediction, Prompt, SlicePrompt, Study
+from .checkpoints import load_checkpoint
+from .lesion_volumes import LesionVolume, drawn_volumes, lesion_volumes
+from .losses import build_loss
+from .prompted_training import TrainingSettings, free_parts
+from .propagation import propagate
+
+PRETRAINING_OBJECTS = 400  # each drawn in several slices and seen many times; drawing takes longer than a training step
+_AIR_HU = -1024.0
+WHOLE_SLICE = 0.0
+
+
+@dataclass(frozen=True)
+class View:
+    """From Hounsfield units to a network's input. `field_mm` 0 is the whole slice, else the least side of the window.
+
+    `field_margin`: the window's side is at least this many times the longest side of the box. `eight_bit`: rounded to 256 levels, as the
+    published scripts store their slices; `min_max`: each picture stretched to [0, 1] again (MedSAM); then `mean` and `std` (in
+    units of [0, 1]) are taken off, channel by channel. `cubic`: resized by cubic splines instead of averages and straight lines.
+    """
+
+    canvas: int
+    window_hu: tuple[float, float]
+    field_mm: float = WHOLE_SLICE
+    field_margin: float = 1.25
+    eight_bit: bool = False
+    min_max: bool = False
+    cubic: bool = False
+    mean: tuple[float, float, float] = (0.5, 0.5, 0.5)
+    std: tuple[float, float, float] = (0.25, 0.25, 0.25)
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> View:
+        """The options of a model that belong to its view (lists become tuples)."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k in known})
+
+    def window_for(self, box: Box, image: Image | Mask | LesionVolume) -> AxialWindow:
+        """What the network sees when it is asked about `box`."""
+        if self.field_mm == WHOLE_SLICE:
+            return geometry.whole_plane(image.shape)
+        return geometry.window_around(box, self.field_mm, image.spacing_mm, self.field_margin)
+
+    def picture(self, hu: np.ndarray, window: AxialWindow, index: int) -> np.ndarray:
+        """Slice `index` of `hu` (x, y, z) inside the window: float32 (canvas, canvas) in [0, 1]."""
+        low, high = self.window_hu
+        plane = geometry.cut_window(hu, window, index, _AIR_HU).astype(np.float32)
+        plane = (np.clip(plane, low, high) - low) / np.float32(high - low)
+        if self.eight_bit:
+            plane = np.floor(plane * 255) / np.float32(255)
+        picture = self._resize(plane)
+        if self.min_max:
+            picture = (picture - picture.min()) / max(float(np.ptp(picture)), 1e-8)
+        return picture
+
+    def target(self, mask: np.ndarray, window: AxialWindow, index: int) -> np.ndarray:
+        """Slice `index` of a mask (x, y, z) in the same picture: float32 (canvas, canvas), covered fractions."""
+        return geometry.resample(geometry.cut_window(mask, window, index, False), (self.canvas, self.canvas))
+
+    def _resize(self, plane: np.ndarray) -> np.ndarray:
+        if not self.cubic or plane.shape == (self.canvas, self.canvas):
+            return geometry.resample(plane, (self.canvas, self.canvas))
+        zoom = [self.canvas / n for n in plane.shape]
+        return np.clip(ndimage.zoom(plane, zoom, order=3, mode="nearest", grid_mode=True), 0, 1).astype(np.float32)
+
+    def normalize(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (..., 1, canvas, canvas) in [0, 1] to three channels as the network was trained on them."""
+        shape = (3, 1, 1)
+        mean, std = (torch.tensor(v, dtype=pictures.dtype, device=pictures.device).view(shape) for v in (self.mean, self.std))
+        return (pictures - mean) / std
+
+
+class PromptableSegmenter(ABC):
+    """A segmenter that answers prompts; what the network does with one slice or one stack of slices is the subclass's part.
+
+    The answer to several lesions is their union. Prompts without `find_ends` are answered on their own slices only.
+    """
+
+    trained_parts: tuple[str, ...]  # names of submodules that fine-tuning moves: the image encoder first
+    attention_layers: tuple[str, ...]  # names of the linear layers in it that low-rank updates go to
+
+    def __init__(self, network: torch.nn.Module, view: View, settings: TrainingSettings, device: str = "auto"):
+        self.device = training.choose_device(device)
+        self.network = network.to(self.device)
+        self.view = view
+        self.settings = settings
+        self._image: Image | None = None
+
+    def set_image(self, image: Image) -> None:
+        """Take a CT; what was known of another one is forgotten, of the same one it is kept."""
+        if image is not self._image:
+            self._image = image
+            self._forget()
+
+    @abstractmethod
+    def _forget(self) -> None:
+        """Drop what was computed of an earlier image, or by other weights."""
+
+    @torch.inference_mode()
+    def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
+        """Segment what the prompts point at; without prompts nothing."""
+        if self._image is None:
+            raise InputError("predict", "no image was set", "Call set_image first.")
+        self.network.eval()
+        with measure() as cost:
+            probability = np.zeros(self._image.shape, dtype=np.float32)
+            for prompt in prompts:
+                self._check(prompt)
+                for index, plane in self._answer_lesion(prompt).items():
+                    np.maximum(probability[:, :, index], plane, out=probability[:, :, index])
+            mask = Mask(probability > self.settings.threshold, self._image.affine)
+        return Prediction(mask, probability, cost.seconds, cost.peak_memory_mb)
+
+    def _check(self, prompt: Prompt) -> None:
+        kinds = [hint for hint in prompt.slices if hint.box is None]
+        if not prompt.slices or kinds:
+            raise InputError("prompt", f"lesion {prompt.lesion_id} has no box on a slice", "This model takes boxes on slices.")
+        outside = [h.index for h in prompt.slices if not 0 <= h.index < self._image.shape[2]]
+        if outside:
+            raise InputError("prompt", f"slice {outside[0]} is not in an image of {self._image.shape[2]} slices", "Give an index inside.")
+
+    @abstractmethod
+    def _answer_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
+        """Probability planes (x, y) of the lesion by slice index."""
+
+    def _put_back(self, picture: np.ndarray, window: AxialWindow) -> np.ndarray:
+        """A square probability picture of the window to a plane (x, y) of the image; zero beyond the window."""
+        return _put_back(picture, window, self._image.shape)
+
+    def resolution_ceiling(self, reference: Mask) -> float:
+        """DSC of a perfect answer on the canvas, put back, with a box on every slice (NaN for an empty reference)."""
+        if not reference.array.any():
+            return np.nan
+        answer = np.zeros(reference.shape, dtype=bool)
+        for index in np.flatnonzero(reference.array.any(axis=(0, 1))):
+            window = self.view.window_for(geometry.plane_box(reference.array[:, :, index], int(index)), reference)
+            answer[:, :, index] = _put_back(self.view.target(reference.array, window, int(index)), window, reference.shape) > 0.5
+        return dsc(reference.array, answer)
+
+    def load_pretrained(self, path: Path) -> None:
+        """Start from weights that were trained elsewhere: a stand-in's pretraining or a published checkpoint."""
+        load_checkpoint(self.network, path)
+        self._forget()
+
+    def pretrain(self, kind: str, plan: training.Plan, batch_size: int, folder: Path, identity: str, progress: bool = True) -> pd.DataFrame:
+        """Train every parameter on objects of the source domain `kind`; returns the history (step, quantity, value)."""
+        volumes = drawn_volumes(kind, PRETRAINING_OBJECTS, plan.seed, self.view.window_hu, progress)
+        self._forget()
+        sampler = self._sampler(volumes, batch_size)
+        return training.train(self.network, sampler, self._loss(), plan, folder, identity=identity, progress=progress)
+
+    def _sampler(self, volumes: Sequence[LesionVolume], batch_size: int) -> Callable[[np.random.Generator], Any]:
+        return lambda rng: self._batch([volumes[rng.integers(len(volumes))] for _ in range(batch_size)], rng)
+
+    def fit(
+        self,
+        train_studies: Sequence[Study],
+        validation_studies: Sequence[Study],
+        seed: int,
+        folder: Path,
+        identity: str,
+        progress: bool = True,
+    ) -> pd.DataFrame:
+        """Fine-tune on the lesions of whole studies; with validation studies the best checkpoint is kept, else the last one.
+
+        Returns the history (step, quantity, value). The validation DSC is the mean 3-D DSC with a box on every slice.
+        """
+        volumes = lesion_volumes(train_studies, beyond=self.settings.clip_slices)
+        if not volumes:
+            raise InputError("training patients", "none of them has a lesion", "Train on patients with a tumor.")
+        settings = self.settings
+        free_parts(self.network, self.trained_parts, self.attention_layers, settings.trainable)
+        plan = training.Plan(settings.steps, settings.learning_rate, seed, validate_every=settings.validate_every)
+        history = training.train(
+            self.network,
+            self._sampler(volumes, settings.batch_size),
+            self._loss(),
+            plan,
+            folder,
+            validate=(lambda: self._validation_dsc(validation_studies)) if validation_studies else None,
+            identity=identity,
+            progress=progress,
+        )
+        self._forget()
+        return history
+
+    def _loss(self) -> Any:
+        return build_loss(self.settings.loss)
+
+    def _validation_dsc(self, studies: Sequence[Study]) -> float:
+        self._forget()  # the weights have moved since the last time
+        scores = []
+        for study in studies:
+            reference = next(iter(study.references.values()))
+            if reference.array.any():
+                self.set_image(study.image)
+                hints = next(prompter("box_every_slice").make(reference, np.random.default_rng(0)))
+                scores.append(dsc(reference.array, self.predict(hints).mask.array))
+        return float(np.mean(scores))
+
+    @abstractmethod
+    def _batch(self, volumes: Sequence[LesionVolume], rng: np.random.Generator) -> tuple[Any, Any]:
+        """One training sample of each volume: the arguments of the network, and the targets."""
+
+    def save(self, path: Path, description: dict[str, Any]) -> None:
+        """Write the weights and what they belong to."""
+        training.save_weights(self.network, path, description)
+
+    def load(self, path: Path) -> dict[str, Any]:
+        """Read weights that `save` wrote; refuses those of another network. Returns their description."""
+        free_parts(self.network, self.trained_parts, self.attention_layers, self.settings.trainable)
+        self._forget()
+        return training.load_weights(self.network, path)
+
+    def parameters(self) -> dict[str, int]:
+        """Number of parameters, all and trained."""
+        return count_parameters(self.network)
+
+
+class SlicewiseSegmenter(PromptableSegmenter):
+    """Answers slice by slice; a lesion that was prompted on one slice is followed by the shared propagation rule."""
+
+    batch_size = 16
+
+    def _answer_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
+        if not prompt.find_ends:
+            return self._answer_slices(prompt.slices)
+        planes: dict[int, np.ndarray] = {}
+        for seed in prompt.slices:
+            found = propagate(seed, lambda hint: self._answer_slices([hint])[hint.index], self._image.shape[2], self._image.spacing_mm[2])
+            _unite(planes, found)
+        return planes
+
+    def _answer_slices(self, hints: Sequence[SlicePrompt]) -> dict[int, np.ndarray]:
+        planes: dict[int, np.ndarray] = {}
+        for start in range(0, len(hints), self.batch_size):
+            part = hints[start : start + self.batch_size]
+            windows = [self.view.window_for(hint.box, self._image) for hint in part]
+            pictures = self._probabilities(part, windows)
+            for hint, window, picture in zip(part, windows, pictures, strict=True):
+                _unite(planes, {hint.index: self._put_back(picture, window)})
+        return planes
+
+    @abstractmethod
+    def _probabilities(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
+        """Probability pictures, float32 (n, side, side), one per prompted slice."""
+
+
+def _put_back(picture: np.ndarray, window: AxialWindow, shape: tuple[int, ...]) -> np.ndarray:
+    plane = np.zeros(shape[:2], dtype=np.float32)
+    geometry.paste_window(geometry.resample(picture, (window.rows, window.columns)), window, plane)
+    return plane
+
+
+def _unite(planes: dict[int, np.ndarray], more: Mapping[int, np.ndarray]) -> None:
+    for index, plane in more.items():
+        planes[index] = np.maximum(planes[index], plane) if index in planes else plane

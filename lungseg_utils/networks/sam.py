@@ -1,0 +1,183 @@
+"""SAM (segment-anything's own classes) at any size, on CT slices with a box each. The state dictionary is that of the package.
+
+The published ViT-B (SAM, MedSAM) and a small stand-in differ in numbers only: `Size`, the view, and the weights.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+from torch.nn import functional
+
+from .. import geometry, training
+from ..geometry import AxialWindow
+from ..types import Box, SlicePrompt
+from . import propagation
+from .lesion_volumes import LesionVolume, jitter_box
+from .promptable import SlicewiseSegmenter, View
+from .prompted_training import TrainingSettings, mirror
+
+END_SHARE = 0.3  # of the samples that follow an object: from its first or last slice, so that its end is seen often
+_CACHED_EMBEDDINGS = 64  # slices of one volume whose embedding is kept, for further prompts on them
+
+
+@dataclass(frozen=True)
+class Size:
+    """Sizes of a SAM; the defaults are ViT-B as published (93.7 million parameters at 1024 pixels)."""
+
+    patch: int = 16
+    width: int = 768
+    depth: int = 12
+    heads: int = 12
+    global_blocks: tuple[int, ...] = (2, 5, 8, 11)
+    window: int = 14
+    prompt_width: int = 256
+    decoder_width: int = 2048
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Size:
+        """The options of a model that are sizes of its network."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k in known})
+
+
+class _PairedMaskDecoder(MaskDecoder):
+    """The packaged decoder pairs every image of a batch with every prompt; here prompt i belongs to image i."""
+
+    def predict_masks(self, image_embeddings, image_pe, sparse_prompt_embeddings, dense_prompt_embeddings):
+        count = len(sparse_prompt_embeddings)
+        tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
+        tokens = torch.cat([tokens, sparse_prompt_embeddings], dim=1)
+        source = image_embeddings.expand(count, -1, -1, -1) + dense_prompt_embeddings
+        answers, source_tokens = self.transformer(source, image_pe.expand(count, -1, -1, -1), tokens)
+        upscaled = self.output_upscaling(source_tokens.transpose(1, 2).reshape(source.shape))
+        mask_tokens = answers[:, 1 : 1 + self.num_mask_tokens]
+        weights = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
+        return torch.einsum("bmc,bchw->bmhw", weights, upscaled), self.iou_prediction_head(answers[:, 0])
+
+
+class BoxSam(Sam):
+    """SAM as a plain function of pictures and boxes, one box per picture and one mask per box."""
+
+    def __init__(self, size: Size, view: View):
+        grid = view.canvas // size.patch
+        super().__init__(
+            ImageEncoderViT(
+                depth=size.depth,
+                embed_dim=size.width,
+                img_size=view.canvas,
+                norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+                num_heads=size.heads,
+                patch_size=size.patch,
+                qkv_bias=True,
+                use_rel_pos=True,
+                global_attn_indexes=size.global_blocks,
+                window_size=size.window,
+                out_chans=size.prompt_width,
+            ),
+            PromptEncoder(size.prompt_width, (grid, grid), (view.canvas, view.canvas), mask_in_chans=16),
+            _PairedMaskDecoder(
+                num_multimask_outputs=3,
+                transformer=TwoWayTransformer(depth=2, embedding_dim=size.prompt_width, mlp_dim=size.decoder_width, num_heads=8),
+                transformer_dim=size.prompt_width,
+                iou_head_depth=3,
+                iou_head_hidden_dim=256,
+            ),
+        )
+        self.view = view
+
+    def encode(self, pictures: torch.Tensor) -> torch.Tensor:
+        """Pictures (n, 1, canvas, canvas) in [0, 1] to embeddings (n, prompt_width, grid, grid)."""
+        return self.image_encoder(self.view.normalize(pictures.expand(-1, 3, -1, -1)))
+
+    def decode(self, embeddings: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Logits (n, 1, 4 grid, 4 grid) for boxes (n, 4), edges in canvas pixels, one per embedding."""
+        # the encoder of prompts adds half a pixel, since it expects indices of pixels; ours are edges between pixels
+        sparse, dense = self.prompt_encoder(points=None, boxes=boxes - 0.5, masks=None)
+        logits, _ = self.mask_decoder(embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense, multimask_output=False)
+        return logits
+
+    def forward(self, pictures: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Logits (n, 1, canvas, canvas)."""
+        logits = self.decode(self.encode(pictures), boxes)
+        return functional.interpolate(logits.float(), pictures.shape[-2:], mode="bilinear", align_corners=False)
+
+
+class SamSegmenter(SlicewiseSegmenter):
+    """Segments CT slices by boxes. Embeddings of whole slices are kept, so that a second prompt on a slice costs the decoder only."""
+
+    trained_parts = ("image_encoder", "mask_decoder")  # MedSAM's recipe: the prompt encoder stays as it is
+    attention_layers = ("qkv",)
+
+    def __init__(self, network: BoxSam, view: View, settings: TrainingSettings, device: str = "auto"):
+        super().__init__(network, view, settings, device)
+        self._embeddings: dict[tuple[AxialWindow, int], torch.Tensor] = {}
+
+    def _forget(self) -> None:
+        self._embeddings.clear()
+
+    def _probabilities(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
+        boxes = [geometry.box_to_pixels(h.box, w, self.view.canvas) for h, w in zip(hints, windows, strict=True)]
+        with training.autocast(self.device):
+            embeddings = self._embed([(w, h.index) for h, w in zip(hints, windows, strict=True)])
+            logits = self.network.decode(embeddings, torch.tensor(boxes, dtype=torch.float32, device=self.device))
+        return torch.sigmoid(logits.float())[:, 0].cpu().numpy()
+
+    def _embed(self, places: Sequence[tuple[AxialWindow, int]]) -> torch.Tensor:
+        new = [place for place in dict.fromkeys(places) if place not in self._embeddings]
+        if new:
+            pictures = np.stack([self.view.picture(self._image.array, *place) for place in new])[:, None]
+            fresh = dict(zip(new, self.network.encode(torch.from_numpy(pictures).to(self.device)), strict=True))
+        known = {**self._embeddings, **(fresh if new else {})}
+        for place in places:
+            self._embeddings.pop(place, None)  # the youngest stand last
+            self._embeddings[place] = known[place]
+        while len(self._embeddings) > _CACHED_EMBEDDINGS:
+            self._embeddings.pop(next(iter(self._embeddings)))
+        return torch.stack([known[place] for place in places])
+
+    def _batch(self, volumes: Sequence[LesionVolume], rng: np.random.Generator) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
+        samples = [self._sample(volume, rng) for volume in volumes]
+        pictures, boxes, targets = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
+        return (pictures, boxes), targets
+
+    def _sample(self, volume: LesionVolume, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """A picture (1, canvas, canvas), a box (4) and a soft target (1, canvas, canvas) of one slice."""
+        follow = rng.random() < self.settings.follow_share
+        plane, box = (_followed if follow else _boxed)(volume, self.settings.box_jitter, rng)
+        index = box.ijk_min[2]
+        window = self.view.window_for(box, volume)
+        picture = self.view.picture(volume.hu, window, index)
+        target = self.view.target(plane[:, :, None], window, 0)
+        box_xy = np.array(geometry.box_to_pixels(box, window, self.view.canvas), dtype=np.float32)
+        return mirror(picture[None], box_xy, target[None], rng)
+
+
+def _boxed(volume: LesionVolume, jitter: float, rng: np.random.Generator) -> tuple[np.ndarray, Box]:
+    """One part of the object on one of its slices (a plane), and a jittered box around it."""
+    index = int(rng.choice(volume.slices))
+    parts = volume.components(index)
+    plane = parts[rng.integers(len(parts))]
+    return plane, jitter_box(geometry.plane_box(plane, index), jitter, volume.shape, rng)
+
+
+def _followed(volume: LesionVolume, jitter: float, rng: np.random.Generator) -> tuple[np.ndarray, Box]:
+    """What the propagation rule will ask: the box comes from the slice next to it, and the object may have ended (an empty plane)."""
+    at_end = rng.random() < END_SHARE
+    index = int(rng.choice(volume.slices[[0, -1]] if at_end else volume.slices))
+    neighbour = int(np.clip(index + rng.choice((-1, 1)), 0, volume.shape[2] - 1))
+    box = geometry.plane_box(volume.mask[:, :, index], neighbour, grow=propagation.GROW)
+    return volume.mask[:, :, neighbour], jitter_box(box, jitter, volume.shape, rng)
+
+
+def build_segmenter(options: Mapping[str, Any], seed: int) -> SamSegmenter:
+    """A segmenter from the flat options of a model: view, sizes and training; first weights are drawn from `seed`."""
+    torch.manual_seed(seed)
+    view = View.from_options(options)
+    return SamSegmenter(BoxSam(Size.from_options(options), view), view, TrainingSettings.from_options(options), str(options["device"]))

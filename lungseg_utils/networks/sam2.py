@@ -1,0 +1,360 @@
+"""SAM 2 (the classes and configurations of the package sam2) at any size: CT slices as pictures, or as a video with a memory.
+
+Published networks (SAM 2, MedSAM2, Medical SAM 2) and a small stand-in differ in numbers only: `Size`, the view, and the weights. The
+state dictionary is that of the package. One function, `BoxSam2.look`, answers a slice in training and in use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import sam2
+import torch
+from hydra.utils import instantiate
+from omegaconf import OmegaConf
+from sam2.modeling.sam2_base import SAM2Base
+from torch.nn import functional
+
+from .. import geometry, training
+from ..geometry import AxialWindow
+from ..types import InputError, Prompt, SlicePrompt
+from .lesion_volumes import LesionVolume, jitter_box
+from .losses import build_loss
+from .promptable import SlicewiseSegmenter, View
+from .prompted_training import TrainingSettings, mirror
+from .propagation import REACH_MM
+
+ABSENT_SLICES = 3  # in a row without the object end the search: a lesion is one piece, so it does not come back; the rest is time
+PRESENT_BIAS = 4.0  # of an untrained object score: a negative score hides the mask, and with it every gradient
+LEAST_LOGIT = -32.0  # in the loss: a hidden mask has logits of -1024, which would drown all others
+PICTURE_SHARE = 0.5  # of training steps take slices as pictures: SAM 2 was trained on images and videos in turn (arXiv 2408.00714)
+_TOLD_LOGIT = 32.0  # of a mask that is known
+_PIXELS_AT_ONCE = 4 * 1024 * 1024  # of pictures that the image encoder takes in one go; bounds memory
+_MOST_AT_ONCE = 16
+_CACHED_BYTES = 512 * 1024 * 1024  # of features of slices, kept for further prompts on one image
+_STRIDE = 32  # of the coarsest stage: the canvas is a multiple of it
+
+Maps = list[torch.Tensor]  # features of n slices: (n, channels, side, side) at 1/4, 1/8 and 1/16 of the canvas
+Memory = dict[str, dict[int, dict[str, Any]]]  # what is known of slices already seen, as the package keeps it
+
+
+@dataclass(frozen=True)
+class Size:
+    """One of the package's configurations, and what a small network changes in it (None: as published).
+
+    `width`: channels of image features and tokens, those of a memory are a quarter; `trunk_width`: of the first of four stages;
+    `candidates`: three masks where the prompt is unclear, of which the network's own estimate chooses, as published. That
+    estimate is not trained here, so a network from scratch does without.
+    """
+
+    config: str = "sam2.1_hiera_t"
+    width: int | None = None
+    trunk_width: int | None = None
+    stages: tuple[int, ...] | None = None
+    global_blocks: tuple[int, ...] | None = None
+    memory_layers: int | None = None
+    memory_feedforward: int | None = None
+    candidates: bool = True
+
+    @classmethod
+    def from_options(cls, options: Mapping[str, Any]) -> Size:
+        """The options of a model that are sizes of its network."""
+        known = {f.name for f in fields(cls)}
+        return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k in known})
+
+    def changes(self, canvas: int) -> dict[str, Any]:
+        """What differs from the package's configuration, by dotted key."""
+        grid, layer = [canvas // 16] * 2, "memory_attention.layer"
+        result: dict[str, Any] = {
+            "image_size": canvas,
+            f"{layer}.self_attention.feat_sizes": grid,
+            f"{layer}.cross_attention.feat_sizes": grid,
+            # as build_sam2_video_predictor sets them: the memory of a prompted slice holds the mask, not its probability,
+            "binarize_mask_from_pts_for_mem_enc": True,
+            # and an unstable answer to a box gives way to the best candidate
+            "sam_mask_decoder_extra_args": {
+                "dynamic_multimask_via_stability": self.candidates,
+                "dynamic_multimask_stability_delta": 0.05,
+                "dynamic_multimask_stability_thresh": 0.98,
+            },
+        }
+        if not self.candidates:
+            result["multimask_output_in_sam"] = False
+        return result | self._smaller()
+
+    def _smaller(self) -> dict[str, Any]:
+        values: dict[str, Any] = {
+            "image_encoder.trunk.stages": self.stages,
+            "image_encoder.trunk.global_att_blocks": self.global_blocks,
+            "memory_attention.num_layers": self.memory_layers,
+            "memory_attention.layer.dim_feedforward": self.memory_feedforward,
+        }
+        if self.trunk_width is not None:
+            values["image_encoder.trunk.embed_dim"] = self.trunk_width
+            values["image_encoder.neck.backbone_channel_list"] = [self.trunk_width * factor for factor in (8, 4, 2, 1)]
+        if self.width is not None:
+            whole = "image_encoder.neck.d_model image_encoder.neck.position_encoding.num_pos_feats memory_attention.d_model "
+            whole += "memory_attention.layer.d_model memory_attention.layer.self_attention.embedding_dim "
+            whole += "memory_attention.layer.cross_attention.embedding_dim memory_encoder.in_dim "
+            whole += "memory_encoder.mask_downsampler.embed_dim memory_encoder.fuser.layer.dim"
+            quarter = "memory_attention.layer.cross_attention.kv_in_dim memory_encoder.out_dim "
+            quarter += "memory_encoder.position_encoding.num_pos_feats"
+            values |= dict.fromkeys(whole.split(), self.width) | dict.fromkeys(quarter.split(), self.width // 4)
+        return {key: list(value) if isinstance(value, tuple) else value for key, value in values.items() if value is not None}
+
+
+def new_memory() -> Memory:
+    """Nothing seen yet."""
+    return {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
+
+
+class BoxSam2(SAM2Base):
+    """SAM 2 as a function of slices, one after the other, and a box on the first of them."""
+
+    view: View
+
+    def encode(self, pictures: torch.Tensor) -> Maps:
+        """Pictures (n, 1, canvas, canvas) in [0, 1] to their features."""
+        return self.forward_image(self.view.normalize(pictures.expand(-1, 3, -1, -1)))["backbone_fpn"]
+
+    def look(
+        self,
+        maps: Maps,
+        index: int,
+        count: int,
+        memory: Memory,
+        boxes: torch.Tensor | None = None,
+        reverse: bool = False,
+        remember: bool = True,
+        told: torch.Tensor | None = None,
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Mask logits (n, canvas, canvas) and object scores (n) of slice `index` of `count`; then put it into `memory`.
+
+        With `boxes` (n, 4), edges in canvas pixels, the answer rests on them alone; without, on what `memory` holds of other slices.
+        `told`: true masks (n, canvas, canvas), remembered in the place of the answer. `reverse`: towards lower indices.
+        In use it is what SAM2VideoPredictor computes for one object, with `fill_hole_area` 0.
+        """
+        flat, sizes = [m.flatten(2).permute(2, 0, 1) for m in maps], [tuple(m.shape[-2:]) for m in maps]
+        places = self.image_encoder.neck.position_encoding(maps[-1]).flatten(2).permute(2, 0, 1)
+        prompt = None if boxes is None else _as_points(boxes)
+        seen, heads, _, _ = self._track_step(index, prompt is not None, flat, [places], sizes, prompt, None, memory, count, reverse, None)
+        logits, seen["obj_ptr"], score = heads[4:7]
+        if remember:
+            kept = logits if told is None else _TOLD_LOGIT * (2 * told[:, None].to(logits.dtype) - 1)
+            self._encode_memory_in_output(flat, sizes, prompt, True, kept, score, seen)
+            if not self.training:  # the package keeps memories in half precision, and its published numbers rest on that
+                seen["maskmem_features"] = seen["maskmem_features"].to(torch.bfloat16)
+            memory["non_cond_frame_outputs" if prompt is None else "cond_frame_outputs"][index] = seen
+        return logits[:, 0], score[:, 0]
+
+    def forward(self, pictures: torch.Tensor, boxes: torch.Tensor, told: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clips (n, slices, canvas, canvas) in [0, 1], a box (n, 4) on the first slice each: logits alike, object scores (n, slices).
+
+        With `told` the memory of the first slice holds these true masks (n, canvas, canvas), not the answer: what follows can then
+        be learned before the answer is any good. SAM 2 was trained with a mask as the prompt of every other clip (arXiv 2408.00714).
+        """
+        count, memory = pictures.shape[1], new_memory()
+        maps = [m.unflatten(0, pictures.shape[:2]) for m in self.encode(pictures.flatten(0, 1)[:, None])]
+        looks = [self.look([m[:, 0] for m in maps], 0, count, memory, boxes, remember=count > 1, told=told)]
+        looks += [self.look([m[:, t] for m in maps], t, count, memory) for t in range(1, count)]
+        logits, scores = zip(*looks, strict=True)
+        return torch.stack(logits, dim=1), torch.stack(scores, dim=1)
+
+
+def _as_points(boxes: torch.Tensor) -> dict[str, torch.Tensor]:
+    """A box is two points with labels of their own. The prompt encoder adds half a pixel to indices of pixels; ours are edges."""
+    labels = torch.tensor([[2, 3]], dtype=torch.int32, device=boxes.device)
+    return {"point_coords": boxes.view(-1, 2, 2) - 0.5, "point_labels": labels.expand(len(boxes), -1)}
+
+
+def build_network(size: Size, view: View) -> BoxSam2:
+    """A network with random weights (from torch's global generator) that expects to see the object."""
+    if view.canvas % _STRIDE:
+        raise InputError(f"canvas {view.canvas}", f"not a multiple of {_STRIDE}", "SAM 2 halves a picture five times; choose e.g. 512.")
+    folder = Path(sam2.__path__[0]) / "configs"
+    path = folder / size.config.rpartition("_hiera")[0] / f"{size.config}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in folder.glob("sam2*/sam2*_hiera_*.yaml") if "training" not in p.parent.name)
+        raise InputError(f"config {size.config}", "not among the package's", f"Choose one of {', '.join(known)}.")
+    # read as a plain file: the package's own builders work through Hydra's global state
+    model = OmegaConf.load(path).model
+    for key, value in size.changes(view.canvas).items():
+        OmegaConf.update(model, key, value, force_add=True)
+    model["_target_"] = f"{__name__}.{BoxSam2.__name__}"
+    network = instantiate(model, _recursive_=True)
+    network.view = view
+    torch.nn.init.constant_(network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, PRESENT_BIAS)
+    return network
+
+
+def build_segmenter(options: Mapping[str, Any], seed: int) -> Sam2Segmenter:
+    """A segmenter from the flat options of a model: view, sizes and training; first weights are drawn from `seed`."""
+    torch.manual_seed(seed)
+    view = View.from_options(options)
+    return Sam2Segmenter(
+        build_network(Size.from_options(options), view), view, TrainingSettings.from_options(options), str(options["device"])
+    )
+
+
+class ClipLoss:
+    """Of the masks and of the object score, on every slice of a clip that exists.
+
+    A slice without the object enters the mask loss with an empty mask. In training SAM 2 (Ravi et al. 2024, arXiv 2408.00714) it
+    enters the score's loss alone; within the short trainings here the score by itself does not learn where a lesion ends. Also
+    unlike there, the mask loss is the settings' own, and the network's estimate of its overlap is not trained.
+    """
+
+    def __init__(self, name: str):
+        self._mask_loss = build_loss(name)
+
+    def set_progress(self, fraction: float) -> None:
+        """Passed on to a mask loss that changes on the way."""
+        if hasattr(self._mask_loss, "set_progress"):
+            self._mask_loss.set_progress(fraction)
+
+    def __call__(
+        self, answers: tuple[torch.Tensor, torch.Tensor], targets: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+    ) -> torch.Tensor:
+        """Of logits (n, slices, canvas, canvas) and scores (n, slices), and targets: masks, present and valid (bool) alike."""
+        (logits, scores), (masks, present, valid) = answers, targets
+        mask_loss = self._mask_loss(logits[valid][:, None].clamp(min=LEAST_LOGIT), masks[valid][:, None])
+        return mask_loss + functional.binary_cross_entropy_with_logits(scores[valid].float(), present[valid].float())
+
+
+class Sam2Segmenter(SlicewiseSegmenter):
+    """Answers a box per slice as pictures, and a box on one slice as a video that runs from it in both directions.
+
+    Features of slices are kept, so that a second prompt costs the memory and the decoder only.
+    """
+
+    # the prompt encoder stays as it is; so do the few loose parameters (what stands for "no memory" and "no object")
+    trained_parts = ("image_encoder", "memory_attention", "memory_encoder", "sam_mask_decoder", "obj_ptr_proj", "obj_ptr_tpos_proj")
+    attention_layers = ("qkv",)
+
+    def __init__(self, network: BoxSam2, view: View, settings: TrainingSettings, device: str = "auto"):
+        super().__init__(network, view, settings, device)
+        self.batch_size = max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // view.canvas**2))
+        self._kept: dict[tuple[AxialWindow, int], Maps] = {}
+
+    def _forget(self) -> None:
+        self._kept.clear()
+
+    def _answer_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
+        if not prompt.find_ends:
+            return super()._answer_lesion(prompt)
+        planes: dict[int, np.ndarray] = {}
+        for seed in prompt.slices:
+            for index, plane in self._follow(seed):
+                planes[index] = np.maximum(planes.get(index, 0), plane)
+        return planes
+
+    def _probabilities(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
+        boxes = [geometry.box_to_pixels(h.box, w, self.view.canvas) for h, w in zip(hints, windows, strict=True)]
+        with training.autocast(self.device):
+            places = self._embed([(w, h.index) for h, w in zip(hints, windows, strict=True)])
+            maps = [torch.cat(level) for level in zip(*places, strict=True)]
+            logits, _ = self.network.look(maps, 0, 1, new_memory(), torch.tensor(boxes, device=self.device), remember=False)
+        return torch.sigmoid(logits.float()).cpu().numpy()
+
+    def _follow(self, seed: SlicePrompt) -> Iterator[tuple[int, np.ndarray]]:
+        """Probability planes (x, y): the prompted slice, then upwards, then downwards, with one memory and inside one window."""
+        window, memory = self.view.window_for(seed.box, self._image), new_memory()
+        boxes = torch.tensor([geometry.box_to_pixels(seed.box, window, self.view.canvas)], device=self.device)
+        picture = self._look(window, seed.index, memory, boxes=boxes)
+        yield seed.index, self._put_back(picture, window)
+        for reverse in (False, True):
+            absent = 0
+            for index in self._ways(seed.index, reverse, window):
+                picture = self._look(window, index, memory, reverse=reverse)
+                yield index, self._put_back(picture, window)
+                # a negative object score leaves an empty mask
+                absent = 0 if (picture > self.settings.threshold).any() else absent + 1
+                if absent == ABSENT_SLICES:
+                    break
+
+    def _ways(self, start: int, reverse: bool, window: AxialWindow) -> Iterator[int]:
+        """Slices from the seed's neighbour on to the end of the scan or of the reach; their features are made ready in groups."""
+        reach = int(REACH_MM / self._image.spacing_mm[2])
+        stop = max(-1, start - reach - 1) if reverse else min(self._image.shape[2], start + reach + 1)
+        way = range(start - 1, stop, -1) if reverse else range(start + 1, stop)
+        for first in range(0, len(way), self.batch_size):
+            group = way[first : first + self.batch_size]
+            with training.autocast(self.device):
+                self._embed([(window, index) for index in group])
+            yield from group
+
+    def _look(self, window: AxialWindow, index: int, memory: Memory, **how: Any) -> np.ndarray:
+        """Probability picture (canvas, canvas) of one slice."""
+        with training.autocast(self.device):
+            maps = self._embed([(window, index)])[0]
+            logits, _ = self.network.look(maps, index, self._image.shape[2], memory, **how)
+        return torch.sigmoid(logits[0].float()).cpu().numpy()
+
+    def _embed(self, places: Sequence[tuple[AxialWindow, int]]) -> list[Maps]:
+        """Features of slices, each (1, channels, side, side); those least asked for are forgotten first."""
+        new = [place for place in dict.fromkeys(places) if place not in self._kept]
+        known = dict(self._kept)
+        if new:
+            pictures = np.stack([self.view.picture(self._image.array, *place) for place in new])[:, None]
+            maps = self.network.encode(torch.from_numpy(pictures).to(self.device))
+            known |= {place: [m[i : i + 1].clone() for m in maps] for i, place in enumerate(new)}
+        for place in places:
+            self._kept.pop(place, None)  # the youngest stand last
+            self._kept[place] = known[place]
+        most = max(len(set(places)), _CACHED_BYTES // sum(m.nbytes for m in known[places[0]]))
+        while len(self._kept) > most:
+            self._kept.pop(next(iter(self._kept)))
+        return [known[place] for place in places]
+
+    def _loss(self) -> ClipLoss:
+        return ClipLoss(self.settings.loss)
+
+    def _batch(
+        self, volumes: Sequence[LesionVolume], rng: np.random.Generator
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+        if rng.random() < PICTURE_SHARE:
+            return self._clips([volume for volume in volumes for _ in range(self.settings.clip_slices)], 1, rng)
+        return self._clips(volumes, self.settings.clip_slices, rng)
+
+    def _clips(
+        self, volumes: Sequence[LesionVolume], count: int, rng: np.random.Generator
+    ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
+        """One clip of `count` slices of each volume: what the network takes, and (masks, present, valid) for the loss."""
+        samples = [self._sample(volume, count, rng) for volume in volumes]
+        pictures, boxes, masks, valid = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
+        return (pictures, boxes, masks[:, 0] > 0.5), (masks, masks.amax(dim=(2, 3)) > 0, valid)
+
+    def _sample(self, volume: LesionVolume, count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """A clip (count, canvas, canvas), the box (4) on its first slice, soft masks alike, and which slices exist (bool).
+
+        The whole clip is seen in one window, that of the first slice's box. A clip of one slice is a picture: one part of the object.
+        """
+        way, valid = _draw_way(volume, count, rng)
+        key = int(way[0])
+        parts = volume.components(key) if count == 1 else [volume.mask[:, :, key]]
+        plane = parts[rng.integers(len(parts))]
+        box = jitter_box(geometry.plane_box(plane, key), self.settings.box_jitter, volume.hu.shape, rng)
+        window, blank = self.view.window_for(box, volume), np.zeros([self.view.canvas] * 2, np.float32)
+        pictures = [self.view.picture(volume.hu, window, int(i)) if there else blank for i, there in zip(way, valid, strict=True)]
+        masks = [self.view.target(plane[:, :, None], window, 0)]
+        masks += [self.view.target(volume.mask, window, int(i)) if there else blank for i, there in zip(way[1:], valid[1:], strict=True)]
+        box_xy = np.array(geometry.box_to_pixels(box, window, self.view.canvas), dtype=np.float32)
+        return *mirror(np.stack(pictures), box_xy, np.stack(masks), rng), valid
+
+
+def _draw_way(volume: LesionVolume, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
+    """Indices of a clip, starting on any slice of the object and running up or down, and which of them exist (bool).
+
+    Drawn from the ways that lose the fewest slices at the ends of the stack.
+    """
+    depth = volume.mask.shape[2]
+    ways = [(int(key), step) for key in volume.slices for step in (1, -1)]
+    lengths = [min(count, depth - key if step > 0 else key + 1) for key, step in ways]
+    best = [way for way, length in zip(ways, lengths, strict=True) if length == max(lengths)]
+    key, step = best[rng.integers(len(best))]
+    way = key + step * np.arange(count)
+    return way, (way >= 0) & (way < depth)

@@ -1,0 +1,47 @@
+"""What a result depends on is found by following imports."""
+
+import pytest
+
+from lungseg_utils import code_hash, registry
+
+
+def _names(modules, without=()):
+    return {str(p.relative_to(code_hash._PACKAGE)) for p in code_hash.closure(modules, without)}
+
+
+def test_a_model_depends_on_what_it_imports_also_inside_functions_and_on_no_other_model():
+    found = _names(["models.unet"])
+    assert {"models/unet.py", "networks/automatic.py", "networks/losses.py", "training.py", "types.py", "geometry.py"} <= found
+    assert "networks/__init__.py" in found  # runs when anything in networks is imported
+    assert not {name for name in found if name.startswith(("models/", "datasets/", "viewers/"))} - {"models/unet.py", "models/__init__.py"}
+    assert not {"networks/sam.py", "figures.py", "book.py"} & found
+
+
+@pytest.mark.parametrize("model", registry.names("models"))
+def test_results_of_a_model_do_not_depend_on_another_model_or_on_how_they_are_shown(model):
+    found = _names([f"models.{model}", "paradigms.full", "run"], without=("figures", "stats", "fetch", "phantoms"))
+    assert {name for name in found if name.startswith("models/")} == {"models/__init__.py", f"models/{model}.py"}
+    assert {"metrics.py", "prompts.py", "run.py", "tables.py"} <= found
+    assert not {"figures.py", "book.py", "pages.py", "workflow.py", "__main__.py"} & found
+    assert not {name for name in found if name.startswith(("viewers/", "phantoms/"))}
+
+
+def test_a_package_left_out_takes_its_modules_along():
+    assert "phantoms/lesions.py" in _names(["datasets.phantom_nsclc"])
+    assert not {n for n in _names(["datasets.phantom_nsclc"], without=["phantoms"]) if n.startswith("phantoms/")}
+
+
+def test_the_hash_changes_with_a_file_of_the_closure_and_with_no_other(monkeypatch, tmp_path):
+    import shutil
+
+    package = tmp_path / "lungseg_utils"
+    shutil.copytree(code_hash._PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code_hash, "_PACKAGE", package)
+    code_hash._imports.cache_clear()
+    first = code_hash.sha256(["models.unet"])
+    (package / "models" / "trivial.py").write_text("# another\n")
+    assert code_hash.sha256(["models.unet"]) == first
+    path = package / "networks" / "losses.py"
+    path.write_text(path.read_text() + "\n# changed\n")
+    assert code_hash.sha256(["models.unet"]) != first
+    code_hash._imports.cache_clear()
