@@ -16,6 +16,7 @@ BUILD = f"build/{PROFILE}"
 PYTHON = f"{sys.executable} -m lungseg_utils"
 
 EXPERIMENTS = [line.notebook for line in grid.load().lines(PROFILE)]
+STAND_INS = list(stages.stand_ins(PROFILE))
 ANALYSES = ["data_calibration", "results", "external_validation"]
 PHANTOMS = ["phantom_nsclc", "phantom_msd"]
 REAL = stages.real_datasets(PROFILE)
@@ -62,24 +63,27 @@ rule phantoms:
         PYTHON + " phantoms {wildcards.dataset} --profile {PROFILE} --workers {threads}"
 
 
-rule stand_ins:
+rule stand_in:
     input:
         CODE,
         "experiments.yml",
     output:
-        touch(BUILD + "/stand_ins.done"),
+        touch(BUILD + "/stand_ins/{name}.done"),
     benchmark:
-        BUILD + "/seconds/stand_ins.tsv"
-    threads: workflow.cores
+        BUILD + "/seconds/{name}.tsv"
     shell:
-        PYTHON + " pretrain --profile {PROFILE}"
+        PYTHON + " pretrain {wildcards.name} --profile {PROFILE}"
 
 
 def needed_tables(wildcards):
     """Analyses read what the experiments wrote; every experiment shows the trivial baselines beside its own answers."""
-    first = ["baselines_zero_shot"] if wildcards.name != "baselines_zero_shot" else []
-    done = expand(BUILD + "/notebooks/{name}.ipynb", name=EXPERIMENTS if wildcards.name in ANALYSES else first)
-    return done + expand(BUILD + "/data/{dataset}.done", dataset=PHANTOMS) + [BUILD + "/stand_ins.done"]
+    first = {"baselines_zero_shot"} - {wildcards.name}
+    if wildcards.name == "data_calibration":
+        first = set()
+    elif wildcards.name in ANALYSES:
+        first = EXPERIMENTS
+    drawn = expand(BUILD + "/data/{dataset}.done", dataset=PHANTOMS)
+    return expand(BUILD + "/notebooks/{name}.ipynb", name=first) + drawn + expand(BUILD + "/stand_ins/{name}.done", name=STAND_INS)
 
 
 rule notebook:
@@ -95,6 +99,5 @@ rule notebook:
         real=REAL,
     benchmark:
         BUILD + "/seconds/{name}.tsv"
-    threads: workflow.cores
     shell:
         PYTHON + " notebook {wildcards.name} {output} {params.flags}"

@@ -66,8 +66,8 @@ def _notebook(arguments: argparse.Namespace) -> int:
 def _pretrain(arguments: argparse.Namespace) -> int:
     from . import workflow
 
-    print(f"== stand-ins, profile {arguments.profile}", flush=True)
-    workflow.pretrain(arguments.profile)
+    print(f"== stand-in {arguments.name}, profile {arguments.profile}", flush=True)
+    workflow.pretrain(arguments.name, arguments.profile)
     return 0
 
 
@@ -160,7 +160,8 @@ def _parser() -> argparse.ArgumentParser:
     _profile_argument(phantoms)
     phantoms.add_argument("--workers", type=int, default=2)
 
-    pretrain = add("pretrain", _pretrain, "make the first weights of a profile's stand-ins (a step of the workflow)")
+    pretrain = add("pretrain", _pretrain, "make the first weights of a stand-in (a step of the workflow)")
+    pretrain.add_argument("name", help="e.g. sam_stand_in__ct_like")
     _profile_argument(pretrain)
 
     book = add("book", _book, "build the book from executed notebooks (a step of the workflow)")

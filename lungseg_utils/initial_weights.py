@@ -16,6 +16,7 @@ from .types import Checkpoint, InputError, Pretraining
 
 # they say how a pretrained network is trained further, so they leave its first weights alone
 _LATER_OPTIONS = ("steps", "batch_size", "learning_rate", "validate_every", "trainable", "threshold", "device")
+PATIENCE_SECONDS = 1800.0
 _SEED = 0  # a stand-in is one artefact, like a published checkpoint; seeds of experiments vary what is trained from it
 
 
@@ -53,7 +54,7 @@ def _pretrained(module: Any, model: str, options: Mapping[str, Any], source: Pre
     folder = config.project_root() / "results" / profile / "stand_ins" / f"{model}__{source.kind}__{tables.sha256_of_json(kept)[:8]}"
     identity = tables.sha256_of_json({"options": kept, "seed": _SEED, "code": code_hash.sha256([f"models.{model}"])})
     path, record = folder / "weights.pt", folder / "pretrained.json"
-    with locks.exclusive(folder / ".lock", "another process is pretraining this stand-in"):
+    with locks.exclusive(folder / ".lock", "another process is pretraining this stand-in", PATIENCE_SECONDS):
         if path.is_file() and tables.read_json(record).get("identity") == identity:
             return path
         record.unlink(missing_ok=True)  # written last: what is there without it is not finished

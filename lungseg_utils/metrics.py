@@ -130,7 +130,9 @@ def _neighbour_codes(mask: np.ndarray) -> np.ndarray:
 
 
 def _bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
-    return tuple(slice(int(hits.min()), int(hits.max()) + 1) for hits in np.nonzero(mask))
+    """The smallest box that holds all true voxels of an array that has some."""
+    hits = [np.flatnonzero(mask.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
+    return tuple(slice(int(h[0]), int(h[-1]) + 1) for h in hits)
 
 
 def surface_distances(
@@ -176,14 +178,17 @@ def _judged_corners(
 
 def label_lesions(mask: np.ndarray, min_voxels: int = MIN_LESION_VOXELS) -> np.ndarray:
     """26-connected components of at least `min_voxels`, numbered 1, 2, ... in scan order; 0 elsewhere (int32)."""
-    labels, count = ndimage.label(mask, structure=_CONNECTED_26)
-    if not count:
-        return labels
+    result = np.zeros(mask.shape, dtype=np.int32)
+    if not mask.any():
+        return result
+    box = _bounding_box(mask)  # a tumor fills a small part of a scan, and every pass over the rest costs more than the work
+    labels, count = ndimage.label(mask[box], structure=_CONNECTED_26)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     keep = np.flatnonzero(sizes[1:] >= min_voxels) + 1
-    renumber = np.zeros(count + 1, dtype=labels.dtype)
+    renumber = np.zeros(count + 1, dtype=np.int32)
     renumber[keep] = np.arange(1, len(keep) + 1)
-    return renumber[labels]
+    result[box] = renumber[labels]
+    return result
 
 
 @dataclass(frozen=True)
@@ -229,8 +234,7 @@ def match_lesions(
     if ignore is not None:
         prediction_labels = _drop_ignored(prediction_labels, reference_labels, ignore)
     n_reference, n_predicted = int(reference_labels.max(initial=0)), int(prediction_labels.max(initial=0))
-    overlap = np.zeros((n_reference + 1, n_predicted + 1), dtype=np.int64)
-    np.add.at(overlap, (reference_labels.ravel(), prediction_labels.ravel()), 1)
+    overlap = _overlap_table(reference_labels, prediction_labels, n_reference, n_predicted)
     inner = overlap[1:, 1:]
     union = overlap[1:].sum(1)[:, None] + overlap[:, 1:].sum(0)[None] - inner
     scores = inner / np.maximum(union, 1)
@@ -244,6 +248,13 @@ def match_lesions(
         n_split=int((touched.sum(1) > 1).sum()),
         n_merged=int((touched.sum(0) > 1).sum()),
     )
+
+
+def _overlap_table(reference_labels: np.ndarray, prediction_labels: np.ndarray, n_reference: int, n_predicted: int) -> np.ndarray:
+    """Voxels by (reference label, predicted label); where both are 0 is not counted."""
+    somewhere = (reference_labels > 0) | (prediction_labels > 0)
+    pairs = reference_labels[somewhere].astype(np.int64) * (n_predicted + 1) + prediction_labels[somewhere]
+    return np.bincount(pairs, minlength=(n_reference + 1) * (n_predicted + 1)).reshape(n_reference + 1, n_predicted + 1)
 
 
 def _drop_ignored(prediction_labels: np.ndarray, reference_labels: np.ndarray, ignore: np.ndarray) -> np.ndarray:

@@ -24,6 +24,7 @@ from . import code_hash, cohorts, config, initial_weights, io, locks, metrics, p
 from .efficiency import measure
 from .types import Case, Experiment, InputError, Mask, Prediction, Study, TrainingDiverged
 
+PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
 log = logging.getLogger(__name__)
 # what only shows results, or only makes phantoms (whose bytes are hashed themselves), cannot change a result
 _NOT_HASHED = ("figures", "stats", "fetch", "phantoms")
@@ -146,7 +147,7 @@ def run(
     for name in prompters:
         prompts.prompter(name)
     folder = config.project_root() / "results" / experiment.profile / experiment.name
-    with locks.exclusive(folder / ".lock", "another process is running this experiment"):
+    with locks.exclusive(folder / ".lock", "another process is running this experiment", PATIENCE_SECONDS):
         cohort = _training_cohort(experiment, profile, workers, progress)
         tests = {name: cohorts.cases_to_test(name, profile, workers, progress) for name in test_datasets}
         for cases in tests.values():

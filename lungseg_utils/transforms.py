@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import numpy as np
+from scipy import ndimage
 
 from . import geometry
 from .types import Image, Mask
@@ -30,6 +31,18 @@ def resolution_ceiling(reference: Mask, spacing_mm: tuple[float, float, float]) 
     answer = from_working_slices(to_working_slices(reference, spacing_mm), reference) > 0.5
     total = int(answer.sum()) + int(reference.array.sum())
     return 2.0 * int((answer & reference.array).sum()) / total if reference.array.any() else np.nan
+
+
+def grow_mm(array: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:
+    """Voxels (x, y, z) whose centre lies within `margin_mm` of the centre of a true voxel; Euclidean."""
+    if not array.any():
+        return array.copy()
+    reach = np.ceil(margin_mm / np.asarray(spacing_mm)).astype(int)
+    inside = np.argwhere(array)
+    box = tuple(slice(max(a - r, 0), b + r + 1) for a, b, r in zip(inside.min(0), inside.max(0), reach, strict=True))
+    grown = np.zeros_like(array)
+    grown[box] = ndimage.distance_transform_edt(~array[box], sampling=spacing_mm) <= margin_mm + 1e-6
+    return grown
 
 
 def pad_to_multiple(array: np.ndarray, multiple: int, value: float) -> np.ndarray:

@@ -10,10 +10,17 @@ import os
 import subprocess
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from . import cohorts, config, fetch, initial_weights, locks, registry, run, tables
-from .types import Experiment
+from .stand_ins import RANDOM
+from .types import Experiment, InputError
+
+# Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads
+# of its BLAS wait for each other), and sums do not depend on how many cores a machine has.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
 def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[str, ...] = ()) -> int:
@@ -24,8 +31,7 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--cores", str(cores), "--nolock"]
     command += ["--rerun-incomplete", "--quiet", "all", "--config", f"profile={profile}", f"public={public}", "--", *targets]
     with locks.exclusive(root / "build" / ".workflow.lock", "another workflow is running in this folder"):
-        # numpy's many small products take far longer when threads of its BLAS wait for each other; torch has threads of its own
-        status = subprocess.run(command, cwd=root, env=os.environ | {"OPENBLAS_NUM_THREADS": "1"}, check=False).returncode
+        status = subprocess.run(command, cwd=root, env=os.environ | _ONE_THREAD, check=False).returncode
     _report(root, profile, started, status)
     return status
 
@@ -68,12 +74,22 @@ def _run(notebook: str, experiment: Experiment) -> run.RunResult:
     return run.run(experiment, datasets_to_test(notebook, experiment.profile), config.load().experiment(notebook).prompters)
 
 
-def pretrain(profile: str) -> None:
-    """Make the first weights of every stand-in that the profile plans, each once; published ones are only looked for."""
-    planned = [e for line in config.load().lines(profile) for e in run.planned(line.notebook, profile)]
-    for experiment in planned:
-        options = config.resolve_options(experiment, config.load().profile(profile))
-        initial_weights.initial_weights(experiment.model, options, profile)
+def stand_ins(profile: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Name -> (model, options) of every stand-in that the profile's experiments start from, each once."""
+    size, found = config.load().profile(profile), {}
+    for experiment in (e for line in config.load().lines(profile) for e in run.planned(line.notebook, profile)):
+        options = config.resolve_options(experiment, size)
+        if options.get("pretraining", RANDOM) != RANDOM:
+            found.setdefault(f"{experiment.model}__{options['pretraining']}", (experiment.model, options))
+    return found
+
+
+def pretrain(name: str, profile: str) -> None:
+    """Make the first weights of a stand-in, if they are not there yet."""
+    known = stand_ins(profile)
+    if name not in known:
+        raise InputError(name, f"no stand-in of profile {profile}", f"Choose one of {', '.join(known)}.")
+    initial_weights.initial_weights(*known[name], profile)
 
 
 def write_build_info(profile: str, public: bool, path: Path) -> None:

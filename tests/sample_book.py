@@ -8,11 +8,13 @@ from typing import Any
 
 import nbformat
 import numpy as np
+import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lungseg_utils.types import Image, Mask
 from lungseg_utils.viewers.slice_viewer import ViewerCase, slice_viewer
 
+TOC = Path(__file__).resolve().parents[1] / "_toc.yml"
 SPACING_MM = (2.25, 1.8, 3.0)  # not square in the plane, so that a wrong aspect shows
 
 
@@ -88,11 +90,12 @@ def write_notebooks(folder: Path, n: int = 30) -> None:
     pages = {
         "data_calibration": ("Phantom calibration", "A stand-in page.", [_cell("gates()", 1, gates, **hidden)]),
         "unet_full": ("U-Net, fully trained", "A stand-in page.", [_cell("slice_viewer(cases)", 1, [_viewer_output(cases)], **hidden)]),
-        "baselines_zero_shot": ("Trivial baseline", "A stand-in page.", [_cell("report()", 1, [], **hidden)]),
         "results": ("Results", "A stand-in page.", [_cell("report()", 1, glue, **hidden)]),
         "external_validation": ("External validation", "A stand-in page.", [_cell("report()", 1, [_viewer_output(cases[:1])], **hidden)]),
     }
-    for name, page in pages.items():
+    chapters = [chapter["file"] for part in yaml.safe_load(TOC.read_text())["parts"] for chapter in part["chapters"]]
+    for name in (Path(chapter).name for chapter in chapters if chapter.startswith("book/results/")):
+        page = pages.get(name, (name.replace("_", " "), "A stand-in page.", [_cell("report()", 1, [], **hidden)]))
         nbformat.write(_notebook(*page), folder / f"{name}.ipynb")
     info = {"profile": "sample", "commit": "0123456789abcdef", "date": "2026-01-31", "public": True, "real_data": []}
     (folder / "build_info.json").write_text(json.dumps(info), encoding="utf-8")

@@ -67,11 +67,11 @@ def test_the_first_convolution_takes_any_number_of_channels(neighbours):
     assert segmenter.predict(()).mask.shape == (32, 32, 8)
 
 
-def test_an_answer_does_not_depend_on_the_slabs_if_they_overlap_by_the_neighbours():
+def test_an_answer_does_not_depend_on_the_slabs():
     image = Image(np.random.default_rng(0).normal(-500, 300, (32, 32, 20)), np.diag([3.0, 3.0, 3.0, 1.0]))
     answers = []
     for slab in (20, 3):
-        segmenter = MODEL.build({**TINY, "neighbours": 2, "slab": slab, "slab_overlap": 2}, seed=1)
+        segmenter = MODEL.build({**TINY, "neighbours": 2, "slab": slab}, seed=1)
         segmenter.set_image(image)
         answers.append(segmenter.predict(()).probability)
     assert np.allclose(*answers, atol=1e-5)
@@ -83,16 +83,20 @@ def test_it_expects_few_tumor_voxels_at_first():
     assert 0.001 < np.median(segmenter.predict(()).probability) < 0.2
 
 
-def test_it_overfits_one_patient_and_trains_to_the_same_weights_by_seed(tmp_path):
-    options = TINY | {"steps": 120, "validate_every": 60, "learning_rate": 1e-2, "batch_size": 4, "atrous_rates": (1, 1, 2)}
+def test_it_overfits_one_patient(tmp_path):
+    options = TINY | {"steps": 60, "learning_rate": 1e-2, "batch_size": 4}
+    history = MODEL.build(options, seed=2).fit([_study(0)], [], seed=2, folder=tmp_path, identity="x", progress=False)
+    assert history["value"][-10:].mean() < 0.7 * history["value"][:10].mean()
+
+
+def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     weights = []
-    for name in ("a", "b"):
-        segmenter = MODEL.build(options, seed=2)
-        history = segmenter.fit([_study(0)], [], seed=2, folder=tmp_path / name, identity="x", progress=False)
-        weights.append(segmenter.network.state_dict())
-    losses = history.query("quantity == 'training loss'")["value"]
-    assert losses[-20:].mean() < 0.5 * losses[:20].mean()
-    assert all(torch.equal(a, b) for a, b in zip(weights[0].values(), weights[1].values(), strict=True))
+    for name, seed in (("a", 2), ("b", 2), ("c", 3)):
+        segmenter = MODEL.build(TINY, seed)
+        segmenter.fit([_study(0)], [_study(1)], seed=seed, folder=tmp_path / name, identity="x", progress=False)
+        weights.append(torch.cat([w.flatten() for w in segmenter.network.state_dict().values()]))
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
 
 
 def test_the_size_of_the_paper_is_there():

@@ -108,13 +108,19 @@ def test_few_shot_sees_its_own_patients_only(tmp_path, monkeypatch):
     from lungseg_utils.networks import nnunet_steps
 
     seen = []
-    monkeypatch.setattr(
-        nnunet_steps, "trainer", lambda *a, made=nnunet_steps.trainer: seen.append((a[2], (a[0] / "nnUNet_raw").rglob("*.nii"))) or made(*a)
-    )
+
+    def spy(folder, plans, split, *more, made=nnunet_steps.trainer):
+        seen.append((split, sorted(p.name for p in folder.rglob("*.nii"))))
+        return made(folder, plans, split, *more)
+
+    monkeypatch.setattr(nnunet_steps, "trainer", spy)
     _, history = _fit(SHORT, tmp_path, [_study(0)])
-    (split, _), *_ = seen
-    assert split == (["case_0000"], ["case_0000"])
+    assert seen[0][0] == (["case_0000"], ["case_0000"])
+    assert set(seen[0][1]) == {"case_0000.nii", "case_0000_0000.nii"}
     assert set(history["quantity"]) == {"training loss"}
+    _, history = _fit(SHORT, tmp_path, [_study(0)], [_study(1)])
+    assert seen[1][0] == (["case_0000"], ["case_0001"])
+    assert {"pseudo Dice", "validation DSC"} < set(history["quantity"])
 
 
 def test_what_nnunet_writes_lies_in_its_folder_and_the_environment_is_as_before(trained):
@@ -208,11 +214,13 @@ def test_weights_of_another_kind_are_refused(trained, tmp_path):
 
 
 def test_only_the_full_recipe_bears_the_name_alone():
-    assert MODEL.title(TINY | {"epochs": None, "iterations_per_epoch": None}) == "nnU-Net"
-    assert MODEL.title(TINY | {"epochs": 1000, "iterations_per_epoch": 250}) == "nnU-Net"
-    assert MODEL.title(TINY | {"epochs": 50, "iterations_per_epoch": 0}) == "nnU-Net (50 epochs)"
-    assert MODEL.title(TINY) == "nnU-Net (5 epochs of 15 steps)"
+    full = {**MODEL.CARD.options} | dict.fromkeys(MODEL._SIZES) | {"epochs": None, "iterations_per_epoch": None}
+    assert MODEL.title(full) == "nnU-Net"
+    assert MODEL.title(full | {"epochs": 1000, "iterations_per_epoch": 250}) == "nnU-Net"
+    assert MODEL.title(full | {"epochs": 50, "iterations_per_epoch": 0}) == "nnU-Net (50 epochs)"
+    assert MODEL.title(full | {"patch": (8, 24, 24)}) == "nnU-Net (own sizes)"
+    assert MODEL.title(TINY) == "nnU-Net (5 epochs of 15 steps, own sizes)"
     assert MODEL.CARD.title == MODEL.title(MODEL.CARD.options) != "nnU-Net"
     assert (MODEL.FULL_EPOCHS, MODEL.FULL_ITERATIONS) == (nnunet.EPOCHS, nnunet.ITERATIONS_PER_EPOCH)
-    own = nnunet.Settings.from_options(TINY | {"epochs": None, "iterations_per_epoch": 0})
+    own = nnunet.Settings.from_options(full)
     assert own.schedule(validates=True) == {"epochs": 1000, "iterations": 250, "validation_iterations": 50}

@@ -192,7 +192,8 @@ def test_a_stand_in_starts_from_its_pretraining_and_says_so(here):
     assert names == {"ct_like"}
 
 
-def test_two_runs_of_one_experiment_at_once_are_refused(here, hold_lock):
+def test_two_runs_of_one_experiment_at_once_are_refused_after_some_patience(here, hold_lock, monkeypatch):
+    monkeypatch.setattr(run, "PATIENCE_SECONDS", 0.7)
     folder = here / "results" / "smoke" / run.plan("unet_full", "smoke").name
     with hold_lock(folder / ".lock"), pytest.raises(InputError, match="another process"):
         _run()

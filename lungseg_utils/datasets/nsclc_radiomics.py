@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import io
+from .. import io, transforms
 from ..types import Case, DatasetCard, Image, InputError, Mask, Study
 
 CARD = DatasetCard(
@@ -114,18 +114,4 @@ def _ignore_region(path: Path, image: Image, nodes: list[str], reference: Mask, 
     union = np.zeros(image.shape, bool)
     for name in nodes:
         union |= _read_region(path, image, name, series_folder).array
-    return Mask(grow_mm(union, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)
-
-
-def grow_mm(array: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:
-    """Voxels (x, y, z) whose centre lies within `margin_mm` of the centre of a true voxel; Euclidean."""
-    from scipy.ndimage import distance_transform_edt
-
-    if not array.any():
-        return array.copy()
-    reach = np.ceil(margin_mm / np.asarray(spacing_mm)).astype(int)
-    inside = np.argwhere(array)
-    box = tuple(slice(max(a - r, 0), b + r + 1) for a, b, r in zip(inside.min(0), inside.max(0), reach, strict=True))
-    grown = np.zeros_like(array)
-    grown[box] = distance_transform_edt(~array[box], sampling=spacing_mm) <= margin_mm + 1e-6
-    return grown
+    return Mask(transforms.grow_mm(union, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)

@@ -7,9 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from scipy import ndimage
 
-from lungseg_utils import io
+from lungseg_utils import io, transforms
 from lungseg_utils.phantoms import Grid
 from lungseg_utils.phantoms.cohort import NSCLC, draw_patient
 from lungseg_utils.phantoms.fields import scaled
@@ -68,6 +67,5 @@ def load(case: Case) -> Study:
     ignore = None
     if "GTV-2" in names:
         nodes = io.read_rtstruct(path, image, "GTV-2").array
-        near = ndimage.distance_transform_edt(~nodes, sampling=image.spacing_mm) <= IGNORE_MARGIN_MM
-        ignore = Mask(near & ~reference.array, image.affine)
+        ignore = Mask(transforms.grow_mm(nodes, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)
     return Study(image, {"reference": reference}, ignore)

@@ -12,25 +12,29 @@ if TYPE_CHECKING:
 
 FULL_EPOCHS = 1000  # of 250 steps: what the name "nnU-Net" stands for, doi:10.1038/s41592-020-01008-z
 FULL_ITERATIONS = 250
+_SIZES = ("spacing_mm", "patch", "batch_size", "features_per_stage", "convolutions_per_stage")  # nnU-Net's own where empty
 
 
 def title(options: Mapping[str, Any]) -> str:
-    """What its rows are called: without an addition only after nnU-Net's own 1000 epochs of 250 steps."""
+    """What its rows are called: without an addition only if nothing is less than nnU-Net's own recipe."""
     epochs, iterations = options["epochs"] or FULL_EPOCHS, options["iterations_per_epoch"] or FULL_ITERATIONS
-    if epochs >= FULL_EPOCHS and iterations >= FULL_ITERATIONS:
-        return "nnU-Net"
-    length = f" of {iterations} steps" if iterations != FULL_ITERATIONS else ""
-    return f"nnU-Net ({epochs} epochs{length})"
+    additions = []
+    if epochs < FULL_EPOCHS or iterations < FULL_ITERATIONS:
+        additions.append(f"{epochs} epochs" + (f" of {iterations} steps" if iterations != FULL_ITERATIONS else ""))
+    if any(options[name] for name in _SIZES):
+        additions.append("own sizes")
+    return f"nnU-Net ({', '.join(additions)})" if additions else "nnU-Net"
 
 
 _OPTIONS: dict[str, Any] = {
     "configuration": "3d_fullres",
-    "spacing_mm": (3.0, 3.0, 3.0),
-    "patch": (32, 64, 64),
+    "spacing_mm": (6.0, 6.0, 6.0),
+    "patch": (16, 32, 32),
     "batch_size": 2,
     "batch_dice": True,
-    "features_per_stage": (16, 32, 64, 128),
-    "epochs": 20,
+    "features_per_stage": (8, 16, 32, 64),
+    "convolutions_per_stage": 1,
+    "epochs": 95,
     "iterations_per_epoch": 20,
     "mirroring": False,
     "processes": 0,

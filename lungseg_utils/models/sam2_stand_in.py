@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..types import InputError, ModelCard, Pretraining
+from .. import stand_ins
+from ..types import ModelCard, Pretraining
 
 if TYPE_CHECKING:
     from ..networks.sam2 import Sam2Segmenter
@@ -25,7 +26,7 @@ CARD = ModelCard(
         "pretraining_learning_rate": 1e-3,
         "canvas": 128,
         "window_hu": (-910.0, 590.0),
-        "field_mm": 90.0,
+        "field_mm": 40.0,
         "field_margin": 2.0,
         "config": "sam2.1_hiera_t",
         "width": 64,
@@ -35,10 +36,10 @@ CARD = ModelCard(
         "memory_layers": 2,
         "memory_feedforward": 256,
         "candidates": False,
-        "steps": 350,
+        "steps": 400,
         "batch_size": 3,
         "learning_rate": 5e-4,
-        "validate_every": 175,
+        "validate_every": 200,
         "box_jitter": 0.1,
         "trainable": "encoder_and_decoder",
         "loss": "dice_bce_per_image",
@@ -47,24 +48,15 @@ CARD = ModelCard(
     },
 )
 
-_KINDS = {"shapes": "shapes pretraining", "ct_like": "CT-like pretraining", "random": "random weights"}
-
 
 def title(options: Mapping[str, Any]) -> str:
     """What it is called beside a number."""
-    kind = options["pretraining"]
-    if kind not in _KINDS:
-        raise InputError(f"pretraining {kind}", "unknown", f"Choose one of {', '.join(_KINDS)}.")
-    return f"{CARD.title}, {_KINDS[kind]}"
+    return stand_ins.title(CARD, options)
 
 
 def initial_weights(options: Mapping[str, Any]) -> Pretraining | None:
     """How its first weights are made; None for the control with random weights."""
-    if options["pretraining"] == "random":
-        return None
-    return Pretraining(
-        options["pretraining"], options["pretraining_steps"], options["pretraining_batch_size"], options["pretraining_learning_rate"]
-    )
+    return stand_ins.pretraining(options)
 
 
 def build(options: Mapping[str, Any], seed: int = 0) -> Sam2Segmenter:

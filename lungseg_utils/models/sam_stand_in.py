@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from .. import stand_ins
 from ..types import ModelCard, Pretraining
 
 if TYPE_CHECKING:
@@ -35,12 +36,12 @@ CARD = ModelCard(
         "window": 4,
         "prompt_width": 64,
         "decoder_width": 256,
-        "steps": 700,
+        "steps": 1000,
         "batch_size": 12,
         "learning_rate": 1e-3,
-        "validate_every": 350,
+        "validate_every": 333,
         "box_jitter": 0.2,
-        "follow_share": 0.4,
+        "follow_share": 0.6,
         "trainable": "encoder_and_decoder",
         "loss": "dice_bce_per_image",
         "device": "auto",
@@ -50,17 +51,12 @@ CARD = ModelCard(
 
 def title(options: Mapping[str, Any]) -> str:
     """What it is called beside a number."""
-    kind = {"shapes": "shapes pretraining", "ct_like": "CT-like pretraining", "random": "random weights"}[options["pretraining"]]
-    return f"{CARD.title}, {kind}"
+    return stand_ins.title(CARD, options)
 
 
 def initial_weights(options: Mapping[str, Any]) -> Pretraining | None:
     """How its first weights are made; None for the control with random weights."""
-    if options["pretraining"] == "random":
-        return None
-    return Pretraining(
-        options["pretraining"], options["pretraining_steps"], options["pretraining_batch_size"], options["pretraining_learning_rate"]
-    )
+    return stand_ins.pretraining(options)
 
 
 def build(options: Mapping[str, Any], seed: int = 0) -> SamSegmenter:

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from scipy import ndimage
 
+from .. import geometry
 from ..efficiency import measure
 from ..types import Box, Image, InputError, Mask, ModelCard, Prediction, Prompt, SlicePrompt
 
@@ -29,6 +30,7 @@ _TITLES = {
 }
 SOFT_TISSUE_HU = (-200.0, 200.0)
 _LUNG_BELOW_HU = -500.0
+_COARSE_MM = 3.0
 _LUNG_CLOSING_MM = 12.0  # what is enclosed by, or lies at the rim of, a lung belongs to it
 
 CARD = ModelCard(
@@ -134,20 +136,26 @@ def _ellipsoid(box: Box, index: int, spacing_mm: Sequence[float]) -> np.ndarray:
 
 
 def _largest_soft_tissue_in_lung(image: Image) -> np.ndarray:
-    """The largest connected soft tissue among what closed lungs enclose; lungs are low density that does not reach the border."""
-    lungs = _lungs(image)
-    # closing by distance: what is nearer than the reach to lung on all sides; a plain dilation and erosion would need huge balls
-    near = ndimage.distance_transform_edt(~lungs, sampling=image.spacing_mm) <= _LUNG_CLOSING_MM
-    near = np.pad(near, 1)  # beyond the scan there is no lung
-    closed = ndimage.distance_transform_edt(near, sampling=image.spacing_mm)[1:-1, 1:-1, 1:-1] > _LUNG_CLOSING_MM
+    """The largest connected soft tissue among what closed lungs enclose; lungs are low density that does not reach a side of the scan.
+
+    Found on a grid of 3 mm, where closing takes a hundredth of the time that it takes on a full CT.
+    """
+    coarse = geometry.resample(image.array, geometry.shape_at_spacing(image, (_COARSE_MM,) * 3))
+    spacing_mm = tuple(s * n / m for s, n, m in zip(image.spacing_mm, image.shape, coarse.shape, strict=True))
+    lungs = _lungs(coarse)
+    near = np.pad(ndimage.distance_transform_edt(~lungs, sampling=spacing_mm) <= _LUNG_CLOSING_MM, 1)  # beyond the scan there is no lung
+    closed = ndimage.distance_transform_edt(near, sampling=spacing_mm)[1:-1, 1:-1, 1:-1] > _LUNG_CLOSING_MM
     low, high = SOFT_TISSUE_HU
-    labels, count = ndimage.label(closed & ~lungs & (image.array >= low) & (image.array <= high))
-    return labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:])) if count else np.zeros(image.shape, dtype=bool)
+    labels, count = ndimage.label(closed & ~lungs & (coarse >= low) & (coarse <= high))
+    if not count:
+        return np.zeros(image.shape, dtype=bool)
+    largest = labels == 1 + int(np.argmax(np.bincount(labels.ravel())[1:]))
+    return geometry.resample(largest, image.shape) > 0.5
 
 
-def _lungs(image: Image) -> np.ndarray:
+def _lungs(hu: np.ndarray) -> np.ndarray:
     """Low density that touches no side of the scan: neither the air around the patient nor what continues it."""
-    labels, _ = ndimage.label(image.array < _LUNG_BELOW_HU)
+    labels, _ = ndimage.label(hu < _LUNG_BELOW_HU)
     sides = [labels[0], labels[-1], labels[:, 0], labels[:, -1]]
     outside = np.unique(np.concatenate([side.ravel() for side in sides]))
     return (labels > 0) & ~np.isin(labels, outside)

@@ -31,7 +31,7 @@ from ..types import Image, InputError, Mask, Prediction, Prompt, Study, Training
 DIMENSIONS = {"2d": 2, "3d_fullres": 3}
 EPOCHS, ITERATIONS_PER_EPOCH = 1000, 250  # nnU-Net's own budget
 _VALIDATION_SHARE = 5  # nnU-Net's own: 50 validation batches after 250 of training
-_PLANNED = ("configuration", "spacing_mm", "patch", "batch_size", "batch_dice", "features_per_stage")  # settings that enter the plans
+_PLANNED = ("configuration", "spacing_mm", "patch", "batch_size", "batch_dice", "features_per_stage", "convolutions_per_stage")
 _TEMPORARY = ("nnUNet_raw", "nnUNet_preprocessed")
 
 
@@ -62,6 +62,7 @@ class Settings:
     batch_size: int | None
     batch_dice: bool
     features_per_stage: tuple[int, ...] | None
+    convolutions_per_stage: int | None
     epochs: int | None
     iterations_per_epoch: int | None
     mirroring: bool
@@ -72,7 +73,7 @@ class Settings:
         """Settings from the options of an experiment; InputError names the one that cannot be."""
         values = {name: options[name] for name in cls.__dataclass_fields__}
         values |= {n: tuple(values[n]) if values[n] else None for n in ("spacing_mm", "patch", "features_per_stage")}
-        settings = cls(**values)
+        settings = cls(**values | {"processes": values["processes"] or 0})
         settings._check()
         return settings
 
@@ -86,7 +87,7 @@ class Settings:
                 raise InputError(name, f"{value} is not {length} positive numbers", f"{self.configuration} needs {length}.")
         if self.patch and min(self.patch) < 8:
             raise InputError("patch", f"{self.patch} has a side under 8 voxels", "nnU-Net halves each side down to 4: give larger ones.")
-        for name in ("batch_size", "epochs", "iterations_per_epoch", "processes"):
+        for name in ("batch_size", "convolutions_per_stage", "epochs", "iterations_per_epoch", "processes"):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or value < 0):
                 raise InputError(name, f"{value!r} is not a whole number from 0", "Give one; 0 is nnU-Net's own choice.")

@@ -90,8 +90,8 @@ def write_raw(studies: Sequence[Study], folder: Path) -> list[str]:
 def plan_and_preprocess(folder: Path, changes: Mapping[str, Any], processes: int, progress: bool) -> dict[str, Any]:
     """nnU-Net's check of the data, fingerprint, plans, and preprocessed cases; returns the plans.
 
-    `changes` holds `configuration` ("2d", "3d_fullres") and our own spacing_mm (x, y, z), patch, batch_size, batch_dice and
-    features_per_stage; what is None, false or empty there stays nnU-Net's choice.
+    `changes` holds `configuration` ("2d", "3d_fullres") and our own spacing_mm (x, y, z), patch, batch_size, batch_dice,
+    features_per_stage and convolutions_per_stage; what is None, false or empty there stays nnU-Net's choice.
     """
     with environment(folder, max(1, processes)), _pools(processes):
         _check(folder, max(1, processes))
@@ -127,15 +127,16 @@ def _add_configuration(path: Path, planner: ExperimentPlanner, changes: Mapping[
         added["batch_size"] = int(changes["batch_size"])
     if changes["batch_dice"]:
         added["batch_dice"] = True
-    if changes["patch"] or changes["features_per_stage"]:
-        added |= _topology(base, planner, changes["patch"] or base["patch_size"], changes["features_per_stage"])
+    if changes["patch"] or changes["features_per_stage"] or changes["convolutions_per_stage"]:
+        added |= _topology(base, planner, changes)
     plans["configurations"][CHANGED] = added
     path.write_text(json.dumps(plans, indent=2))
     return plans
 
 
-def _topology(base: Mapping[str, Any], planner: ExperimentPlanner, patch: Sequence[int], features: Sequence[int] | None) -> dict[str, Any]:
-    """Patch size and network for `patch`, by the rules of nnU-Net's planner; `features` also decides the number of stages."""
+def _topology(base: Mapping[str, Any], planner: ExperimentPlanner, changes: Mapping[str, Any]) -> dict[str, Any]:
+    """Patch size and network for our patch, by the rules of nnU-Net's planner; the features also decide the number of stages."""
+    patch, features, convolutions = changes["patch"] or base["patch_size"], changes["features_per_stage"], changes["convolutions_per_stage"]
     shortest = planner.UNet_featuremap_min_edge_length
     _, strides, kernels, size, _ = get_pool_and_conv_props(base["spacing"], patch, shortest, 999999)
     widest = planner.UNet_max_features_2d if len(patch) == 2 else planner.UNet_max_features_3d
@@ -150,8 +151,8 @@ def _topology(base: Mapping[str, Any], planner: ExperimentPlanner, patch: Sequen
         "features_per_stage": features,
         "strides": [list(s) for s in strides[:stages]],
         "kernel_sizes": [list(k) for k in kernels[:stages]],
-        "n_conv_per_stage": list(planner.UNet_blocks_per_stage_encoder[:stages]),
-        "n_conv_per_stage_decoder": list(planner.UNet_blocks_per_stage_decoder[: stages - 1]),
+        "n_conv_per_stage": [convolutions or n for n in planner.UNet_blocks_per_stage_encoder[:stages]],
+        "n_conv_per_stage_decoder": [convolutions or n for n in planner.UNet_blocks_per_stage_decoder[: stages - 1]],
     }
     return {"patch_size": [int(n) for n in size], "architecture": architecture}
 

@@ -168,7 +168,8 @@ class PromptableSegmenter(ABC):
 
     def pretrain(self, kind: str, plan: training.Plan, batch_size: int, folder: Path, identity: str, progress: bool = True) -> pd.DataFrame:
         """Train every parameter on objects of the source domain `kind`; returns the history (step, quantity, value)."""
-        volumes = drawn_volumes(kind, PRETRAINING_OBJECTS, plan.seed, self.view.window_hu, progress)
+        count = min(PRETRAINING_OBJECTS, plan.steps * batch_size)
+        volumes = drawn_volumes(kind, count, plan.seed, self.view.window_hu, progress)
         self._forget()
         sampler = self._sampler(volumes, batch_size)
         return training.train(self.network, sampler, self._loss(), plan, folder, identity=identity, progress=progress)

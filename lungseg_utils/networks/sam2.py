@@ -33,6 +33,7 @@ PRESENT_BIAS = 4.0  # of an untrained object score: a negative score hides the m
 LEAST_LOGIT = -32.0  # in the loss: a hidden mask has logits of -1024, which would drown all others
 PICTURE_SHARE = 0.5  # of training steps take slices as pictures: SAM 2 was trained on images and videos in turn (arXiv 2408.00714)
 _TOLD_LOGIT = 32.0  # of a mask that is known
+END_SHARE = 0.5  # of training clips show the end of the object, where the stack does
 _PIXELS_AT_ONCE = 4 * 1024 * 1024  # of pictures that the image encoder takes in one go; bounds memory
 _MOST_AT_ONCE = 16
 _CACHED_BYTES = 512 * 1024 * 1024  # of features of slices, kept for further prompts on one image
@@ -349,12 +350,14 @@ class Sam2Segmenter(SlicewiseSegmenter):
 def _draw_way(volume: LesionVolume, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Indices of a clip, starting on any slice of the object and running up or down, and which of them exist (bool).
 
-    Drawn from the ways that lose the fewest slices at the ends of the stack.
+    Drawn from the ways that lose the fewest slices at the ends of the stack, and every other time from those of them that leave the
+    object: few do, and a network that never sees an end does not stop at one.
     """
-    depth = volume.mask.shape[2]
-    ways = [(int(key), step) for key in volume.slices for step in (1, -1)]
-    lengths = [min(count, depth - key if step > 0 else key + 1) for key, step in ways]
-    best = [way for way, length in zip(ways, lengths, strict=True) if length == max(lengths)]
-    key, step = best[rng.integers(len(best))]
-    way = key + step * np.arange(count)
-    return way, (way >= 0) & (way < depth)
+    depth, shown = volume.mask.shape[2], volume.mask.any(axis=(0, 1))
+    ways = np.array([key + step * np.arange(count) for key in volume.slices for step in (1, -1)])
+    there = (ways >= 0) & (ways < depth)
+    full = there.sum(axis=1) == there.sum(axis=1).max()
+    leaves = full & (there & ~shown[ways.clip(0, depth - 1)]).any(axis=1)
+    chosen = np.flatnonzero(leaves if rng.random() < END_SHARE and leaves.any() else full)
+    number = chosen[rng.integers(len(chosen))]
+    return ways[number], there[number]

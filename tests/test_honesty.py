@@ -1,0 +1,85 @@
+"""Whatever is run in the place of a published model is never shown under its name: every table and every glued value of the built book."""
+
+import html
+import os
+import re
+
+import nbformat
+import pandas as pd
+import pytest
+
+from lungseg_utils import config, registry, run
+
+ROOT = config.project_root()
+PUBLISHED = re.compile(r"\b(?:Med)?SAM\b(?!-type| 2-type)|\bSAM ?2\b(?!-type)|\bMedSAM ?2?\b")
+needs_smoke_book = pytest.mark.skipif(
+    not os.environ.get("LUNGSEG_BOOK_HTML"), reason="the smoke book was not built (make test does that first)"
+)
+
+
+def _executed():
+    return sorted((ROOT / "build" / "smoke" / "notebooks").glob("*.ipynb"))
+
+
+def _shown(output):
+    """(kind, text) of a table or a glued value."""
+    data = output.get("data", {})
+    if "scrapbook" in output.get("metadata", {}):
+        yield "glued value", " ".join(str(v) for v in data.values())
+    elif "<table" in "".join(data.get("text/html", "")):
+        yield "table", html.unescape(re.sub(r"<style.*?</style>|<[^>]+>", " ", "".join(data["text/html"]), flags=re.DOTALL))
+
+
+@pytest.mark.parametrize("text", ["MedSAM", "MedSAM2, few-shot", "SAM (ViT-B)", "SAM 2 (tiny)", "Medical SAM 2"])
+def test_the_pattern_finds_published_names(text):
+    assert PUBLISHED.search(text)
+
+
+@pytest.mark.parametrize(
+    "text", ["SAM-type stand-in, CT-like pretraining", "SAM 2-type stand-in, shapes pretraining", "same", "sam_stand_in"]
+)
+def test_the_pattern_leaves_stand_ins_alone(text):
+    assert not PUBLISHED.search(text)
+
+
+@needs_smoke_book
+def test_no_table_and_no_glued_value_of_the_book_names_a_published_model():
+    seen = []
+    for path in _executed():
+        for cell in nbformat.read(path, as_version=4).cells:
+            for output in cell.get("outputs", []):
+                for kind, text in _shown(output):
+                    seen.append(kind)
+                    assert not PUBLISHED.search(text), (path.name, kind, PUBLISHED.search(text))
+    assert seen.count("table") > 40
+    assert seen.count("glued value") > 100
+
+
+@needs_smoke_book
+def test_no_row_of_a_result_table_names_a_published_model():
+    tables = sorted((ROOT / "results" / "smoke").glob("*/results.csv"))
+    assert len(tables) >= len({e.name for line in config.load().lines("smoke") for e in run.planned(line.notebook, "smoke")})
+    published = {name for name in registry.names("models") if name in config.load().profile("smoke").stand_ins}
+    for path in tables:
+        for name in pd.read_csv(path, usecols=["experiment"])["experiment"].unique():
+            assert not published & set(name.split("__")), path
+
+
+@needs_smoke_book
+@pytest.mark.parametrize(
+    "line", [line for line in config.load().experiments.values() if line.model in config.load().profile("smoke").stand_ins]
+)
+def test_every_page_of_a_published_model_says_first_what_ran_in_its_place(line):
+    cells = nbformat.read(ROOT / "build" / "smoke" / "notebooks" / f"{line.notebook}.ipynb", as_version=4).cells
+    first = next(
+        "".join(out["data"]["text/markdown"]) for c in cells for out in c.get("outputs", []) if "text/markdown" in out.get("data", {})
+    )
+    assert "no number on this page is a result of" in first
+    assert "stand-in" in first
+
+
+def test_phantom_results_are_called_so_on_every_page_that_shows_them():
+    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
+        text = path.read_text()
+        if "printable_cohort_table" in text:
+            assert re.search(r"phantom results", text, re.IGNORECASE), path
