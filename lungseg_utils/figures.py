@@ -259,6 +259,29 @@ def printable_cohort_table(results: pd.DataFrame, models: Mapping[str, str]) -> 
     )
 
 
+def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung: str) -> pd.DataFrame:
+    """One row per method for one rung of the prompt ladder, best mean DSC on the first data set on top; intervals are 95 %."""
+    table = stats.cohort_table(results[results["prompter"] == rung])
+    datasets = list(dict.fromkeys(_in_reading_order(table, "test_dataset")["test_dataset"]))
+    rows = {(row["experiment"], row["test_dataset"]): row for _, row in table.iterrows()}
+    order = table[table["test_dataset"] == datasets[0]].sort_values("dsc", ascending=False)["experiment"]
+    counts = {d: rows[order.iloc[0], d]["n"] for d in datasets}
+
+    def row_of(experiment: str) -> dict[str, Any]:
+        shown: dict[str, Any] = {"method": models[experiment]}
+        for dataset in datasets:
+            row = rows[experiment, dataset]
+            shown[f"DSC, {title(dataset)}, n = {counts[dataset]}"] = interval_text(row["dsc"], row["dsc_low"], row["dsc_high"])
+        first = rows[experiment, datasets[0]]
+        shown["HD95, median (mm)"] = _number(first["hd95_median"], 1)
+        shown["lesions hit"] = _number(first["lesion_sensitivity"], 2)
+        shown["false positives, tumor-free (ml)"] = _number(first["false_positive_ml_tumor_free"], 1)
+        shown["failed"] = sum(int(rows[experiment, d]["failed"]) for d in datasets)
+        return shown
+
+    return pd.DataFrame([row_of(experiment) for experiment in order])
+
+
 def printable_case_table(
     results: pd.DataFrame, datasets: Sequence[str], records: Sequence[Mapping[str, Any]] = (), all_readers: bool = False
 ) -> pd.DataFrame:

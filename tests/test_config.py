@@ -5,9 +5,8 @@ import shutil
 
 import pytest
 
-from lungseg_utils import cohorts, config, run, tables
+from lungseg_utils import cohorts, config, registry, run, tables
 from lungseg_utils.phantoms.store import generator_hash
-from lungseg_utils.registry import card
 from lungseg_utils.types import Experiment, InputError
 
 
@@ -63,7 +62,7 @@ def test_stand_ins_take_the_place_and_the_name_of_published_models_and_share_a_r
     ours, theirs = run.plan("medsam2_zero_shot", "mini"), run.plan("medical_sam2_zero_shot", "mini")
     assert ours == theirs
     assert ours.model == "sam2_stand_in"
-    published = [card("models", name).title for name in ("sam", "medsam", "sam2", "medsam2", "medical_sam2")]
+    published = [registry.card("models", name).title for name in ("sam", "medsam", "sam2", "medsam2", "medical_sam2")]
     for line in config.load().experiments:
         for experiment in run.planned(line, "mini"):
             assert not any(name in run.title(experiment) or name in experiment.name for name in published)
@@ -170,7 +169,10 @@ def test_a_root_without_a_grid_is_refused(tmp_path, monkeypatch):
 def test_generator_and_settings_are_those_that_were_frozen_before_test_phantoms_were_drawn():
     frozen = json.loads((config.project_root() / cohorts.FROZEN_FILE).read_text())
     assert frozen["phantom_generator_sha256"] == generator_hash()
+    profile, trained = config.load().profile("mini"), set()
+    for experiment in (e for line in config.load().lines("mini") for e in run.planned(line.notebook, "mini")):
+        trained |= {experiment.model} if registry.card("models", experiment.model).options else set()
+    assert set(frozen["options_sha256"]) == trained - {"trivial"}
     for model, expected in frozen["options_sha256"].items():
-        line = next(n for n, plan in config.load().experiments.items() if plan.model == model)
-        options = config.resolve_options(run.plan(line, "mini"), config.load().profile("mini"))
+        options = config.resolve_options(Experiment("mini", "none", model, "zero_shot"), profile)
         assert tables.sha256_of_json(options) == expected, f"the options of {model} changed after the freeze: say so as a deviation"

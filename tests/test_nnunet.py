@@ -136,7 +136,7 @@ def test_the_plans_hold_what_was_asked_for_and_leave_the_rest_to_nnunet(trained,
     assert changed["inherits_from"] == "3d_fullres"
     assert changed["patch_size"] == [8, 24, 24]
     assert changed["architecture"]["arch_kwargs"]["features_per_stage"] == [8, 16, 32]
-    own = dict.fromkeys(("spacing_mm", "patch", "batch_size", "features_per_stage"))
+    own = dict.fromkeys(MODEL._SIZES) | {"batch_dice": False}
     segmenter, _ = _fit(SHORT | {"iterations_per_epoch": 1} | own, tmp_path, [_study(0), _study(1)])
     plans = segmenter._planned.plans
     assert plans["configurations"]["benchmark"] == {"inherits_from": "3d_fullres"}
