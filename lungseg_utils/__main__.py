@@ -33,6 +33,10 @@ def _fetch(arguments: argparse.Namespace) -> int:
 def _run(arguments: argparse.Namespace) -> int:
     from . import run, workflow
 
+    if arguments.experiment == "all":
+        for result in workflow.run_all(arguments.profile):
+            print(f"{run.title(result.experiment)}: {result.folder}")
+        return 0
     tests = arguments.test or workflow.datasets_to_test(arguments.experiment, arguments.profile)
     from . import config
 
@@ -68,6 +72,13 @@ def _pretrain(arguments: argparse.Namespace) -> int:
 
     print(f"== stand-in {arguments.name}, profile {arguments.profile}", flush=True)
     workflow.pretrain(arguments.name, arguments.profile)
+    return 0
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    from . import workflow
+
+    print(workflow.export(arguments.profile))
     return 0
 
 
@@ -123,7 +134,7 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--yes", action="store_true", help="accept the licences without being asked")
 
     run = add("run", _run, "train and evaluate one experiment of experiments.yml")
-    run.add_argument("experiment", help="its notebook's name, e.g. unet_full")
+    run.add_argument("experiment", help="its notebook's name, e.g. unet_full; or all, for everything that the profile plans")
     _profile_argument(run)
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--fold", type=int, default=0)
@@ -163,6 +174,9 @@ def _parser() -> argparse.ArgumentParser:
     pretrain = add("pretrain", _pretrain, "make the first weights of a stand-in (a step of the workflow)")
     pretrain.add_argument("name", help="e.g. sam_stand_in__ct_like")
     _profile_argument(pretrain)
+
+    export = add("export", _export, "write a finished profile's small tables into data/results, to be committed")
+    _profile_argument(export)
 
     book = add("book", _book, "build the book from executed notebooks (a step of the workflow)")
     book.add_argument("notebooks", type=Path)

@@ -282,6 +282,36 @@ def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung:
     return pd.DataFrame([row_of(experiment) for experiment in order])
 
 
+def printable_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
+    """Mean DSC with interval by loss (rows), for each training, rung and data set (columns); `records`: experiment -> provenance."""
+    cells: dict[str, dict[str, str]] = {}
+    for (dataset, rung, name), series in _dsc_by_patient(results, ["experiment"]).items():
+        summary = stats.summarize_mean(series.to_numpy())
+        experiment = records[name]["experiment"]
+        column = f"{experiment['model']}, {experiment['paradigm']}, {title(rung)}, {title(dataset)}, n = {summary.n}".replace("_", " ")
+        cells.setdefault(records[name]["options"]["loss"], {})[column] = interval_text(summary.mean, summary.low, summary.high)
+    return pd.DataFrame.from_dict(cells, orient="index").fillna("").rename_axis("loss").reset_index()
+
+
+def best_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], dataset: str = "phantom_nsclc") -> dict[str, Any]:
+    """Per model: the best loss and the default one by mean DSC on `dataset` (told most), and their paired difference, as text by key."""
+    values: dict[str, Any] = {}
+    rungs = {"unet": "none", "sam_stand_in": "box_every_slice"}
+    series = {(rung, name): part for (d, rung, name), part in _dsc_by_patient(results, ["experiment"]).items() if d == dataset}
+    for model, rung in rungs.items():
+        own = {name: part for (r, name), part in series.items() if r == rung and records[name]["experiment"]["model"] == model}
+        default = next(name for name in own if "loss" not in records[name]["experiment"]["options"])
+        best = max(own, key=lambda name: own[name].mean())
+        gain = stats.summarize_paired_difference(own[best], own[default])
+        for key, name in (("best", best), ("default", default)):
+            summary = stats.summarize_mean(own[name].to_numpy())
+            values[f"{model}_{key}"] = records[name]["options"]["loss"].replace("_", " ")
+            values[f"{model}_{key}_dsc"] = interval_text(summary.mean, summary.low, summary.high)
+        values[f"{model}_gain"] = interval_text(gain.mean, gain.low, gain.high)
+        values["n"] = gain.n
+    return values
+
+
 def printable_case_table(
     results: pd.DataFrame, datasets: Sequence[str], records: Sequence[Mapping[str, Any]] = (), all_readers: bool = False
 ) -> pd.DataFrame:

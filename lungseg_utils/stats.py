@@ -39,7 +39,7 @@ def summarize_mean(values: np.ndarray, seed: int = 0) -> Summary:
     mean = float(values.mean()) if n else np.nan
     if n < MIN_PATIENTS_FOR_INTERVAL:
         return Summary(mean, np.nan, np.nan, n, "points only, n < 10")
-    if np.ptp(values) == 0:
+    if np.ptp(values) < 1e-12:  # differences that are equal but for rounding have no distribution to resample
         return Summary(mean, mean, mean, n, "all values equal")
     rng = np.random.default_rng(seed)
     interval = scipy_stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=rng).confidence_interval

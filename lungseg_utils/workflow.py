@@ -14,9 +14,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from . import cohorts, config, fetch, initial_weights, locks, registry, run, tables
 from .stand_ins import RANDOM
 from .types import Experiment, InputError
+
+EXPORTED_METRICS = ("dsc", "nsd_3mm", "hd95", "lesion_sensitivity", "false_positive_volume", "reference_volume", "prediction_volume")
 
 # Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads
 # of its BLAS wait for each other), and sums do not depend on how many cores a machine has.
@@ -70,6 +74,11 @@ def run_planned(notebook: str, profile: str) -> list[run.RunResult]:
     return [_run(notebook, experiment) for experiment in run.planned(notebook, profile)]
 
 
+def run_all(profile: str) -> list[run.RunResult]:
+    """Every experiment that a profile plans, without notebooks and book: for profiles that only make tables."""
+    return [result for line in config.load().lines(profile) for result in run_planned(line.notebook, profile)]
+
+
 def _run(notebook: str, experiment: Experiment) -> run.RunResult:
     return run.run(experiment, datasets_to_test(notebook, experiment.profile), config.load().experiment(notebook).prompters)
 
@@ -90,6 +99,22 @@ def pretrain(name: str, profile: str) -> None:
     if name not in known:
         raise InputError(name, f"no stand-in of profile {profile}", f"Choose one of {', '.join(known)}.")
     initial_weights.initial_weights(*known[name], profile)
+
+
+def export(profile: str) -> Path:
+    """Write what a profile's finished experiments found into data/results/<profile>, small enough to be committed; returns the folder.
+
+    `results.csv`: the case-level values of `EXPORTED_METRICS`; `experiments.json`: what produced them, without the cases.
+    """
+    finished = run.planned_results(profile)
+    folder = config.project_root() / "data" / "results" / profile
+    rows = pd.concat([r.results for r in finished], ignore_index=True)
+    tables.write(rows[(rows["lesion_id"] == "") & rows["metric"].isin(EXPORTED_METRICS)], folder / "results.csv")
+    records = {r.experiment.name: {k: v for k, v in r.provenance.items() if k != "cases"} for r in finished}
+    for result in finished:
+        records[result.experiment.name]["training_seconds"] = result.history.query("quantity == 'seconds'")["value"].tolist()
+    tables.write_json(records, folder / "experiments.json")
+    return folder
 
 
 def write_build_info(profile: str, public: bool, path: Path) -> None:

@@ -99,11 +99,17 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     assert not torch.equal(weights[0], weights[2])
 
 
-def test_the_size_of_the_paper_is_there():
-    segmenter = MODEL.build({**TINY, "backbone": "resnet101", "neighbours": 0})
-    parameters = segmenter.parameters()["parameters"]
-    assert 58e6 < parameters < 62e6  # torchvision states 60,996,202 with 21 classes and an auxiliary head of 2.4 M
-    assert segmenter.network.network.backbone.conv1.in_channels == 2
+def test_the_size_of_the_paper_is_torchvisions_own():
+    from torchvision.models.segmentation import deeplabv3_resnet101
+
+    paper = {"backbone": "resnet101", "head_width": 256, "atrous_rates": (12, 24, 36), "neighbours": 1, "windows_hu": ((-160, 240),)}
+    ours = MODEL.build({**TINY, **paper}).network.network  # one window of three slices: as many channels as a photograph
+    theirs = deeplabv3_resnet101(weights=None, weights_backbone=None, num_classes=1, aux_loss=False)
+    ours.load_state_dict(theirs.state_dict())
+    image = torch.randn(1, 3, 64, 64)
+    with torch.inference_mode():
+        expected = theirs.eval()(image)["out"]
+        assert (ours.eval()(image)["out"] - expected).abs().max() < 1e-4 * expected.abs().max()
 
 
 @pytest.mark.parametrize(

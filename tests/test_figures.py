@@ -73,3 +73,74 @@ def test_figures_draw_with_units_or_names_on_their_axes(results, draw):
 def test_a_learning_curve_shows_every_validation():
     history = pd.DataFrame({"step": [1, 2, 2], "quantity": ["training loss", "training loss", "validation DSC"], "value": [1.0, 0.9, 0.5]})
     assert figures.learning_curve(history).axes[1].lines[0].get_ydata().tolist() == [0.5]
+
+
+@pytest.fixture
+def ladder():
+    """Two methods on two rungs and two cohorts of twelve patients; the second is better by 0.1 on every patient."""
+    rng, rows = np.random.default_rng(1), []
+    base = {(d, n): float(rng.uniform(0.2, 0.7)) for d in ("phantom_msd", "phantom_nsclc") for n in range(12)}
+    for experiment, more in (("plain", 0.0), ("better", 0.1)):
+        for rung in ("box_every_slice", "box_one_slice"):
+            for (dataset, number), value in base.items():
+                patient = f"{dataset}-{number}"
+                shared = {"experiment": experiment, "test_dataset": dataset, "prompter": rung, "jitter": 0.0, "patient_id": patient}
+                values = dict.fromkeys(metrics.UNITS, value + more)
+                rows += tables.result_rows(shared | {"case_id": patient}, "reference", values, {}, failed=False)
+    return tables.results_frame(rows)
+
+
+TITLES = {"plain": "ellipse in the box, zero-shot", "better": "a network, fine-tuned"}
+
+
+def test_a_rung_has_one_row_per_method_the_best_first_and_a_column_per_cohort(ladder):
+    table = figures.printable_rung_table(ladder, TITLES, "box_one_slice")
+    assert list(table["method"]) == [TITLES["better"], TITLES["plain"]]
+    assert [c for c in table if c.startswith("DSC")] == ["DSC, phantoms, NSCLC-like, n = 12", "DSC, phantoms, MSD-like, n = 12"]
+    assert (table["failed"] == 0).all()
+
+
+def test_answers_of_a_rung_are_paired_with_the_baseline(ladder):
+    answers = figures.rung_answers("x", ladder[ladder["experiment"] == "better"], ladder[ladder["experiment"] == "plain"])
+    assert answers["x_phantom_msd_n"] == 12
+    assert answers["x_phantom_nsclc_box_one_slice_gain"].startswith("0.10")
+    mean = float(answers["x_phantom_nsclc_box_one_slice"].split()[0])
+    assert mean - float(answers["x_phantom_nsclc_box_one_slice_baseline"].split()[0]) == pytest.approx(0.1, abs=0.011)
+    others = ladder[(ladder["experiment"] == "plain") & (ladder["patient_id"] != "phantom_msd-3")]
+    with pytest.raises(ValueError, match="phantom_msd-3"):
+        figures.rung_answers("x", ladder[ladder["experiment"] == "better"], others)
+
+
+def test_figures_of_rungs_name_every_method_and_count_patients(ladder):
+    figure = figures.values_by_rung(ladder, TITLES)
+    assert {text.get_text() for text in figure.legends[0].get_texts()} == set(TITLES.values())
+    assert all("n = 12" in axes.get_title() for axes in figure.axes)
+    figure = figures.methods_by_rung(ladder, TITLES)
+    labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
+    assert labels == [TITLES["plain"], TITLES["better"]]  # the best on top
+    assert "n = 12" in figure.axes[-1].get_xlabel()
+
+
+def test_a_matrix_of_cases_has_a_row_per_method_and_rung_and_no_mean(ladder):
+    matrix = figures.printable_case_matrix(ladder, ["phantom_msd"], TITLES)
+    assert len(matrix) == 4
+    assert {"method", "prompt", *(f"phantom_msd-{n}" for n in range(12))} == set(matrix)
+    assert len(figures.printable_case_matrix(ladder, ["lidc_idri"], TITLES)) == 0
+
+
+def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
+    def record(loss, options):
+        return {"options": {"loss": loss}, "experiment": {"model": "sam_stand_in", "paradigm": "fine_tuned", "options": options}}
+
+    records = {"plain": record("dice_ce", {}), "better": record("focal_tversky", {"loss": "focal_tversky"})}
+    unet = ladder[ladder["prompter"] == "box_one_slice"].assign(prompter="none")
+    unet["experiment"] = unet["experiment"].map(lambda name: f"unet_{name}")
+    records |= {f"unet_{n}": {**r, "experiment": {**r["experiment"], "model": "unet", "paradigm": "few_shot"}} for n, r in records.items()}
+    both = pd.concat([ladder, unet], ignore_index=True)
+    table = figures.printable_losses(both, records)
+    assert set(table["loss"]) == {"dice_ce", "focal_tversky"}
+    best = figures.best_losses(both, records)
+    assert best["sam_stand_in_best"] == "focal tversky"
+    assert best["unet_default"] == "dice ce"
+    assert best["unet_gain"].startswith("0.10")
+    assert best["n"] == 12
