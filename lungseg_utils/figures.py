@@ -163,20 +163,28 @@ def _dsc_by_patient(results: pd.DataFrame, more_keys: Sequence[str] = ()) -> dic
 
 
 def cohort_answers(results: pd.DataFrame, experiments: Mapping[str, Experiment]) -> dict[str, Any]:
-    """Values for the front page, by glue key MODEL_PARADIGM_DATASET_(dsc|dsc_low|dsc_high|n), of those told least.
+    """Values for the front page, by glue key NAME_DATASET_(dsc|dsc_low|dsc_high|n).
 
-    The ellipse in the boxes of every slice has the key box_ellipse.
+    NAME is MODEL_PARADIGM for automatic models, MODEL_PARADIGM_RUNG for prompted ones (stand-ins with CT-like pretraining), and
+    box_ellipse or box_ellipsoid for the trivial answers to a box on every slice or on one.
     """
     values: dict[str, Any] = {}
     for (dataset, rung, name), series in _dsc_by_patient(results, ["experiment"]).items():
-        experiment = experiments[name]
-        ellipse = experiment.model == "trivial" and not experiment.options
-        if (ellipse and rung == "box_every_slice") or (experiment.model != "trivial" and rung == "none"):
-            key = "box_ellipse" if ellipse else f"{experiment.model}_{experiment.paradigm}"
+        key = _answer_key(experiments[name], rung)
+        if key:
             summary = stats.summarize_mean(series.to_numpy())
             values |= {f"{key}_{dataset}_dsc": summary.mean, f"{key}_{dataset}_n": summary.n}
             values |= {f"{key}_{dataset}_dsc_low": summary.low, f"{key}_{dataset}_dsc_high": summary.high}
     return values
+
+
+def _answer_key(experiment: Experiment, rung: str) -> str | None:
+    options = dict(experiment.options)
+    if experiment.model == "trivial":
+        return None if options else {"box_every_slice": "box_ellipse", "box_one_slice": "box_ellipsoid"}.get(rung)
+    if options.get("pretraining", "ct_like") != "ct_like":
+        return None
+    return f"{experiment.model}_{experiment.paradigm}" + ("" if rung == "none" else f"_{rung}")
 
 
 def nsd_curve(results: pd.DataFrame) -> Any:

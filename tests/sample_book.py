@@ -73,7 +73,9 @@ def _notebook(title: str, text: str, cells: list[Any]) -> Any:
 
 def _estimates(n: int) -> dict[str, Any]:
     values: dict[str, Any] = {}
-    for name, mean in (("unet_full_phantom_nsclc", 0.781), ("unet_full_phantom_msd", 0.703), ("box_ellipse_phantom_nsclc", 0.866)):
+    stand_ins = {f"{m}_stand_in_fine_tuned_{r}_phantom_nsclc": 0.8 for m in ("sam", "sam2") for r in ("box_every_slice", "box_one_slice")}
+    means = {"unet_full_phantom_nsclc": 0.781, "unet_full_phantom_msd": 0.703, "box_ellipse_phantom_nsclc": 0.866}
+    for name, mean in (means | {"box_ellipsoid_phantom_nsclc": 0.61} | stand_ins).items():
         few = n < 10
         values |= {f"{name}_dsc": mean, f"{name}_n": n}
         values |= {f"{name}_dsc_low": float("nan") if few else mean - 0.04, f"{name}_dsc_high": float("nan") if few else mean + 0.03}

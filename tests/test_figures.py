@@ -144,3 +144,23 @@ def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
     assert best["unet_default"] == "dice ce"
     assert best["unet_gain"].startswith("0.10")
     assert best["n"] == 12
+
+
+def test_the_front_page_gets_one_key_per_method_and_none_for_controls(ladder):
+    from lungseg_utils.types import Experiment
+
+    def key(model, paradigm="fine_tuned", rung="box_one_slice", **options):
+        return figures._answer_key(Experiment("mini", "d", model, paradigm, options=tuple(options.items())), rung)
+
+    assert key("sam_stand_in", pretraining="ct_like") == "sam_stand_in_fine_tuned_box_one_slice"
+    assert key("sam_stand_in", pretraining="random") is key("sam_stand_in", pretraining="shapes") is None
+    assert key("unet", "full", "none") == "unet_full"
+    assert [key("trivial", rung=r) for r in ("none", "box_one_slice", "box_every_slice")] == [None, "box_ellipsoid", "box_ellipse"]
+    assert key("trivial", rule="otsu") is None
+    experiments = {"plain": Experiment("mini", "d", "trivial", "zero_shot"), "better": Experiment("mini", "d", "sam2_stand_in", "few_shot")}
+    answers = figures.cohort_answers(ladder, experiments)
+    assert answers["box_ellipse_phantom_msd_n"] == 12
+    assert (
+        answers["sam2_stand_in_few_shot_box_one_slice_phantom_nsclc_dsc_low"]
+        < answers["sam2_stand_in_few_shot_box_one_slice_phantom_nsclc_dsc"]
+    )
