@@ -51,7 +51,7 @@ test: .venv/installed check  ## all tests, browser tests included
 	@CHROMIUM="$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}"; \
 	[ -n "$$CHROMIUM" ] || { echo "The browser tests need Chromium: sudo apt-get install chromium (macOS: brew install --cask chromium)"; exit 1; }; \
 	$(MAKE) --no-print-directory quick && \
-	CHROMIUM="$$CHROMIUM" LUNGSEG_BOOK_HTML="$(CURDIR)/build/smoke/html" $(BIN)/python -m pytest -q $(TESTS)
+	CHROMIUM="$$CHROMIUM" LUNGSEG_BOOK_HTML="$(CURDIR)/build/smoke/html" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q $(TESTS)
 
 clean:  ## remove built books and results (data and .venv stay)
 	rm -rf build results
