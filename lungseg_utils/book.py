@@ -57,9 +57,12 @@ def build(root: Path, out: Path | None = None, executed: Path | None = None) -> 
 
 
 def _complete_entrance(index: Path) -> None:
-    """The page that leads on to the first one names no icon, so that a browser that is quick enough asks for a missing one."""
+    """The page that leads on to the first one names no icon, so that a browser that is quick enough asks for a missing one.
+
+    An empty icon inside the page asks for nothing; a file would be asked for, and the request broken off when the page moves on.
+    """
     head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lung tumor segmentation on CT</title>'
-    index.write_text(f'{head}<link rel="icon" href="_static/favicon.svg">{index.read_text(encoding="utf-8").strip()}</head></html>\n')
+    index.write_text(f'{head}<link rel="icon" href="data:,">{index.read_text(encoding="utf-8").strip()}</head></html>\n')
 
 
 def _require_notebooks(root: Path, executed: Path) -> None:
