@@ -123,11 +123,12 @@ def test_every_page_is_quiet_whole_and_light(book_html, address, visit):
         seen.page.context.close()
 
 
-def test_the_entrance_leads_on_and_names_its_icon(book_html):
+def test_the_entrance_leads_on_and_asks_for_no_icon(book_html):
+    """It is left at once: a request for an icon would be broken off, and without a named one the browser asks for /favicon.ico."""
     text = (book_html / "index.html").read_text(encoding="utf-8")
     assert "url=book/intro.html" in text
-    assert 'rel="icon" href="_static/favicon.svg"' in text
-    assert (book_html / "_static" / "favicon.svg").is_file()
+    assert 'rel="icon" href="data:,"' in text
+    assert (book_html / "_static" / "favicon.svg").is_file()  # of all other pages
 
 
 @pytest.mark.browser
