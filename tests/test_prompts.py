@@ -127,15 +127,21 @@ def test_without_a_prompt_rules_of_density_take_the_largest_soft_tissue_in_a_lun
     array = np.full((60, 60, 20), 40.0)
     array[:3] = array[-3:] = array[:, :3] = array[:, -3:] = -1000  # air around the body
     array[10:50, 10:50, 2:18] = -850
-    array[20:28, 20:28, 6:12] = 50  # the largest
+    array[15:33, 15:33, 5:14] = 50  # the largest
     array[38:42, 38:42, 6:9] = 50
     image = Image(array, np.diag([1.0, 1.0, 2.0, 1.0]))
-    expected = np.zeros(array.shape, bool)
-    expected[20:28, 20:28, 6:12] = True
-    for rule, answer in (("otsu", expected), ("soft_tissue", expected), ("ellipse", np.zeros_like(expected))):
+    largest = np.zeros(array.shape, bool)
+    largest[15:33, 15:33, 5:14] = True
+    for rule in ("otsu", "soft_tissue", "ellipse"):
         segmenter = registry.plugin("models", "trivial").build({"rule": rule})
         segmenter.set_image(image)
-        assert np.array_equal(segmenter.predict(()).mask.array, answer), rule
+        answer = segmenter.predict(()).mask.array
+        if rule == "ellipse":
+            assert not answer.any()
+        else:  # found on a grid of 3 mm, so that its rim is rough
+            assert dsc(largest, answer) > 0.75
+            assert not answer[36:44, 36:44].any()
+            assert not answer[:10].any()
 
 
 def test_an_unknown_rule_lists_the_known_ones():
