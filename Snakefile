@@ -17,7 +17,8 @@ PYTHON = f"{sys.executable} -m lungseg_utils"
 
 EXPERIMENTS = [line.notebook for line in grid.load().lines(PROFILE)]
 STAND_INS = list(stages.stand_ins(PROFILE))
-ANALYSES = ["data_calibration", "results", "external_validation"]
+STORED = ["efficiency", "loss_ablation"]  # over tables in data/results, which other runs wrote
+ANALYSES = ["data_calibration", "results", "external_validation", *STORED]
 PHANTOMS = ["phantom_nsclc", "phantom_msd"]
 REAL = stages.real_datasets(PROFILE)
 
@@ -75,13 +76,19 @@ rule stand_in:
         PYTHON + " pretrain {wildcards.name} --profile {PROFILE}"
 
 
+# Each of these needs those before it: detectors give boxes to the rest, and every experiment shows the trivial baselines beside its own.
+FIRST = [*stages.detectors(PROFILE), "baselines_zero_shot"]
+
+
 def needed_tables(wildcards):
-    """Analyses read what the experiments wrote; every experiment shows the trivial baselines beside its own answers."""
-    first = {"baselines_zero_shot"} - {wildcards.name}
-    if wildcards.name == "data_calibration":
-        first = set()
-    elif wildcards.name in ANALYSES:
+    """What a notebook reads of others: analyses read what all experiments wrote, unless they look at the data or at stored tables only."""
+    name = wildcards.name
+    if name in ("data_calibration", *STORED):
+        first = []
+    elif name in ANALYSES:
         first = EXPERIMENTS
+    else:
+        first = FIRST[: FIRST.index(name)] if name in FIRST else FIRST
     drawn = expand(BUILD + "/data/{dataset}.done", dataset=PHANTOMS)
     return expand(BUILD + "/notebooks/{name}.ipynb", name=first) + drawn + expand(BUILD + "/stand_ins/{name}.done", name=STAND_INS)
 

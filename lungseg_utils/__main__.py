@@ -38,10 +38,8 @@ def _run(arguments: argparse.Namespace) -> int:
             print(f"{run.title(result.experiment)}: {result.folder}")
         return 0
     tests = arguments.test or workflow.datasets_to_test(arguments.experiment, arguments.profile)
-    from . import config
-
     experiment = run.plan(arguments.experiment, arguments.profile, arguments.seed, arguments.fold, arguments.k, arguments.draw)
-    result = run.run(experiment, tests, config.load().experiment(arguments.experiment).prompters, workers=arguments.workers)
+    result = run.run(experiment, tests, workflow.rungs(experiment), workers=arguments.workers)
     print(run.title(experiment))
     dsc = result.results.query("metric == 'dsc' and lesion_id == '' and status != 'undefined'")
     print(dsc.groupby(["test_dataset", "prompter", "reader"])["value"].agg(["mean", "median", "count"]).to_string())
@@ -92,6 +90,17 @@ def _phantoms(arguments: argparse.Namespace) -> int:
         patients += [p for part in cohorts.training_patients(arguments.dataset, profile, fold) for p in part if p not in patients]
     cohorts.ensure_phantoms(arguments.dataset, profile, patients, workers=arguments.workers)
     return 0
+
+
+def _efficiency(arguments: argparse.Namespace) -> int:
+    from . import config, full_size, training
+
+    subjects = full_size.choose(arguments.models)
+    device = training.choose_device(arguments.device).type
+    out = arguments.out or config.project_root() / "data" / "results" / f"efficiency_{device}.csv"
+    failed = full_size.measure(subjects, out, arguments.repeats, arguments.threads, device, arguments.again)
+    print(f"failed: {', '.join(failed)}" if failed else f"table: {out}")
+    return 1 if failed else 0
 
 
 def _workflow(arguments: argparse.Namespace) -> int:
@@ -149,6 +158,14 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, required=True, help="mask to write, .nii.gz")
     _profile_argument(predict)
     predict.add_argument("--seed", type=int, default=0)
+
+    efficiency = add("efficiency", _efficiency, "measure what the full-size architectures cost, with random weights")
+    efficiency.add_argument("--models", nargs="+", default=[], help="of full_size.SUBJECTS (default: those of a default run)")
+    efficiency.add_argument("--repeats", type=int, default=3, help="timed runs of each stage")
+    efficiency.add_argument("--threads", type=int, default=0, help="threads of the processor (default: all cores)")
+    efficiency.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    efficiency.add_argument("--out", type=Path, help="table to write (default: data/results/efficiency_DEVICE.csv)")
+    efficiency.add_argument("--again", action="store_true", help="measure again what is there from the same commit")
 
     workflow = add("workflow", _workflow, "bring results and book of a profile up to date (make book, make quick)")
     _profile_argument(workflow)

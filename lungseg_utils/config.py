@@ -12,7 +12,8 @@ from typing import Any
 import jsonschema
 import yaml
 
-from . import prompts, registry
+from . import registry
+from .prompts.ladder import prompter
 from .types import Experiment, InputError, ModelCard
 
 NO_DATASET = "none"
@@ -47,6 +48,15 @@ class StandIn:
 
 
 @dataclass(frozen=True)
+class Jitter:
+    """How wrongly prompts are drawn too: shares of a lesion's size, on which rungs, and how often each."""
+
+    prompters: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    draws: int = 0
+
+
+@dataclass(frozen=True)
 class Profile:
     """One size of the benchmark."""
 
@@ -58,6 +68,8 @@ class Profile:
     folds: tuple[int, ...]
     k: tuple[int, ...]
     draws: tuple[int, ...]
+    prompters: tuple[str, ...]  # the rungs that are asked, of those that a line names
+    jitter: Jitter
     model_options: Mapping[str, Mapping[str, Any]]
     stand_ins: Mapping[str, StandIn]  # what takes the place of a published model whose weights are not used
     notebook_options: Mapping[str, Mapping[str, Any]]  # per notebook, options on top of those of its model
@@ -83,6 +95,7 @@ class Config:
 
     profiles: Mapping[str, Profile]
     experiments: Mapping[str, PlannedNotebook]
+    detectors: Mapping[str, str]  # by paradigm: the notebook of the automatic experiment that gives `detector_box` its boxes
 
     def profile(self, name: str) -> Profile:
         """A profile; an unknown name is an error that lists the known ones."""
@@ -119,11 +132,12 @@ def _load(path: Path) -> Config:
     if len({p.notebook for p in planned}) < len(planned):
         raise InputError(path, "a notebook is listed twice", "Merge its two entries.")
     try:
-        _check_names(planned, profiles)
+        _check_names(planned)
+        _check_detectors(planned, raw["detectors"])
         _check_profiles(planned, profiles)
     except InputError as fault:
         raise InputError(path, f"{fault.where}: {fault.problem}", fault.remedy) from fault
-    return Config(profiles, {p.notebook: p for p in planned})
+    return Config(profiles, {p.notebook: p for p in planned}, raw["detectors"])
 
 
 def _check_schema(raw: Any, path: Path) -> None:
@@ -135,11 +149,13 @@ def _check_schema(raw: Any, path: Path) -> None:
 
 
 def _profile(name: str, value: Mapping[str, Any]) -> Profile:
-    lists = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds", "k", "draws")}
+    lists = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds", "k", "draws", "prompters")}
+    jitter = {k: tuple(v) if isinstance(v, list) else v for k, v in value.get("jitter", {}).items()}
     return Profile(
         name,
         value["summary"],
         PhantomCounts(**value["phantoms"]),
+        jitter=Jitter(**jitter),
         model_options=value["model_options"],
         stand_ins={model: StandIn(s["model"], s.get("options", {})) for model, s in value.get("stand_ins", {}).items()},
         notebook_options=value.get("notebook_options", {}),
@@ -149,14 +165,22 @@ def _profile(name: str, value: Mapping[str, Any]) -> Profile:
     )
 
 
-def _check_names(planned: list[PlannedNotebook], profiles: Mapping[str, Profile]) -> None:
+def _check_detectors(planned: list[PlannedNotebook], detectors: Mapping[str, str]) -> None:
+    lines = {line.notebook: line for line in planned}
+    for paradigm in registry.names("paradigms"):
+        line = lines.get(detectors.get(paradigm, ""))
+        if line is None or "none" not in line.prompters:
+            raise InputError("detectors", f"{paradigm} has no automatic notebook", "Name one that is asked without a prompt.")
+
+
+def _check_names(planned: list[PlannedNotebook]) -> None:
     for line in planned:
         card = registry.card("models", line.model)
         registry.plugin("paradigms", line.paradigm)
         for dataset in (*line.test_datasets, *([line.train_dataset] if line.train_dataset != NO_DATASET else [])):
             registry.plugin("datasets", dataset)
         for name in line.prompters:
-            prompts.prompter(name)
+            prompter(name)
         if line.paradigm not in card.paradigms or not set(line.prompters) <= set(card.prompters):
             raise InputError(line.notebook, f"{line.model} does not take this paradigm or prompter", f"Its card: {card}.")
 
@@ -165,6 +189,8 @@ def _check_profiles(planned: list[PlannedNotebook], profiles: Mapping[str, Profi
     lines = {line.notebook: line for line in planned}
     for profile in profiles.values():
         where = f"profile {profile.name}"
+        for name in (*profile.prompters, *profile.jitter.prompters):
+            prompter(name)
         for model, options in profile.model_options.items():
             _check_options(model, options, where)
         for model, stand_in in profile.stand_ins.items():

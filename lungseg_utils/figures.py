@@ -8,10 +8,12 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import metrics, stats
+from . import metrics, stats, tables
+from .prompts.ladder import PROMPTERS
 from .types import Experiment
 
-TRIVIAL_TITLES = ("ellipse in the box", "whole box", "Otsu threshold in the box", "soft tissue in the box")
+TRIVIAL = "trivial: "  # what the names of answers without a network begin with
+CONTROL = " + prompt"  # an automatic model given the same prompt as the promptable ones
 TITLES: Mapping[str, str] = {
     "phantom_nsclc": "phantoms, NSCLC-like",
     "phantom_msd": "phantoms, MSD-like",
@@ -28,15 +30,20 @@ TITLES: Mapping[str, str] = {
     "nsd_5mm": "NSD at 5 mm",
     "reference_volume": "reference (ml)",
     "prediction_volume": "prediction (ml)",
-    "none": "no prompt",
-    "box_every_slice": "box on every slice",
-    "box_one_slice": "box on one slice",
+    **{name: card.title for name, card in PROMPTERS.items()},
 }
 
 
 def title(name: str) -> str:
     """Reader's name of a data set, metric or prompter; unknown names stay as they are."""
     return TITLES.get(name, name)
+
+
+def method_titles(results: pd.DataFrame, models: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """(experiment, rung) -> name: an automatic model is named as such where it was given a prompt. `models`: experiment -> name."""
+    pairs = set(zip(results["experiment"], results["prompter"], strict=True))
+    automatic = {e for e, rung in pairs if rung == "none" and not models[e].startswith(TRIVIAL)}
+    return {(e, rung): models[e] + (CONTROL if rung != "none" and e in automatic else "") for e, rung in pairs}
 
 
 def _style() -> Any:
@@ -71,7 +78,9 @@ def values_by_dataset(results: pd.DataFrame, metric: str = "dsc", hue: str | Non
     sns = _style()
     import matplotlib.pyplot as plt
 
-    whole = results[(results["metric"] == metric) & (results["lesion_id"] == "") & (results["status"] != "undefined")]
+    whole = tables.case_values(tables.require_plain(results), metric)
+    if whole["prompter"].nunique() > 1:
+        raise ValueError("one rung of the prompt ladder at a time")
     keys = ["test_dataset", "patient_id", *([hue] if hue else [])]
     frame = whole.groupby(keys, sort=False)["value"].mean().reset_index()
     counts = frame.groupby("test_dataset")["patient_id"].nunique()
@@ -95,9 +104,10 @@ def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str
     sns = _style()
     import matplotlib.pyplot as plt
 
-    whole = results[(results["metric"] == metric) & (results["lesion_id"] == "") & (results["status"] != "undefined")]
+    whole = tables.case_values(tables.require_plain(results), metric)
     frame = whole.groupby(["experiment", "test_dataset", "prompter", "patient_id"], sort=False)["value"].mean().reset_index()
-    frame["model"] = frame["experiment"].map(models)
+    names = method_titles(whole, models)
+    frame["model"] = [names[key] for key in zip(frame["experiment"], frame["prompter"], strict=True)]
     frame["rung"] = frame["prompter"].map(lambda name: title(name).replace(" ", "\n", 1))
     datasets = list(dict.fromkeys(_in_reading_order(frame, "test_dataset")["test_dataset"]))
     size = (4.6 * len(datasets) + 1, 3.9)
@@ -121,8 +131,8 @@ def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: s
 
     means = {key[1:]: part for key, part in _dsc_by_patient(results[results["test_dataset"] == dataset], ["experiment"]).items()}
     rungs = [rung for rung in ("none", "box_one_slice", "box_every_slice") if any(key[0] == rung for key in means)]
-    summaries = {key: stats.summarize_mean(series.to_numpy()) for key, series in means.items()}
-    rows = [sorted((s.mean, models[e], s) for (r, e), s in summaries.items() if r == rung) for rung in rungs]
+    summaries, names = {key: stats.summarize_mean(series.to_numpy()) for key, series in means.items()}, method_titles(results, models)
+    rows = [sorted((s.mean, names[e, r], s) for (r, e), s in summaries.items() if r == rung) for rung in rungs]
     heights = [len(part) for part in rows]
     figure, panels = plt.subplots(
         len(rungs), 1, figsize=(8.5, 0.9 * len(rungs) + 0.27 * sum(heights)), sharex=True, layout="constrained", squeeze=False,
@@ -130,7 +140,7 @@ def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: s
     )  # fmt: skip
     for axes, rung, part in zip(panels[:, 0], rungs, rows, strict=True):
         for place, (mean, name, summary) in enumerate(part):
-            color = "0.55" if name.split(",")[0] in TRIVIAL_TITLES else sns.color_palette()[0]
+            color = "0.55" if name.startswith(TRIVIAL) else sns.color_palette()[1 if name.endswith(CONTROL) else 0]
             axes.plot([summary.low, summary.high], [place, place], color=color, linewidth=2)
             axes.plot(mean, place, "o", color=color)
         axes.set(yticks=range(len(part)), yticklabels=[name for _, name, _ in part], title=title(rung), xlim=(-0.02, 1.02))
@@ -148,6 +158,8 @@ def rung_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame) -> dic
     values: dict[str, Any] = {}
     own, other = (_dsc_by_patient(frame) for frame in (results, baseline))
     for (dataset, rung), series in own.items():
+        if (dataset, rung) not in other:  # boxes of a detector are not for zero-shot answers on its own data set
+            continue
         mean, base = stats.summarize_mean(series.to_numpy()), stats.summarize_mean(other[dataset, rung].to_numpy())
         gain = stats.summarize_paired_difference(series, other[dataset, rung])
         values[f"{key}_{dataset}_n"] = mean.n
@@ -158,7 +170,7 @@ def rung_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame) -> dic
 
 def _dsc_by_patient(results: pd.DataFrame, more_keys: Sequence[str] = ()) -> dict[tuple[str, ...], pd.Series]:
     """(test_dataset, prompter, ...) -> one DSC per patient."""
-    rows = results[(results["metric"] == "dsc") & (results["lesion_id"] == "") & (results["status"] != "undefined")]
+    rows = tables.case_values(tables.require_plain(results), "dsc")
     return {key: stats.patient_means(part) for key, part in rows.groupby(["test_dataset", "prompter", *more_keys], sort=False)}
 
 
@@ -250,10 +262,11 @@ def printable_cohort_table(results: pd.DataFrame, models: Mapping[str, str]) -> 
     def column(name: str, digits: int) -> list[str]:
         return [interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"], digits) for _, row in table.iterrows()]
 
+    names = method_titles(results, models)
     alarms = zip(table["false_positive_ml_tumor_free"], table["n_tumor_free"], strict=True)
     return pd.DataFrame(
         {
-            "model": [models[e] for e in table["experiment"]],
+            "model": [names[key] for key in zip(table["experiment"], table["prompter"], strict=True)],
             "test set": [title(d) for d in table["test_dataset"]],
             "prompt": [title(p) for p in table["prompter"]],
             "n": table["n"].to_numpy(),
@@ -272,11 +285,12 @@ def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung:
     table = stats.cohort_table(results[results["prompter"] == rung])
     datasets = list(dict.fromkeys(_in_reading_order(table, "test_dataset")["test_dataset"]))
     rows = {(row["experiment"], row["test_dataset"]): row for _, row in table.iterrows()}
+    names = method_titles(results, models)
     order = table[table["test_dataset"] == datasets[0]].sort_values("dsc", ascending=False)["experiment"]
     counts = {d: rows[order.iloc[0], d]["n"] for d in datasets}
 
     def row_of(experiment: str) -> dict[str, Any]:
-        shown: dict[str, Any] = {"method": models[experiment]}
+        shown: dict[str, Any] = {"method": names[experiment, rung]}
         for dataset in datasets:
             row = rows[experiment, dataset]
             shown[f"DSC, {title(dataset)}, n = {counts[dataset]}"] = interval_text(row["dsc"], row["dsc_low"], row["dsc_high"])
@@ -345,11 +359,12 @@ def printable_case_table(
 
 def printable_case_matrix(results: pd.DataFrame, datasets: Sequence[str], models: Mapping[str, str]) -> pd.DataFrame:
     """DSC of every method (rows, by rung) on every case (columns) of `datasets`, against each data set's own reference."""
+    names = method_titles(results, models)
     whole = results[(results["lesion_id"] == "") & results["test_dataset"].isin(datasets) & (results["metric"] == "dsc")]
-    whole = whole[~whole["reader"].str.startswith("reader-")]
+    whole = tables.require_plain(whole[~whole["reader"].str.startswith("reader-")])
     frame = pd.DataFrame(
         {
-            "method": whole["experiment"].map(models),
+            "method": [names[key] for key in zip(whole["experiment"], whole["prompter"], strict=True)],
             "prompt": whole["prompter"].map(title),
             "case": whole["case_id"],
             "value": [_number(value, 2) for value in whole["value"]],

@@ -66,6 +66,11 @@ def unstack_axial(array: np.ndarray) -> np.ndarray:
     return array[::-1, ::-1].transpose(2, 1, 0)
 
 
+def zyx(array: np.ndarray) -> np.ndarray:
+    """(x, y, z) to (z, y, x), as SimpleITK and nnU-Net order axes, or back: in reverse order, none turned round."""
+    return array.T
+
+
 def crop(volume: Image | Mask, ijk_min: tuple[int, int, int], ijk_max: tuple[int, int, int]) -> Image | Mask:
     """The half-open box [ijk_min, ijk_max) of a volume, its affine moved along."""
     low, high = np.asarray(ijk_min), np.asarray(ijk_max)
@@ -196,6 +201,12 @@ def points_to_pixels(points: Points, window: AxialWindow, canvas: int) -> np.nda
     """Centres of voxels as (n, 2) x, y positions in the resized picture, in the coordinates of `box_to_pixels`."""
     ij = np.array([p[:2] for p in points.ijk], dtype=float).reshape(-1, 2) + 0.5
     return np.stack([(window.i_max - ij[:, 0]) * canvas / window.columns, (window.j_max - ij[:, 1]) * canvas / window.rows], axis=1)
+
+
+def box_of_points(points: Points) -> Box:
+    """Tight box, one slice thick, of the clicks with label 1, which lie on one slice."""
+    inside = np.array([p for p, label in zip(points.ijk, points.labels, strict=True) if label == 1])
+    return Box(tuple(inside.min(axis=0).tolist()), tuple((inside.max(axis=0) + 1).tolist()))
 
 
 def plane_box(plane: np.ndarray, index: int, grow: float = 0.0) -> Box:

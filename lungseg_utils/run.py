@@ -11,7 +11,7 @@ import logging
 import traceback
 import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -20,8 +20,10 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from . import code_hash, cohorts, config, initial_weights, io, locks, metrics, prompts, registry, tables
+from . import code_hash, cohorts, config, detector, initial_weights, io, locks, metrics, registry, tables
 from .efficiency import measure
+from .prompts.jitter import perturb
+from .prompts.ladder import prompter as rung
 from .types import Case, Experiment, InputError, Mask, Prediction, Study, TrainingDiverged
 
 PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
@@ -40,6 +42,11 @@ class RunResult:
     costs: pd.DataFrame
     history: pd.DataFrame
     provenance: Mapping[str, Any]
+
+    def asked(self, *prompters: str) -> pd.DataFrame:
+        """Results of these rungs (none named: of all) with prompts as they should be drawn, without jitter."""
+        rows = self.results[self.results["jitter"] == 0]
+        return rows[rows["prompter"].isin(prompters)] if prompters else rows
 
     def prediction(self, dataset: str, prompter: str, case_id: str, like: Study) -> Mask:
         """The stored prediction of a case; an empty mask if the model failed on it."""
@@ -97,6 +104,8 @@ def title(experiment: Experiment) -> str:
     module = registry.plugin("models", experiment.model)
     options = config.resolve_options(experiment, config.load().profile(experiment.profile))
     model = module.title(options) if hasattr(module, "title") else module.CARD.title
+    if not module.CARD.learns:
+        return model
     paradigm = registry.card("paradigms", experiment.paradigm).title
     return f"{model}, {paradigm}" + (f", k = {experiment.k}" if experiment.k is not None else "")
 
@@ -115,6 +124,20 @@ def what_runs_here(experiment: Experiment, notebook: str) -> str:
 
 
 @dataclass(frozen=True)
+class _Question:
+    """One way of asking: a rung, and by what share of a lesion's size its prompts are drawn wrongly, how often."""
+
+    prompter: str
+    jitter: float = 0.0
+    draws: int = 1
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.prompter}__jitter{self.jitter:g}" if self.jitter else self.prompter
+
+
+@dataclass(frozen=True)
 class _Job:
     """Everything that one run works on."""
 
@@ -123,7 +146,8 @@ class _Job:
     folder: Path
     cohort: cohorts.TrainingCohort
     tests: Mapping[str, Sequence[Case]]
-    prompters: Sequence[str]
+    questions: Mapping[str, Sequence[_Question]]  # by test data set
+    detector: detector.Detector | None
     initial: Path | None
     identities: Mapping[str, Any]
     progress: bool
@@ -144,8 +168,7 @@ def run(
     """Train the experiment if it is not trained yet, evaluate it, and return all that there is to show."""
     profile = config.load().profile(experiment.profile)
     options = config.resolve_options(experiment, profile)
-    for name in prompters:
-        prompts.prompter(name)
+    questions = {name: _questions(experiment, name, prompters, profile.jitter) for name in test_datasets}
     folder = config.project_root() / "results" / experiment.profile / experiment.name
     with locks.exclusive(folder / ".lock", "another process is running this experiment", PATIENCE_SECONDS):
         cohort = _training_cohort(experiment, profile, workers, progress)
@@ -154,9 +177,21 @@ def run(
             cohorts.require_apart((*cohort.train, *cohort.validation), cases)
         initial = initial_weights.initial_weights(experiment.model, options, experiment.profile, progress)
         identities = _identities(experiment, options, cohort, tests, initial)
-        job = _Job(experiment, options, folder, cohort, tests, prompters, initial, identities, progress)
+        job = _Job(experiment, options, folder, cohort, tests, questions, None, initial, identities, progress)
         trained = _prepare(job)
+        job = replace(job, detector=_detector(experiment, questions))  # which may be this experiment itself
         return _finish(job, trained, _evaluate(job, trained))
+
+
+def _questions(experiment: Experiment, dataset: str, prompters: Sequence[str], jitter: config.Jitter) -> list[_Question]:
+    asked = [name for name in prompters if not rung(name).from_detector or detector.applies(experiment, dataset)]
+    wrongly = [_Question(name, share, jitter.draws) for name in asked if name in jitter.prompters for share in jitter.shares]
+    return [*map(_Question, asked), *wrongly]
+
+
+def _detector(experiment: Experiment, questions: Mapping[str, Sequence[_Question]]) -> detector.Detector | None:
+    needed = any(rung(q.prompter).from_detector for part in questions.values() for q in part)
+    return detector.Detector(detector.detector_of(experiment)) if needed else None
 
 
 def _training_cohort(experiment: Experiment, profile: config.Profile, workers: int, progress: bool) -> cohorts.TrainingCohort:
@@ -233,7 +268,7 @@ def _train(job: _Job, segmenter: Any) -> _Trained:
 
 
 def _evaluate(job: _Job, trained: _Trained) -> list[dict[str, Any]]:
-    """One record for each test case and prompter; those that are there from the same identity are read."""
+    """One record for each test case and question; those that are there from the same identity are read."""
     work = [(name, case) for name, cases in job.tests.items() for case in cases]
     return [
         record
@@ -243,86 +278,128 @@ def _evaluate(job: _Job, trained: _Trained) -> list[dict[str, Any]]:
 
 
 def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Iterator[dict[str, Any]]:
-    study, identity = None, job.identities["evaluation"]
-    for prompter in job.prompters:
-        path = job.folder / "cases" / dataset / prompter / f"{case.case_id}.json"
+    study = None
+    for question in job.questions[dataset]:
+        path = job.folder / "cases" / dataset / question.name / f"{case.case_id}.json"
+        identity = f"{job.identities['evaluation']} {question.draws}"
+        if rung(question.prompter).from_detector:
+            identity += f" {job.detector.identity}"
         record = tables.read_json(path)
         if record.get("identity") != identity:
             study = study or load_study(case)
-            record = _ask(job, trained, dataset, case, study, prompter) | {"identity": identity}
+            record = _ask(job, trained, dataset, case, study, question) | {"identity": identity}
             tables.write_json(record, path)
         yield record
 
 
-def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, prompter: str) -> dict[str, Any]:
-    """Prompt, predict, score: all rows of one case under one prompter."""
+def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: _Question) -> dict[str, Any]:
+    """Prompt, predict, score: all rows of one case under one question, averaged over the draws of its jitter."""
     if not study.references:
         raise InputError(case.case_id, "the case has no reference", "Leave it out of the test set.")
     reference = next(iter(study.references.values()))
-    with measure() as total:
-        prediction, failure = _predict(job, trained, dataset, case, study, prompter)
-    shared = {"experiment": job.experiment.name, "test_dataset": dataset, "prompter": prompter, "jitter": 0.0}
-    rows, cut = [], False
-    for reader, judged in study.references.items():
-        open_ends = (bool(judged.array[:, :, 0].any()), bool(judged.array[:, :, -1].any()))
-        cut = cut or any(open_ends)
-        values = metrics.score_case(judged, prediction.mask, study.ignore, open_ends)
-        lesions = metrics.score_lesions(judged, prediction.mask, study.ignore)
-        keys = shared | {"patient_id": case.patient_id, "case_id": case.case_id}
-        rows += tables.result_rows(keys, reader, values, lesions, failed=bool(failure))
+    pointed_at = job.detector.find(case, study) if rung(question.prompter).from_detector else reference
+    keys = {"experiment": job.experiment.name, "test_dataset": dataset, "prompter": question.prompter, "jitter": question.jitter}
+    keys |= {"case_id": case.case_id}
+    rows, costs, failures = [], [], []
+    for draw in range(question.draws):
+        with measure() as total:
+            given = _predict(job, trained, dataset, case, study, pointed_at, question, draw)
+        failures.append(given.failure)
+        rows.append(_score(keys | {"patient_id": case.patient_id}, study, given))
+        costs.append(_cost_rows(keys, given, total.seconds))
     return {
         "case_id": case.case_id,
         "test_dataset": dataset,
-        "prompter": prompter,
-        "failure": failure,
-        "cut_by_volume_end": cut,
+        "prompter": question.prompter,
+        "jitter": question.jitter,
+        "failure": "; ".join(dict.fromkeys(filter(None, failures))),
+        "cut_by_volume_end": any(any(_open_ends(judged)) for judged in study.references.values()),
         "attributes": dict(case.attributes),
         "resolution_ceiling": _resolution_ceiling(trained.segmenter, reference),
-        "rows": rows,
-        "costs": _cost_rows(shared | {"case_id": case.case_id}, prediction, total.seconds),
+        "rows": tables.mean_rows(rows),
+        "costs": tables.mean_rows(costs),
     }
 
 
-def _predict(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, prompter: str) -> tuple[Prediction, str]:
-    """The prediction, written to its file, and why it failed ("" if it did not)."""
-    path = _prediction_path(job.folder, dataset, prompter, case.case_id)
-    path.unlink(missing_ok=True)
-    rng = np.random.default_rng([job.experiment.seed, zlib.crc32(f"{case.case_id}/{prompter}".encode())])
-    empty = Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine)
+@dataclass(frozen=True)
+class _Given:
+    """What a segmenter gave: its last prediction, how many actions of a person its prompts would have cost, why it failed."""
+
+    prediction: Prediction
+    actions: int = 0
+    failure: str = ""
+
+
+def _predict(
+    job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, pointed_at: Mask, question: _Question, draw: int
+) -> _Given:
+    """The answer to one question; without jitter it is written to its file."""
+    path = _prediction_path(job.folder, dataset, question.prompter, case.case_id)
+    if not question.jitter:
+        path.unlink(missing_ok=True)
+    # every model is given the same prompts, so the seed knows nothing of the experiment
+    rng = np.random.default_rng(zlib.crc32(f"{dataset}/{case.case_id}/{question.name}/{draw}".encode()))
+    nothing = Prediction(Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine), None, np.nan, np.nan)
     if trained.failure:
-        return Prediction(empty, None, np.nan, np.nan), trained.failure
+        return _Given(nothing, failure=trained.failure)
     try:
-        prediction = answer(trained.segmenter, study, next(iter(study.references.values())), prompter, rng)
+        prediction, actions = converse(trained.segmenter, study, pointed_at, question.prompter, rng, question.jitter)
     except Exception as error:  # a model that fails is a result: scored as an empty answer, its reason kept and shown
         log.exception("%s failed on %s", job.experiment.name, case.case_id)
         place = traceback.extract_tb(error.__traceback__)[-1].name
-        return Prediction(empty, None, np.nan, np.nan), f"{type(error).__name__}: {error} (in {place})"
-    io.write_mask(prediction.mask, path, like_path=case.image_path if case.image_path.is_file() else None)
-    return prediction, ""
+        return _Given(nothing, failure=f"{type(error).__name__}: {error} (in {place})")
+    if not question.jitter:
+        io.write_mask(prediction.mask, path, like_path=case.image_path if case.image_path.is_file() else None)
+    return _Given(prediction, actions)
 
 
-def _cost_rows(shared: Mapping[str, Any], prediction: Prediction, seconds: float) -> list[dict[str, Any]]:
+def _score(keys: Mapping[str, Any], study: Study, given: _Given) -> list[dict[str, Any]]:
+    rows = []
+    for reader, judged in study.references.items():
+        values = metrics.score_case(judged, given.prediction.mask, study.ignore, _open_ends(judged))
+        lesions = metrics.score_lesions(judged, given.prediction.mask, study.ignore)
+        rows += tables.result_rows(keys, reader, values, lesions, failed=bool(given.failure))
+    return rows
+
+
+def _open_ends(reference: Mask) -> tuple[bool, bool]:
+    return bool(reference.array[:, :, 0].any()), bool(reference.array[:, :, -1].any())
+
+
+def _cost_rows(shared: Mapping[str, Any], given: _Given, seconds: float) -> list[dict[str, Any]]:
     quantities = (
-        ("prediction", prediction.seconds, "s"),
+        ("prediction", given.prediction.seconds, "s"),
         ("prompting, prediction and writing", seconds, "s"),
-        ("peak memory", prediction.peak_memory_mb, "MB"),
+        ("peak memory", given.prediction.peak_memory_mb, "MB"),
+        ("actions", given.actions, "1"),
     )
     return [{**shared, "quantity": name, "value": float(value), "unit": unit} for name, value, unit in quantities if np.isfinite(value)]
 
 
 def answer(segmenter: Any, study: Study, reference: Mask | None, prompter: str, rng: np.random.Generator) -> Prediction:
-    """Let a prompter and a segmenter talk until the prompter has no more to say; the last prediction counts."""
+    """What a segmenter says at the end of a dialogue with a prompter."""
+    return converse(segmenter, study, reference, prompter, rng)[0]
+
+
+def converse(
+    segmenter: Any, study: Study, pointed_at: Mask | None, prompter: str, rng: np.random.Generator, jitter: float = 0.0
+) -> tuple[Prediction, int]:
+    """Let a prompter and a segmenter talk until the prompter has no more to say; the last prediction, and the actions it cost.
+
+    `pointed_at` is what the prompter knows: the reference, or what a detector found. Detectors cost nobody an action.
+    """
     segmenter.set_image(study.image)
-    dialogue = prompts.prompter(prompter).make(reference, rng)
+    dialogue = rung(prompter).make(pointed_at, rng)
     hints = next(dialogue)
     while True:
-        prediction = segmenter.predict(hints)
+        prediction = segmenter.predict(perturb(hints, jitter, rng, study.image.shape, study.image.spacing_mm))
         if prediction.mask.shape != study.image.shape:
             raise InputError("prediction", f"its grid {prediction.mask.shape} is not the image's {study.image.shape}", "Repair the model.")
+        actions = 0 if rung(prompter).from_detector else sum(hint.actions for hint in hints)
         try:
             hints = dialogue.send(prediction)
         except StopIteration:
-            return prediction
+            return prediction, actions
 
 
 def _resolution_ceiling(segmenter: Any, reference: Mask) -> float | None:
@@ -349,10 +426,10 @@ def _finish(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) 
 
 def _planned_rows(job: _Job) -> list[dict[str, Any]]:
     return [
-        {"experiment": job.experiment.name, "test_dataset": name, "prompter": prompter, "jitter": 0.0, "case_id": case.case_id}
+        {"experiment": job.experiment.name, "test_dataset": name, "prompter": q.prompter, "jitter": q.jitter, "case_id": case.case_id}
         for name, cases in job.tests.items()
         for case in cases
-        for prompter in job.prompters
+        for q in job.questions[name]
     ]
 
 
@@ -364,6 +441,7 @@ def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any
         "name": job.experiment.name,
         "title": title(job.experiment),
         "training_failure": trained.failure,
+        "detector": job.detector.experiment.name if job.detector else "",
         "options": dict(job.options),
         "patients": {name: [c.patient_id for c in cases] for name, cases in named.items()},
         "sha256": {

@@ -125,6 +125,27 @@ def result_rows(
     return rows
 
 
+def mean_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """Rows of one case, averaged over draws that differ in their values only.
+
+    A value that is undefined in any draw is undefined; infinite in any, infinite; one failed draw makes the row failed.
+    """
+    if len(draws) == 1:
+        return [dict(row) for row in draws[0]]
+    grouped: dict[tuple, list[Mapping[str, Any]]] = {}
+    for row in (row for draw in draws for row in draw):
+        grouped.setdefault(tuple((k, v) for k, v in row.items() if k not in ("value", "status")), []).append(row)
+    return [_mean_row(rows) for rows in grouped.values()]
+
+
+def _mean_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    mean = dict(rows[0]) | {"value": float(np.mean([row["value"] for row in rows]))}
+    if "status" in mean:
+        failed = any(row["status"] == "failed" for row in rows)
+        mean["status"] = "undefined" if np.isnan(mean["value"]) else "failed" if failed else "scored"
+    return mean
+
+
 def _row(shared: Mapping[str, Any], lesion: str, reader: str, metric: str, value: float, unit: str, failed: bool) -> dict[str, Any]:
     status = "undefined" if np.isnan(value) else "failed" if failed else "scored"
     return {**shared, "lesion_id": lesion, "reader": reader, "metric": metric, "value": float(value), "unit": unit, "status": status}
@@ -139,6 +160,13 @@ def results_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
 def costs_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
     """Rows to a costs table."""
     return pd.DataFrame(list(rows), columns=list(COST_COLUMNS)).astype(dict(COST_COLUMNS))
+
+
+def require_plain(frame: pd.DataFrame) -> pd.DataFrame:
+    """Return `frame` if it holds no jittered prompts: a mean over ways of asking would be a mean over nothing that anybody asked."""
+    if (frame["jitter"] != 0).any():
+        raise InputError("results", "rows of jittered prompts stand among the others", "Take RunResult.asked(), or one jitter at a time.")
+    return frame
 
 
 def case_values(frame: pd.DataFrame, metric: str) -> pd.DataFrame:

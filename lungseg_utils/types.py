@@ -147,12 +147,16 @@ class SlicePrompt:
 
 @dataclass(frozen=True)
 class Prompt:
-    """All hints for one lesion. `find_ends`: the lesion may reach beyond the prompted slices; else only those are answered."""
+    """All hints for one lesion. `find_ends`: the lesion may reach beyond the prompted slices; else only those are answered.
+
+    With `box_3d` the slices hold its sections. `actions`: boxes, lines or clicks that a person would have made for it.
+    """
 
     lesion_id: int
     slices: tuple[SlicePrompt, ...] = ()
     box_3d: Box | None = None
     find_ends: bool = False
+    actions: int = 0
 
 
 def _frozen_mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -238,7 +242,7 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ModelCard:
-    """What a model file says of itself without importing torch."""
+    """What a model file says of itself without importing torch. `learns`: a paradigm means something for it."""
 
     title: str
     summary: str
@@ -248,6 +252,7 @@ class ModelCard:
     paradigms: tuple[str, ...]
     prompters: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
+    learns: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", _frozen_mapping(self.options))

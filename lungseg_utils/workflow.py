@@ -17,6 +17,7 @@ from typing import Any
 import pandas as pd
 
 from . import cohorts, config, fetch, initial_weights, locks, registry, run, tables
+from .prompts.ladder import PROMPTERS
 from .stand_ins import RANDOM
 from .types import Experiment, InputError
 
@@ -80,7 +81,22 @@ def run_all(profile: str) -> list[run.RunResult]:
 
 
 def _run(notebook: str, experiment: Experiment) -> run.RunResult:
-    return run.run(experiment, datasets_to_test(notebook, experiment.profile), config.load().experiment(notebook).prompters)
+    return run.run(experiment, datasets_to_test(notebook, experiment.profile), rungs(experiment))
+
+
+def rungs(experiment: Experiment) -> list[str]:
+    """What the profile asks of an experiment. Two notebooks whose models share a stand-in share its answers, so it is asked for both."""
+    lines = [line for line in config.load().lines(experiment.profile) if experiment in run.planned(line.notebook, experiment.profile)]
+    wanted = {name for line in lines for name in line.prompters} & set(config.load().profile(experiment.profile).prompters)
+    return [name for name in PROMPTERS if name in wanted]
+
+
+def detectors(profile: str) -> list[str]:
+    """Notebooks whose weights give others the boxes of a detector, in the order of experiments.yml; none if the profile asks for none."""
+    grid = config.load()
+    if not any(PROMPTERS[name].from_detector for name in grid.profile(profile).prompters):
+        return []
+    return [line.notebook for line in grid.lines(profile) if line.notebook in grid.detectors.values()]
 
 
 def stand_ins(profile: str) -> dict[str, tuple[str, Mapping[str, Any]]]:

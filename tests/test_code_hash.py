@@ -21,7 +21,7 @@ def test_a_model_depends_on_what_it_imports_also_inside_functions_and_on_no_othe
 def test_results_of_a_model_do_not_depend_on_another_model_or_on_how_they_are_shown(model):
     found = _names([f"models.{model}", "paradigms.full", "run"], without=("figures", "stats", "fetch", "phantoms"))
     assert {name for name in found if name.startswith("models/")} == {"models/__init__.py", f"models/{model}.py"}
-    assert {"metrics.py", "prompts.py", "run.py", "tables.py"} <= found
+    assert {"metrics.py", "prompts/ladder.py", "run.py", "tables.py"} <= found
     assert not {"figures.py", "book.py", "pages.py", "workflow.py", "__main__.py"} & found
     assert not {name for name in found if name.startswith(("viewers/", "phantoms/"))}
 

@@ -6,7 +6,8 @@ import sys
 import numpy as np
 import pytest
 
-from lungseg_utils import cohorts, config, prompts, registry
+from lungseg_utils import cohorts, config, registry
+from lungseg_utils.prompts import ladder
 from lungseg_utils.types import DatasetCard, Image, InputError, Mask, ModelCard, ParadigmCard, Study
 
 CARDS = {"models": ModelCard, "datasets": DatasetCard, "paradigms": ParadigmCard}
@@ -93,7 +94,7 @@ def test_every_model_answers_on_the_grid_of_any_image(name, tmp_path):
         reference[10:20, 12:22, 3:6] = True
         segmenter.set_image(image)
         for prompter in card.prompters:
-            hints = next(prompts.prompter(prompter).make(Mask(reference, affine), rng))
+            hints = next(ladder.prompter(prompter).make(Mask(reference, affine), rng))
             prediction = segmenter.predict(hints)
             assert prediction.mask.shape == shape
             assert np.array_equal(prediction.mask.affine, affine)

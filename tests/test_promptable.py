@@ -6,13 +6,14 @@ import numpy as np
 import pytest
 import torch
 
-from lungseg_utils import prompts, registry, training
+from lungseg_utils import registry, training
 from lungseg_utils.metrics import dsc
 from lungseg_utils.networks import lesion_volumes, prompted_training
 from lungseg_utils.networks.checkpoints import load_checkpoint
 from lungseg_utils.networks.lesion_volumes import LesionVolume
 from lungseg_utils.networks.promptable import View
-from lungseg_utils.networks.sam import BoxSam, Size
+from lungseg_utils.networks.sam import PromptedSam, Size
+from lungseg_utils.prompts import ladder
 from lungseg_utils.types import Box, Image, InputError, Mask, Points, Prompt, SlicePrompt, Study
 
 SMALL = {"canvas": 32, "patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 2, "prompt_width": 16}
@@ -25,7 +26,7 @@ def _build(seed=0, **options):
 
 
 class _Answers(torch.nn.Module):
-    """In the place of a network: says tumor exactly inside the box, and counts the pictures it was shown."""
+    """In the place of a network: says tumor exactly inside the box, or within 3 pixels of each click; counts the pictures it was shown."""
 
     def __init__(self, side):
         super().__init__()
@@ -35,8 +36,10 @@ class _Answers(torch.nn.Module):
         self.encoded += len(pictures)
         return pictures
 
-    def decode(self, embeddings, boxes):
-        centre = torch.arange(self.side) + 0.5
+    def decode(self, embeddings, positions, labels):
+        centre, first = torch.arange(self.side) + 0.5, positions[:, :1]
+        corners = positions[:, :2] if (labels[:, :1] == 2).all() else torch.cat([first - 3, first + 3], 1)
+        boxes = corners.flatten(1)
         x = (centre >= boxes[:, 0:1]) & (centre <= boxes[:, 2:3])
         y = (centre >= boxes[:, 1:2]) & (centre <= boxes[:, 3:4])
         return torch.where(y[:, :, None] & x[:, None, :], 20.0, -20.0)[:, None]
@@ -53,7 +56,7 @@ def scan():
 
 
 def _hints(name, reference):
-    return next(prompts.prompter(name).make(reference, np.random.default_rng(0)))
+    return next(ladder.prompter(name).make(reference, np.random.default_rng(0)))
 
 
 @pytest.mark.parametrize("field_mm", [0.0, 40.0])
@@ -109,25 +112,36 @@ def test_many_prompts_at_once_answer_as_one_by_one(scan):
 
 
 def test_the_packaged_decoder_agrees(scan):
-    """Ours pairs pictures and boxes; the package takes one picture at a time."""
+    """Ours pairs pictures and prompts; the package takes one picture at a time."""
     from segment_anything.modeling import MaskDecoder
 
     network = _build().network.eval()
     pictures, boxes = torch.rand(3, 1, 32, 32), torch.tensor([[2.0, 3, 20, 25], [0, 0, 32, 32], [5, 9, 14, 11]])
+    corners, clicks = boxes.view(3, 2, 2), torch.tensor([[[4.0, 6], [9, 9]], [[1, 1], [30, 2]], [[7, 10], [0, 0]]])
+    box_labels, click_labels = torch.tensor([[2, 3]] * 3), torch.tensor([[1, 0], [1, 1], [1, 0]])
+    forms = {
+        "box": (corners, box_labels),
+        "clicks": (clicks, click_labels),
+        "both": (torch.cat([corners, clicks], 1), torch.cat([box_labels, click_labels], 1)),
+    }
     with torch.inference_mode():
-        ours = network.decode(network.encode(pictures), boxes)
-        for i in range(3):
-            sparse, dense = network.prompt_encoder(points=None, boxes=boxes[i : i + 1] - 0.5, masks=None)
-            arguments = (network.encode(pictures[i : i + 1]), network.prompt_encoder.get_dense_pe(), sparse, dense)
-            masks, _ = MaskDecoder.predict_masks(network.mask_decoder, *arguments)
-            assert torch.allclose(ours[i], masks[0, :1], atol=1e-5)
+        for form, tokens in forms.items():
+            ours = network.decode(network.encode(pictures), *tokens)
+            for i in range(3):
+                points = None if form == "box" else (clicks[i : i + 1] - 0.5, click_labels[i : i + 1])
+                sparse, dense = network.prompt_encoder(points, None if form == "clicks" else boxes[i : i + 1] - 0.5, None)
+                arguments = (network.encode(pictures[i : i + 1]), network.prompt_encoder.get_dense_pe(), sparse, dense)
+                masks, _ = MaskDecoder.predict_masks(network.mask_decoder, *arguments)
+                assert torch.allclose(ours[i], masks[0, :1], atol=1e-5)
 
 
 @pytest.mark.parametrize(
     ("prompt", "message"),
     [
-        (Prompt(1), "no box"),
-        (Prompt(1, (SlicePrompt(2, points=Points(((5, 5, 2),), (1,))),)), "no box"),
+        (Prompt(1), "without box"),
+        (Prompt(1, (SlicePrompt(2),)), "without box"),
+        (Prompt(1, (SlicePrompt(2, points=Points(((5, 5, 2),), (0,))),)), "without box"),
+        (Prompt(1, (SlicePrompt(2, points=Points(((5, 5, 2),), (0,))),), find_ends=True), "clicks outside only"),
         (Prompt(1, (SlicePrompt(99, box=Box((1, 1, 99), (5, 5, 100))),)), "slice 99"),
     ],
 )
@@ -142,7 +156,7 @@ def test_the_view_windows_stretches_and_normalizes():
     hu = np.full((4, 4, 1), -1000, np.int16)
     hu[2:, :, 0], hu[:, 3, 0] = 40, 3000
     view = View(canvas=4, window_hu=(-160.0, 240.0))
-    window = dataclasses.replace(view).window_for(Box((0, 0, 0), (1, 1, 1)), LesionVolume(hu, hu > 0, (1.0, 1.0, 1.0)))
+    window = dataclasses.replace(view).window_for(SlicePrompt(0, box=Box((0, 0, 0), (1, 1, 1))), LesionVolume(hu, hu > 0, (1.0, 1.0, 1.0)))
     picture = view.picture(hu, window, 0)
     assert picture.tolist() == [[1, 1, 1, 1], [0.5, 0.5, 0, 0], [0.5, 0.5, 0, 0], [0.5, 0.5, 0, 0]]
     eight = dataclasses.replace(view, eight_bit=True).picture(hu, window, 0)
@@ -160,7 +174,7 @@ def test_a_cubic_picture_has_no_shift():
     pictures = []
     for cubic in (False, True):
         view = View(canvas=128, window_hu=(-160.0, 240.0), cubic=cubic)
-        window = view.window_for(Box((0, 0, 0), (1, 1, 1)), LesionVolume(ramp, ramp > 0, (1.0, 1.0, 1.0)))
+        window = view.window_for(SlicePrompt(0, box=Box((0, 0, 0), (1, 1, 1))), LesionVolume(ramp, ramp > 0, (1.0, 1.0, 1.0)))
         pictures.append(view.picture(ramp, window, 0))
     assert np.abs(pictures[0] - pictures[1])[4:-4, 4:-4].max() < 2e-3
 
@@ -172,10 +186,12 @@ def test_training_samples_show_the_object_where_box_and_target_say(scan, follow_
     assert [v.shape[2] for v in volumes] == [8, 4]  # one slice more at either end
     alone = np.where(volumes[0].mask, 30, -850).astype(np.int16)  # without the other lesion, all that is bright is the object
     volumes[0] = dataclasses.replace(volumes[0], hu=alone)
-    segmenter = _build(canvas=64, field_mm=40.0, follow_share=follow_share, box_jitter=0.0)
+    segmenter = _build(canvas=64, field_mm=40.0, follow_share=follow_share, point_share=0.0, box_jitter=0.0)
     rng, empty = np.random.default_rng(0), 0
     for _ in range(60):
-        (pictures, boxes), targets = segmenter._batch([volumes[0]], rng)
+        (pictures, positions, labels), targets = segmenter._batch([volumes[0]], rng)
+        assert labels.tolist() == [[2, 3]]
+        boxes = positions.flatten(1)
         target = targets[0, 0].numpy() > 0.5
         empty += not target.any()
         if target.any():
@@ -186,6 +202,36 @@ def test_training_samples_show_the_object_where_box_and_target_say(scan, follow_
             slack = 2.1 if follow_share == 0 else 7
             assert np.abs(boxes[0].numpy() - found).max() < slack
     assert (empty > 5) == (follow_share > 0)
+
+
+def test_training_clicks_lie_where_their_labels_say(scan):
+    image, reference = scan
+    volume = lesion_volumes.lesion_volumes([Study(image, {"r": reference})], beyond=1)[0]
+    segmenter = _build(canvas=64, field_mm=40.0, point_field_mm=60.0, point_share=1.0)
+    rng, forms = np.random.default_rng(0), set()
+    for _ in range(60):
+        (_, positions, labels), targets = segmenter._batch([volume, volume], rng)
+        for place, label, target in zip(positions, labels, targets[:, 0], strict=True):
+            clicks = [(p, found) for p, found in zip(place.tolist(), label.tolist(), strict=True) if found < 2]
+            forms.add((2 in label, len(clicks)))
+            assert 2 in label or label[0] == 1
+            for (x, y), found in clicks:
+                covered = float(target[int(y), int(x)])  # a pixel of the canvas holds several voxels
+                assert covered > 0.3 if found else covered < 0.7
+    assert forms == {(False, 1), (False, 2), (False, 3), (True, 1)}
+
+
+def test_a_click_is_answered_in_a_wide_window_and_followed_by_boxes(scan):
+    image, _ = scan
+    segmenter = _build(canvas=100, field_mm=20.0, point_field_mm=50.0, field_margin=1.0)
+    segmenter.network = _Answers(100)  # a click's square of 6 of 100 pixels is 3 mm wide
+    segmenter.set_image(image)
+    clicks = Points(((20, 20, 5), (40, 40, 5)), (1, 0))
+    answer = segmenter.predict((Prompt(1, (SlicePrompt(5, points=clicks),), find_ends=True),)).mask.array
+    i, j = np.nonzero(answer[:, :, 5])
+    assert (i.min(), i.max()) == (19, 21)
+    assert set(j) <= {19, 20, 21}
+    assert answer.any((0, 1)).all()  # what follows is asked with boxes, and a full box is followed to the ends of the scan
 
 
 def test_jitter_moves_each_side_within_its_share_and_never_leaves_the_image():
@@ -230,7 +276,7 @@ def test_fine_tuning_moves_what_it_says_and_never_the_prompt_encoder(scan, tmp_p
 
 def test_few_training_steps_lower_the_loss_on_what_they_see(scan, tmp_path):
     image, reference = scan
-    segmenter = _build(steps=100, batch_size=4, follow_share=0.0, learning_rate=3e-3)
+    segmenter = _build(steps=100, batch_size=4, follow_share=0.0, point_share=0.0, learning_rate=3e-3)
     history = segmenter.fit([Study(image, {"r": reference})], [], 0, tmp_path, "id", progress=False)["value"]
     assert history[-10:].mean() < 0.7 * history[:5].mean()
 
@@ -299,11 +345,11 @@ def test_a_file_in_the_published_layout_fits_the_full_size_model(model, vit_b, t
     with torch.inference_mode():
         sparse, dense = vit_b.prompt_encoder(points=None, boxes=boxes - 0.5, masks=None)
         expected, _ = vit_b.mask_decoder(embedding, vit_b.prompt_encoder.get_dense_pe(), sparse, dense, multimask_output=False)
-        assert torch.allclose(segmenter.network.eval().decode(embedding, boxes), expected, atol=1e-5)
+        assert torch.allclose(segmenter.network.eval().decode(embedding, boxes.view(1, 2, 2), torch.tensor([[2, 3]])), expected, atol=1e-5)
 
 
 def test_partial_and_foreign_weights_are_refused_with_their_keys(tmp_path):
-    network = BoxSam(Size.from_options(SMALL), View(canvas=32, window_hu=(0.0, 1.0)))
+    network = PromptedSam(Size.from_options(SMALL), View(canvas=32, window_hu=(0.0, 1.0)))
     weights = network.state_dict()
     first = next(iter(weights))
 
@@ -327,8 +373,8 @@ def test_partial_and_foreign_weights_are_refused_with_their_keys(tmp_path):
 @pytest.mark.parametrize("wrapper", [None, "model", "weights"])
 def test_known_layouts_and_half_precision_are_read(tmp_path, wrapper):
     size, view = Size.from_options(SMALL), View(canvas=32, window_hu=(0.0, 1.0))
-    weights = {name: value.bfloat16() for name, value in BoxSam(size, view).state_dict().items()}
+    weights = {name: value.bfloat16() for name, value in PromptedSam(size, view).state_dict().items()}
     torch.save({wrapper: weights} if wrapper else weights, tmp_path / "w.pth")
-    network = BoxSam(size, view)
+    network = PromptedSam(size, view)
     load_checkpoint(network, tmp_path / "w.pth")
     assert all(value.dtype == torch.float32 and torch.equal(value, weights[name].float()) for name, value in network.state_dict().items())

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungseg_utils import cohorts, config, io, prompts, registry, run, tables
+from lungseg_utils import cohorts, config, io, registry, run, tables
+from lungseg_utils.prompts import ladder
 from lungseg_utils.types import InputError
 
 ROOT = config.project_root()
@@ -262,11 +263,11 @@ def test_a_prompter_may_look_at_the_answer_and_speak_again(here, monkeypatch):
         heard.append((yield ()))
         heard.append((yield ()))
 
-    card = prompts.PrompterCard("two looks", "nothing", twice)
-    monkeypatch.setattr(prompts, "PROMPTERS", {**prompts.PROMPTERS, "twice": card})
+    card = ladder.PrompterCard("two looks", "nothing", "none", twice)
+    monkeypatch.setattr(ladder, "PROMPTERS", {**ladder.PROMPTERS, "twice": card})
     case = cohorts.cases_to_test("phantom_nsclc", config.load().profile("smoke"))[0]
     study = run.load_study(case)
-    segmenter = registry.plugin("models", "trivial").build({"rule": "ellipse"})
+    segmenter = registry.plugin("models", "trivial").build({"rule": "ellipse", "median_diameter_mm": 20.0})
     last = run.answer(segmenter, study, study.references["reference"], "twice", np.random.default_rng(0))
     assert len(heard) == 2
     assert heard[-1] is last
@@ -292,3 +293,31 @@ def test_notebooks_are_thin_and_stored_without_outputs():
             assert "def " not in source, path
             assert "sys.path" not in source, path
             assert str(Path.home()) not in source, path
+
+
+def test_a_trained_model_is_its_own_control_on_prompted_rungs_and_gives_the_detectors_boxes(here):
+    rungs = ["box_one_slice", "detector_box", "none"]
+    control = run.run(run.plan("unet_full", "smoke"), TESTS, rungs, progress=False)
+    asked = control.results.query("metric == 'prediction_volume' and lesion_id == ''")
+    volumes = asked.pivot_table(index="case_id", columns=["prompter", "jitter"], values="value")
+    assert set(volumes.columns) == {("box_one_slice", 0.0), ("box_one_slice", 0.2), ("detector_box", 0.0), ("none", 0.0)}
+    assert (volumes["box_one_slice", 0.0] <= volumes["none", 0.0]).all()
+    actions = control.costs.query("quantity == 'actions' and jitter == 0").groupby("prompter")["value"].sum()
+    assert actions["none"] == actions["detector_box"] == 0
+    assert actions["box_one_slice"] >= 2
+    assert control.provenance["detector"] == control.experiment.name
+    rule = json.loads(next((control.folder / "detections").rglob("rule.json")).read_text())
+    assert rule["chosen_on"] == control.provenance["patients"]["validation"]
+
+
+def test_a_zero_shot_answer_takes_no_boxes_from_a_detector_of_the_same_data_set(here):
+    run.run(run.plan("unet_full", "smoke"), TESTS, ["none"], progress=False)
+    tests = ["phantom_nsclc", "phantom_msd"]
+    found = run.run(run.plan("baselines_zero_shot", "smoke"), tests, ["box_one_slice", "detector_box"], progress=False).results
+    assert set(found[found["prompter"] == "detector_box"]["test_dataset"]) == {"phantom_msd"}
+    assert set(found[found["prompter"] == "box_one_slice"]["test_dataset"]) == set(tests)
+
+
+def test_boxes_of_a_detector_that_is_not_trained_are_refused_by_name(here):
+    with pytest.raises(InputError, match=r"smoke__unet__full.*not trained"):
+        run.run(run.plan("baselines_zero_shot", "smoke"), ["phantom_msd"], ["detector_box"], progress=False)

@@ -61,12 +61,12 @@ def _packaged(network, size, monkeypatch, frames, postprocessing):
 
 
 @torch.inference_mode()
-def _walk(network, pictures, key, box):
+def _walk(network, pictures, key, prompt):
     """Logits and score by slice: the prompted one, upwards, downwards."""
     memory, depth = adapter.new_memory(), len(pictures)
     every = network.encode(pictures[:, None])
     maps = [[m[i : i + 1] for m in every] for i in range(depth)]
-    seen = {key: network.look(maps[key], key, depth, memory, box)}
+    seen = {key: network.look(maps[key], key, depth, memory, prompt)}
     for reverse, way in ((False, range(key + 1, depth)), (True, range(key - 1, -1, -1))):
         seen |= {i: network.look(maps[i], i, depth, memory, reverse=reverse) for i in way}
     return seen
@@ -84,12 +84,13 @@ def test_a_lesion_is_followed_as_by_the_packaged_predictor(config, candidates, o
     image = Image(rng.uniform(-1000, 500, (VIEW.canvas, VIEW.canvas, depth)), np.eye(4))
     pictures = torch.from_numpy(np.stack([VIEW.picture(image.array, VIEW.window_for(None, image), i) for i in range(depth)]))
     box = torch.tensor([[10.0, 14.0, 40.0, 50.0]])
-    ours = _walk(network, pictures, key, box)
+    prompt = (box.view(1, 2, 2), torch.tensor([[2, 3]], dtype=torch.int32))
+    ours = _walk(network, pictures, key, prompt)
     if object_score is None:  # so that the object is seen on some slices and not on others
         scores = torch.cat([score for _, score in ours.values()])
         with torch.no_grad():
             network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias -= scores.median() + 1e-3
-        ours = _walk(network, pictures, key, box)
+        ours = _walk(network, pictures, key, prompt)
         assert {bool(score > 0) for _, score in ours.values()} == {True, False}
 
     predictor = _packaged(network, size, monkeypatch, VIEW.normalize(pictures[:, None].expand(-1, 3, -1, -1)), candidates)
@@ -127,9 +128,9 @@ class _BoxAnswer(torch.nn.Module):
     def encode(self, pictures):
         return [pictures]
 
-    def look(self, maps, index, count, memory, boxes=None, reverse=False, remember=True):
-        if boxes is not None:
-            memory["boxes"] = boxes
+    def look(self, maps, index, count, memory, prompt=None, reverse=False, remember=True):
+        if prompt is not None:
+            memory["boxes"] = prompt[0].flatten(1)
         self.asked.append(index)
         edges = torch.arange(self.view.canvas) + 0.5
         low, high = memory["boxes"][:, :2, None], memory["boxes"][:, 2:, None]
@@ -243,10 +244,12 @@ def test_boxes_are_needed_and_a_canvas_that_does_not_divide_is_refused():
 
 
 def test_a_clip_starts_on_the_object_and_shows_its_end_and_nothing_is_invented_beyond_the_scan():
-    segmenter, volume = _segmenter(clip_slices=4, box_jitter=0.0), _ball()
+    segmenter, volume = _segmenter(clip_slices=4, box_jitter=0.0, point_share=0.0), _ball()
     ends = 0
     for seed in range(20):
-        (pictures, boxes, told), (masks, present, valid) = segmenter._clips([volume, volume], 4, np.random.default_rng(seed))
+        (pictures, places, labels, told), (masks, present, valid) = segmenter._clips([volume, volume], 4, np.random.default_rng(seed))
+        assert labels.tolist() == [[2, 3]] * 2
+        boxes = places.flatten(1)
         assert pictures.shape == masks.shape == (2, 4, 64, 64)
         assert boxes.shape == (2, 4)
         assert present.shape == valid.shape == (2, 4)

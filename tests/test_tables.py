@@ -70,3 +70,19 @@ def test_hash_of_files_sees_names_and_contents(tmp_path):
     assert before == tables.sha256_of_files(files[::-1], tmp_path)
     (tmp_path / "b").write_text("3")
     assert before != tables.sha256_of_files(files, tmp_path)
+
+
+def test_draws_are_averaged_and_what_is_undefined_or_failed_in_one_stays_so():
+    def row(value, status="scored", metric="dsc"):
+        return {"case_id": "a", "metric": metric, "value": value, "status": status}
+
+    draws = [
+        [row(0.5), row(1.0, metric="hd95"), row(np.nan, "undefined", "lesion_precision")],
+        [row(0.0, "failed"), row(np.inf, "failed", "hd95"), row(1.0, "scored", "lesion_precision")],
+    ]
+    dice, distance, precision = tables.mean_rows(draws)
+    assert (dice["value"], dice["status"]) == (0.25, "failed")
+    assert (distance["value"], distance["status"]) == (np.inf, "failed")
+    assert np.isnan(precision["value"])
+    assert precision["status"] == "undefined"
+    assert tables.mean_rows(draws[:1]) == draws[0]

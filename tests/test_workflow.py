@@ -59,3 +59,14 @@ def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
     assert info["real_data"] == ["lidc_idri"]
     assert info["real_data_missing"] == ["nsclc_radiomics"]
     assert info["public"] is True
+
+
+def test_a_stand_in_that_two_models_share_is_asked_what_either_is_asked(monkeypatch):
+    """medsam2 takes boxes only, medical_sam2 takes clicks too; in smoke both are the same network."""
+    from lungseg_utils import run
+
+    asked = workflow.rungs(run.plan("medsam2_zero_shot", "smoke"))
+    assert asked == workflow.rungs(run.plan("medical_sam2_zero_shot", "smoke"))
+    assert "click" in asked
+    assert "click" not in workflow.rungs(run.plan("medsam_zero_shot", "smoke"))
+    assert workflow.rungs(run.plan("unet_full", "mini")) == ["box_every_slice", "box_one_slice", "none"]

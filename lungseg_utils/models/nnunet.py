@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..prompts import rungs
 from ..types import ModelCard
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ CARD = ModelCard(
     doi="10.1038/s41592-020-01008-z",
     licence="Apache-2.0",
     paradigms=("full", "few_shot"),
-    prompters=("none",),
+    prompters=rungs.ALL,
     options=_OPTIONS,
 )
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
+from ..prompts import rungs
 from ..types import Checkpoint, ModelCard
 
 if TYPE_CHECKING:
@@ -17,7 +18,7 @@ CARD = ModelCard(
     doi="10.48550/arXiv.2408.00714",
     licence="Apache-2.0",
     paradigms=("zero_shot",),
-    prompters=("box_every_slice", "box_one_slice"),
+    prompters=rungs.PROMPTED,
     options={
         "config": "sam2.1_hiera_t",
         "canvas": 1024,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import stand_ins
+from ..prompts import rungs
 from ..types import ModelCard, Pretraining
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ CARD = ModelCard(
     doi="10.48550/arXiv.2408.00714",
     licence="Apache-2.0",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
-    prompters=("box_every_slice", "box_one_slice"),
+    prompters=rungs.PROMPTED,
     options={
         "pretraining": "ct_like",
         "pretraining_steps": 420,
@@ -41,6 +42,8 @@ CARD = ModelCard(
         "learning_rate": 5e-4,
         "validate_every": 200,
         "box_jitter": 0.1,
+        "point_share": 0.25,
+        "point_field_mm": 100.0,
         "trainable": "encoder_and_decoder",
         "loss": "dice_bce_per_image",
         "clip_slices": 4,

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from .. import stand_ins
+from ..prompts import rungs
 from ..types import ModelCard, Pretraining
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ CARD = ModelCard(
     doi="10.1109/ICCV51070.2023.00371",
     licence="Apache-2.0",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
-    prompters=("box_every_slice", "box_one_slice"),
+    prompters=rungs.PROMPTED,
     options={
         "pretraining": "ct_like",
         "pretraining_steps": 1200,
@@ -42,6 +43,8 @@ CARD = ModelCard(
         "validate_every": 333,
         "box_jitter": 0.2,
         "follow_share": 0.6,
+        "point_share": 0.25,
+        "point_field_mm": 100.0,
         "trainable": "encoder_and_decoder",
         "loss": "dice_bce_per_image",
         "device": "auto",

@@ -1,18 +1,22 @@
 """Trivial baselines: answers to each prompt that no network was needed for. What a model must beat to have seen anything.
 
-| rule | box on every slice | box on one slice | no prompt |
-|---|---|---|---|
-| filled | the boxes | a cuboid on the box | nothing |
-| ellipse | the ellipses inscribed in the boxes | the ellipsoid on the box | nothing |
-| otsu | in the boxes, above Otsu's threshold of each box | in the cuboid, above the threshold of the box | largest soft tissue in a lung |
-| soft_tissue | in the boxes, within a fixed window of HU | in the cuboid, within the window | largest soft tissue in a lung |
+| rule | boxes on slices | box on one slice | box in 3-D | clicks | none |
+|---|---|---|---|---|---|
+| filled | the boxes | a cuboid on the box | the box | a cube | – |
+| ellipse | the ellipses inscribed in the boxes | the ellipsoid on the box | its ellipsoid | a ball | – |
+| otsu | in the boxes, above Otsu's threshold of each | in the cuboid, above that of the box | in it, above its own | region | largest |
+| soft_tissue | in the boxes, within a fixed window of HU | in the cuboid, within it | in it, within it | region | largest |
 
-Cuboid and ellipsoid reach half the mean side of the box, in mm, to either side of the prompted slice.
+Cuboid and ellipsoid reach half the mean side of the box, in mm, to either side of the prompted slice. Several clicks inside on one slice
+(a RECIST line) span the ball; a single one is the middle of a ball as large as the median lesion of the training phantoms. Regions grow
+from the clicks inside, through voxels above Otsu's threshold of that ball's bounding box (or within the window), inside a ball of
+twice the size. Clicks outside take away a ball of half the size. Without a prompt: the largest soft tissue in a lung.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -20,13 +24,14 @@ from scipy import ndimage
 
 from .. import geometry
 from ..efficiency import measure
-from ..types import Box, Image, InputError, Mask, ModelCard, Prediction, Prompt, SlicePrompt
+from ..prompts import rungs
+from ..types import Box, Image, InputError, Mask, ModelCard, Prediction, Prompt
 
 _TITLES = {
-    "ellipse": "ellipse in the box",
-    "filled": "whole box",
-    "otsu": "Otsu threshold in the box",
-    "soft_tissue": "soft tissue in the box",
+    "ellipse": "trivial: ellipse or ball",
+    "filled": "trivial: whole box",
+    "otsu": "trivial: Otsu threshold",
+    "soft_tissue": "trivial: soft tissue",
 }
 SOFT_TISSUE_HU = (-200.0, 200.0)
 _LUNG_BELOW_HU = -500.0
@@ -35,13 +40,14 @@ _LUNG_CLOSING_MM = 12.0  # what is enclosed by, or lies at the rim of, a lung be
 
 CARD = ModelCard(
     title="trivial baseline",
-    summary="No network: fills the prompt by a rule (ellipse, whole box, Otsu's threshold, fixed window of HU).",
+    summary="No network: fills the prompt by a rule (ellipse or ball, whole box, Otsu's threshold, fixed window of HU).",
     reference="this project; Otsu 1979",
     doi="10.1109/TSMC.1979.4310076",
     licence="Apache-2.0",
     paradigms=("zero_shot",),
-    prompters=("none", "box_every_slice", "box_one_slice"),
-    options={"rule": "ellipse"},
+    prompters=rungs.ALL,
+    options={"rule": "ellipse", "median_diameter_mm": 31.0},  # of balls with the volumes of the 42 lesions of fold 0's training phantoms
+    learns=False,
 )
 
 
@@ -54,14 +60,14 @@ def build(options: Mapping[str, Any], seed: int = 0) -> TrivialSegmenter:
     """The baseline of a rule; nothing about it is random."""
     if options["rule"] not in _TITLES:
         raise InputError(f"rule {options['rule']}", "unknown", f"Choose one of {', '.join(_TITLES)}.")
-    return TrivialSegmenter(options["rule"])
+    return TrivialSegmenter(options["rule"], float(options["median_diameter_mm"]))
 
 
 class TrivialSegmenter:
-    """Answers by a rule. Boxes on slices and no prompts are understood; anything else is refused."""
+    """Answers by a rule. `median_diameter_mm`: of a ball around a single click."""
 
-    def __init__(self, rule: str) -> None:
-        self.rule = rule
+    def __init__(self, rule: str, median_diameter_mm: float) -> None:
+        self.rule, self.median_diameter_mm = rule, median_diameter_mm
         self._image: Image | None = None
 
     def set_image(self, image: Image) -> None:
@@ -69,16 +75,13 @@ class TrivialSegmenter:
         self._image = image
 
     def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
-        """Union of the answers to all boxes; without prompts the answer that needs none."""
+        """Union of the answers to all prompts; without prompts the answer that needs none."""
         if self._image is None:
             raise InputError("predict", "no image was set", "Call set_image first.")
         with measure() as cost:
             filled = np.zeros(self._image.shape, dtype=bool)
             for prompt in prompts:
-                for hint in prompt.slices:
-                    if hint.box is None:
-                        raise InputError("prompt", "the trivial baselines need a box on each slice", "Use a prompter of boxes.")
-                    self._fill(filled, hint, prompt.find_ends)
+                self._answer_lesion(filled, prompt)
             if not prompts and self.rule in ("otsu", "soft_tissue"):
                 filled = _largest_soft_tissue_in_lung(self._image)
         return Prediction(Mask(filled, self._image.affine), None, cost.seconds, cost.peak_memory_mb)
@@ -87,23 +90,95 @@ class TrivialSegmenter:
         """No parameters."""
         return {"parameters": 0, "parameters_trained": 0}
 
-    def _fill(self, filled: np.ndarray, hint: SlicePrompt, find_ends: bool) -> None:
-        box = _cuboid(hint.box, self._image) if find_ends else hint.box
-        where = tuple(slice(low, high) for low, high in zip(box.ijk_min, box.ijk_max, strict=True))
+    def _answer_lesion(self, filled: np.ndarray, prompt: Prompt) -> None:
+        if prompt.box_3d is not None:
+            self._fill(filled, prompt.box_3d, prompt.box_3d, _inscribed)
+            return
+        boxes = [hint for hint in prompt.slices if hint.box is not None]
+        for hint in boxes:
+            box = _cuboid(hint.box, self._image) if prompt.find_ends else hint.box
+            self._fill(filled, box, hint.box, partial(_ellipsoid, index=hint.index))
+        if not boxes:
+            filled |= self._from_clicks(_clicks(prompt, 1), _clicks(prompt, 0))
+
+    def _fill(self, filled: np.ndarray, box: Box, seen: Box, ellipsoid: Callable[..., np.ndarray]) -> None:
+        """Fill `box` by the rule; densities are judged by what the box `seen` holds."""
+        where = _region(box)
         if self.rule == "ellipse":
-            filled[where] |= _ellipsoid(box, hint.index, self._image.spacing_mm)
+            filled[where] |= ellipsoid(box, spacing_mm=self._image.spacing_mm)
         elif self.rule == "filled":
             filled[where] = True
         else:
-            filled[where] |= self._is_dense(hint.box)(self._image.array[where])
+            filled[where] |= self._is_dense(seen)(self._image.array[where])
+
+    def _from_clicks(self, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
+        """Mask (x, y, z) from clicks (n, 3): the union of what each slice's clicks inside say, without what those outside take away."""
+        result = np.zeros(self._image.shape, dtype=bool)
+        for index in np.unique(inside[:, 2]):
+            centre, diameter_mm = self._ball_of(inside[inside[:, 2] == index])
+            result |= self._grow(centre, diameter_mm, inside)
+        for centre in outside:
+            result &= ~self._near(centre, self.median_diameter_mm / 2)
+        return result
+
+    def _ball_of(self, clicks: np.ndarray) -> tuple[np.ndarray, float]:
+        """Centre (3) and diameter in mm of the ball that clicks on one slice span."""
+        if len(clicks) == 1:
+            return clicks[0], self.median_diameter_mm
+        pairs = (clicks[:, None] - clicks[None]) * np.asarray(self._image.spacing_mm)
+        lengths = np.linalg.norm(pairs, axis=2)
+        first, last = np.unravel_index(int(lengths.argmax()), lengths.shape)
+        return (clicks[first] + clicks[last]) / 2, float(lengths.max() + np.mean(self._image.spacing_mm[:2]))
+
+    def _grow(self, centre: np.ndarray, diameter_mm: float, clicks: np.ndarray) -> np.ndarray:
+        if self.rule == "ellipse":
+            return self._near(centre, diameter_mm)
+        box = self._box_around(centre, diameter_mm)
+        if self.rule == "filled":
+            result = np.zeros(self._image.shape, dtype=bool)
+            result[_region(box)] = True
+            return result
+        dense = self._is_dense(box)(self._image.array) & self._near(centre, 2 * diameter_mm)
+        labels, _ = ndimage.label(dense)
+        reached = set(np.unique(labels[tuple(clicks.T)])) - {0}
+        return np.isin(labels, sorted(reached))
+
+    def _near(self, centre: np.ndarray, diameter_mm: float) -> np.ndarray:
+        """The ball around a place (3, voxel indices)."""
+        squares = [((np.arange(n) - c) * s) ** 2 for n, c, s in zip(self._image.shape, centre, self._image.spacing_mm, strict=True)]
+        return squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :] <= (diameter_mm / 2) ** 2
+
+    def _box_around(self, centre: np.ndarray, diameter_mm: float) -> Box:
+        half = diameter_mm / 2 / np.asarray(self._image.spacing_mm)
+        low = np.clip(np.ceil(centre - half), 0, np.array(self._image.shape) - 1).astype(int)
+        high = np.clip(np.floor(centre + half) + 1, low + 1, self._image.shape).astype(int)
+        return Box(tuple(low.tolist()), tuple(high.tolist()))
 
     def _is_dense(self, box: Box) -> Callable[[np.ndarray], np.ndarray]:
         low, high = SOFT_TISSUE_HU
         if self.rule == "soft_tissue":
             return lambda hu: (hu >= low) & (hu <= high)
-        seen = self._image.array[tuple(slice(a, b) for a, b in zip(box.ijk_min, box.ijk_max, strict=True))]
-        threshold = _otsu(seen)
+        threshold = _otsu(self._image.array[_region(box)])
         return lambda hu: hu >= threshold
+
+
+def _region(box: Box) -> tuple[slice, slice, slice]:
+    return tuple(slice(low, high) for low, high in zip(box.ijk_min, box.ijk_max, strict=True))
+
+
+def _clicks(prompt: Prompt, label: int) -> np.ndarray:
+    """Voxel indices (n, 3) of a prompt's clicks with this label."""
+    clicks = [p for h in prompt.slices if h.points for p, found in zip(h.points.ijk, h.points.labels, strict=True) if found == label]
+    return np.array(clicks, dtype=int).reshape(-1, 3)
+
+
+def _inscribed(box: Box, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Voxels of the box whose centres lie in the ellipsoid that touches all six sides."""
+    squares = []
+    for low, high in zip(box.ijk_min, box.ijk_max, strict=True):
+        radius = (high - low) / 2
+        squares.append(((np.arange(high - low) + 0.5 - radius) / radius) ** 2)
+    return squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :] <= 1.0
 
 
 def _otsu(hu: np.ndarray) -> float:
@@ -120,7 +195,7 @@ def _cuboid(box: Box, image: Image) -> Box:
     return Box((*box.ijk_min[:2], low), (*box.ijk_max[:2], high))
 
 
-def _ellipsoid(box: Box, index: int, spacing_mm: Sequence[float]) -> np.ndarray:
+def _ellipsoid(box: Box, spacing_mm: Sequence[float], index: int) -> np.ndarray:
     """Voxels of the box whose centres lie in the ellipsoid around slice `index` that touches the box's sides.
 
     On a box one slice thick this is the inscribed ellipse. Along z its half axis is the mean of the other two, in mm.

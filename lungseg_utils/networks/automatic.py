@@ -22,6 +22,7 @@ from ..metrics import dsc
 from ..types import Image, InputError, Mask, Prediction, Prompt, Study
 from .augmentation import augment_volumes
 from .losses import build_loss
+from .prompted_control import with_prompts
 
 _AIR = -1.0  # the lowest value of every window: what lies outside the image
 
@@ -63,25 +64,35 @@ class _WorkingCase:
 
 
 class AutomaticSegmenter:
-    """A segmenter around a 3-D network; ignores prompts. `probability` is on the image's own grid."""
+    """A segmenter around a 3-D network that reads no prompts. `probability` is on the image's own grid.
+
+    Given prompts, it is the control of their rung: of its own answer it keeps what they point at (`keep_prompted`). The network is run
+    once per image; each answer is charged with the whole time.
+    """
 
     def __init__(self, network: torch.nn.Module, settings: Settings, device: str = "auto"):
         self.device = training.choose_device(device)
         self.network = network.to(self.device, memory_format=_memory_format(network))  # a third faster on a CPU than the default
         self.settings = settings
         self._image: Image | None = None
+        self._answer: Prediction | None = None  # to the image without a prompt
 
     def set_image(self, image: Image) -> None:
-        """Take a CT and bring it to the working grid."""
-        self._image = image
-        self._slices = transforms.to_working_slices(image, self.settings.spacing_mm)
+        """Take a CT; what was known of another one is forgotten, of the same one it is kept."""
+        if image is not self._image:
+            self._image, self._answer = image, None
 
     def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
-        """Segment the whole volume that `set_image` took."""
+        """Segment the whole volume that `set_image` took; with prompts, only what they point at."""
         if self._image is None:
             raise InputError("predict", "no image was set", "Call set_image first.")
+        self._answer = self._answer or self._segment()
+        return with_prompts(self._answer, prompts) if prompts else self._answer
+
+    def _segment(self) -> Prediction:
         with measure() as cost:
-            probability = transforms.from_working_slices(self._probabilities(self._slices), self._image)
+            slices = transforms.to_working_slices(self._image, self.settings.spacing_mm)
+            probability = transforms.from_working_slices(self._probabilities(slices), self._image)
             mask = Mask(probability > self.settings.threshold, self._image.affine)
         return Prediction(mask, probability, cost.seconds, cost.peak_memory_mb)
 
@@ -119,6 +130,7 @@ class AutomaticSegmenter:
 
         Without validation studies (few-shot) the last one is. Returns the history (step, quantity, value).
         """
+        self._answer = None
         cases = [self._working_case(study) for study in tqdm(train_studies, desc="reading training cases", disable=not progress)]
         held_out = [self._working_case(study) for study in validation_studies]
         held_out = [case for case in held_out if len(case.foreground)]
@@ -140,6 +152,7 @@ class AutomaticSegmenter:
 
     def load(self, path: Path) -> dict[str, Any]:
         """Read weights that `save` wrote; refuses those of another network. Returns their description."""
+        self._answer = None
         return training.load_weights(self.network, path)
 
     def parameters(self) -> dict[str, int]:

@@ -27,6 +27,7 @@ from .. import training, transforms
 from ..efficiency import count_parameters, measure
 from ..metrics import dsc
 from ..types import Image, InputError, Mask, Prediction, Prompt, Study, TrainingDiverged
+from .prompted_control import with_prompts
 
 DIMENSIONS = {"2d": 2, "3d_fullres": 3}
 EPOCHS, ITERATIONS_PER_EPOCH = 1000, 250  # nnU-Net's own budget
@@ -111,22 +112,31 @@ class _Planned:
 
 
 class NnUNetSegmenter:
-    """nnU-Net as a segmenter; ignores prompts. `probability` is nnU-Net's softmax, resampled by nnU-Net to the image's own grid."""
+    """nnU-Net as a segmenter that reads no prompts. `probability` is nnU-Net's softmax, resampled by nnU-Net to the image's own grid.
+
+    Given prompts, it is the control of their rung (see `prompted_control`). The network is run once per image.
+    """
 
     def __init__(self, settings: Settings, device: str = "auto"):
         self.device = training.choose_device(device)
         self.settings = settings
         self._planned: _Planned | None = None
         self._image: Image | None = None
+        self._answer: Prediction | None = None  # to the image without a prompt
 
     def set_image(self, image: Image) -> None:
-        """Take a CT."""
-        self._image = image
+        """Take a CT; what was known of another one is forgotten, of the same one it is kept."""
+        if image is not self._image:
+            self._image, self._answer = image, None
 
     def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
-        """Segment the whole volume that `set_image` took."""
+        """Segment the whole volume that `set_image` took; with prompts, only what they point at."""
         if self._image is None:
             raise InputError("predict", "no image was set", "Call set_image first.")
+        self._answer = self._answer or self._segment()
+        return with_prompts(self._answer, prompts) if prompts else self._answer
+
+    def _segment(self) -> Prediction:
         planned, steps = self._require_planned("predict"), _steps()
         with measure() as cost:
             mask, probability = steps.predict(
@@ -185,7 +195,7 @@ class NnUNetSegmenter:
         plans = steps.plan_and_preprocess(work, changes, settings.processes, record.progress)
         split = names[:count], names[count:] or names[:count]
         trainer = steps.trainer(work, plans, split, record.schedule, seed, self.device)
-        self._planned = _Planned(trainer.network, plans, steps.read_dataset_json(work))
+        self._planned, self._answer = _Planned(trainer.network, plans, steps.read_dataset_json(work)), None
         with record.bar():
             return steps.train(trainer, work, settings.processes, record.step)
 
@@ -196,7 +206,7 @@ class NnUNetSegmenter:
             if reference.any():
                 self.set_image(study.image)
                 values.append(dsc(reference, self.predict().mask.array))
-        self._image = None
+        self._image = self._answer = None
         return float(np.mean(values)) if values else math.nan
 
     def save(self, path: Path, description: dict[str, Any]) -> None:
@@ -216,7 +226,7 @@ class NnUNetSegmenter:
             raise InputError(path, f"its nnU-Net is not a {self.settings.configuration}", "Train again, or change the option.")
         network = steps.build_network(plans, dataset_json)
         training.load_weights(network, path)
-        self._planned = _Planned(network.to(self.device).eval(), plans, dataset_json)
+        self._planned, self._answer = _Planned(network.to(self.device).eval(), plans, dataset_json), None
         return saved["description"]
 
     def parameters(self) -> dict[str, int]:

@@ -1,7 +1,7 @@
 """What nnU-Net does, called in its own order: raw data, check, fingerprint, plans, preprocessing, training, prediction.
 
 Imported by `nnunet` alone, when it is needed: importing nnunetv2 takes seconds and sets matplotlib's backend.
-nnU-Net's readers give (slices, rows, columns) as (z, y, x), without turning any axis; `zyx` and its inverse stand here for that.
+nnU-Net's readers give (slices, rows, columns) as (z, y, x), without turning any axis; `geometry.zyx` does that.
 """
 
 from __future__ import annotations
@@ -31,6 +31,7 @@ from nnunetv2.utilities.label_handling.label_handling import determine_num_input
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from .. import io
+from ..geometry import zyx
 from ..types import InputError, Study
 
 DATASET = "Dataset001_LungTumor"
@@ -42,11 +43,6 @@ CHANGED = "benchmark"  # the additional configuration that holds our sizes
 _INTENSITY_SAMPLES = 10**7
 
 _ENVIRONMENT = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
-
-
-def zyx(array: np.ndarray) -> np.ndarray:
-    """(x, y, z) to nnU-Net's (z, y, x), or back: all axes in reverse order, none turned round."""
-    return array.T
 
 
 @contextmanager

@@ -20,9 +20,9 @@ from scipy import ndimage
 from .. import geometry, training
 from ..efficiency import count_parameters, measure
 from ..geometry import AxialWindow
-from ..metrics import dsc
-from ..prompts import prompter
-from ..types import Box, Image, InputError, Mask, Prediction, Prompt, SlicePrompt, Study
+from ..metrics import dsc, label_lesions
+from ..prompts import boxes
+from ..types import Image, InputError, Mask, Prediction, Prompt, SlicePrompt, Study
 from .checkpoints import load_checkpoint
 from .lesion_volumes import LesionVolume, drawn_volumes, lesion_volumes
 from .losses import build_loss
@@ -36,9 +36,10 @@ WHOLE_SLICE = 0.0
 
 @dataclass(frozen=True)
 class View:
-    """From Hounsfield units to a network's input. `field_mm` 0 is the whole slice, else the least side of the window.
+    """From Hounsfield units to a network's input. `field_mm` 0 is the whole slice, else the least side of the window around a box.
 
-    `field_margin`: the window's side is at least this many times the longest side of the box. `eight_bit`: rounded to 256 levels, as the
+    `field_margin`: the window's side is at least this many times the longest side of the box. `point_field_mm`: the least side around
+    clicks, which do not show how large the lesion is. `eight_bit`: rounded to 256 levels, as the
     published scripts store their slices; `min_max`: each picture stretched to [0, 1] again (MedSAM); then `mean` and `std` (in
     units of [0, 1]) are taken off, channel by channel. `cubic`: resized by cubic splines instead of averages and straight lines.
     """
@@ -47,6 +48,7 @@ class View:
     window_hu: tuple[float, float]
     field_mm: float = WHOLE_SLICE
     field_margin: float = 1.25
+    point_field_mm: float = 100.0
     eight_bit: bool = False
     min_max: bool = False
     cubic: bool = False
@@ -59,11 +61,13 @@ class View:
         known = {f.name for f in fields(cls)}
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k in known})
 
-    def window_for(self, box: Box, image: Image | Mask | LesionVolume) -> AxialWindow:
-        """What the network sees when it is asked about `box`."""
+    def window_for(self, hint: SlicePrompt, image: Image | Mask | LesionVolume) -> AxialWindow:
+        """What the network sees when it is asked about the box, or the clicks inside, of a slice."""
         if self.field_mm == WHOLE_SLICE:
             return geometry.whole_plane(image.shape)
-        return geometry.window_around(box, self.field_mm, image.spacing_mm, self.field_margin)
+        if hint.box is not None:
+            return geometry.window_around(hint.box, self.field_mm, image.spacing_mm, self.field_margin)
+        return geometry.window_around(geometry.box_of_points(hint.points), self.point_field_mm, image.spacing_mm, self.field_margin)
 
     def picture(self, hu: np.ndarray, window: AxialWindow, index: int) -> np.ndarray:
         """Slice `index` of `hu` (x, y, z) inside the window: float32 (canvas, canvas) in [0, 1]."""
@@ -136,9 +140,10 @@ class PromptableSegmenter(ABC):
         return Prediction(mask, probability, cost.seconds, cost.peak_memory_mb)
 
     def _check(self, prompt: Prompt) -> None:
-        kinds = [hint for hint in prompt.slices if hint.box is None]
-        if not prompt.slices or kinds:
-            raise InputError("prompt", f"lesion {prompt.lesion_id} has no box on a slice", "This model takes boxes on slices.")
+        if not prompt.slices or any(hint.box is None and not _clicks_inside(hint) for hint in prompt.slices if not prompt.find_ends):
+            raise InputError("prompt", f"lesion {prompt.lesion_id} has a slice without box and click inside", "Give one of them.")
+        if not any(hint.box is not None or _clicks_inside(hint) for hint in prompt.slices):
+            raise InputError("prompt", f"lesion {prompt.lesion_id} has clicks outside only", "Give a box or a click inside.")
         outside = [h.index for h in prompt.slices if not 0 <= h.index < self._image.shape[2]]
         if outside:
             raise InputError("prompt", f"slice {outside[0]} is not in an image of {self._image.shape[2]} slices", "Give an index inside.")
@@ -157,7 +162,8 @@ class PromptableSegmenter(ABC):
             return np.nan
         answer = np.zeros(reference.shape, dtype=bool)
         for index in np.flatnonzero(reference.array.any(axis=(0, 1))):
-            window = self.view.window_for(geometry.plane_box(reference.array[:, :, index], int(index)), reference)
+            hint = SlicePrompt(int(index), box=geometry.plane_box(reference.array[:, :, index], int(index)))
+            window = self.view.window_for(hint, reference)
             answer[:, :, index] = _put_back(self.view.target(reference.array, window, int(index)), window, reference.shape) > 0.5
         return dsc(reference.array, answer)
 
@@ -188,7 +194,8 @@ class PromptableSegmenter(ABC):
     ) -> pd.DataFrame:
         """Fine-tune on the lesions of whole studies; with validation studies the best checkpoint is kept, else the last one.
 
-        Returns the history (step, quantity, value). The validation DSC is the mean 3-D DSC with a box on every slice.
+        Returns the history (step, quantity, value). The validation DSC is the mean 3-D DSC over both ways of asking: with a box on
+        every slice, and with one on a single slice.
         """
         volumes = lesion_volumes(train_studies, beyond=self.settings.clip_slices)
         if not volumes:
@@ -217,9 +224,10 @@ class PromptableSegmenter(ABC):
         scores = []
         for study in studies:
             reference = next(iter(study.references.values()))
-            if reference.array.any():
+            labels = label_lesions(reference.array)
+            for draw in (boxes.every_slice, boxes.one_slice) if labels.any() else ():
                 self.set_image(study.image)
-                hints = next(prompter("box_every_slice").make(reference, np.random.default_rng(0)))
+                hints = [draw(labels == lesion, lesion) for lesion in range(1, int(labels.max()) + 1)]
                 scores.append(dsc(reference.array, self.predict(hints).mask.array))
         return float(np.mean(scores))
 
@@ -243,7 +251,7 @@ class PromptableSegmenter(ABC):
 
 
 class SlicewiseSegmenter(PromptableSegmenter):
-    """Answers slice by slice; a lesion that was prompted on one slice is followed by the shared propagation rule."""
+    """Answers slice by slice; a lesion that was prompted on few slices is followed from each of them by the shared propagation rule."""
 
     batch_size = 16
 
@@ -251,16 +259,17 @@ class SlicewiseSegmenter(PromptableSegmenter):
         if not prompt.find_ends:
             return self._answer_slices(prompt.slices)
         planes: dict[int, np.ndarray] = {}
+        clicks = {hint.index: hint.points for hint in prompt.slices if hint.points is not None}
+        count, slice_mm = self._image.shape[2], self._image.spacing_mm[2]
         for seed in prompt.slices:
-            found = propagate(seed, lambda hint: self._answer_slices([hint])[hint.index], self._image.shape[2], self._image.spacing_mm[2])
-            _unite(planes, found)
+            if seed.box is not None or _clicks_inside(seed):
+                _unite(planes, propagate(seed, lambda hint: self._answer_slices([hint])[hint.index], count, slice_mm, clicks))
         return planes
 
     def _answer_slices(self, hints: Sequence[SlicePrompt]) -> dict[int, np.ndarray]:
         planes: dict[int, np.ndarray] = {}
-        for start in range(0, len(hints), self.batch_size):
-            part = hints[start : start + self.batch_size]
-            windows = [self.view.window_for(hint.box, self._image) for hint in part]
+        for part in _batches_of_one_form(hints, self.batch_size):
+            windows = [self.view.window_for(hint, self._image) for hint in part]
             pictures = self._probabilities(part, windows)
             for hint, window, picture in zip(part, windows, pictures, strict=True):
                 _unite(planes, {hint.index: self._put_back(picture, window)})
@@ -268,7 +277,38 @@ class SlicewiseSegmenter(PromptableSegmenter):
 
     @abstractmethod
     def _probabilities(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
-        """Probability pictures, float32 (n, side, side), one per prompted slice."""
+        """Probability pictures, float32 (n, side, side), one per prompted slice; all hints have as many points."""
+
+    def _tokens(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> tuple[torch.Tensor, torch.Tensor]:
+        """The prompts as the network takes them: positions (n, m, 2) and labels (n, m); see `prompt_tokens`."""
+        tokens = [prompt_tokens(hint, window, self.view.canvas) for hint, window in zip(hints, windows, strict=True)]
+        return tuple(torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*tokens, strict=True))
+
+
+def prompt_tokens(hint: SlicePrompt, window: AxialWindow, canvas: int) -> tuple[np.ndarray, np.ndarray]:
+    """A prompt as SAM 2 writes it: positions, float32 (m, 2), x and y in canvas pixels counted from edges, and labels, int32 (m).
+
+    The corners of a box come first, with labels 2 and 3; then clicks outside (0) and inside (1).
+    """
+    positions, labels = [np.zeros((0, 2))], []
+    if hint.box is not None:
+        positions.append(np.reshape(geometry.box_to_pixels(hint.box, window, canvas), (2, 2)))
+        labels += [2, 3]
+    if hint.points is not None:
+        positions.append(geometry.points_to_pixels(hint.points, window, canvas))
+        labels += hint.points.labels
+    return np.concatenate(positions).astype(np.float32), np.array(labels, dtype=np.int32)
+
+
+def _clicks_inside(hint: SlicePrompt) -> bool:
+    return hint.points is not None and 1 in hint.points.labels
+
+
+def _batches_of_one_form(hints: Sequence[SlicePrompt], size: int) -> list[list[SlicePrompt]]:
+    forms: dict[tuple[bool, int], list[SlicePrompt]] = {}
+    for hint in hints:
+        forms.setdefault((hint.box is not None, len(hint.points.labels) if hint.points else 0), []).append(hint)
+    return [part[start : start + size] for part in forms.values() for start in range(0, len(part), size)]
 
 
 def _put_back(picture: np.ndarray, window: AxialWindow, shape: tuple[int, ...]) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""SAM (segment-anything's own classes) at any size, on CT slices with a box each. The state dictionary is that of the package.
+"""SAM (segment-anything's own classes) at any size, on CT slices with a box or clicks each. The state dictionary is that of the package.
 
 The published ViT-B (SAM, MedSAM) and a small stand-in differ in numbers only: `Size`, the view, and the weights.
 """
@@ -20,8 +20,8 @@ from ..geometry import AxialWindow
 from ..types import Box, SlicePrompt
 from . import propagation
 from .lesion_volumes import LesionVolume, jitter_box
-from .promptable import SlicewiseSegmenter, View
-from .prompted_training import TrainingSettings, mirror
+from .promptable import SlicewiseSegmenter, View, prompt_tokens
+from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
 
 END_SHARE = 0.3  # of the samples that follow an object: from its first or last slice, so that its end is seen often
 _CACHED_EMBEDDINGS = 64  # slices of one volume whose embedding is kept, for further prompts on them
@@ -62,8 +62,8 @@ class _PairedMaskDecoder(MaskDecoder):
         return torch.einsum("bmc,bchw->bmhw", weights, upscaled), self.iou_prediction_head(answers[:, 0])
 
 
-class BoxSam(Sam):
-    """SAM as a plain function of pictures and boxes, one box per picture and one mask per box."""
+class PromptedSam(Sam):
+    """SAM as a plain function of pictures and prompts, one prompt per picture and one mask per prompt."""
 
     def __init__(self, size: Size, view: View):
         grid = view.canvas // size.patch
@@ -96,26 +96,29 @@ class BoxSam(Sam):
         """Pictures (n, 1, canvas, canvas) in [0, 1] to embeddings (n, prompt_width, grid, grid)."""
         return self.image_encoder(self.view.normalize(pictures.expand(-1, 3, -1, -1)))
 
-    def decode(self, embeddings: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
-        """Logits (n, 1, 4 grid, 4 grid) for boxes (n, 4), edges in canvas pixels, one per embedding."""
-        # the encoder of prompts adds half a pixel, since it expects indices of pixels; ours are edges between pixels
-        sparse, dense = self.prompt_encoder(points=None, boxes=boxes - 0.5, masks=None)
+    def decode(self, embeddings: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Logits (n, 1, 4 grid, 4 grid) for prompts as in `prompt_tokens`, one per embedding."""
+        # the encoder of prompts adds half a pixel, since it expects indices of pixels; ours are counted from edges between pixels
+        is_box, positions = bool((labels[:, :1] == 2).all()), positions - 0.5
+        clicks = (positions[:, 2:], labels[:, 2:]) if is_box else (positions, labels)
+        boxes = positions[:, :2].flatten(1) if is_box else None
+        sparse, dense = self.prompt_encoder(points=clicks if clicks[1].shape[1] else None, boxes=boxes, masks=None)
         logits, _ = self.mask_decoder(embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense, multimask_output=False)
         return logits
 
-    def forward(self, pictures: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+    def forward(self, pictures: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Logits (n, 1, canvas, canvas)."""
-        logits = self.decode(self.encode(pictures), boxes)
+        logits = self.decode(self.encode(pictures), positions, labels)
         return functional.interpolate(logits.float(), pictures.shape[-2:], mode="bilinear", align_corners=False)
 
 
 class SamSegmenter(SlicewiseSegmenter):
-    """Segments CT slices by boxes. Embeddings of whole slices are kept, so that a second prompt on a slice costs the decoder only."""
+    """Segments CT slices by prompts. Embeddings of whole slices are kept, so that a second prompt on a slice costs the decoder only."""
 
     trained_parts = ("image_encoder", "mask_decoder")  # MedSAM's recipe: the prompt encoder stays as it is
     attention_layers = ("qkv",)
 
-    def __init__(self, network: BoxSam, view: View, settings: TrainingSettings, device: str = "auto"):
+    def __init__(self, network: PromptedSam, view: View, settings: TrainingSettings, device: str = "auto"):
         super().__init__(network, view, settings, device)
         self._embeddings: dict[tuple[AxialWindow, int], torch.Tensor] = {}
 
@@ -123,10 +126,9 @@ class SamSegmenter(SlicewiseSegmenter):
         self._embeddings.clear()
 
     def _probabilities(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
-        boxes = [geometry.box_to_pixels(h.box, w, self.view.canvas) for h, w in zip(hints, windows, strict=True)]
         with training.autocast(self.device):
             embeddings = self._embed([(w, h.index) for h, w in zip(hints, windows, strict=True)])
-            logits = self.network.decode(embeddings, torch.tensor(boxes, dtype=torch.float32, device=self.device))
+            logits = self.network.decode(embeddings, *self._tokens(hints, windows))
         return torch.sigmoid(logits.float())[:, 0].cpu().numpy()
 
     def _embed(self, places: Sequence[tuple[AxialWindow, int]]) -> torch.Tensor:
@@ -142,21 +144,21 @@ class SamSegmenter(SlicewiseSegmenter):
             self._embeddings.pop(next(iter(self._embeddings)))
         return torch.stack([known[place] for place in places])
 
-    def _batch(self, volumes: Sequence[LesionVolume], rng: np.random.Generator) -> tuple[tuple[torch.Tensor, torch.Tensor], torch.Tensor]:
-        samples = [self._sample(volume, rng) for volume in volumes]
-        pictures, boxes, targets = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
-        return (pictures, boxes), targets
+    def _batch(self, volumes: Sequence[LesionVolume], rng: np.random.Generator) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
+        form = PromptForm.draw(self.settings.point_share, rng)
+        samples = [self._sample(volume, form, rng) for volume in volumes]
+        *inputs, targets = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
+        return tuple(inputs), targets
 
-    def _sample(self, volume: LesionVolume, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """A picture (1, canvas, canvas), a box (4) and a soft target (1, canvas, canvas) of one slice."""
-        follow = rng.random() < self.settings.follow_share
+    def _sample(self, volume: LesionVolume, form: PromptForm, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """A picture (1, canvas, canvas), a prompt (positions, labels) and a soft target (1, canvas, canvas) of one slice."""
+        follow = not form.clicks and rng.random() < self.settings.follow_share
         plane, box = (_followed if follow else _boxed)(volume, self.settings.box_jitter, rng)
-        index = box.ijk_min[2]
-        window = self.view.window_for(box, volume)
-        picture = self.view.picture(volume.hu, window, index)
+        hint = draw_prompt(plane, box, form, rng)
+        window = self.view.window_for(hint, volume)
+        picture = self.view.picture(volume.hu, window, hint.index)
         target = self.view.target(plane[:, :, None], window, 0)
-        box_xy = np.array(geometry.box_to_pixels(box, window, self.view.canvas), dtype=np.float32)
-        return mirror(picture[None], box_xy, target[None], rng)
+        return mirror(picture[None], *prompt_tokens(hint, window, self.view.canvas), target[None], rng)
 
 
 def _boxed(volume: LesionVolume, jitter: float, rng: np.random.Generator) -> tuple[np.ndarray, Box]:
@@ -180,4 +182,4 @@ def build_segmenter(options: Mapping[str, Any], seed: int) -> SamSegmenter:
     """A segmenter from the flat options of a model: view, sizes and training; first weights are drawn from `seed`."""
     torch.manual_seed(seed)
     view = View.from_options(options)
-    return SamSegmenter(BoxSam(Size.from_options(options), view), view, TrainingSettings.from_options(options), str(options["device"]))
+    return SamSegmenter(PromptedSam(Size.from_options(options), view), view, TrainingSettings.from_options(options), str(options["device"]))

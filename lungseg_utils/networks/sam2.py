@@ -1,7 +1,7 @@
 """SAM 2 (the classes and configurations of the package sam2) at any size: CT slices as pictures, or as a video with a memory.
 
 Published networks (SAM 2, MedSAM2, Medical SAM 2) and a small stand-in differ in numbers only: `Size`, the view, and the weights. The
-state dictionary is that of the package. One function, `BoxSam2.look`, answers a slice in training and in use.
+state dictionary is that of the package. One function, `PromptedSam2.look`, answers a slice in training and in use.
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ from ..geometry import AxialWindow
 from ..types import InputError, Prompt, SlicePrompt
 from .lesion_volumes import LesionVolume, jitter_box
 from .losses import build_loss
-from .promptable import SlicewiseSegmenter, View
-from .prompted_training import TrainingSettings, mirror
+from .promptable import SlicewiseSegmenter, View, prompt_tokens
+from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
 from .propagation import REACH_MM
 
 ABSENT_SLICES = 3  # in a row without the object end the search: a lesion is one piece, so it does not come back; the rest is time
@@ -113,8 +113,8 @@ def new_memory() -> Memory:
     return {"cond_frame_outputs": {}, "non_cond_frame_outputs": {}}
 
 
-class BoxSam2(SAM2Base):
-    """SAM 2 as a function of slices, one after the other, and a box on the first of them."""
+class PromptedSam2(SAM2Base):
+    """SAM 2 as a function of slices, one after the other, and prompts on some of them."""
 
     view: View
 
@@ -128,51 +128,53 @@ class BoxSam2(SAM2Base):
         index: int,
         count: int,
         memory: Memory,
-        boxes: torch.Tensor | None = None,
+        prompt: tuple[torch.Tensor, torch.Tensor] | None = None,
         reverse: bool = False,
         remember: bool = True,
         told: torch.Tensor | None = None,
     ) -> tuple[torch.Tensor, torch.Tensor]:
         """Mask logits (n, canvas, canvas) and object scores (n) of slice `index` of `count`; then put it into `memory`.
 
-        With `boxes` (n, 4), edges in canvas pixels, the answer rests on them alone; without, on what `memory` holds of other slices.
+        With a box or a click inside as `prompt` (as in `prompt_tokens`) the answer rests on it alone; else on what `memory` holds of
+        other slices, and on clicks outside.
         `told`: true masks (n, canvas, canvas), remembered in the place of the answer. `reverse`: towards lower indices.
         In use it is what SAM2VideoPredictor computes for one object, with `fill_hole_area` 0.
         """
         flat, sizes = [m.flatten(2).permute(2, 0, 1) for m in maps], [tuple(m.shape[-2:]) for m in maps]
         places = self.image_encoder.neck.position_encoding(maps[-1]).flatten(2).permute(2, 0, 1)
-        prompt = None if boxes is None else _as_points(boxes)
-        seen, heads, _, _ = self._track_step(index, prompt is not None, flat, [places], sizes, prompt, None, memory, count, reverse, None)
+        asked = prompt is not None
+        alone = asked and bool((prompt[1] > 0).any())
+        # the encoder of prompts adds half a pixel to indices of pixels; ours are counted from edges
+        points = {"point_coords": prompt[0] - 0.5, "point_labels": prompt[1]} if asked else None
+        seen, heads, _, _ = self._track_step(index, alone, flat, [places], sizes, points, None, memory, count, reverse, None)
         logits, seen["obj_ptr"], score = heads[4:7]
         if remember:
             kept = logits if told is None else _TOLD_LOGIT * (2 * told[:, None].to(logits.dtype) - 1)
-            self._encode_memory_in_output(flat, sizes, prompt, True, kept, score, seen)
+            self._encode_memory_in_output(flat, sizes, points, True, kept, score, seen)
             if not self.training:  # the package keeps memories in half precision, and its published numbers rest on that
-                seen["maskmem_features"] = seen["maskmem_features"].to(torch.bfloat16)
-            memory["non_cond_frame_outputs" if prompt is None else "cond_frame_outputs"][index] = seen
+                exact = seen["maskmem_features"]
+                seen["maskmem_features"] = exact.to(torch.bfloat16).to(exact.dtype)
+            memory["cond_frame_outputs" if asked else "non_cond_frame_outputs"][index] = seen
         return logits[:, 0], score[:, 0]
 
-    def forward(self, pictures: torch.Tensor, boxes: torch.Tensor, told: torch.Tensor | None = None) -> tuple[torch.Tensor, torch.Tensor]:
-        """Clips (n, slices, canvas, canvas) in [0, 1], a box (n, 4) on the first slice each: logits alike, object scores (n, slices).
+    def forward(
+        self, pictures: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor, told: torch.Tensor | None = None
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Clips (n, slices, canvas, canvas) in [0, 1], a prompt on the first slice each: logits alike, object scores (n, slices).
 
         With `told` the memory of the first slice holds these true masks (n, canvas, canvas), not the answer: what follows can then
         be learned before the answer is any good. SAM 2 was trained with a mask as the prompt of every other clip (arXiv 2408.00714).
         """
         count, memory = pictures.shape[1], new_memory()
         maps = [m.unflatten(0, pictures.shape[:2]) for m in self.encode(pictures.flatten(0, 1)[:, None])]
-        looks = [self.look([m[:, 0] for m in maps], 0, count, memory, boxes, remember=count > 1, told=told)]
+        prompt = (positions, labels)
+        looks = [self.look([m[:, 0] for m in maps], 0, count, memory, prompt, remember=count > 1, told=told)]
         looks += [self.look([m[:, t] for m in maps], t, count, memory) for t in range(1, count)]
         logits, scores = zip(*looks, strict=True)
         return torch.stack(logits, dim=1), torch.stack(scores, dim=1)
 
 
-def _as_points(boxes: torch.Tensor) -> dict[str, torch.Tensor]:
-    """A box is two points with labels of their own. The prompt encoder adds half a pixel to indices of pixels; ours are edges."""
-    labels = torch.tensor([[2, 3]], dtype=torch.int32, device=boxes.device)
-    return {"point_coords": boxes.view(-1, 2, 2) - 0.5, "point_labels": labels.expand(len(boxes), -1)}
-
-
-def build_network(size: Size, view: View) -> BoxSam2:
+def build_network(size: Size, view: View) -> PromptedSam2:
     """A network with random weights (from torch's global generator) that expects to see the object."""
     if view.canvas % _STRIDE:
         raise InputError(f"canvas {view.canvas}", f"not a multiple of {_STRIDE}", "SAM 2 halves a picture five times; choose e.g. 512.")
@@ -185,7 +187,7 @@ def build_network(size: Size, view: View) -> BoxSam2:
     model = OmegaConf.load(path).model
     for key, value in size.changes(view.canvas).items():
         OmegaConf.update(model, key, value, force_add=True)
-    model["_target_"] = f"{__name__}.{BoxSam2.__name__}"
+    model["_target_"] = f"{__name__}.{PromptedSam2.__name__}"
     network = instantiate(model, _recursive_=True)
     network.view = view
     torch.nn.init.constant_(network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, PRESENT_BIAS)
@@ -227,7 +229,7 @@ class ClipLoss:
 
 
 class Sam2Segmenter(SlicewiseSegmenter):
-    """Answers a box per slice as pictures, and a box on one slice as a video that runs from it in both directions.
+    """Answers prompts on every slice as pictures, and prompts on few as a video that runs from the first of them in both directions.
 
     Features of slices are kept, so that a second prompt costs the memory and the decoder only.
     """
@@ -236,7 +238,7 @@ class Sam2Segmenter(SlicewiseSegmenter):
     trained_parts = ("image_encoder", "memory_attention", "memory_encoder", "sam_mask_decoder", "obj_ptr_proj", "obj_ptr_tpos_proj")
     attention_layers = ("qkv",)
 
-    def __init__(self, network: BoxSam2, view: View, settings: TrainingSettings, device: str = "auto"):
+    def __init__(self, network: PromptedSam2, view: View, settings: TrainingSettings, device: str = "auto"):
         super().__init__(network, view, settings, device)
         self.batch_size = max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // view.canvas**2))
         self._kept: dict[tuple[AxialWindow, int], Maps] = {}
@@ -247,29 +249,29 @@ class Sam2Segmenter(SlicewiseSegmenter):
     def _answer_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
         if not prompt.find_ends:
             return super()._answer_lesion(prompt)
-        planes: dict[int, np.ndarray] = {}
-        for seed in prompt.slices:
-            for index, plane in self._follow(seed):
-                planes[index] = np.maximum(planes.get(index, 0), plane)
-        return planes
+        return dict(self._follow(prompt.slices))
 
     def _probabilities(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
-        boxes = [geometry.box_to_pixels(h.box, w, self.view.canvas) for h, w in zip(hints, windows, strict=True)]
         with training.autocast(self.device):
             places = self._embed([(w, h.index) for h, w in zip(hints, windows, strict=True)])
             maps = [torch.cat(level) for level in zip(*places, strict=True)]
-            logits, _ = self.network.look(maps, 0, 1, new_memory(), torch.tensor(boxes, device=self.device), remember=False)
+            logits, _ = self.network.look(maps, 0, 1, new_memory(), self._tokens(hints, windows), remember=False)
         return torch.sigmoid(logits.float()).cpu().numpy()
 
-    def _follow(self, seed: SlicePrompt) -> Iterator[tuple[int, np.ndarray]]:
-        """Probability planes (x, y): the prompted slice, then upwards, then downwards, with one memory and inside one window."""
-        window, memory = self.view.window_for(seed.box, self._image), new_memory()
-        boxes = torch.tensor([geometry.box_to_pixels(seed.box, window, self.view.canvas)], device=self.device)
-        picture = self._look(window, seed.index, memory, boxes=boxes)
-        yield seed.index, self._put_back(picture, window)
+    def _follow(self, hints: Sequence[SlicePrompt]) -> Iterator[tuple[int, np.ndarray]]:
+        """Probability planes (x, y): the prompted slices, then upwards, then downwards, with one memory and inside one window."""
+        seed, told = hints[0], {hint.index for hint in hints}
+        window, memory = self.view.window_for(seed, self._image), new_memory()
+        for hint in hints:
+            reverse = hint.index < seed.index
+            picture = self._look(window, hint.index, memory, prompt=self._tokens([hint], [window]), reverse=reverse)
+            yield hint.index, self._put_back(picture, window)
         for reverse in (False, True):
             absent = 0
             for index in self._ways(seed.index, reverse, window):
+                if index in told:
+                    absent = 0
+                    continue
                 picture = self._look(window, index, memory, reverse=reverse)
                 yield index, self._put_back(picture, window)
                 # a negative object score leaves an empty mask
@@ -325,26 +327,27 @@ class Sam2Segmenter(SlicewiseSegmenter):
         self, volumes: Sequence[LesionVolume], count: int, rng: np.random.Generator
     ) -> tuple[tuple[torch.Tensor, ...], tuple[torch.Tensor, ...]]:
         """One clip of `count` slices of each volume: what the network takes, and (masks, present, valid) for the loss."""
-        samples = [self._sample(volume, count, rng) for volume in volumes]
-        pictures, boxes, masks, valid = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
-        return (pictures, boxes, masks[:, 0] > 0.5), (masks, masks.amax(dim=(2, 3)) > 0, valid)
+        form = PromptForm.draw(self.settings.point_share, rng)
+        samples = [self._sample(volume, count, form, rng) for volume in volumes]
+        *inputs, masks, valid = (torch.from_numpy(np.stack(part)) for part in zip(*samples, strict=True))
+        return (*inputs, masks[:, 0] > 0.5), (masks, masks.amax(dim=(2, 3)) > 0, valid)
 
-    def _sample(self, volume: LesionVolume, count: int, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
-        """A clip (count, canvas, canvas), the box (4) on its first slice, soft masks alike, and which slices exist (bool).
+    def _sample(self, volume: LesionVolume, count: int, form: PromptForm, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
+        """A clip (count, canvas, canvas), the prompt (positions, labels) on its first slice, soft masks, which slices exist (bool).
 
-        The whole clip is seen in one window, that of the first slice's box. A clip of one slice is a picture: one part of the object.
+        The whole clip is seen in one window, that of the first slice's prompt. A clip of one slice is a picture: one part of the object.
         """
         way, valid = _draw_way(volume, count, rng)
         key = int(way[0])
         parts = volume.components(key) if count == 1 else [volume.mask[:, :, key]]
         plane = parts[rng.integers(len(parts))]
         box = jitter_box(geometry.plane_box(plane, key), self.settings.box_jitter, volume.hu.shape, rng)
-        window, blank = self.view.window_for(box, volume), np.zeros([self.view.canvas] * 2, np.float32)
+        hint = draw_prompt(plane, box, form, rng)
+        window, blank = self.view.window_for(hint, volume), np.zeros([self.view.canvas] * 2, np.float32)
         pictures = [self.view.picture(volume.hu, window, int(i)) if there else blank for i, there in zip(way, valid, strict=True)]
         masks = [self.view.target(plane[:, :, None], window, 0)]
         masks += [self.view.target(volume.mask, window, int(i)) if there else blank for i, there in zip(way[1:], valid[1:], strict=True)]
-        box_xy = np.array(geometry.box_to_pixels(box, window, self.view.canvas), dtype=np.float32)
-        return *mirror(np.stack(pictures), box_xy, np.stack(masks), rng), valid
+        return *mirror(np.stack(pictures), *prompt_tokens(hint, window, self.view.canvas), np.stack(masks), rng), valid
 
 
 def _draw_way(volume: LesionVolume, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -15,8 +15,8 @@ def result_viewer(result: Any, dataset: str, prompter: str = "none", public: boo
 
     Of phantoms the worst, median and best case by DSC; of real patients every case, in the order of their names and unranked.
     """
-    values = tables.case_values(result.results, "dsc")
-    values = values[(values["test_dataset"] == dataset) & (values["prompter"] == prompter)]
+    values = tables.case_values(result.asked(prompter), "dsc")
+    values = values[values["test_dataset"] == dataset]
     scores = values.groupby("case_id", sort=False)["value"].first()  # of the data set's own reference, which stands first
     cases = {case.case_id: case for case in result.cases(dataset)}
     labels = _worst_median_best(scores) if registry.card("datasets", dataset).phantom else {name: name for name in sorted(cases)}

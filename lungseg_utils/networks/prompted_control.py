@@ -1,0 +1,74 @@
+"""The control of every rung: an automatic model that is given the same prompt as the promptable ones.
+
+What it found is kept where it touches the prompt, and cut to the prompt's box grown by 5 mm. So much a prompt gives to a model that
+cannot read it; a promptable model is worth what it adds to that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+from scipy import ndimage
+
+from ..types import Box, Mask, Prediction, Prompt
+
+GROW_MM = 5.0
+_CONNECTED_26 = np.ones((3, 3, 3), dtype=bool)
+
+
+def keep_prompted(mask: np.ndarray, prompts: Sequence[Prompt], spacing_mm: Sequence[float]) -> np.ndarray:
+    """The 26-connected components of a mask, bool (x, y, z), that touch a prompt, cut to its grown box; united over the prompts.
+
+    A box on a slice is grown within the slice; with `find_ends` the cut holds on all slices, else only prompted ones are kept. A box in
+    3-D is grown on all sides. Clicks inside cut nothing, and clicks outside take away the component that they lie in.
+    """
+    labels, count = ndimage.label(mask, structure=_CONNECTED_26)
+    result = np.zeros_like(mask)
+    for prompt in prompts:
+        kept = np.zeros(count + 1, dtype=bool)
+        for value, inside in ((True, 1), (False, 0)):
+            for seen in _seen(labels, prompt, inside):
+                kept[seen] = value
+        kept[0] = False
+        result |= kept[labels] & _allowed(mask.shape, prompt, spacing_mm)
+    return result
+
+
+def with_prompts(answer: Prediction, prompts: Sequence[Prompt]) -> Prediction:
+    """An automatic model's answer, of which only what the prompts point at is kept; its costs stay those of the whole."""
+    mask = Mask(keep_prompted(answer.mask.array, prompts, answer.mask.spacing_mm), answer.mask.affine)
+    return Prediction(mask, answer.probability, answer.seconds, answer.peak_memory_mb)
+
+
+def _seen(labels: np.ndarray, prompt: Prompt, inside: int) -> Iterable[np.ndarray]:
+    """Labels under the prompt's boxes (where `inside` is 1) and under its clicks of that label."""
+    for hint in prompt.slices:
+        if hint.box is not None and inside:
+            yield labels[_region(hint.box)].ravel()
+        if hint.points is not None:
+            yield np.array([labels[p] for p, label in zip(hint.points.ijk, hint.points.labels, strict=True) if label == inside], int)
+
+
+def _allowed(shape: tuple[int, ...], prompt: Prompt, spacing_mm: Sequence[float]) -> np.ndarray:
+    if prompt.box_3d is None and all(hint.box is None for hint in prompt.slices):
+        return np.ones(shape, dtype=bool)
+    allowed = np.zeros(shape, dtype=bool)
+    if prompt.box_3d is not None:
+        allowed[_region(_grown(prompt.box_3d, shape, spacing_mm, axes=(0, 1, 2)))] = True
+        return allowed
+    for hint in prompt.slices:
+        if hint.box is not None:
+            rows, columns, slices = _region(_grown(hint.box, shape, spacing_mm, axes=(0, 1)))
+            allowed[rows, columns, slice(None) if prompt.find_ends else slices] = True
+    return allowed
+
+
+def _grown(box: Box, shape: Sequence[int], spacing_mm: Sequence[float], axes: Sequence[int]) -> Box:
+    more = [round(GROW_MM / spacing_mm[axis]) if axis in axes else 0 for axis in range(3)]
+    low = tuple(max(0, box.ijk_min[axis] - more[axis]) for axis in range(3))
+    return Box(low, tuple(min(shape[axis], box.ijk_max[axis] + more[axis]) for axis in range(3)))
+
+
+def _region(box: Box) -> tuple[slice, slice, slice]:
+    return tuple(slice(low, high) for low, high in zip(box.ijk_min, box.ijk_max, strict=True))

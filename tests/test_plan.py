@@ -1,0 +1,53 @@
+"""The analysis plan: what it names exists, and the code's constants are those of the plan."""
+
+import shutil
+
+import pytest
+
+from lungseg_utils import config, inference, metrics, plan, stats
+from lungseg_utils.prompts import rungs
+from lungseg_utils.types import InputError
+
+
+def test_constants_of_the_code_are_those_of_the_plan():
+    raw = plan.load().raw
+    assert raw["matching"]["least_ml"] == metrics.MIN_PREDICTED_LESION_ML
+    assert raw["matching"]["hit_iou"] == metrics.HIT_IOU
+    numbers = raw["inference"]
+    assert numbers["least_patients_for_an_interval"] == stats.MIN_PATIENTS_FOR_INTERVAL
+    assert numbers["least_patients_for_a_claim"] == stats.MIN_PATIENTS_FOR_INFERENCE
+    assert numbers["least_runs_for_the_crossed_bootstrap"] == stats.MIN_RUNS_FOR_BOOTSTRAP
+    assert numbers["resamples"] == stats.RESAMPLES
+    assert numbers["flips"] == inference.FLIPS
+    assert numbers["margin_human_variability"] == inference.MARGIN_HUMAN_VARIABILITY
+    assert plan.load().all_rungs == rungs.ALL
+    assert set(plan.load().primary_rungs) == set(config.load().profile("mini").prompters)
+
+
+def test_there_are_six_contrasts_between_planned_questions():
+    contrasts = plan.load().contrasts
+    assert len(contrasts) == 6
+    lines = config.load().experiments
+    assert all(side[1] in lines[side[0]].prompters for contrast in contrasts for side in (contrast.a, contrast.b))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("medsam_fine_tuned, box_every_slice", "medsam_fine_tuned, click", "not asked on the rung click"),
+        ("unet_few_shot, none", "vnet_few_shot, none", "vnet_few_shot is not asked"),
+        ("five patients against all", "detector box against automatic", "share a name"),
+        ("contrasts:", "comparisons:", "not a readable plan"),
+    ],
+)
+def test_a_plan_that_names_what_does_not_exist_is_refused(tmp_path, monkeypatch, old, new, message):
+    root = config.project_root()
+    text = (root / plan.FILE).read_text()
+    assert old in text
+    shutil.copy(root / "experiments.yml", tmp_path)
+    (tmp_path / plan.FILE).write_text(text.replace(old, new))
+    monkeypatch.setenv("LUNGSEG_ROOT", str(tmp_path))
+    with pytest.raises(InputError, match=message) as caught:
+        plan.load()
+    assert plan.FILE in str(caught.value)
+    assert len(plan.sha256()) == 64
