@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .figures import title
+from .figures import plot_style, title
 from .full_size import HUMAN_SECONDS_PER_BOX, MIRRORED, SUBJECTS, VOLUME
 
 _TITLES = {subject.name: subject.title for subject in SUBJECTS}
@@ -22,13 +22,6 @@ _HUMAN_COLOR, _HUMAN_HATCH = "0.45", "////"
 _EXTRAPOLATED_ALPHA = 0.45
 _NEAR = 0.3  # decades between points whose labels would touch
 _ALIKE = 0.002, 0.2  # decades in FLOPs and seconds between points that share a label: one architecture under several names
-
-
-def _style() -> Any:
-    import seaborn as sns
-
-    sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", rc={"figure.dpi": 110, "savefig.dpi": 110})
-    return sns
 
 
 def model_title(name: str) -> str:
@@ -97,7 +90,7 @@ def _input(frame: pd.DataFrame, name: str) -> str:
 
 def seconds_over_flops(frame: pd.DataFrame) -> Any:
     """Seconds over FLOPs, both for one slice, on logarithmic axes; grey lines join equal speeds. One point per architecture."""
-    sns = _style()
+    sns = plot_style()
     import matplotlib.pyplot as plt
 
     table = by_model(frame)
@@ -155,7 +148,7 @@ def _lines_of_equal_speed(axes: Any, slowest: float, fastest: float) -> None:
 
 def memory(frame: pd.DataFrame) -> Any:
     """Peak memory of each model in one pass: its weights, and what is allocated beside them."""
-    sns = _style()
+    sns = plot_style()
     import matplotlib.pyplot as plt
 
     table = by_model(frame).sort_values("memory_mb")
@@ -180,7 +173,7 @@ def seconds_per_volume(frame: pd.DataFrame) -> Any:
 
     Below the bar of a prompted model stands a hatched band: what a person takes for its boxes. The two are not added up.
     """
-    sns = _style()
+    sns = plot_style()
     import matplotlib.pyplot as plt
     from matplotlib.patches import Patch
 

@@ -46,7 +46,8 @@ def method_titles(results: pd.DataFrame, models: Mapping[str, str]) -> dict[tupl
     return {(e, rung): models[e] + (CONTROL if rung != "none" and e in automatic else "") for e, rung in pairs}
 
 
-def _style() -> Any:
+def plot_style() -> Any:
+    """Seaborn with the style of all figures, imported where a figure is drawn."""
     import seaborn as sns
 
     sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", rc={"figure.dpi": 110, "savefig.dpi": 110})
@@ -55,7 +56,7 @@ def _style() -> Any:
 
 def learning_curve(history: pd.DataFrame) -> Any:
     """Training loss (running mean over 25 steps) and validation DSC over optimizer steps."""
-    sns = _style()
+    sns = plot_style()
     import matplotlib.pyplot as plt
 
     figure, (left, right) = plt.subplots(1, 2, figsize=(9, 3.2), layout="constrained")
@@ -75,7 +76,7 @@ def learning_curve(history: pd.DataFrame) -> Any:
 
 def values_by_dataset(results: pd.DataFrame, metric: str = "dsc", hue: str | None = None) -> Any:
     """Each patient a point, by test data set; boxes show quartiles. n stands under each name."""
-    sns = _style()
+    sns = plot_style()
     import matplotlib.pyplot as plt
 
     whole = tables.case_values(tables.require_plain(results), metric)
@@ -101,7 +102,7 @@ def values_by_dataset(results: pd.DataFrame, metric: str = "dsc", hue: str | Non
 
 def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str = "dsc") -> Any:
     """Each patient a point, by rung of the prompt ladder and model, one panel per test data set; bars are medians."""
-    sns = _style()
+    sns = plot_style()
     import matplotlib.pyplot as plt
 
     whole = tables.case_values(tables.require_plain(results), metric)
@@ -126,7 +127,7 @@ def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str
 
 def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: str = "phantom_nsclc") -> Any:
     """Mean DSC with 95 % interval of every method on one data set, one panel per rung, the best on top; trivial answers in grey."""
-    sns = _style()
+    sns = plot_style()
     import matplotlib.pyplot as plt
 
     means = {key[1:]: part for key, part in _dsc_by_patient(results[results["test_dataset"] == dataset], ["experiment"]).items()}
@@ -201,7 +202,7 @@ def _answer_key(experiment: Experiment, rung: str) -> str | None:
 
 def nsd_curve(results: pd.DataFrame) -> Any:
     """Mean normalized surface distance over its tolerance, per test data set of phantoms or real cases."""
-    sns = _style()
+    sns = plot_style()
     import matplotlib.pyplot as plt
 
     names = [f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM]
@@ -220,7 +221,7 @@ def nsd_curve(results: pd.DataFrame) -> Any:
 
 def volume_agreement(results: pd.DataFrame) -> Any:
     """Predicted against reference volume on logarithmic axes; empty predictions stand on the lower edge."""
-    _style()
+    plot_style()
     import matplotlib.pyplot as plt
 
     whole = results[results["lesion_id"] == ""]

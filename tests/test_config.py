@@ -25,7 +25,7 @@ def _changed(tmp_path, old, new):
         ("seeds: [0]", "seed: [0]", "profiles/smoke"),
         ("model: unet\n", "model: vnet\n", "not among the models"),
         ("paradigm: full", "paradigm: magic", "not among the paradigms"),
-        ("detector_box, none]  #", "detector_box, telepathy]  #", "telepathy"),
+        ("click_random, none]  #", "click_random, telepathy]  #", "telepathy"),
         ("prompters: &boxes [box_every_slice,", "prompters: &boxes [click, box_every_slice,", "does not take"),
         ("prompters: [box_every_slice, box_one_slice, none]", "prompters: [hint]", "prompter hint"),
         ("jitter: {prompters: [box_one_slice]", "jitter: {prompters: [hint]", "prompter hint"),

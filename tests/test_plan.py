@@ -24,6 +24,12 @@ def test_constants_of_the_code_are_those_of_the_plan():
     assert set(plan.load().primary_rungs) == set(config.load().profile("mini").prompters)
 
 
+def test_errors_in_drawing_are_asked_as_planned():
+    planned, jitter = plan.load().raw["jitter"], config.load().profile("robustness").jitter
+    assert (list(jitter.shares), jitter.draws, list(jitter.prompters)) == (planned["shares"], planned["draws"], planned["rungs"])
+    assert config.load().profile("ladder").prompters == rungs.ALL
+
+
 def test_there_are_six_contrasts_between_planned_questions():
     contrasts = plan.load().contrasts
     assert len(contrasts) == 6

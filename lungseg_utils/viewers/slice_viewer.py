@@ -71,7 +71,7 @@ def slice_viewer(cases: Sequence[ViewerCase], public: bool = False, margin_mm: f
 
 def _document(cases: list[dict[str, Any]]) -> str:
     """The whole output: style, a still picture for readers without scripts, data and program."""
-    parts = [f"<style>{_asset('slice_viewer.css')}</style>"]
+    parts = [f"<style>{asset('slice_viewer.css')}</style>"]
     shown = [case for case in cases if "ct" in case]
     if not shown:
         return f'<div class="lungseg-viewer">{parts[0]}{"".join(_described(case) for case in cases)}</div>'
@@ -83,7 +83,7 @@ def _document(cases: list[dict[str, Any]]) -> str:
         f'<figure class="lv-fallback">{still}<figcaption>{html.escape(shown[0]["title"])}. '
         "One still slice; the interactive view needs JavaScript.</figcaption></figure>",
         f'<script type="application/json" class="lv-data">{data}</script>',
-        f'<script type="module">{_asset("slice_viewer.js")}</script>',
+        f'<script type="module">{asset("slice_viewer.js")}</script>',
     ]
     return f'<div class="lungseg-viewer">{"".join(parts)}</div>'
 
@@ -97,7 +97,8 @@ def _described(case: dict[str, Any]) -> str:
 
 
 @cache
-def _asset(name: str) -> str:
+def asset(name: str) -> str:
+    """A style or program that lies beside this file, to be put into an element of its own."""
     text = Path(__file__).with_name(name).read_text(encoding="utf-8")
     if "</s" in text.lower():  # would end the script or style element early
         raise InputError(name, "it holds a closing tag", "Write the tag in two parts.")

@@ -1,0 +1,340 @@
+"""What the finished experiments say together: the ladder, the planned contrasts, labels used, strata, failures, seeds, few-shot curves.
+
+Everything is computed from tables and provenance of `run.RunResult`s; nothing is predicted here. The unit is the patient, values of
+one data set are never mixed with those of another, and rows of jittered prompts never with those of prompts as they should be drawn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy.spatial.distance import pdist
+
+from . import config, detector, figures, inference, metrics, plan, registry, run, stats, tables
+from .prompts.ladder import PROMPTERS
+from .types import Experiment, InputError, Mask
+
+TRIVIAL_MODEL = "trivial"
+NEAREST_FAILURES = 3
+
+
+def phantom_datasets(finished: Sequence[run.RunResult]) -> list[str]:
+    """The phantom data sets that were tested on, in reading order."""
+    known = {name for r in finished for name in r.results["test_dataset"].unique()}
+    return [name for name in figures.TITLES if name in known and registry.card("datasets", name).phantom]
+
+
+def titles(finished: Iterable[run.RunResult]) -> dict[str, str]:
+    """Experiment -> what it is called beside a number."""
+    return {r.experiment.name: run.title(r.experiment) for r in finished}
+
+
+def results_of(finished: Iterable[run.RunResult]) -> pd.DataFrame:
+    """All results with prompts as they should be drawn, in one table."""
+    return pd.concat([r.asked() for r in finished], ignore_index=True)
+
+
+def dsc_by_patient(result: run.RunResult, dataset: str, rung: str, jitter: float = 0.0) -> pd.Series:
+    """One DSC per patient with a tumor (index patient_id); empty if this was not asked."""
+    rows = tables.case_values(result.results[result.results["jitter"] == jitter], "dsc")
+    return stats.patient_means(rows[(rows["test_dataset"] == dataset) & (rows["prompter"] == rung)])
+
+
+def target_labels_used(result: run.RunResult, dataset: str, rung: str) -> int:
+    """Labelled patients of the tested data set that an answer rests on, training and validation, those of a detector included."""
+    used = _labels(result.experiment, result.provenance["patients"], dataset)
+    if PROMPTERS[rung].from_detector:
+        finder = run.open_result(detector.detector_of(result.experiment))
+        used |= _labels(finder.experiment, finder.provenance["patients"], dataset)
+    return len(used)
+
+
+def _labels(experiment: Experiment, patients: Mapping[str, Sequence[str]], dataset: str) -> set[str]:
+    return {*patients["train"], *patients["validation"]} if experiment.train_dataset == dataset else set()
+
+
+# --- the ladder -------------------------------------------------------------------------------------------------------
+
+
+def ladder(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
+    """One row per method and rung of one data set, from most help to none.
+
+    Columns: experiment, title, rung, role ("model", "control", "trivial"), n, dsc with interval, nsd_3mm, hit (lesion sensitivity),
+    dsc_detected (mean DSC of hit lesions) with n_detected, actions per patient, labels (of the target used), and the paired differences
+    to the control and to the best trivial answer with the same prompt, with intervals.
+    """
+    roles = {r.experiment.name: _role(r.experiment) for r in finished}
+    control, rows = _control(finished), []
+    for rung in [name for name in PROMPTERS if any(_asked(r, dataset, name) for r in finished)]:
+        here = {r.experiment.name: dsc_by_patient(r, dataset, rung) for r in finished if _asked(r, dataset, rung)}
+        trivial = [values for name, values in here.items() if roles[name] == "trivial"]
+        best = max(trivial, key=lambda values: values.mean()) if trivial else None
+        for result in (r for r in finished if r.experiment.name in here):
+            values = here[result.experiment.name]
+            row = _ladder_row(result, dataset, rung, values)
+            role = roles[result.experiment.name]
+            row["role"] = "control" if role == "automatic" and rung != "none" else "trivial" if role == "trivial" else "model"
+            row |= _difference("control", values, _control_values(result, dataset, rung, here.get(control)))
+            rows.append(row | _difference("trivial", values, best))
+    return pd.DataFrame(rows)
+
+
+def _control_values(result: run.RunResult, dataset: str, rung: str, control: pd.Series | None) -> pd.Series | None:
+    """What an answer is measured against: the automatic model with the same prompt, or the detector's own mask beside its boxes."""
+    if PROMPTERS[rung].from_detector:
+        return dsc_by_patient(run.open_result(detector.detector_of(result.experiment)), dataset, "none")
+    return control if rung != "none" else None
+
+
+def _role(experiment: Experiment) -> str:
+    if experiment.model == TRIVIAL_MODEL:
+        return "trivial"
+    return "automatic" if "none" in registry.card("models", experiment.model).prompters else "promptable"
+
+
+def _control(finished: Sequence[run.RunResult]) -> str:
+    planned = run.plan(plan.load().automatic_control, finished[0].experiment.profile)
+    return planned.name
+
+
+def _asked(result: run.RunResult, dataset: str, rung: str) -> bool:
+    rows = result.results
+    return bool(((rows["test_dataset"] == dataset) & (rows["prompter"] == rung) & (rows["jitter"] == 0)).any())
+
+
+def _ladder_row(result: run.RunResult, dataset: str, rung: str, values: pd.Series) -> dict[str, Any]:
+    summary = stats.summarize_mean(values.to_numpy())
+    rows = result.asked(rung)
+    rows = rows[rows["test_dataset"] == dataset]
+    whole, lesions = rows[rows["lesion_id"] == ""], rows[rows["metric"] == "lesion_dsc"]
+    hit = lesions[lesions["value"] > 0]
+    costs = result.costs[(result.costs["quantity"] == "actions") & (result.costs["jitter"] == 0)]
+    costs = costs[(costs["test_dataset"] == dataset) & (costs["prompter"] == rung) & costs["case_id"].isin(values.index)]
+    name = figures.method_titles(result.asked(), {result.experiment.name: run.title(result.experiment)})
+    return {
+        "experiment": result.experiment.name,
+        "title": name[result.experiment.name, rung],
+        "rung": rung,
+        "n": summary.n,
+        "dsc": summary.mean,
+        "dsc_low": summary.low,
+        "dsc_high": summary.high,
+        "nsd_3mm": _mean_of(whole, "nsd_3mm"),
+        "hit": _mean_of(whole, "lesion_sensitivity"),
+        "dsc_detected": hit["value"].mean() if len(hit) else np.nan,
+        "n_detected": len(hit),
+        "actions": costs["value"].mean() if len(costs) else 0.0,
+        "labels": target_labels_used(result, dataset, rung),
+        "failed": int(whole[whole["status"] == "failed"]["case_id"].nunique()),
+    }
+
+
+def _mean_of(rows: pd.DataFrame, metric: str) -> float:
+    values = tables.case_values(rows, metric)
+    return float(stats.patient_means(values).mean()) if len(values) else np.nan
+
+
+def _difference(name: str, values: pd.Series, other: pd.Series | None) -> dict[str, float]:
+    if other is None or values is other:
+        return {f"over_{name}": np.nan, f"over_{name}_low": np.nan, f"over_{name}_high": np.nan}
+    gain = stats.summarize_paired_difference(values, other)
+    return {f"over_{name}": gain.mean, f"over_{name}_low": gain.low, f"over_{name}_high": gain.high}
+
+
+# --- planned contrasts ------------------------------------------------------------------------------------------------
+
+
+def contrasts(profile: str, dataset: str) -> pd.DataFrame:
+    """The six planned contrasts on one data set, Holm inside the family; a place that this profile cannot fill says why.
+
+    Columns: name, a, b (titles with rungs), n, difference, low, high, p, p_holm, detectable (minimum detectable difference), method.
+    """
+    filled = {c.name: _contrast(c, profile, dataset) for c in plan.load().contrasts}
+    made = [found for found in filled.values() if isinstance(found, tuple)]
+    empty = [inference.Contrast(name, *[np.nan] * 4, np.nan, 0, why) for name, why in filled.items() if isinstance(why, str)]
+    adjusted = {c.name: c for c in inference.adjust_family([*(contrast for contrast, *_ in made), *empty])}
+    rows = []
+    for planned in plan.load().contrasts:
+        found, contrast = filled[planned.name], adjusted[planned.name]
+        a, b, detectable = found[1:] if isinstance(found, tuple) else ("", "", np.nan)
+        rows.append(
+            {
+                "name": planned.name, "a": a, "b": b, "n": contrast.n, "difference": contrast.difference, "low": contrast.low,
+                "high": contrast.high, "p": contrast.p, "p_holm": contrast.p_holm, "detectable": detectable, "method": contrast.method,
+            }
+        )  # fmt: skip
+    return pd.DataFrame(rows)
+
+
+def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> tuple[inference.Contrast, str, str, float] | str:
+    """The contrast, the names of its sides and what could have been detected; or why this profile has none."""
+    known, sides = [line.notebook for line in config.load().lines(profile)], []
+    for notebook, rung in (planned.a, planned.b):
+        if notebook not in known or rung not in config.load().profile(profile).prompters:
+            return f"not asked in this profile: {notebook} with {figures.title(rung)}"
+        result = run.open_result(run.plan(notebook, profile))
+        values = dsc_by_patient(result, dataset, rung)
+        if values.empty:
+            return f"not applicable: {notebook} with {figures.title(rung)} on this data set"
+        name = figures.method_titles(result.asked(), titles([result]))[result.experiment.name, rung]
+        sides.append((result.experiment.name, rung, f"{name}, {figures.title(rung)}", values))
+    if sides[0][:2] == sides[1][:2]:
+        return "both are the same stand-in here: only the published weights tell them apart"
+    a, b = sides[0][3], sides[1][3]
+    difference = (a - b.reindex(a.index)).to_numpy()
+    detectable = inference.minimum_detectable_difference(float(difference.std(ddof=1)), len(a)) if len(a) > 2 else np.nan
+    return inference.compare_paired(planned.name, a, b, plan.load().seed), sides[0][2], sides[1][2], detectable
+
+
+# --- ranks ------------------------------------------------------------------------------------------------------------
+
+
+def ranks(finished: Sequence[run.RunResult], dataset: str, rung: str) -> pd.DataFrame:
+    """Rank of each method on one rung with the bootstrap's rank range; see `inference.rank_sets`. Index: titles."""
+    columns = {r.experiment.name: dsc_by_patient(r, dataset, rung) for r in finished if _asked(r, dataset, rung)}
+    names = figures.method_titles(results_of(finished), titles(finished))
+    table = pd.DataFrame(columns)
+    return inference.rank_sets(table, higher_is_better=True, seed=plan.load().seed).rename(index=lambda e: names[e, rung])
+
+
+# --- jitter -----------------------------------------------------------------------------------------------------------
+
+
+def robustness(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
+    """Mean DSC with interval by method, rung and share of wrong drawing (0 first); draws are averaged within the patient."""
+    rows, names = [], figures.method_titles(results_of(finished), titles(finished))
+    for result in finished:
+        asked = result.results[result.results["test_dataset"] == dataset]
+        wrongly = asked[asked["jitter"] > 0]
+        for rung in [name for name in PROMPTERS if name in set(wrongly["prompter"])]:
+            for share in sorted({0.0, *wrongly[wrongly["prompter"] == rung]["jitter"]}):
+                summary = stats.summarize_mean(dsc_by_patient(result, dataset, rung, share).to_numpy())
+                row = {"experiment": result.experiment.name, "title": names[result.experiment.name, rung], "rung": rung, "jitter": share}
+                rows.append(row | {"n": summary.n, "dsc": summary.mean, "dsc_low": summary.low, "dsc_high": summary.high})
+    return pd.DataFrame(rows, columns=["experiment", "title", "rung", "jitter", "n", "dsc", "dsc_low", "dsc_high"])
+
+
+# --- few-shot curves and seeds ----------------------------------------------------------------------------------------
+
+
+def few_shot(finished: Sequence[run.RunResult], dataset: str, rung: str) -> pd.DataFrame:
+    """Mean DSC of each draw by model and k; "all" stands for full training or fine-tuning of the same model, where it was run."""
+    rows = []
+    for result in (r for r in finished if _asked(r, dataset, rung) and r.experiment.model != TRIVIAL_MODEL):
+        e, values = result.experiment, dsc_by_patient(result, dataset, rung)
+        if e.k is None and not registry.card("paradigms", e.paradigm).uses_target_labels:
+            k: int | str = 0
+        else:
+            k = "all" if e.k is None else e.k
+        model = run.title(e).rsplit(", k =", 1)[0].rsplit(", ", 1)[0]
+        rows.append({"model": model, "k": k, "draw": e.draw, "seed": e.seed, "dsc": values.mean(), "n": len(values)})
+    return pd.DataFrame(rows, columns=["model", "k", "draw", "seed", "dsc", "n"])
+
+
+def seed_spread(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
+    """Per method and rung that was trained more than once: mean DSC of each run, their standard deviation, and "the method" interval."""
+    groups: dict[tuple[str, str], dict[str, pd.Series]] = {}
+    names = figures.method_titles(results_of(finished), titles(finished))
+    for result in finished:
+        for rung in result.asked()["prompter"].unique():
+            if _asked(result, dataset, rung):
+                key = (names[result.experiment.name, rung], rung)
+                label = f"seed {result.experiment.seed}, fold {result.experiment.fold}, draw {result.experiment.draw}"
+                groups.setdefault(key, {})[label] = dsc_by_patient(result, dataset, rung)
+    rows = []
+    for (name, rung), runs in groups.items():
+        if len(runs) > 1:
+            table = pd.DataFrame(runs)
+            summary, means = stats.summarize_method(table), table.mean()
+            row = {"title": name, "rung": rung, "runs": len(runs), "n": summary.n, "lowest": means.min(), "highest": means.max()}
+            row |= {"sd": means.std(ddof=1), "dsc": summary.mean, "dsc_low": summary.low, "dsc_high": summary.high}
+            rows.append(row | {"method": summary.method})
+    columns = ["title", "rung", "runs", "n", "lowest", "highest", "sd", "dsc", "dsc_low", "dsc_high", "method"]
+    return pd.DataFrame(rows, columns=columns)
+
+
+# --- strata -----------------------------------------------------------------------------------------------------------
+
+
+def longest_axial_diameter_mm(mask: Mask) -> float:
+    """Largest distance between two voxel centres of one lesion on one axial slice, over all lesions; NaN without a lesion."""
+    labels, best = metrics.label_lesions(mask.array), np.nan
+    for index in np.flatnonzero(labels.any(axis=(0, 1))):
+        for lesion in np.unique(labels[:, :, index])[1:]:
+            places = np.argwhere(labels[:, :, index] == lesion) * np.asarray(mask.spacing_mm[:2])
+            length = pdist(_hull(places)).max() if len(places) > 1 else 0.0
+            best = np.nanmax([best, length + float(np.mean(mask.spacing_mm[:2]))])
+    return float(best)
+
+
+def _hull(places: np.ndarray) -> np.ndarray:
+    """The first and last place of each row: the farthest pair is among them."""
+    order = np.lexsort((places[:, 1], places[:, 0]))
+    places = places[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(places[:, 0]) > 0])
+    return np.unique(np.concatenate([places[starts], places[np.r_[starts[1:] - 1, len(places) - 1]]]), axis=0)
+
+
+def facts_of_cases(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
+    """What each case with a tumor is like (index case_id): diameter class in mm and the attributes of the plan's strata."""
+    edges = [0.0, *plan.load().diameter_mm, np.inf]
+    labels = [f"≤ {edges[1]:g} mm", *(f"{a:g}–{b:g} mm" for a, b in zip(edges[1:-2], edges[2:-1], strict=True)), f"> {edges[-2]:g} mm"]
+    rows = {}
+    for case in finished[0].cases(dataset):
+        reference = next(iter(run.load_study(case).references.values()))
+        if reference.array.any():
+            diameter = longest_axial_diameter_mm(reference)
+            facts = {name: str(case.attributes.get(name, "")).split(";")[0] for name in plan.load().raw["strata"]["attributes"]}
+            rows[case.case_id] = {"diameter": labels[int(np.searchsorted(edges[1:], diameter))], "diameter_mm": diameter} | facts
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def strata(finished: Sequence[run.RunResult], dataset: str, rung: str, facts: pd.DataFrame) -> pd.DataFrame:
+    """Mean DSC by method (rows) and level of each stratum (columns "what: level (n)"); descriptive."""
+    names, rows = figures.method_titles(results_of(finished), titles(finished)), {}
+    for result in (r for r in finished if _asked(r, dataset, rung)):
+        values = tables.case_values(result.asked(rung), "dsc")
+        values = values[values["test_dataset"] == dataset].groupby("case_id")["value"].mean()
+        row = rows.setdefault(names[result.experiment.name, rung], {})
+        for what in [c for c in facts.columns if c != "diameter_mm"]:
+            for level, cases in facts.groupby(what).groups.items():
+                row[f"{what}: {level or 'not given'} (n = {len(cases)})"] = values.reindex(cases).mean()
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method").reset_index()
+
+
+# --- failures ---------------------------------------------------------------------------------------------------------
+
+
+def failures(finished: Sequence[run.RunResult], datasets: Sequence[str]) -> pd.DataFrame:
+    """Every failed and every empty answer, and the worst ones of each method and rung: what, where, why, DSC."""
+    rows, names = [], figures.method_titles(results_of(finished), titles(finished))
+    for result in finished:
+        reasons = {(c["test_dataset"], c["prompter"], c["case_id"]): c["failure"] for c in result.provenance["cases"]}
+        wide = _wide(result.asked(), datasets)
+        for (dataset, rung), part in wide.groupby(["test_dataset", "prompter"], sort=False):
+            worst = part["dsc"].nsmallest(NEAREST_FAILURES).index
+            for index, row in part.iterrows():
+                reason = reasons.get((dataset, rung, row["case_id"]), "")
+                kind = "failed" if reason else "empty" if row["prediction_volume"] == 0 else "worst" if index in worst else ""
+                if kind:
+                    found = {"method": names[result.experiment.name, rung], "rung": rung, "test_dataset": dataset, "case": row["case_id"]}
+                    rows.append(found | {"kind": kind, "dsc": row["dsc"], "reference_ml": row["reference_volume"], "reason": reason})
+    return pd.DataFrame(rows, columns=["method", "rung", "test_dataset", "case", "kind", "dsc", "reference_ml", "reason"])
+
+
+def _wide(results: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFrame:
+    rows = results[(results["lesion_id"] == "") & results["test_dataset"].isin(datasets)]
+    rows = rows[rows["metric"].isin(["dsc", "prediction_volume", "reference_volume"])]
+    keys = ["test_dataset", "prompter", "case_id"]
+    wide = rows.groupby([*keys, "metric"], sort=False)["value"].first().unstack("metric").reset_index()
+    return wide[wide["reference_volume"] > 0]
+
+
+def require_datasets(finished: Sequence[run.RunResult], dataset: str) -> None:
+    """Refuse a data set that nothing was tested on."""
+    known = sorted({name for r in finished for name in r.results["test_dataset"].unique()})
+    if dataset not in known:
+        raise InputError(dataset, "nothing was tested on it", f"Choose one of {', '.join(known)}.")

@@ -1,0 +1,319 @@
+"""Figures and printable tables over what `analysis` found. Colours are safe for colour-blind readers; every axis has its unit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from . import plan
+from .figures import CONTROL, TRIVIAL, interval_text, plot_style, title
+from .prompts.ladder import PROMPTERS
+
+_MARKERS = "os^Dv<>PX*hp"
+_TRIVIAL_FAMILY, _AUTOMATIC_FAMILY = "trivial", "automatic (with a prompt: the control)"
+
+
+def ladder_figure(table: pd.DataFrame) -> Any:
+    """Mean DSC over the rungs, from most help to none, one panel per family of models; trivial answers grey in all of them.
+
+    `table`: of `analysis.ladder`. Automatic networks stand in one panel: with a prompt they are the controls.
+    """
+    sns = plot_style()
+    import matplotlib.pyplot as plt
+
+    places = {rung: place for place, rung in enumerate(name for name in PROMPTERS if name in set(table["rung"]))}
+    families = list(dict.fromkeys(_family(part) for _, part in table.groupby("experiment", sort=False)))
+    panels_of = [family for family in families if family != _TRIVIAL_FAMILY]
+    size = (0.5 * len(places) * len(panels_of) + 1.6 * len(panels_of) + 2, 5.4)
+    figure, panels = plt.subplots(1, len(panels_of), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for axes, family in zip(panels[0], panels_of, strict=True):
+        for number, (_, part) in enumerate(table.groupby("experiment", sort=False)):
+            if _family(part) == _TRIVIAL_FAMILY:
+                _plot_method(axes, part, places, "0.55", ":", number)
+            elif _family(part) == family:
+                _plot_method(axes, part, places, sns.color_palette()[number % 10], "--" if family == _AUTOMATIC_FAMILY else "-", number)
+        axes.set_xticks(range(len(places)), [title(rung) for rung in places], rotation=35, ha="right", fontsize="small")
+        axes.set(title=family, ylim=(-0.02, 1.02))
+        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.42), fontsize="small")
+    panels[0, 0].set_ylabel(f"mean 3-D DSC, n = {table['n'].max()}")
+    plt.close(figure)
+    return figure
+
+
+def _family(part: pd.DataFrame) -> str:
+    if (part["role"] == "trivial").any():
+        return _TRIVIAL_FAMILY
+    return _AUTOMATIC_FAMILY if "none" in set(part["rung"]) else part["title"].iloc[0].split(",")[0]
+
+
+def _plot_method(axes: Any, part: pd.DataFrame, places: Mapping[str, int], color: Any, style: str, number: int) -> None:
+    part = part.assign(place=part["rung"].map(places)).sort_values("place")
+    name = part["title"].iloc[0].removesuffix(CONTROL)
+    label = name if name.startswith(TRIVIAL) else name.partition(", ")[2] if style == "-" else name
+    where = part["place"] + (number % 7 - 3) * 0.04
+    axes.plot(where, part["dsc"], style, color=color, marker=_MARKERS[number % len(_MARKERS)], markersize=5, label=label)
+    axes.vlines(where, part["dsc_low"], part["dsc_high"], color=color, linewidth=1, alpha=0.6)
+
+
+def printable_ladder(table: pd.DataFrame, rung: str) -> pd.DataFrame:
+    """One rung of `analysis.ladder`, the best on top; differences are paired, intervals 95 %."""
+    part = table[table["rung"] == rung].sort_values("dsc", ascending=False)
+
+    def column(name: str) -> list[str]:
+        return [interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"]) for _, row in part.iterrows()]
+
+    return pd.DataFrame(
+        {
+            "method": part["title"],
+            "n": part["n"],
+            "DSC": column("dsc"),
+            "minus control": column("over_control"),
+            "minus best trivial": column("over_trivial"),
+            "NSD 3 mm": [f"{v:.2f}" for v in part["nsd_3mm"]],
+            "lesions hit": [f"{v:.2f}" for v in part["hit"]],
+            "DSC of hit lesions": [
+                f"{v:.2f} (n = {n})" if n else "–" for v, n in zip(part["dsc_detected"], part["n_detected"], strict=True)
+            ],
+            "actions": [f"{v:.1f}" for v in part["actions"]],
+            "target labels used": part["labels"],
+            "failed": part["failed"],
+        }
+    )
+
+
+def printable_rungs(table: pd.DataFrame) -> pd.DataFrame:
+    """What each rung is and costs: leaks, actions per patient, a band of seconds where there is a source, best model, control, trivial."""
+    rows = []
+    for rung in [name for name in PROMPTERS if name in set(table["rung"])]:
+        part, card = table[table["rung"] == rung], PROMPTERS[rung]
+        prompted = part[part["role"] == "model"]
+        row = {"rung": card.title, "leaks": card.leaks}
+        actions = part["actions"].max()
+        row["actions per patient"] = f"{actions:.1f} ({card.action})" if actions else "none"
+        row["seconds of a person"] = _seconds(card.action, actions)
+        row["best model"] = _best(prompted)
+        row["control"] = _best(part[part["role"] == "control"])
+        rows.append(row | {"best trivial": _best(part[part["role"] == "trivial"])})
+    return pd.DataFrame(rows)
+
+
+def _seconds(action: str, actions: float) -> str:
+    band = plan.load().seconds_per_action.get(action)
+    if not actions:
+        return "0"
+    return f"{actions * band[0]:.0f} to {actions * band[1]:.0f}" if band else "no source"
+
+
+def _best(part: pd.DataFrame) -> str:
+    if part.empty:
+        return "–"
+    row = part.loc[part["dsc"].idxmax()]
+    return f"{interval_text(row['dsc'], row['dsc_low'], row['dsc_high'])}, {row['title'].removeprefix(TRIVIAL)}"
+
+
+def robustness_figure(table: pd.DataFrame) -> Any:
+    """Mean DSC over the share of wrong drawing, one panel per rung. `table`: of `analysis.robustness`."""
+    sns = plot_style()
+    import matplotlib.pyplot as plt
+
+    rungs = list(dict.fromkeys(table["rung"]))
+    figure, panels = plt.subplots(1, len(rungs), figsize=(4.2 * len(rungs) + 1, 4.0), sharey=True, squeeze=False, layout="constrained")
+    names = list(dict.fromkeys(table["title"]))
+    for axes, rung in zip(panels[0], rungs, strict=True):
+        for name, part in table[table["rung"] == rung].groupby("title", sort=False):
+            color = "0.55" if name.startswith(TRIVIAL) else sns.color_palette()[names.index(name) % 10]
+            axes.plot(100 * part["jitter"], part["dsc"], color=color, marker=_MARKERS[names.index(name) % len(_MARKERS)], label=name)
+            axes.fill_between(100 * part["jitter"], part["dsc_low"], part["dsc_high"], color=color, alpha=0.12)
+        axes.set(title=title(rung), xlabel="error in drawing (% of the size)", ylim=(-0.02, 1.02))
+    panels[0, 0].set_ylabel(f"mean 3-D DSC, n = {table['n'].max()}")
+    handles = {label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize="small")
+    plt.close(figure)
+    return figure
+
+
+def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
+    """`analysis.contrasts` for people; p only where the plan gives one."""
+    return pd.DataFrame(
+        {
+            "contrast": table["name"],
+            "a": table["a"],
+            "b": table["b"],
+            "n": table["n"],
+            "a minus b, DSC": [interval_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
+            "p, Holm": ["–" if np.isnan(p) else _p(holm) for p, holm in zip(table["p"], table["p_holm"], strict=True)],
+            "detectable": ["–" if np.isnan(v) else f"{v:.2f}" for v in table["detectable"]],
+            "how": table["method"],
+        }
+    )
+
+
+def _p(value: float) -> str:
+    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def rank_figure(table: pd.DataFrame) -> Any:
+    """Rank of each method with the range that 95 % of the resamples hold. `table`: of `analysis.ranks`, on one rung."""
+    sns = plot_style()
+    import matplotlib.pyplot as plt
+
+    table = table.sort_values("rank", ascending=False)
+    figure, axes = plt.subplots(figsize=(7.5, 0.32 * len(table) + 1), layout="constrained")
+    for place, (name, row) in enumerate(table.iterrows()):
+        color = "0.55" if name.startswith(TRIVIAL) else sns.color_palette()[0]
+        axes.plot([row["rank_low"], row["rank_high"]], [place, place], color=color, linewidth=2)
+        axes.plot(row["rank"], place, "o", color=color)
+    axes.set(yticks=range(len(table)), yticklabels=list(table.index), xlabel=f"rank by mean DSC (1 is best), n = {table['n'].iloc[0]}")
+    plt.close(figure)
+    return figure
+
+
+def few_shot_figure(table: pd.DataFrame) -> Any:
+    """Mean DSC of each draw over the number of labelled patients. `table`: of `analysis.few_shot`, on one rung."""
+    sns = plot_style()
+    import matplotlib.pyplot as plt
+
+    order = sorted({k for k in table["k"] if k != "all"}) + (["all"] if "all" in set(table["k"]) else [])
+    places = {k: place for place, k in enumerate(order)}
+    figure, axes = plt.subplots(figsize=(7.0, 4.2), layout="constrained")
+    for number, (name, part) in enumerate(table.groupby("model", sort=False)):
+        color, marker = sns.color_palette()[number % 10], _MARKERS[number % len(_MARKERS)]
+        axes.plot(part["k"].map(places) + 0.05 * number, part["dsc"], marker, color=color, alpha=0.5)
+        means = part.groupby(part["k"].map(places))["dsc"].mean()
+        axes.plot(means.index + 0.05 * number, means, color=color, label=name)
+    axes.set_xticks(range(len(order)), [str(k) for k in order])
+    axes.set(xlabel="labelled patients of the target used (k; each point a draw)", ylim=(-0.02, 1.02))
+    axes.set_ylabel(f"mean 3-D DSC, n = {table['n'].max()}")
+    axes.legend(fontsize="small", loc="lower right")
+    plt.close(figure)
+    return figure
+
+
+def printable_failures(table: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
+    """`analysis.failures` of some kinds, for people."""
+    part = table[table["kind"].isin(kinds)].sort_values(["method", "test_dataset", "dsc"], kind="stable")
+    return pd.DataFrame(
+        {
+            "method": part["method"],
+            "prompt": [title(rung) for rung in part["rung"]],
+            "test set": [title(name) for name in part["test_dataset"]],
+            "case": part["case"],
+            "DSC": [f"{v:.2f}" for v in part["dsc"]],
+            "tumor (ml)": [f"{v:.1f}" for v in part["reference_ml"]],
+            "what": part["kind"],
+            "reason": part["reason"],
+        }
+    )
+
+
+def failure_counts(table: pd.DataFrame) -> pd.DataFrame:
+    """How many answers failed or were empty, by method, prompt and test set."""
+    bad = table[table["kind"].isin(["failed", "empty"])]
+    counts = bad.groupby(["method", "rung", "test_dataset", "kind"]).size().unstack("kind", fill_value=0).reset_index()
+    counts["rung"], counts["test_dataset"] = counts["rung"].map(title), counts["test_dataset"].map(title)
+    return counts.rename(columns={"rung": "prompt", "test_dataset": "test set"})
+
+
+def gain_text(row: pd.Series, other: str) -> str:
+    """The paired difference of a row of `analysis.ladder` to "control" or "trivial", with its interval."""
+    return interval_text(*(row[f"over_{other}{end}"] for end in ("", "_low", "_high")))
+
+
+def board(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All rungs of all data sets as one printable table. `tables`: data set -> `analysis.ladder`."""
+    parts = []
+    for name, table in tables.items():
+        for rung in table["rung"].unique():
+            part = printable_ladder(table, rung)
+            part.insert(0, "prompt", title(rung))
+            part.insert(0, "test set", title(name))
+            parts.append(part)
+    return pd.concat(parts, ignore_index=True)
+
+
+def contrast_answers(table: pd.DataFrame) -> dict[str, Any]:
+    """Values for the text of a page by glue key, from `analysis.contrasts` of one data set."""
+    filled = table[table["p"].notna()]
+    found = filled[filled["p_holm"] < 0.05]
+    named = [f"{r['name']} ({interval_text(r['difference'], r['low'], r['high'])})" for _, r in found.iterrows()]
+    return {
+        "contrasts_filled": len(filled),
+        "contrasts_n": int(filled["n"].max()) if len(filled) else 0,
+        "contrasts_significant": len(found),
+        "contrasts_named": "; ".join(named) or "none",
+    }
+
+
+def jitter_note(profile: str, draws: int, rows: int) -> str:
+    """One sentence of Markdown: how often prompts were drawn wrongly, or that this profile does not ask for it."""
+    if rows:
+        drawn = f"{draws} draws of each error for each case, averaged within the patient"
+        return f"Profile `{profile}`: {drawn}. Bands are 95 % intervals over patients."
+    return f"Profile `{profile}` asks with prompts as they should be drawn only; the profile `robustness` asks with errors too."
+
+
+def printable_robustness(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean DSC by method and rung (rows) and error in drawing (columns)."""
+    shown = table.assign(
+        text=[interval_text(r["dsc"], r["dsc_low"], r["dsc_high"]) for _, r in table.iterrows()],
+        error=[f"{100 * share:g} %" for share in table["jitter"]],
+        prompt=table["rung"].map(title),
+    )
+    if shown.empty:
+        return pd.DataFrame(columns=["method", "prompt"])
+    wide = shown.pivot(index=["title", "prompt"], columns="error", values="text")[list(dict.fromkeys(shown["error"]))]
+    return wide.reset_index().rename(columns={"title": "method"})
+
+
+def robustness_answers(table: pd.DataFrame) -> dict[str, str]:
+    """The answer of the page as one sentence, by glue key."""
+    if table.empty:
+        return {"robustness_answer": "This profile gives no answer: it asks with prompts as they should be drawn only."}
+    most = table["jitter"].max()
+    ends = {key: part.set_index("jitter")["dsc"] for key, part in table.groupby(["title", "rung"], sort=False)}
+    losses = {key: values[0.0] - values[most] for key, values in ends.items() if most in values.index}
+    (least, least_rung), (worst, worst_rung) = min(losses, key=losses.get), max(losses, key=losses.get)
+    text = f"With errors of up to {100 * most:g} % of the lesion's size the mean DSC falls by {losses[worst, worst_rung]:.2f} at most "
+    text += f"({worst}, {title(worst_rung)}) and by {losses[least, least_rung]:.2f} at least ({least}, {title(least_rung)})"
+    text += f"; n = {table['n'].max()}."
+    return {"robustness_answer": text}
+
+
+def spread_note(profile: str, spread: pd.DataFrame) -> str:
+    """One sentence of Markdown over the table of runs."""
+    if spread.empty:
+        return f"Profile `{profile}` trains each experiment once: nothing is known here of how far one run is from the next."
+    return "Mean DSC of each run, NSCLC-like phantoms; the interval is that of *the method*, over other patients and other runs."
+
+
+def printable_spread(spread: pd.DataFrame) -> pd.DataFrame:
+    """`analysis.seed_spread` for people."""
+    return pd.DataFrame(
+        {
+            "method": spread["title"],
+            "prompt": spread["rung"].map(title),
+            "runs": spread["runs"],
+            "n": spread["n"],
+            "lowest to highest run": [f"{r['lowest']:.2f} to {r['highest']:.2f}" for _, r in spread.iterrows()],
+            "SD of runs": [f"{v:.3f}" for v in spread["sd"]],
+            "the method": [interval_text(r["dsc"], r["dsc_low"], r["dsc_high"]) for _, r in spread.iterrows()],
+            "how": spread["method"],
+        }
+    )
+
+
+def few_shot_answers(curve: pd.DataFrame) -> dict[str, str]:
+    """The answer of the page as one sentence, by glue key: each model's mean over the draws of its k, without a prompt."""
+    parts = []
+    for model, part in curve.groupby("model", sort=False):
+        means = part.groupby("k", sort=False)["dsc"].agg(["mean", "size"])
+        steps = [
+            f"{'all' if k == 'all' else f'k = {k}'}: {row['mean']:.2f}" + (f" ({row['size']:.0f} draws)" if row["size"] > 1 else "")
+            for k, row in means.iterrows()
+        ]
+        parts.append(f"{model} {', '.join(steps)}")
+    n = int(curve["n"].max()) if len(curve) else 0
+    return {"few_shot_answer": f"Without a prompt, mean DSC on {n} NSCLC-like phantoms: {'; '.join(parts)}."}

@@ -1,0 +1,26 @@
+"""A table of results that sorts and filters in the page and can be downloaded as CSV; without scripts it is a plain table."""
+
+from __future__ import annotations
+
+import html
+import json
+
+import pandas as pd
+from IPython.display import HTML
+
+from .slice_viewer import asset
+
+
+def leaderboard(table: pd.DataFrame, filters: tuple[str, ...] = (), file_name: str = "results.csv", caption: str = "") -> HTML:
+    """The table as text/html; `filters` are columns that get a choice of their values. Cells are shown as they stand in the frame."""
+    data = {"columns": list(table.columns), "rows": table.astype(str).to_numpy().tolist(), "filters": list(filters), "file": file_name}
+    head = "".join(f"<th scope='col'>{html.escape(str(name))}</th>" for name in table.columns)
+    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in data["rows"])
+    text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
+    name = html.escape(caption)
+    return HTML(
+        f'<div class="lungseg-board"><style>{asset("leaderboard.css")}</style><div class="lb-controls"></div>'
+        f'<div class="lb-scroll" tabindex="0" role="region" aria-label="{name}"><table><caption>{name}</caption>'
+        f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
+        f'<script type="application/json" class="lb-data">{text}</script><script type="module">{asset("leaderboard.js")}</script></div>'
+    )

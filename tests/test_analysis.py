@@ -1,0 +1,194 @@
+"""What experiments say together, on tables made by hand: the ladder, contrasts, labels, curves, strata, failures, and the leaderboard."""
+
+import re
+
+import numpy as np
+import pytest
+
+from lungseg_utils import analysis, config, figures, ladder_figures, metrics, plan, run, tables
+from lungseg_utils.types import Mask
+from lungseg_utils.viewers.leaderboard import leaderboard
+
+PATIENTS = [f"P{i:02d}" for i in range(12)]
+
+
+def _result(experiment, answers, actions=1.0, train=(), failure="", labels=()):
+    """A RunResult from {(rung, jitter): DSC per patient}; every other metric is filled in with what a test does not look at."""
+    rows, costs = [], []
+    for (rung, jitter), values in answers.items():
+        for patient, value in zip(PATIENTS, values, strict=True):
+            shared = {"experiment": experiment.name, "test_dataset": "phantom_nsclc", "prompter": rung, "jitter": jitter}
+            shared |= {"patient_id": patient, "case_id": patient}
+            case = dict.fromkeys(metrics.UNITS, 1.0) | {"dsc": value, "prediction_volume": 2.0 * (value > 0), "reference_volume": 4.0}
+            rows += tables.result_rows(
+                shared, "reference", case, {1: {"lesion_hit": value > 0, "lesion_volume": 4.0, "lesion_dsc": value}}, False
+            )
+            cost = {k: v for k, v in shared.items() if k != "patient_id"}
+            costs.append({**cost, "quantity": "actions", "value": actions if rung != "none" else 0.0, "unit": "1"})
+    named = {"train": list(train), "validation": list(labels), "phantom_nsclc": PATIENTS}
+    cases = [{"test_dataset": "phantom_nsclc", "prompter": r, "case_id": PATIENTS[0], "failure": failure} for r, _ in answers]
+    provenance = {"patients": named, "cases": cases}
+    return run.RunResult(experiment, None, tables.results_frame(rows), tables.costs_frame(costs), None, provenance)
+
+
+def _values(mean, seed=0):
+    noise = np.random.default_rng(seed).uniform(-0.05, 0.05, len(PATIENTS))
+    return mean + noise - noise.mean()
+
+
+@pytest.fixture
+def finished():
+    boxes = ("box_one_slice", 0.0)
+    unet = _result(run.plan("unet_full", "mini"), {("none", 0.0): _values(0.5), boxes: _values(0.6, 1)}, train=["a", "b"], labels=["c"])
+    few = _result(run.plan("unet_few_shot", "mini"), {("none", 0.0): _values(0.3, 2), boxes: _values(0.4, 3)}, train=["a"])
+    ellipse = _result(run.plan("baselines_zero_shot", "mini"), {("none", 0.0): [0.0] * 12, boxes: _values(0.55, 4)})
+    otsu = run.planned("baselines_zero_shot", "mini")[1]
+    otsu = _result(otsu, {("none", 0.0): [0.0] * 12, boxes: _values(0.65, 5)})
+    sam = {boxes: [0.0, *_values(0.7, 6)[1:]], ("box_one_slice", 0.1): _values(0.6, 7), ("box_one_slice", 0.4): _values(0.2, 8)}
+    sam = _result(run.plan("medsam_fine_tuned", "mini"), sam, actions=1.5, train=["a", "b"], labels=["c"])
+    return [unet, few, ellipse, otsu, sam]
+
+
+def test_the_ladder_sets_each_answer_beside_its_two_controls(finished):
+    table = analysis.ladder(finished, "phantom_nsclc").set_index(["rung", "experiment"])
+    unet, few, ellipse, otsu, sam = (r.experiment.name for r in finished)
+    row = table.loc["box_one_slice", sam]
+    own, control, best = (analysis.dsc_by_patient(r, "phantom_nsclc", "box_one_slice") for r in (finished[4], finished[0], finished[3]))
+    assert row["over_control"] == pytest.approx((own - control).mean())
+    assert row["over_trivial"] == pytest.approx((own - best).mean())
+    assert row["over_control_low"] < row["over_control"] < row["over_control_high"]
+    assert (row["role"], row["actions"], row["labels"], row["n"]) == ("model", 1.5, 3, 12)
+    assert (row["dsc_detected"], row["n_detected"]) == (pytest.approx(own[own > 0].mean()), 11)
+    assert table.loc["box_one_slice", few]["role"] == "control"
+    assert table.loc["none", few]["role"] == "model"
+    assert table.loc["none", few]["labels"] == 1
+    assert table.loc["box_one_slice", ellipse]["role"] == "trivial"
+    assert np.isnan(table.loc["box_one_slice", unet]["over_control"])  # not against itself
+    assert np.isnan(table.loc["box_one_slice", otsu]["over_trivial"])
+    assert list(dict.fromkeys(analysis.ladder(finished, "phantom_nsclc")["rung"])) == ["box_one_slice", "none"]
+    printed = ladder_figures.printable_ladder(analysis.ladder(finished, "phantom_nsclc"), "box_one_slice")
+    assert printed["method"].iloc[0].startswith("trivial: Otsu")
+    assert "U-Net, full training + prompt" in set(printed["method"])
+
+
+def test_rungs_say_what_they_leak_and_cost(finished):
+    table = ladder_figures.printable_rungs(analysis.ladder(finished, "phantom_nsclc")).set_index("rung")
+    assert table.loc["box on one slice", "seconds of a person"] == "10 to 52"  # 1.5 boxes of 7 to 35 s
+    assert table.loc["no prompt", "actions per patient"] == "none"
+    assert "Otsu" in table.loc["box on one slice", "best trivial"]
+
+
+def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch):
+    known = {r.experiment.name: r for r in finished}
+    monkeypatch.setattr(
+        run, "open_result", lambda e: known.get(e.name, _result(e, {(r, 0.0): _values(0.8) for r in ("box_every_slice", "box_one_slice")}))
+    )
+    table = analysis.contrasts("mini", "phantom_nsclc").set_index("name")
+    assert len(table) == 6
+    few = table.loc["five patients against all"]
+    a, b = (analysis.dsc_by_patient(r, "phantom_nsclc", "none") for r in (finished[1], finished[0]))
+    assert few["difference"] == pytest.approx((a - b).mean())
+    assert few["p"] == pytest.approx(2 / 2**12)  # all twelve differences have one sign
+    assert few["p_holm"] == pytest.approx(6 * few["p"])
+    assert 0 < few["detectable"] < 0.1
+    assert "same stand-in" in table.loc["MedSAM2 against Medical SAM 2", "method"]
+    assert "not asked in this profile" in table.loc["detector box against automatic", "method"]
+    printed = ladder_figures.printable_contrasts(table.reset_index())
+    assert list(printed["p, Holm"]).count("–") == table["p"].isna().sum() >= 2
+    answers = ladder_figures.contrast_answers(table.reset_index())
+    assert answers["contrasts_significant"] == 2  # and one box of MedSAM2's place against the U-Net with it
+    assert "five patients against all" in answers["contrasts_named"]
+
+
+def test_robustness_starts_at_no_error_and_never_mixes_shares(finished):
+    table = analysis.robustness(finished, "phantom_nsclc")
+    assert list(table["jitter"]) == [0.0, 0.1, 0.4]
+    assert list(table["dsc"].round(2))[1:] == [0.6, 0.2]
+    assert "falls by" in ladder_figures.robustness_answers(table)["robustness_answer"]
+    assert list(ladder_figures.printable_robustness(table).columns) == ["method", "prompt", "0 %", "10 %", "40 %"]
+    empty = analysis.robustness(finished[:2], "phantom_nsclc")
+    assert empty.empty
+    assert "no answer" in ladder_figures.robustness_answers(empty)["robustness_answer"]
+    with pytest.raises(ValueError, match="jittered"):
+        figures.methods_by_rung(finished[4].results, analysis.titles(finished))
+
+
+def test_curves_put_full_training_at_all_and_zero_shot_at_none(finished):
+    curve = analysis.few_shot(finished, "phantom_nsclc", "none")
+    assert {(row["model"], row["k"]) for _, row in curve.iterrows()} == {("U-Net", "all"), ("U-Net", 5)}
+    zero = _result(run.plan("medsam_zero_shot", "mini"), {("box_one_slice", 0.0): _values(0.3)})
+    curve = analysis.few_shot([*finished, zero], "phantom_nsclc", "box_one_slice")
+    sam = curve[curve["model"].str.startswith("SAM-type")]
+    assert {str(k) for k in sam["k"]} == {"0", "all"}
+    assert sam["model"].nunique() == 1
+    assert "k = 5: 0.30" in ladder_figures.few_shot_answers(analysis.few_shot(finished, "phantom_nsclc", "none"))["few_shot_answer"]
+
+
+def test_runs_of_one_method_are_spread_and_single_ones_left_out(finished):
+    assert analysis.seed_spread(finished, "phantom_nsclc").empty
+    again = _result(run.plan("unet_full", "mini", seed=1), {("none", 0.0): _values(0.7, 9)})
+    table = analysis.seed_spread([*finished, again], "phantom_nsclc")
+    assert len(table) == 1
+    assert (table["lowest"][0], table["highest"][0]) == (pytest.approx(0.5), pytest.approx(0.7))
+    assert table["sd"][0] == pytest.approx(np.std([0.5, 0.7], ddof=1))
+    assert "the method" in table["method"][0]
+    assert len(ladder_figures.printable_spread(table)) == 1
+
+
+def test_diameters_are_the_longest_in_the_axial_plane():
+    array = np.zeros((40, 40, 6), bool)
+    array[5:35, 10:12, 2] = True  # 30 x 2 voxels
+    array[20, 20:23, 4] = True
+    mask = Mask(array, np.diag([1.0, 2.0, 3.0, 1.0]))
+    assert analysis.longest_axial_diameter_mm(mask) == pytest.approx(np.hypot(29, 2) + 1.5)
+    assert np.isnan(analysis.longest_axial_diameter_mm(Mask(np.zeros((3, 3, 3), bool), np.eye(4))))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_short_cut_to_the_farthest_pair_is_exact(seed):
+    from scipy.spatial.distance import pdist
+
+    places = np.argwhere(np.random.default_rng(seed).random((12, 15)) > 0.8).astype(float)
+    assert pdist(analysis._hull(places)).max() == pdist(places).max()
+
+
+def test_failed_and_empty_answers_are_all_listed_and_the_worst_three(finished):
+    crashed = _result(
+        run.plan("medsam_few_shot", "mini"), {("box_one_slice", 0.0): [0.0, *_values(0.4)[1:]]}, failure="MemoryError: no room"
+    )
+    table = analysis.failures([finished[4], crashed], ["phantom_nsclc"])
+    kinds = table.groupby("method")["kind"].apply(list).to_dict()
+    assert sorted(kinds[run.title(finished[4].experiment)]) == ["empty", "worst", "worst"]
+    assert sorted(kinds[run.title(crashed.experiment)]) == ["failed", "worst", "worst"]
+    assert "MemoryError: no room" in set(table["reason"])
+    assert list(ladder_figures.failure_counts(table).columns) == ["method", "prompt", "test set", "empty", "failed"]
+
+
+def test_ranks_have_a_range_that_holds_the_rank(finished):
+    table = analysis.ranks(finished, "phantom_nsclc", "box_one_slice")
+    assert table.index[0] in {"U-Net, full training + prompt", *table.index}
+    assert ((table["rank_low"] <= table["rank"]) & (table["rank"] <= table["rank_high"])).all()
+    assert len(ladder_figures.rank_figure(table).axes[0].get_yticklabels()) == 5
+
+
+def test_figures_draw_and_name_their_axes(finished):
+    figure = ladder_figures.ladder_figure(analysis.ladder(finished, "phantom_nsclc"))
+    assert len(figure.axes) == 2  # automatic, SAM-type
+    assert "n = 12" in figure.axes[0].get_ylabel()
+    assert "%" in ladder_figures.robustness_figure(analysis.robustness(finished, "phantom_nsclc")).axes[0].get_xlabel()
+    assert "k" in ladder_figures.few_shot_figure(analysis.few_shot(finished, "phantom_nsclc", "none")).axes[0].get_xlabel()
+
+
+def test_a_leaderboard_is_a_plain_table_without_scripts_and_escapes_what_it_shows(finished):
+    board = ladder_figures.board({"phantom_nsclc": analysis.ladder(finished, "phantom_nsclc")})
+    board.loc[0, "method"] = "<b>x</b></script>"
+    text = leaderboard(board, ("prompt",), "x.csv", "caption").data
+    assert text.count("<tr>") == len(board) + 1
+    assert "<b>x" not in text
+    assert text.count("</script>") == 2
+    assert not re.search(r"(src|href)=|https?://", text)
+
+
+def test_contrasts_speak_of_notebooks_that_the_paper_profile_could_fill():
+    lines = config.load().experiments
+    assert {side[0] for c in plan.load().contrasts for side in (c.a, c.b)} <= set(lines)
