@@ -18,7 +18,7 @@ PYTHON = f"{sys.executable} -m lungseg_utils"
 EXPERIMENTS = [line.notebook for line in grid.load().lines(PROFILE)]
 STAND_INS = list(stages.stand_ins(PROFILE))
 STORED = ["efficiency", "loss_ablation"]  # over tables in data/results, which other runs wrote
-ANALYSES = ["data_calibration", "results", "external_validation", "ladder", "robustness", "comparisons", "training_data", "strata", "failures", *STORED]
+ANALYSES = ["data_calibration", "results", "external_validation", "ladder", "protocol_trap", "comparisons", "robustness", "training_data", "strata", "failures", *STORED]
 PHANTOMS = ["phantom_nsclc", "phantom_msd"]
 REAL = stages.real_datasets(PROFILE)
 

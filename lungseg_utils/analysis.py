@@ -13,7 +13,7 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist
 
-from . import config, detector, figures, inference, metrics, plan, registry, run, stats, tables
+from . import config, detector, figures, inference, metrics, plan, protocols, registry, run, stats, tables
 from .prompts.ladder import PROMPTERS
 from .types import Experiment, InputError, Mask
 
@@ -215,6 +215,56 @@ def robustness(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
                 row = {"experiment": result.experiment.name, "title": names[result.experiment.name, rung], "rung": rung, "jitter": share}
                 rows.append(row | {"n": summary.n, "dsc": summary.mean, "dsc_low": summary.low, "dsc_high": summary.high})
     return pd.DataFrame(rows, columns=["experiment", "title", "rung", "jitter", "n", "dsc", "dsc_low", "dsc_high"])
+
+
+# --- the protocol trap -------------------------------------------------------------------------------------------------
+
+
+def protocol_trap(finished: Sequence[run.RunResult], dataset: str, rungs: Sequence[str]) -> pd.DataFrame:
+    """The stored predictions of every method and rung, scored by every published protocol; this project's own stands first.
+
+    Columns: experiment, title, rung, protocol, formula, value, n, unit, share (of all slices that were looked at), shift (against the
+    own protocol), rank (among the methods of the rung, 1 is best).
+    """
+    counts: dict[tuple[str, str], list[protocols.CaseCounts]] = {}
+    for case in finished[0].cases(dataset):
+        study = run.load_study(case)
+        reference = next(iter(study.references.values())).array
+        for result in finished if reference.any() else []:
+            for rung in [name for name in rungs if _asked(result, dataset, name)]:
+                answer = result.prediction(dataset, rung, case.case_id, study).array
+                measured = protocols.measure(protocols.CaseMasks(case.patient_id, reference, (answer,)))
+                counts.setdefault((result.experiment.name, rung), []).append(measured)
+    names, rows = figures.method_titles(results_of(finished), titles(finished)), []
+    for (experiment, rung), cases in counts.items():
+        values = protocols.all_protocols(cases)
+        for found in values:
+            row = {
+                "experiment": experiment,
+                "title": names[experiment, rung],
+                "rung": rung,
+                "protocol": found.name,
+                "formula": found.formula,
+            }
+            row |= {"value": found.value, "n": found.n, "unit": found.unit_of_n, "share": found.slices_scored_share}
+            rows.append(row | {"shift": found.value - values[0].value})
+    table = pd.DataFrame(rows)
+    table["rank"] = table.groupby(["rung", "protocol"])["value"].rank(ascending=False, method="min")
+    return table
+
+
+def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
+    """Kendall's tau between the methods' ranks by the own protocol and by each other one, per rung (rows: protocols).
+
+    NaN where a protocol gives some method no value, such as "only detected cases" to one that detected none.
+    """
+    own, result = trap["protocol"].iloc[0], {}
+    for rung, part in trap.groupby("rung", sort=False):
+        ranks_by = part.pivot(index="experiment", columns="protocol", values="rank")
+        if len(ranks_by) > 2:
+            defined = {name: ranks_by[name].notna().all() for name in part["protocol"].unique()}
+            result[rung] = {n: inference.kendall_tau(ranks_by[own], ranks_by[n]) if ok else np.nan for n, ok in defined.items()}
+    return pd.DataFrame(result).rename_axis("protocol").reset_index()
 
 
 # --- few-shot curves and seeds ----------------------------------------------------------------------------------------

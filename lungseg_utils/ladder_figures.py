@@ -171,6 +171,50 @@ def rank_figure(table: pd.DataFrame) -> Any:
     return figure
 
 
+def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
+    """The same predictions under every protocol: mean DSC on the left, rank of each method on the right.
+
+    `trap`: of `analysis.protocol_trap`.
+    """
+    sns = plot_style()
+    import matplotlib.pyplot as plt
+
+    part = trap[trap["rung"] == rung]
+    names = list(dict.fromkeys(part["protocol"]))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.42 * len(names) + 2.2), sharey=True, layout="constrained")
+    for number, (_, method) in enumerate(part.groupby("experiment", sort=False)):
+        places = [names.index(name) for name in method["protocol"]]
+        color = "0.55" if method["title"].iloc[0].startswith(TRIVIAL) else sns.color_palette()[number % 10]
+        marker = _MARKERS[number % len(_MARKERS)]
+        left.plot(method["value"], places, color=color, marker=marker, linewidth=1, label=method["title"].iloc[0])
+        right.plot(method["rank"], places, color=color, marker=marker, linewidth=1)
+    left.set_yticks(range(len(names)), names, fontsize="small")
+    left.invert_yaxis()
+    left.set(xlabel="DSC by this protocol", xlim=(-0.02, 1.02))
+    right.set(xlabel="rank (1 is best)")
+    left.axhspan(-0.4, 0.4, color="0.5", alpha=0.12)
+    right.axhspan(-0.4, 0.4, color="0.5", alpha=0.12)
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    plt.close(figure)
+    return figure
+
+
+def printable_trap(trap: pd.DataFrame, experiment: str, rung: str) -> pd.DataFrame:
+    """One method under every protocol: formula, value, shift against the own protocol, n, share of slices looked at, rank."""
+    part = trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)]
+    return pd.DataFrame(
+        {
+            "protocol": part["protocol"],
+            "formula": part["formula"],
+            "DSC": [f"{v:.2f}" for v in part["value"]],
+            "shift": [f"{v:+.2f}" for v in part["shift"]],
+            "n": [f"{n} {unit}" for n, unit in zip(part["n"], part["unit"], strict=True)],
+            "slices looked at": [f"{100 * v:.0f} %" for v in part["share"]],
+            "rank": [f"{v:.0f}" for v in part["rank"]],
+        }
+    )
+
+
 def few_shot_figure(table: pd.DataFrame) -> Any:
     """Mean DSC of each draw over the number of labelled patients. `table`: of `analysis.few_shot`, on one rung."""
     sns = plot_style()

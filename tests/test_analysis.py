@@ -192,3 +192,29 @@ def test_a_leaderboard_is_a_plain_table_without_scripts_and_escapes_what_it_show
 def test_contrasts_speak_of_notebooks_that_the_paper_profile_could_fill():
     lines = config.load().experiments
     assert {side[0] for c in plan.load().contrasts for side in (c.a, c.b)} <= set(lines)
+
+
+def test_the_trap_scores_stored_predictions_by_every_protocol(finished, monkeypatch):
+    """One patient: half of the tumor's slices found exactly. By volume 2/3, over tumor slices 1/2, cropped to found slices more."""
+    from types import SimpleNamespace
+
+    from lungseg_utils.types import Image, Study
+
+    reference, half = np.zeros((20, 20, 8), bool), np.zeros((20, 20, 8), bool)
+    reference[2:14, 2:14, 2:6] = half[2:14, 2:14, 2:4] = True
+    study = Study(Image(np.zeros(reference.shape), np.eye(4)), {"r": Mask(reference, np.eye(4))})
+    monkeypatch.setattr(run.RunResult, "cases", lambda self, dataset: [SimpleNamespace(case_id="P00", patient_id="P00")])
+    monkeypatch.setattr(run, "load_study", lambda case: study)
+    right = finished[0].experiment.name
+    monkeypatch.setattr(run.RunResult, "prediction", lambda self, *_: Mask(reference if self.experiment.name == right else half, np.eye(4)))
+    trap = analysis.protocol_trap(finished, "phantom_nsclc", ["none", "box_one_slice"])
+    few = trap[(trap["experiment"] == finished[1].experiment.name) & (trap["rung"] == "none")].set_index("protocol")
+    assert few["value"].iloc[0] == pytest.approx(2 / 3)
+    assert few.loc["2-D, tumor slices only, mean per patient first", "value"] == pytest.approx(0.5)
+    assert few.loc["2-D, tumor slices only, mean per patient first", "shift"] == pytest.approx(-1 / 6)
+    assert few["rank"].iloc[0] == 2
+    assert set(trap["rung"]) == {"none", "box_one_slice"}
+    agreement = analysis.rank_agreement(trap)
+    assert agreement["box_one_slice"].iloc[0] == 1
+    assert len(ladder_figures.printable_trap(trap, right, "none")) == len(few)
+    assert len(ladder_figures.trap_figure(trap, "none").axes) == 2
