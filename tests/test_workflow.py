@@ -70,3 +70,36 @@ def test_a_stand_in_that_two_models_share_is_asked_what_either_is_asked(monkeypa
     assert "click" in asked
     assert "click" not in workflow.rungs(run.plan("medsam_zero_shot", "smoke"))
     assert workflow.rungs(run.plan("unet_full", "mini")) == ["box_every_slice", "box_one_slice", "none"]
+
+
+def test_an_export_holds_case_level_values_and_what_produced_them(tmp_path, monkeypatch):
+    import json
+
+    import pandas as pd
+
+    from lungseg_utils import metrics, run, tables
+
+    experiment = run.plan("unet_full", "losses")
+    shared = {"experiment": experiment.name, "test_dataset": "phantom_nsclc", "prompter": "none", "jitter": 0.0}
+    shared |= {"patient_id": "P", "case_id": "P"}
+    lesion = {1: dict.fromkeys(metrics.LESION_UNITS, 1.0)}
+    rows = tables.results_frame(tables.result_rows(shared, "reference", dict.fromkeys(metrics.UNITS, 0.5), lesion, False))
+    history = pd.DataFrame([(6, "seconds", 12.5)], columns=["step", "quantity", "value"])
+    provenance = {"commit": "abc", "options": {"loss": "tversky"}, "cases": [{"case_id": "P"}]}
+    result = run.RunResult(experiment, None, rows, None, history, provenance)
+    monkeypatch.setattr(run, "planned_results", lambda profile: [result])
+    monkeypatch.setattr(config, "project_root", lambda: tmp_path)
+    folder = workflow.export("losses")
+    written = tables.read_results(folder / "results.csv")
+    assert set(written["metric"]) == set(workflow.EXPORTED_METRICS)
+    assert set(written["lesion_id"]) == {""}
+    record = json.loads((folder / "experiments.json").read_text())[experiment.name]
+    assert record == {"commit": "abc", "options": {"loss": "tversky"}, "training_seconds": [12.5]}
+
+
+def test_a_profile_without_pages_runs_what_it_plans_and_nothing_else(monkeypatch):
+    asked = []
+    monkeypatch.setattr(workflow, "_run", lambda notebook, experiment: asked.append((notebook, dict(experiment.options).get("loss"))))
+    workflow.run_all("losses")
+    assert {notebook for notebook, _ in asked} == {"unet_few_shot", "medsam_fine_tuned"}
+    assert [loss for notebook, loss in asked if notebook == "unet_few_shot"] == [None, "tversky", "focal_tversky", "hausdorff", "adaptive"]

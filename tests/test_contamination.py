@@ -1,0 +1,93 @@
+"""The contamination table: complete, sourced, and strict about what may be called zero-shot."""
+
+import re
+
+import pandas as pd
+import pytest
+
+from lungseg_utils import config, contamination, workflow
+from lungseg_utils.types import InputError
+
+ROOT = config.project_root()
+
+
+@pytest.fixture
+def frame():
+    return contamination.read()
+
+
+@pytest.fixture
+def refused(tmp_path):
+    """Write a changed table and return the message of its refusal."""
+
+    def check(changed):
+        path = tmp_path / "contamination.csv"
+        changed.to_csv(path, index=False)
+        with pytest.raises(InputError) as caught:
+            contamination.read(path)
+        return str(caught.value)
+
+    return check
+
+
+def test_every_pair_has_one_row(frame):
+    assert len(frame) == len(contamination.WEIGHTS) * len(contamination.DATASETS)
+
+
+def test_lidc_is_burnt_for_one_family_and_nobody_else_is_said_to_have_seen_it(frame):
+    seen = frame[(frame["dataset"] == "lidc_idri") & ~frame["level"].isin(["none", "unknown"])]
+    assert set(seen["weights"]) == {"MedSAM2_latest", "MedSAM2_CTLesion"}
+    assert set(seen["level"]) == {"same images and labels"}
+    assert seen["source"].str.endswith("bowang-lab/MedSAM2/issues/5").all()
+
+
+@pytest.mark.parametrize("level", contamination.LEVELS)
+def test_only_none_may_be_called_zero_shot(frame, level, monkeypatch):
+    monkeypatch.setattr(contamination, "read", lambda: frame.assign(level=level))
+    assert contamination.may_be_called_zero_shot("sam_vit_b", "msd_lung") == (level == "none")
+
+
+def test_levels_are_looked_up_and_unknown_names_are_errors():
+    assert contamination.level("sam_vit_b", "nsclc_radiomics") == "none"
+    assert not contamination.may_be_called_zero_shot("MedSAM2_latest", "msd_lung")  # unknown is not none
+    for names in (("sam_vit_h", "msd_lung"), ("sam_vit_b", "luna25")):
+        with pytest.raises(InputError, match="not in"):
+            contamination.level(*names)
+
+
+def test_the_stand_ins_are_those_that_the_workflow_pretrains(frame):
+    kinds = {name for name, kind in contamination.WEIGHTS.items() if kind == "stand-in"}
+    assert kinds == set(workflow.stand_ins("mini"))
+
+
+def test_quotes_from_this_project_stand_where_they_are_said_to(frame):
+    own = frame[frame["source"] == "book/stand_ins.md"]
+    page = re.sub(r"[*\s]+", " ", (ROOT / "book" / "stand_ins.md").read_text())
+    assert set(own["weights"]) == {name for name, kind in contamination.WEIGHTS.items() if kind == "stand-in"}
+    assert all(quote in page for quote in own["quote"].unique())
+
+
+def test_faults_are_named(frame, refused):
+    assert "unknown level ['a bit']" in refused(frame.assign(level=["a bit", *frame["level"][1:]]))
+    assert "unknown weights" in refused(frame.replace({"weights": {"sam_vit_b": "sam_vit_h"}}))
+    assert "sam_vit_b on msd_lung is missing" in refused(frame.drop(index=0))
+    assert "sam_vit_b on msd_lung stands there twice" in refused(pd.concat([frame, frame[:1]]))
+    assert "over 25 words" in refused(frame.assign(quote="word " * 26))
+    assert "quote without its source" in refused(frame.assign(source=""))
+    assert "'none' without a source" in refused(frame.assign(source="", quote=""))
+    assert "unknown without a reason" in refused(frame.assign(level="unknown", note=""))
+    assert "its columns are" in refused(frame.drop(columns="note"))
+
+
+def test_a_missing_table_is_named(tmp_path):
+    with pytest.raises(InputError, match="does not exist"):
+        contamination.read(tmp_path / "none.csv")
+
+
+def test_tables_for_people_hold_every_level_and_every_source_once(frame):
+    table = contamination.printable(frame)
+    assert table.shape == (len(contamination.WEIGHTS), len(contamination.DATASETS) + 2)
+    assert set(table.iloc[:, 2:].to_numpy().ravel()) <= set(contamination.LEVELS)
+    text = contamination.sources(frame)
+    assert all(f"**{name}**" in text for name in contamination.WEIGHTS)
+    assert text.count("LIDC-IDRI: *same images and labels*") == 2

@@ -1,0 +1,229 @@
+"""Readers among themselves, models against readers, and reference noise, which is none of them."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungseg_utils import metrics, readers, tables
+from lungseg_utils.types import Image, InputError, Mask, Study
+
+AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
+
+
+def _mask(*cuboids, shape=(12, 12, 8)):
+    array = np.zeros(shape, dtype=bool)
+    for cuboid in cuboids:
+        array[tuple(slice(a, b) for a, b in cuboid)] = True
+    return Mask(array, AFFINE)
+
+
+A = _mask([(2, 6), (2, 6), (2, 4)])  # 4 x 4 x 2 = 32 voxels
+B = _mask([(4, 8), (2, 6), (2, 4)])  # the same, two voxels on: 2 x 4 x 2 = 16 shared, DSC 2 * 16 / 64 = 0.5
+EMPTY = _mask()
+
+
+def _study(**masks):
+    return Study(Image(np.zeros((12, 12, 8), np.float32), AFFINE), {name.replace("_", "-"): mask for name, mask in masks.items()})
+
+
+def _ball(radius_mm, shape=(56, 56, 30)):
+    places = np.indices(shape).transpose(1, 2, 3, 0) * np.array([1.0, 1.0, 2.0])
+    return Mask(((places - places[28, 28, 15]) ** 2).sum(axis=-1) <= radius_mm**2, AFFINE)
+
+
+# --- pairs ------------------------------------------------------------------------------------------------------------
+
+
+def test_pairs_of_three_tiny_masks_by_hand():
+    pairs = readers.pairwise({"reader-1": A, "reader-2": B, "reader-3": A})
+    assert list(zip(pairs["reader_a"], pairs["reader_b"], strict=True)) == [
+        ("reader-1", "reader-2"),
+        ("reader-1", "reader-3"),
+        ("reader-2", "reader-3"),
+    ]
+    assert pairs["dsc"].tolist() == pytest.approx([0.5, 1.0, 0.5])
+    assert pairs["hd95"].tolist() == pytest.approx([2.0, 0.0, 2.0])  # two voxels of 1 mm
+    assert pairs["nsd_2mm"].tolist() == pytest.approx([1.0, 1.0, 1.0])
+    assert pairs.loc[0, "nsd_1mm"] < 1
+    assert pairs["both_outlined"].all()
+
+
+def test_a_pair_does_not_depend_on_its_order():
+    there = readers.pairwise({"a": A, "b": B, "c": EMPTY})
+    back = readers.pairwise({"c": EMPTY, "b": B, "a": A})
+    assert sorted(there["dsc"]) == sorted(back["dsc"])
+    assert there["nsd_1mm"].iloc[0] == pytest.approx(back["nsd_1mm"].iloc[-1])
+
+
+def test_a_reader_who_drew_nothing_disagrees_wholly_and_two_of_them_are_undefined():
+    pairs = readers.pairwise({"reader-1": A, "reader-2": EMPTY, "reader-3": EMPTY}).set_index(["reader_a", "reader_b"])
+    assert pairs.loc[("reader-1", "reader-2"), "dsc"] == 0
+    assert np.isinf(pairs.loc[("reader-1", "reader-2"), "hd95"])
+    assert np.isnan(pairs.loc[("reader-2", "reader-3"), "dsc"])
+    assert not pairs["both_outlined"].any()
+
+
+def test_the_cut_end_of_a_slab_is_no_surface():
+    low = _mask([(2, 6), (2, 6), (0, 3)])
+    wide = _mask([(2, 6), (2, 6), (0, 4)])
+    pair = readers.pairwise({"a": low, "b": wide}).iloc[0]
+    expected = metrics.score_case(low, wide, open_ends=(True, False))
+    assert pair["nsd_1mm"] == pytest.approx(expected["nsd_1mm"])
+    assert pair["nsd_1mm"] != pytest.approx(metrics.score_case(low, wide)["nsd_1mm"])
+
+
+def test_only_single_readers_count_not_their_consensus():
+    cases = {("P1", "P1"): _study(consensus=A, reader_1=A, reader_2=B), ("P2", "P2"): _study(gtv=A)}
+    pairs = readers.readers_among_themselves(cases)
+    assert len(pairs) == 1
+    assert pairs.loc[0, ["patient_id", "case_id", "reader_a", "reader_b"]].tolist() == ["P1", "P1", "reader-1", "reader-2"]
+    assert readers.readers_among_themselves({("P2", "P2"): _study(gtv=A)}).empty
+
+
+# --- models against readers -------------------------------------------------------------------------------------------
+
+
+def _results(dsc_by_patient, jitter=0.0):
+    rows = []
+    for patient, by_reader in dsc_by_patient.items():
+        for reader, dsc in by_reader.items():
+            keys = {"experiment": "e", "test_dataset": "lidc_idri", "prompter": "none", "jitter": jitter, "patient_id": patient}
+            values = dict.fromkeys(metrics.UNITS, 1.0) | {"dsc": dsc, "hd95": np.nan if np.isnan(dsc) else 1.0}
+            rows += tables.result_rows(keys | {"case_id": patient}, reader, values, {}, failed=False)
+    return tables.results_frame(rows)
+
+
+def _pairs(n, dsc=0.7, reader_count=3):
+    names = [f"reader-{i}" for i in range(1, reader_count + 1)]
+    rows = [
+        {"patient_id": f"P{i:02}", "case_id": f"P{i:02}", "reader_a": a, "reader_b": b, "both_outlined": True}
+        | dict.fromkeys(readers.METRICS, dsc + 0.002 * i)
+        for i in range(n)
+        for a, b in zip(names, names[1:], strict=False)
+    ]
+    return pd.DataFrame(rows, columns=readers.PAIR_COLUMNS)
+
+
+def test_a_method_is_compared_with_each_reader_and_never_with_the_consensus():
+    results = _results({"P00": {"consensus": 0.9, "reader-1": 0.6, "reader-2": 0.8, "reader-3": np.nan}})
+    against = readers.models_against_readers(results, "lidc_idri")
+    assert against["reader"].tolist() == ["reader-1", "reader-2", "reader-3"]
+    assert against["dsc"].tolist()[:2] == [0.6, 0.8]
+    agreement = readers.agreement_with_readers(against, _pairs(1), "dsc")
+    assert agreement.points.loc["P00", "model against readers"] == pytest.approx(0.7)  # of the two who outlined something
+    assert agreement.points.loc["P00", "difference"] == pytest.approx(0.0)
+    assert agreement.comparison is None  # one patient: points only
+    assert readers.models_against_readers(results, "phantom_msd").empty
+
+
+def test_from_ten_patients_on_there_is_a_bound_and_under_fifty_no_claim():
+    n = 12
+    results = _results({f"P{i:02}": {"reader-1": 0.75 + 0.002 * i, "reader-2": 0.77 + 0.001 * i} for i in range(n)})
+    against = readers.models_against_readers(results, "lidc_idri")
+    comparison = readers.agreement_with_readers(against, _pairs(n), "dsc").comparison
+    assert comparison.n == n
+    assert np.isfinite(comparison.bound)
+    assert not comparison.within
+    assert readers.agreement_with_readers(against, _pairs(n), "hd95").comparison is None
+    with pytest.raises(InputError, match="no answer for"):
+        readers.agreement_with_readers(against, _pairs(n + 1), "dsc")
+
+
+def test_jittered_rows_and_two_methods_at_once_are_refused():
+    with pytest.raises(InputError, match="jittered"):
+        readers.models_against_readers(_results({"P00": {"reader-1": 0.5}}, jitter=0.1), "lidc_idri")
+    against = readers.models_against_readers(_results({"P00": {"reader-1": 0.5}}), "lidc_idri")
+    with pytest.raises(InputError, match="more than one"):
+        readers.agreement_with_readers(pd.concat([against, against.assign(experiment="f")]), _pairs(1), "dsc")
+
+
+@pytest.mark.parametrize(("patients", "reader_count", "drawn"), [(9, 3, False), (10, 2, False), (10, 3, True)])
+def test_a_human_band_takes_ten_patients_with_three_readers(patients, reader_count, drawn):
+    pairs = _pairs(patients, reader_count=reader_count)
+    assert (readers.human_band(pairs, "dsc") is not None) == drawn
+    assert readers.band_sentence(pairs).startswith("Human band" if drawn else "No human band")
+
+
+def test_reference_noise_never_becomes_a_human_band():
+    noise = readers.reference_noise({("P", "P"): _ball(8)}, seed=0, n=3)
+    with pytest.raises(InputError, match="not human"):
+        readers.human_band(noise, "dsc")
+
+
+def test_tables_for_people():
+    pairs = readers.readers_among_themselves({("P00", "P00"): _study(reader_1=A, reader_2=B, reader_3=EMPTY)})
+    row = readers.printable_pairs(pairs).iloc[0]
+    assert (row["readers"], row["outlined it"], row["DSC"]) == (3, "2", "0.50")
+    against = readers.models_against_readers(_results({"P00": {"reader-1": 0.6, "reader-2": 0.8}}), "lidc_idri")
+    table = readers.printable_models(against, pairs, {("e", "none"): "a method"})
+    assert table["P00"].tolist() == ["0.50", "0.70 (0.60 … 0.80)"]
+    assert readers.printable_models(against, pairs[:0], {}).empty
+    noise = readers.printable_pairs(readers.reference_noise({("P", "P"): _ball(8)}, seed=0, n=3))
+    assert not noise.columns.str.contains("reader").any()
+    assert len(readers.agreement_figure(pairs, against, {("e", "none"): "a method"}).axes) == 1
+
+
+# --- reference noise --------------------------------------------------------------------------------------------------
+
+
+def test_no_displacement_gives_the_reference_itself():
+    for reference in (_ball(11), A, _mask([(2, 6), (2, 6), (0, 4)]), _mask([(0, 12), (0, 12), (0, 8)])):
+        (copy,) = readers.simulated_readers(reference, seed=3, n=1, sd_mm=0.0).values()
+        assert np.array_equal(copy.array, reference.array)
+
+
+def test_noise_is_called_so_repeats_with_its_seed_and_differs_between_seeds_and_copies():
+    ball = _ball(11)
+    first = readers.simulated_readers(ball, seed=1, n=2, sd_mm=1.5)
+    again = readers.simulated_readers(ball, seed=1, n=1, sd_mm=1.5)
+    other = readers.simulated_readers(ball, seed=2, n=1, sd_mm=1.5)
+    assert list(first) == ["reference noise 1", "reference noise 2"]
+    assert np.array_equal(first["reference noise 1"].array, again["reference noise 1"].array)
+    assert not np.array_equal(first["reference noise 1"].array, first["reference noise 2"].array)
+    assert not np.array_equal(first["reference noise 1"].array, other["reference noise 1"].array)
+
+
+def test_more_displacement_lowers_the_overlap_and_keeps_the_volume_roughly():
+    ball, mean_dsc = _ball(14), []
+    for sd_mm in (0.5, 1.0, 2.0):
+        copies = readers.simulated_readers(ball, seed=5, n=24, sd_mm=sd_mm, correlation_mm=10.0).values()
+        mean_dsc.append(np.mean([metrics.dsc(ball.array, copy.array) for copy in copies]))
+        # of a ball the expected volume is (1 + 3 (sd / radius)^2) times its own: 1.004, 1.015, 1.06
+        expected = 1 + 3 * (sd_mm / 14) ** 2
+        assert np.mean([copy.volume_ml for copy in copies]) / ball.volume_ml == pytest.approx(expected, abs=0.05)
+    assert mean_dsc[0] > mean_dsc[1] > mean_dsc[2]
+
+
+def test_the_surface_moves_by_the_stated_standard_deviation():
+    # half of a box filled: the surface is a plane at z = 40 mm, and its height over each column is 40 mm + the displacement
+    array = np.zeros((48, 48, 80), dtype=bool)
+    array[:, :, :40] = True
+    plane = Mask(array, np.diag([2.0, 2.0, 1.0, 1.0]))
+    copies = readers.simulated_readers(plane, seed=7, n=40, sd_mm=2.0, correlation_mm=8.0).values()
+    heights = np.stack([copy.array.sum(axis=2) for copy in copies]).astype(float)
+    assert heights.mean() == pytest.approx(40.0, abs=0.15)
+    assert np.sqrt(heights.var() - 1 / 12) == pytest.approx(2.0, abs=0.15)  # whole voxels of 1 mm add a variance of 1/12
+    # 1/e at the correlation length of 8 mm, four columns on
+    centred = heights - 40.0
+    assert (centred[:, 4:] * centred[:, :-4]).mean() / heights.var() == pytest.approx(np.exp(-1), abs=0.06)
+
+
+def test_distances_are_measured_to_the_surface_between_voxels_on_any_grid():
+    distance = readers._signed_distance_mm(np.arange(6)[None, None] < 3 + np.zeros((4, 5, 1)), np.array([1.0, 2.0, 3.0]))
+    assert distance[1, 2].tolist() == pytest.approx([-7.5, -4.5, -1.5, 1.5, 4.5, 7.5])
+
+
+@pytest.mark.parametrize(
+    ("mask", "sd_mm", "n", "correlation_mm", "message"),
+    [(EMPTY, 1.0, 1, 5.0, "empty"), (A, -1.0, 1, 5.0, "sd_mm"), (A, 1.0, 0, 5.0, "n 0"), (A, 1.0, 1, 0.0, "correlation_mm 0")],
+)
+def test_noise_that_means_nothing_is_refused(mask, sd_mm, n, correlation_mm, message):
+    with pytest.raises(InputError, match=message):
+        readers.simulated_readers(mask, 0, n, sd_mm, correlation_mm)
+
+
+def test_a_lesion_smaller_than_the_displacement_may_vanish_and_then_counts_as_not_outlined():
+    speck = _mask([(5, 6), (5, 6), (3, 5)])
+    noise = readers.reference_noise({("P", "P"): speck}, seed=0, n=6, sd_mm=3.0)
+    assert not noise["both_outlined"].all()
+    assert noise["reader_a"].str.startswith("reference noise").all()
