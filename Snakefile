@@ -17,14 +17,14 @@ PYTHON = f"{sys.executable} -m lungseg_utils"
 
 EXPERIMENTS = [line.notebook for line in grid.load().lines(PROFILE)]
 STAND_INS = list(stages.stand_ins(PROFILE))
-STORED = ["efficiency", "loss_ablation"]  # over tables in data/results, which other runs wrote
-ANALYSES = ["data_calibration", "results", "external_validation", "ladder", "protocol_trap", "comparisons", "robustness", "training_data", "strata", "failures", *STORED]
+STORED = ["contamination", "efficiency", "loss_ablation"]  # over tables in data/results, which other runs wrote
+ANALYSES = ["data_calibration", "results", "external_validation", "ladder", "protocol_trap", "comparisons", "robustness", "training_data", "strata", "failures", "patient_flow", "readers", *STORED]
 PHANTOMS = ["phantom_nsclc", "phantom_msd"]
 REAL = stages.real_datasets(PROFILE)
 
 # what can change a number or a picture, apart from the book's own files; contents count, not dates
 CODE = sorted(str(p) for p in Path("lungseg_utils").rglob("*") if p.suffix in (".py", ".js", ".css", ".json") and p.name not in ("book.py", "__main__.py"))
-GRID = ["experiments.yml", "requirements.txt", *map(str, sorted([*Path("data/splits").glob("*.csv"), *Path("data/results").rglob("*.*"), Path("data/frozen.json")]))]
+GRID = ["experiments.yml", "requirements.txt", *map(str, sorted([*Path("data/splits").glob("*.csv"), *Path("data/results").rglob("*.*"), Path("data/frozen.json"), Path("data/contamination.csv"), Path("analysis_plan.yml")]))]
 PROSE = ["_config.yml", "_toc.yml", "package.json", "lungseg_utils/book.py"] + sorted(
     str(p) for p in Path("book").rglob("*") if p.is_file() and not {"results", "vendor", "_build", "__pycache__"} & set(p.parts)
 )
