@@ -1,4 +1,4 @@
-"""Command line: python -m lungseg_utils list | fetch | run | predict | workflow | serve. Imports happen inside each command."""
+"""Command line: python -m lungseg_utils list | fetch | run | predict | report | workflow | serve. Imports happen inside each command."""
 
 from __future__ import annotations
 
@@ -103,6 +103,17 @@ def _efficiency(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _report(arguments: argparse.Namespace) -> int:
+    from . import report
+
+    options = ("prompter", "name", "label", "prediction_label", "missing", "workers")
+    given = {name: getattr(arguments, name) for name in options}
+    scores = report.score_folders(arguments.predictions, arguments.references, arguments.ignore, **given)
+    print(report.headline(scores))
+    print(f"report: {report.write(scores, arguments.out)}")
+    return 0
+
+
 def _workflow(arguments: argparse.Namespace) -> int:
     from . import workflow
 
@@ -166,6 +177,20 @@ def _parser() -> argparse.ArgumentParser:
     efficiency.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     efficiency.add_argument("--out", type=Path, help="table to write (default: data/results/efficiency_DEVICE.csv)")
     efficiency.add_argument("--again", action="store_true", help="measure again what is there from the same commit")
+
+    report = add("report", _report, "score a folder of NIfTI predictions against a folder of references; writes one HTML page and tables")
+    report.add_argument("--predictions", type=Path, required=True, help="folder with NAME.nii.gz or NAME.nii")
+    report.add_argument(
+        "--references", type=Path, required=True, help="the same names; or one subfolder per reader; patients.csv may lie here"
+    )
+    report.add_argument("--ignore", type=Path, help="folder with regions, by name, in which nothing is judged")
+    report.add_argument("--prompter", help="rung of the prompt ladder that the model was given, e.g. box_one_slice, or none")
+    report.add_argument("--name", help="of the model, for the title (default: name of the predictions' folder)")
+    report.add_argument("--out", type=Path, default=Path("report"), help="folder to write (default: report)")
+    report.add_argument("--label", type=int, metavar="N", help="value of the tumor in multi-label files")
+    report.add_argument("--prediction-label", type=int, metavar="N", help="the same in predictions, if it is another one")
+    report.add_argument("--missing", choices=("error", "failed"), default="error", help="what a reference without prediction is")
+    report.add_argument("--workers", type=int, default=1, help="processes that read and score")
 
     workflow = add("workflow", _workflow, "bring results and book of a profile up to date (make book, make quick)")
     _profile_argument(workflow)

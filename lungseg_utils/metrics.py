@@ -91,21 +91,31 @@ class SurfaceDistances:
     prediction_to_reference_mm: np.ndarray
     prediction_areas_mm2: np.ndarray
 
+    @property
+    def anything_judged(self) -> bool:
+        """False where an ignore region or an open end leaves no element of either surface: then nothing is defined."""
+        return bool(len(self.reference_areas_mm2) or len(self.prediction_areas_mm2))
+
     def nsd(self, tolerance_mm: float) -> float:
         """Normalized surface distance: share of both surfaces that lies within `tolerance_mm` of the other one."""
+        if not self.anything_judged:
+            return np.nan
         near = self.reference_areas_mm2[self.reference_to_prediction_mm <= tolerance_mm].sum()
         near += self.prediction_areas_mm2[self.prediction_to_reference_mm <= tolerance_mm].sum()
         return float(near / (self.reference_areas_mm2.sum() + self.prediction_areas_mm2.sum()))
 
     def hd95(self) -> float:
-        """Larger of the two directed 95th percentiles, in mm."""
-        return max(
-            _weighted_percentile(self.reference_to_prediction_mm, self.reference_areas_mm2, 95),
-            _weighted_percentile(self.prediction_to_reference_mm, self.prediction_areas_mm2, 95),
+        """Larger of the two directed 95th percentiles, in mm; of one surface alone where nothing of the other one is judged."""
+        directed = (
+            (self.reference_to_prediction_mm, self.reference_areas_mm2),
+            (self.prediction_to_reference_mm, self.prediction_areas_mm2),
         )
+        return max((_weighted_percentile(distances, areas, 95) for distances, areas in directed if len(areas)), default=np.nan)
 
     def assd(self) -> float:
         """Average symmetric surface distance in mm: mean over both surfaces together."""
+        if not self.anything_judged:
+            return np.nan
         total = (self.reference_to_prediction_mm * self.reference_areas_mm2).sum()
         total += (self.prediction_to_reference_mm * self.prediction_areas_mm2).sum()
         return float(total / (self.reference_areas_mm2.sum() + self.prediction_areas_mm2.sum()))
@@ -168,12 +178,23 @@ def _judged_corners(
 ) -> np.ndarray:
     judged = np.ones(tuple(s.stop - s.start + 1 for s in box), dtype=bool)
     if ignore is not None:
-        judged &= _neighbour_codes(ignore[box]) == 0
+        judged &= ~_touching_corners(ignore, box)
     if open_ends[0] and box[2].start == 0:
         judged[:, :, 0] = False
     if open_ends[1] and box[2].stop == shape[2]:
         judged[:, :, -1] = False
     return judged
+
+
+def _touching_corners(region: np.ndarray, box: tuple[slice, slice, slice]) -> np.ndarray:
+    """Which corners of a box's grid (shape + 1 along each axis) touch a voxel of `region`, those just outside of the box included."""
+    touched = np.zeros(tuple(s.stop - s.start + 2 for s in box), dtype=bool)
+    seen = [slice(max(0, s.start - 1), min(n, s.stop + 1)) for s, n in zip(box, region.shape, strict=True)]
+    touched[tuple(slice(v.start - s.start + 1, v.stop - s.start + 1) for v, s in zip(seen, box, strict=True))] = region[tuple(seen)]
+    for axis in range(3):
+        low, high = (np.moveaxis(touched, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
+        touched = np.moveaxis(low | high, 0, axis)
+    return touched
 
 
 def label_lesions(mask: np.ndarray, min_voxels: int = MIN_LESION_VOXELS) -> np.ndarray:

@@ -231,3 +231,36 @@ def test_each_lesion_has_its_own_row():
     rows = metrics.score_lesions(_mask(reference), _mask(_box(shape, (0, 0, 0), (4, 4, 4))))
     assert rows[1] == {"lesion_hit": 1, "lesion_volume": pytest.approx(0.64), "lesion_dsc": 1}
     assert rows[2] == {"lesion_hit": 0, "lesion_volume": pytest.approx(0.32), "lesion_dsc": 0}
+
+
+def _cube_beside_an_ignore_region(far):
+    """A cube of 6 voxels a side, its answer one voxel smaller, an ignore region on one face; with `far` a distant false positive too."""
+    reference, answer, ignore = (np.zeros((30, 20, 20), bool) for _ in range(3))
+    reference[5:11, 5:11, 5:11] = answer[5:10, 5:11, 5:11] = True
+    ignore[11:14, 4:12, 4:12] = True
+    if far:
+        answer[26:28, 16:18, 16:18] = True
+    return reference, answer, ignore
+
+
+def test_what_is_ignored_beside_a_lesion_does_not_depend_on_answers_far_away():
+    areas = []
+    for far in (False, True):
+        reference, answer, ignore = _cube_beside_an_ignore_region(far)
+        areas.append(metrics.surface_distances(reference, answer, (1.0, 1.0, 1.0), ignore).reference_areas_mm2.sum())
+    assert areas[0] == pytest.approx(areas[1])
+    whole = metrics.surface_distances(*_cube_beside_an_ignore_region(False)[:2], (1.0, 1.0, 1.0)).reference_areas_mm2.sum()
+    assert areas[0] < whole - 30  # a face of 36 mm2, less its rounded rim
+
+
+def test_where_no_surface_is_left_to_be_judged_distances_are_undefined_and_overlap_is_not():
+    reference = np.zeros((12, 12, 12), bool)
+    reference[4:8, 4:8, 4:8] = True
+    ignore = ~reference
+    values = metrics.score_case(*(Mask(a, np.eye(4)) for a in (reference, reference, ignore)))
+    assert values["dsc"] == 1
+    assert all(np.isnan(values[name]) for name in ("hd95", "assd", "nsd_1mm", "nsd_5mm"))
+    half = reference.copy()
+    half[6:] = False
+    one_sided = metrics.score_case(*(Mask(a, np.eye(4)) for a in (reference, half, ignore)))
+    assert np.isfinite(one_sided["hd95"])  # the answer's own surface is judged

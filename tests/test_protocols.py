@@ -100,7 +100,7 @@ def test_small_lesions_are_left_out_with_what_was_predicted_for_them_alone():
     one_less = reference.copy()
     one_less[0, 0, 0] = False  # 999 voxels
     assert protocols.large_lesions([CaseMasks("p", one_less, (answer,))]).n == 0
-    # an answer over both lesions stays, without the voxels of the small one: 1000 + 10 * 12 of the bridge, less none
+    # an answer that reaches over both stays, without the 27 voxels of the small one: |P| = 20 * 10 * 10
     both = _boxes(shape, ((0, 20), (0, 10), (0, 10)), ((20, 23), (0, 3), (0, 3)))
     assert protocols.large_lesions([CaseMasks("p", reference, (both,))]).value == pytest.approx(2 * 1000 / (1000 + 2000))
 
