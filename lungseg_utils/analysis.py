@@ -350,8 +350,9 @@ def strata(finished: Sequence[run.RunResult], dataset: str, rung: str, facts: pd
         values = values[values["test_dataset"] == dataset].groupby("case_id")["value"].mean()
         row = rows.setdefault(names[result.experiment.name, rung], {})
         for what in [c for c in facts.columns if c != "diameter_mm"]:
-            for level, cases in facts.groupby(what).groups.items():
-                row[f"{what}: {level or 'not given'} (n = {len(cases)})"] = values.reindex(cases).mean()
+            for level, part in facts.sort_values("diameter_mm" if what == "diameter" else what).groupby(what, sort=False):
+                name = level.replace("_", "-") or "not given"
+                row[f"{what}: {name} (n = {len(part)})"] = values.reindex(part.index).mean()
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method").reset_index()
 
 

@@ -27,7 +27,7 @@ def ladder_figure(table: pd.DataFrame) -> Any:
     places = {rung: place for place, rung in enumerate(name for name in PROMPTERS if name in set(table["rung"]))}
     families = list(dict.fromkeys(_family(part) for _, part in table.groupby("experiment", sort=False)))
     panels_of = [family for family in families if family != _TRIVIAL_FAMILY]
-    size = (0.5 * len(places) * len(panels_of) + 1.6 * len(panels_of) + 2, 5.4)
+    size = (max(4.4, 0.5 * len(places) + 2.0) * len(panels_of), 5.4)
     figure, panels = plt.subplots(1, len(panels_of), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axes, family in zip(panels[0], panels_of, strict=True):
         for number, (_, part) in enumerate(table.groupby("experiment", sort=False)):
@@ -152,7 +152,7 @@ def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def _p(value: float) -> str:
-    return "< 0.001" if value < 0.001 else f"{value:.3f}"
+    return "under 0.001" if value < 0.001 else f"{value:.3f}"
 
 
 def rank_figure(table: pd.DataFrame) -> Any:
@@ -180,6 +180,7 @@ def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
     import matplotlib.pyplot as plt
 
     part = trap[trap["rung"] == rung]
+    part = part.assign(rank=part.groupby("protocol")["value"].rank(ascending=False, method="min"))  # among those that are shown
     names = list(dict.fromkeys(part["protocol"]))
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.42 * len(names) + 2.2), sharey=True, layout="constrained")
     for number, (_, method) in enumerate(part.groupby("experiment", sort=False)):

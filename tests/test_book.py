@@ -382,6 +382,37 @@ def test_without_scripts_there_is_a_still_picture(address, visit):
     assert image.evaluate("(e) => e.naturalWidth") > 10
 
 
+@pytest.mark.browser
+def test_a_leaderboard_sorts_filters_and_is_downloaded(visit, tmp_path):
+    import pandas as pd
+
+    from lungseg_utils.viewers.leaderboard import leaderboard
+
+    table = pd.DataFrame(
+        {"method": ["a, one", "b", "c"], "prompt": ["none", "click", "click"], "DSC": ["0.50 [0.4, 0.6]", "–", "0.90 [0.8, 1.0]"]}
+    )
+    (tmp_path / "board.html").write_text(f"<!doctype html><meta charset=utf-8>{leaderboard(table, ('prompt',), 'b.csv', 'caption').data}")
+    seen = visit((tmp_path / "board.html").as_uri())
+    page = seen.page
+    shown = "() => [...document.querySelectorAll('tbody tr')].filter((r) => !r.hidden).map((r) => r.cells[0].textContent)"
+    assert page.evaluate(shown) == ["a, one", "b", "c"]
+    page.get_by_role("button", name="DSC").click()
+    assert page.evaluate(shown) == ["c", "a, one", "b"]  # numbers by value, what has none last
+    page.get_by_role("button", name="DSC").press("Enter")
+    assert page.evaluate(shown)[-1] == "c"
+    page.get_by_label("prompt").select_option("click")
+    assert page.evaluate(shown) == ["b", "c"]
+    assert page.get_by_role("status").inner_text() == "2 of 3 rows"
+    page.get_by_label("prompt").select_option("")
+    page.get_by_label("contains").fill("one")
+    assert page.evaluate(shown) == ["a, one"]
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as CSV").click()
+    assert download.value.suggested_filename == "b.csv"
+    assert Path(download.value.path()).read_text().splitlines() == ["method,prompt,DSC", '"a, one",none,"0.50 [0.4, 0.6]"']
+    assert seen.problems == []
+
+
 def test_foot_names_the_edition(book_html):
     text = (book_html / "book" / "methods.html").read_text()
     assert re.search(r'class="edition">Profile [\w-]+, commit [\w-]+, ', text)
