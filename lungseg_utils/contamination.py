@@ -7,13 +7,14 @@ were trained on with masks (what an encoder was initialised from without any is 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
-from . import config
-from .types import InputError
+from . import config, registry
+from .types import Checkpoint, InputError, Pretraining
 
 FILE = Path("data") / "contamination.csv"
 COLUMNS = ("weights", "dataset", "level", "quote", "source", "note")
@@ -123,3 +124,25 @@ def sources(frame: pd.DataFrame) -> str:
             lines.append(f"- {where}: *{name}*.{said} {note}")
         lines.append("")
     return "\n".join(lines)
+
+
+def weights_of(model: str, options: Mapping[str, Any]) -> str:
+    """What the table calls the first weights of a model under these options; "" for random ones."""
+    module = registry.plugin("models", model)
+    first = module.initial_weights(options) if hasattr(module, "initial_weights") else None
+    if isinstance(first, Pretraining):
+        return f"{model}__{first.kind}"
+    if isinstance(first, Checkpoint):
+        stem = Path(first.file).stem
+        return next((name for name in WEIGHTS if name == stem or stem.startswith(f"{name}_")), stem)
+    return ""
+
+
+def sentence(model: str, options: Mapping[str, Any], datasets: Iterable[str]) -> str:
+    """One line of Markdown for the head of a page with zero-shot numbers: what the first weights may have seen of each data set."""
+    weights = weights_of(model, options)
+    if not weights:
+        return "**What the weights have seen:** nothing, they are random."
+    found = [f"{DATASETS[name]}: *{level(weights, name)}*" for name in DATASETS if name in set(datasets)]
+    text = f"**What the first weights (`{weights}`) have seen** of the data sets below: {'; '.join(found)}"
+    return f"{text}. Sources stand on the page *Contamination*."

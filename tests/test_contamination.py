@@ -91,3 +91,17 @@ def test_tables_for_people_hold_every_level_and_every_source_once(frame):
     text = contamination.sources(frame)
     assert all(f"**{name}**" in text for name in contamination.WEIGHTS)
     assert text.count("LIDC-IDRI: *same images and labels*") == 2
+
+
+def test_every_promptable_model_has_first_weights_that_the_table_knows():
+    from lungseg_utils import registry
+
+    promptable = [name for name in registry.names("models") if hasattr(registry.plugin("models", name), "initial_weights")]
+    assert len(promptable) >= 7
+    for name in promptable:
+        assert contamination.weights_of(name, registry.card("models", name).options) in contamination.WEIGHTS, name
+    assert contamination.weights_of("unet", {}) == ""
+    options = dict(registry.card("models", "sam_stand_in").options)
+    assert "`sam_stand_in__ct_like`" in contamination.sentence("sam_stand_in", options, ["phantom_msd", "lidc_idri"])
+    assert "random" in contamination.sentence("sam_stand_in", options | {"pretraining": "random"}, ["phantom_msd"])
+    assert "same images and labels" in contamination.sentence("medsam2", registry.card("models", "medsam2").options, ["lidc_idri"])
