@@ -136,19 +136,25 @@ def robustness_figure(table: pd.DataFrame) -> Any:
 
 
 def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
-    """`analysis.contrasts` for people; p only where the plan gives one."""
+    """`analysis.contrasts` for people; a place that is empty says why, in the place of the two sides."""
+    empty = table["p"].isna() & (table["n"] == 0)
+    sides = [row["method"] if gap else f"{row['a']} minus {row['b']}" for gap, (_, row) in zip(empty, table.iterrows(), strict=True)]
     return pd.DataFrame(
         {
             "contrast": table["name"],
-            "a": table["a"],
-            "b": table["b"],
+            "what is compared": sides,
             "n": table["n"],
-            "a minus b, DSC": [interval_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
+            "difference, DSC": [interval_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
             "p, Holm": ["–" if np.isnan(p) else _p(holm) for p, holm in zip(table["p"], table["p_holm"], strict=True)],
             "detectable": ["–" if np.isnan(v) else f"{v:.2f}" for v in table["detectable"]],
-            "how": table["method"],
         }
     )
+
+
+def contrast_note(table: pd.DataFrame) -> str:
+    """One line of Markdown: how the contrasts of a family were made."""
+    methods = list(dict.fromkeys(table.loc[table["n"] > 0, "method"]))
+    return f"How: {'; or '.join(methods)}." if methods else "No place of the family could be filled."
 
 
 def _p(value: float) -> str:
