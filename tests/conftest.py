@@ -1,6 +1,7 @@
 """Shared fixtures: the real sample CTs, and writers of tiny DICOM files."""
 
 import os
+import shutil
 import subprocess
 import sys
 from contextlib import contextmanager
@@ -12,6 +13,15 @@ import pytest
 
 from lungseg_utils import fetch
 
+BROWSER_OPTIONS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+)
 FRAME = "1.2.3.4.1"
 SERIES = "1.2.3.4.2"
 
@@ -25,6 +35,20 @@ def real_data(tmp_path_factory) -> Path:
     for name in fetch.names():
         fetch.fetch(name, root, yes=True, progress=False)
     return root
+
+
+@pytest.fixture(scope="session")
+def chromium():
+    """One browser for all tests of a run: playwright allows no second one at once."""
+    from playwright.sync_api import sync_playwright
+
+    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if not path:
+        pytest.skip("no Chromium: install it, or name it in CHROMIUM")
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=path, args=list(BROWSER_OPTIONS))
+        yield browser
+        browser.close()
 
 
 @contextmanager

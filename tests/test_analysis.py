@@ -91,7 +91,7 @@ def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch
     assert few["p"] == pytest.approx(2 / 2**12)  # all twelve differences have one sign
     assert few["p_holm"] == pytest.approx(6 * few["p"])
     assert 0 < few["detectable"] < 0.1
-    assert "same stand-in" in table.loc["MedSAM2 against Medical SAM 2", "method"]
+    assert "same stand-in" in table.loc["one medical video checkpoint against the other", "method"]
     assert "not asked in this profile" in table.loc["detector box against automatic", "method"]
     printed = ladder_figures.printable_contrasts(table.reset_index())
     assert list(printed["p, Holm"]).count("–") == table["p"].isna().sum() >= 2

@@ -21,15 +21,6 @@ from lungseg_utils.types import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 VIEWER_PAGE = "book/results/unet_full.html"
-BROWSER_OPTIONS = (
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 FRONT_MAX_BYTES, OTHER_MAX_BYTES = 1.5e6, 3e6
 
 
@@ -50,19 +41,6 @@ def address(book_html) -> Iterator[str]:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}/"
         running.shutdown()
-
-
-@pytest.fixture(scope="session")
-def chromium():
-    from playwright.sync_api import sync_playwright
-
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not path:
-        pytest.skip("no Chromium: install it, or name it in CHROMIUM")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=list(BROWSER_OPTIONS))
-        yield browser
-        browser.close()
 
 
 @dataclass

@@ -493,36 +493,29 @@ def test_the_script_of_the_page_is_in_the_style_of_the_project(tmp_path):
 
 
 @pytest.mark.browser
-def test_in_a_browser_the_page_is_quiet_sorts_downloads_and_fits_a_phone(example):
-    from playwright.sync_api import sync_playwright
-
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if not path:
-        pytest.skip("no Chromium: install it, or name it in CHROMIUM")
+def test_in_a_browser_the_page_is_quiet_sorts_downloads_and_fits_a_phone(example, chromium):
     address = (example[0] / "report" / "report.html").resolve().as_uri()
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox", "--disable-dev-shm-usage"])
-        page = browser.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
-        problems, requests = [], []
-        page.on("console", lambda message: problems.append(message.text))
-        page.on("pageerror", lambda error: problems.append(str(error)))
-        page.on("request", lambda request: requests.append(request.url))
-        page.goto(address)
-        assert page.evaluate("document.documentElement.scrollWidth") <= 390
-        column = "[...document.querySelectorAll('#cases tbody tr')].map((row) => row.cells[{}].dataset.value)"
-        dsc = page.evaluate(column.format(3))
-        assert dsc[-1] == ""  # the tumor-free scan
-        assert [float(v) for v in dsc[:-1]] == sorted(float(v) for v in dsc[:-1])
-        for direction in ("ascending", "descending"):
-            page.get_by_role("button", name="HD95 (mm)").click()
-            assert page.locator("#cases th[aria-sort]").get_attribute("aria-sort") == direction
-            distances = [float(v.replace("Infinity", "inf")) for v in page.evaluate(column.format(5)) if v]
-            assert distances == sorted(distances, reverse=direction == "descending")
-            assert page.evaluate(column.format(5))[-1] == ""  # undefined stays last
-        with page.expect_download() as download:
-            page.get_by_role("button", name="Download as CSV").click()
-        table = pd.read_csv(Path(download.value.path()))
-        assert list(table.columns[:4]) == ["case_id", "patient_id", "answer", "dsc"]
-        assert table["case_id"].tolist() == page.evaluate(column.format(0))
-        assert (problems, requests[:1], [url for url in requests[1:] if not url.startswith("blob:")]) == ([], [address], [])
-        browser.close()
+    page = chromium.new_page(viewport={"width": 390, "height": 844}, color_scheme="dark")
+    problems, requests = [], []
+    page.on("console", lambda message: problems.append(message.text))
+    page.on("pageerror", lambda error: problems.append(str(error)))
+    page.on("request", lambda request: requests.append(request.url))
+    page.goto(address)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    column = "[...document.querySelectorAll('#cases tbody tr')].map((row) => row.cells[{}].dataset.value)"
+    dsc = page.evaluate(column.format(3))
+    assert dsc[-1] == ""  # the tumor-free scan
+    assert [float(v) for v in dsc[:-1]] == sorted(float(v) for v in dsc[:-1])
+    for direction in ("ascending", "descending"):
+        page.get_by_role("button", name="HD95 (mm)").click()
+        assert page.locator("#cases th[aria-sort]").get_attribute("aria-sort") == direction
+        distances = [float(v.replace("Infinity", "inf")) for v in page.evaluate(column.format(5)) if v]
+        assert distances == sorted(distances, reverse=direction == "descending")
+        assert page.evaluate(column.format(5))[-1] == ""  # undefined stays last
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Download as CSV").click()
+    table = pd.read_csv(Path(download.value.path()))
+    assert list(table.columns[:4]) == ["case_id", "patient_id", "answer", "dsc"]
+    assert table["case_id"].tolist() == page.evaluate(column.format(0))
+    assert (problems, requests[:1], [url for url in requests[1:] if not url.startswith("blob:")]) == ([], [address], [])
+    page.close()

@@ -72,6 +72,7 @@ def _rows(values, metric="dsc", status="scored", patients=None):
             "experiment": "e",
             "test_dataset": "d",
             "prompter": "none",
+            "jitter": 0.0,
             "patient_id": patients,
             "case_id": patients,
             "lesion_id": "",
@@ -173,8 +174,8 @@ def test_crossed_bootstrap_has_the_variance_that_crossed_resampling_implies():
 
 
 def test_crossed_bootstrap_by_weights_is_the_one_by_indices():
-    table, rng = _table(15, 6).to_numpy(), np.random.default_rng(1)
-    means = [table[np.ix_(rng.integers(0, 15, 15), rng.integers(0, 6, 6))].mean() for _ in range(5000)]
+    table, rng = _table(15, 12).to_numpy(), np.random.default_rng(1)
+    means = [table[np.ix_(rng.integers(0, 15, 15), rng.integers(0, 12, 12))].mean() for _ in range(5000)]
     summary = stats.summarize_method(table)
     assert (summary.low, summary.high) == pytest.approx(np.quantile(means, (0.025, 0.975)), abs=0.006)
     assert "crossed bootstrap of patients x runs" in summary.method
