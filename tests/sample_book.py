@@ -74,7 +74,12 @@ def _notebook(title: str, text: str, cells: list[Any]) -> Any:
 def _estimates(n: int) -> dict[str, Any]:
     values: dict[str, Any] = {}
     stand_ins = {f"{m}_stand_in_fine_tuned_{r}_phantom_nsclc": 0.8 for m in ("sam", "sam2") for r in ("box_every_slice", "box_one_slice")}
-    means = {"unet_full_phantom_nsclc": 0.781, "unet_full_phantom_msd": 0.703, "box_ellipse_phantom_nsclc": 0.866}
+    means = {
+        "unet_full_phantom_nsclc": 0.781,
+        "unet_full_phantom_msd": 0.703,
+        "box_ellipse_phantom_nsclc": 0.866,
+        "unet_full_box_one_slice_phantom_nsclc": 0.6,
+    }
     for name, mean in (means | {"box_ellipsoid_phantom_nsclc": 0.61} | stand_ins).items():
         few = n < 10
         values |= {f"{name}_dsc": mean, f"{name}_n": n}
@@ -87,12 +92,14 @@ def write_notebooks(folder: Path, n: int = 30) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     glue = [_glued(key, value) for key, value in _estimates(n).items()]
     gates = [_glued("gates_passed", 7), _glued("gates_total", 8)]
+    trap = [_glued("trap_own_dsc", 0.5), _glued("trap_most_dsc", 0.8)]
     cases = sample_cases()
     hidden = {"tags": ["remove-input"]}
     pages = {
         "data_calibration": ("Phantom calibration", "A stand-in page.", [_cell("gates()", 1, gates, **hidden)]),
         "unet_full": ("U-Net, fully trained", "A stand-in page.", [_cell("slice_viewer(cases)", 1, [_viewer_output(cases)], **hidden)]),
         "results": ("Results", "A stand-in page.", [_cell("report()", 1, glue, **hidden)]),
+        "protocol_trap": ("The protocol trap", "A stand-in page.", [_cell("trap()", 1, trap, **hidden)]),
         "external_validation": ("External validation", "A stand-in page.", [_cell("report()", 1, [_viewer_output(cases[:1])], **hidden)]),
     }
     chapters = [chapter["file"] for part in yaml.safe_load(TOC.read_text())["parts"] for chapter in part["chapters"]]
