@@ -12,7 +12,7 @@ from lungseg_utils import config, registry, run
 
 ROOT = config.project_root()
 PUBLISHED = re.compile(r"\b(?:Med)?SAM\b(?!-type| 2-type)|\bSAM ?2\b(?!-type)|\bMedSAM ?2?\b")
-# what an architecture costs does not depend on its weights, so that its name may stand beside seconds, and beside nothing that a network said
+# what an architecture costs does not depend on its weights: its name may stand beside seconds, and beside nothing that it said
 COSTS_ONLY = {"efficiency.ipynb"}
 ACCURACY = re.compile(r"\bDSC\b|\bNSD\b|\bHD95\b|Dice")
 needs_smoke_book = pytest.mark.skipif(
