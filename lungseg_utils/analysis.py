@@ -15,10 +15,10 @@ from scipy.spatial.distance import pdist
 
 from . import config, detector, figures, inference, metrics, plan, protocols, registry, run, stats, tables
 from .prompts.ladder import PROMPTERS
-from .types import Experiment, InputError, Mask
+from .types import Experiment, Mask
 
 TRIVIAL_MODEL = "trivial"
-NEAREST_FAILURES = 3
+WORST_SHOWN = 3
 
 
 def phantom_datasets(finished: Sequence[run.RunResult]) -> list[str]:
@@ -366,7 +366,7 @@ def failures(finished: Sequence[run.RunResult], datasets: Sequence[str]) -> pd.D
         reasons = {(c["test_dataset"], c["prompter"], c["case_id"]): c["failure"] for c in result.provenance["cases"]}
         wide = _wide(result.asked(), datasets)
         for (dataset, rung), part in wide.groupby(["test_dataset", "prompter"], sort=False):
-            worst = part["dsc"].nsmallest(NEAREST_FAILURES).index
+            worst = part["dsc"].nsmallest(WORST_SHOWN).index
             for index, row in part.iterrows():
                 reason = reasons.get((dataset, rung, row["case_id"]), "")
                 kind = "failed" if reason else "empty" if row["prediction_volume"] == 0 else "worst" if index in worst else ""
@@ -382,10 +382,3 @@ def _wide(results: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFrame:
     keys = ["test_dataset", "prompter", "case_id"]
     wide = rows.groupby([*keys, "metric"], sort=False)["value"].first().unstack("metric").reset_index()
     return wide[wide["reference_volume"] > 0]
-
-
-def require_datasets(finished: Sequence[run.RunResult], dataset: str) -> None:
-    """Refuse a data set that nothing was tested on."""
-    known = sorted({name for r in finished for name in r.results["test_dataset"].unique()})
-    if dataset not in known:
-        raise InputError(dataset, "nothing was tested on it", f"Choose one of {', '.join(known)}.")

@@ -6,7 +6,6 @@ results/<profile>/stand_ins and are made again only if what they depend on (opti
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -39,14 +38,9 @@ def _published(checkpoint: Checkpoint) -> Path:
         )
     if checkpoint.size and path.stat().st_size != checkpoint.size:
         raise InputError(path, f"{path.stat().st_size:,} bytes instead of {checkpoint.size:,}", f"Fetch it again from {checkpoint.url}.")
-    if checkpoint.sha256 and _sha256(path) != checkpoint.sha256:
+    if checkpoint.sha256 and tables.sha256_of_file(path) != checkpoint.sha256:
         raise InputError(path, "its sha256 is not that of the published file", f"Fetch it again from {checkpoint.url}.")
     return path
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 def _pretrained(module: Any, model: str, options: Mapping[str, Any], source: Pretraining, profile: str, progress: bool) -> Path:

@@ -255,10 +255,8 @@ def range_text(values: pd.Series, digits: int) -> str:
 def agreement_figure(pairs: pd.DataFrame, against: pd.DataFrame, titles: Mapping[str, str], metric: str = "dsc") -> Any:
     """Each case a panel: a dot per pair of readers on top, below them a dot per reader and method; no mean, no band."""
     import matplotlib.pyplot as plt
-    import seaborn as sns
 
-    sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", rc={"figure.dpi": 110, "savefig.dpi": 110})
-    colors = sns.color_palette()
+    colors = figures.plot_style().color_palette()
     cases = list(dict.fromkeys(pairs["case_id"]))
     methods = _methods(against)
     labels = ["readers among themselves", *(f"{titles[name, rung]}, {figures.title(rung)}" for rung, name in methods)]

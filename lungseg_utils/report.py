@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import csv
 import datetime
-import hashlib
 import re
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -268,15 +267,10 @@ def _read(task: tuple[CaseFiles, int | None, int | None]) -> _Loaded | list[Faul
         {reader: _Packed.of(mask) for reader, mask in references.items()},
         _Packed.of(prediction),
         None if ignore is None else _Packed.of(ignore),
-        {path: _sha256(path) for path in case.paths},
+        {path: tables.sha256_of_file(path) for path in case.paths},
         has_tumor=any(mask.array.any() for mask in references.values()),
         has_answer=bool(prediction.array.any()),
     )
-
-
-def _sha256(path: Path) -> str:
-    with path.open("rb") as handle:
-        return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
 @contextmanager
@@ -528,7 +522,7 @@ _COLOURS = {
     "text": "#010203",
     "mark": "#040506",
     "grid": "#070809",
-}  # placeholders: the page's own colours, light and dark, take their place
+}  # unlikely ones, which the page's own colours, light and dark, take the place of
 _TITLES = {
     **{"dsc": "DSC", "iou": "IoU", "hd95": "HD95", "assd": "ASSD", "lesion_dsc": "lesion-wise DSC"},
     **{f"nsd_{t:g}mm": f"NSD at {t:g} mm" for t in metrics.NSD_TOLERANCES_MM},
@@ -741,6 +735,6 @@ def _svg(figure: Any, title: str) -> str:
     head = re.sub(r' (width|height)="[^"]*"', "", head)
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', "<g", body)  # each drawing has the same names of groups, and a page may hold a name only once
-    for name, placeholder in _COLOURS.items():
-        body = body.replace(placeholder, f"var(--{name})")
+    for name, colour in _COLOURS.items():
+        body = body.replace(colour, f"var(--{name})")
     return f'<figure><svg role="img" aria-label="{title}"{head}>{body}<figcaption>{title}</figcaption></figure>'

@@ -183,6 +183,12 @@ def sha256_of_files(paths: Iterable[Path], root: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_file(path: Path) -> str:
+    """Hash of one file's contents, read piece by piece."""
+    with path.open("rb") as handle:
+        return hashlib.file_digest(handle, "sha256").hexdigest()
+
+
 def sha256_of_json(value: Any) -> str:
     """Hash of a JSON-like value, independent of the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()

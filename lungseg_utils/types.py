@@ -135,6 +135,11 @@ class Box:
         if any(high <= low for low, high in zip(self.ijk_min, self.ijk_max, strict=True)):
             raise InputError("box", f"{self.ijk_min} to {self.ijk_max} is empty", "ijk_max must exceed ijk_min on every axis.")
 
+    @property
+    def voxels(self) -> tuple[slice, slice, slice]:
+        """The box as an index into an (x, y, z) array."""
+        return tuple(slice(low, high) for low, high in zip(self.ijk_min, self.ijk_max, strict=True))
+
 
 @dataclass(frozen=True)
 class SlicePrompt:

@@ -44,6 +44,7 @@ def chromium():
 
     path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if not path:
+        # only where pytest is called by hand: `make test` stops at once without a browser
         pytest.skip("no Chromium: install it, or name it in CHROMIUM")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=list(BROWSER_OPTIONS))

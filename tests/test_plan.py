@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 
-from lungseg_utils import config, inference, metrics, plan, stats
+from lungseg_utils import config, full_size, inference, metrics, plan, stats
 from lungseg_utils.prompts import rungs
 from lungseg_utils.types import InputError
 
@@ -20,6 +20,7 @@ def test_constants_of_the_code_are_those_of_the_plan():
     assert numbers["resamples"] == stats.RESAMPLES
     assert numbers["flips"] == inference.FLIPS
     assert numbers["margin_human_variability"] == inference.MARGIN_HUMAN_VARIABILITY
+    assert plan.load().seconds_per_action["box"] == full_size.HUMAN_SECONDS_PER_BOX
     assert plan.load().all_rungs == rungs.ALL
     assert set(plan.load().primary_rungs) == set(config.load().profile("mini").prompters)
 

@@ -103,7 +103,7 @@ class TrivialSegmenter:
 
     def _fill(self, filled: np.ndarray, box: Box, seen: Box, ellipsoid: Callable[..., np.ndarray]) -> None:
         """Fill `box` by the rule; densities are judged by what the box `seen` holds."""
-        where = _region(box)
+        where = box.voxels
         if self.rule == "ellipse":
             filled[where] |= ellipsoid(box, spacing_mm=self._image.spacing_mm)
         elif self.rule == "filled":
@@ -136,7 +136,7 @@ class TrivialSegmenter:
         box = self._box_around(centre, diameter_mm)
         if self.rule == "filled":
             result = np.zeros(self._image.shape, dtype=bool)
-            result[_region(box)] = True
+            result[box.voxels] = True
             return result
         dense = self._is_dense(box)(self._image.array) & self._near(centre, 2 * diameter_mm)
         labels, _ = ndimage.label(dense)
@@ -158,12 +158,8 @@ class TrivialSegmenter:
         low, high = SOFT_TISSUE_HU
         if self.rule == "soft_tissue":
             return lambda hu: (hu >= low) & (hu <= high)
-        threshold = _otsu(self._image.array[_region(box)])
+        threshold = _otsu(self._image.array[box.voxels])
         return lambda hu: hu >= threshold
-
-
-def _region(box: Box) -> tuple[slice, slice, slice]:
-    return tuple(slice(low, high) for low, high in zip(box.ijk_min, box.ijk_max, strict=True))
 
 
 def _clicks(prompt: Prompt, label: int) -> np.ndarray:

@@ -19,10 +19,10 @@ from tqdm import tqdm
 from .. import training, transforms
 from ..efficiency import count_parameters, measure
 from ..metrics import dsc
-from ..types import Image, InputError, Mask, Prediction, Prompt, Study
+from ..types import Mask, Prediction, Study
 from .augmentation import augment_volumes
 from .losses import build_loss
-from .prompted_control import with_prompts
+from .prompted_control import AutomaticAnswers
 
 _AIR = -1.0  # the lowest value of every window: what lies outside the image
 
@@ -63,31 +63,16 @@ class _WorkingCase:
     foreground: np.ndarray  # int (n, 3), indices of tumor voxels
 
 
-class AutomaticSegmenter:
+class AutomaticSegmenter(AutomaticAnswers):
     """A segmenter around a 3-D network that reads no prompts. `probability` is on the image's own grid.
 
-    Given prompts, it is the control of their rung: of its own answer it keeps what they point at (`keep_prompted`). The network is run
-    once per image; each answer is charged with the whole time.
+    Prompts are answered as by all automatic segmenters (`AutomaticAnswers`).
     """
 
     def __init__(self, network: torch.nn.Module, settings: Settings, device: str = "auto"):
         self.device = training.choose_device(device)
         self.network = network.to(self.device, memory_format=_memory_format(network))  # a third faster on a CPU than the default
         self.settings = settings
-        self._image: Image | None = None
-        self._answer: Prediction | None = None  # to the image without a prompt
-
-    def set_image(self, image: Image) -> None:
-        """Take a CT; what was known of another one is forgotten, of the same one it is kept."""
-        if image is not self._image:
-            self._image, self._answer = image, None
-
-    def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
-        """Segment the whole volume that `set_image` took; with prompts, only what they point at."""
-        if self._image is None:
-            raise InputError("predict", "no image was set", "Call set_image first.")
-        self._answer = self._answer or self._segment()
-        return with_prompts(self._answer, prompts) if prompts else self._answer
 
     def _segment(self) -> Prediction:
         with measure() as cost:

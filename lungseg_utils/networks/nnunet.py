@@ -26,8 +26,8 @@ from tqdm import tqdm
 from .. import training, transforms
 from ..efficiency import count_parameters, measure
 from ..metrics import dsc
-from ..types import Image, InputError, Mask, Prediction, Prompt, Study, TrainingDiverged
-from .prompted_control import with_prompts
+from ..types import InputError, Mask, Prediction, Study, TrainingDiverged
+from .prompted_control import AutomaticAnswers
 
 DIMENSIONS = {"2d": 2, "3d_fullres": 3}
 EPOCHS, ITERATIONS_PER_EPOCH = 1000, 250  # nnU-Net's own budget
@@ -111,30 +111,16 @@ class _Planned:
     dataset_json: dict[str, Any]
 
 
-class NnUNetSegmenter:
+class NnUNetSegmenter(AutomaticAnswers):
     """nnU-Net as a segmenter that reads no prompts. `probability` is nnU-Net's softmax, resampled by nnU-Net to the image's own grid.
 
-    Given prompts, it is the control of their rung (see `prompted_control`). The network is run once per image.
+    Prompts are answered as by all automatic segmenters (`AutomaticAnswers`).
     """
 
     def __init__(self, settings: Settings, device: str = "auto"):
         self.device = training.choose_device(device)
         self.settings = settings
         self._planned: _Planned | None = None
-        self._image: Image | None = None
-        self._answer: Prediction | None = None  # to the image without a prompt
-
-    def set_image(self, image: Image) -> None:
-        """Take a CT; what was known of another one is forgotten, of the same one it is kept."""
-        if image is not self._image:
-            self._image, self._answer = image, None
-
-    def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
-        """Segment the whole volume that `set_image` took; with prompts, only what they point at."""
-        if self._image is None:
-            raise InputError("predict", "no image was set", "Call set_image first.")
-        self._answer = self._answer or self._segment()
-        return with_prompts(self._answer, prompts) if prompts else self._answer
 
     def _segment(self) -> Prediction:
         planned, steps = self._require_planned("predict"), _steps()

@@ -6,12 +6,13 @@ cannot read it; a promptable model is worth what it adds to that.
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
 
 import numpy as np
 from scipy import ndimage
 
-from ..types import Box, Mask, Prediction, Prompt
+from ..types import Box, Image, InputError, Mask, Prediction, Prompt
 
 GROW_MM = 5.0
 _CONNECTED_26 = np.ones((3, 3, 3), dtype=bool)
@@ -35,6 +36,32 @@ def keep_prompted(mask: np.ndarray, prompts: Sequence[Prompt], spacing_mm: Seque
     return result
 
 
+class AutomaticAnswers(ABC):
+    """What automatic segmenters share: the scan is segmented once, whatever is asked of it; each answer is charged with the whole time.
+
+    Given prompts, the segmenter is the control of their rung: of its own answer it keeps what they point at.
+    """
+
+    _image: Image | None = None
+    _answer: Prediction | None = None  # to the image without a prompt
+
+    def set_image(self, image: Image) -> None:
+        """Take a CT; what was known of another one is forgotten, of the same one it is kept."""
+        if image is not self._image:
+            self._image, self._answer = image, None
+
+    def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
+        """Segment the whole volume that `set_image` took; with prompts, only what they point at."""
+        if self._image is None:
+            raise InputError("predict", "no image was set", "Call set_image first.")
+        self._answer = self._answer or self._segment()
+        return with_prompts(self._answer, prompts) if prompts else self._answer
+
+    @abstractmethod
+    def _segment(self) -> Prediction:
+        """The answer to the image, without a prompt."""
+
+
 def with_prompts(answer: Prediction, prompts: Sequence[Prompt]) -> Prediction:
     """An automatic model's answer, of which only what the prompts point at is kept; its costs stay those of the whole."""
     mask = Mask(keep_prompted(answer.mask.array, prompts, answer.mask.spacing_mm), answer.mask.affine)
@@ -45,7 +72,7 @@ def _seen(labels: np.ndarray, prompt: Prompt, inside: int) -> Iterable[np.ndarra
     """Labels under the prompt's boxes (where `inside` is 1) and under its clicks of that label."""
     for hint in prompt.slices:
         if hint.box is not None and inside:
-            yield labels[_region(hint.box)].ravel()
+            yield labels[hint.box.voxels].ravel()
         if hint.points is not None:
             yield np.array([labels[p] for p, label in zip(hint.points.ijk, hint.points.labels, strict=True) if label == inside], int)
 
@@ -55,11 +82,11 @@ def _allowed(shape: tuple[int, ...], prompt: Prompt, spacing_mm: Sequence[float]
         return np.ones(shape, dtype=bool)
     allowed = np.zeros(shape, dtype=bool)
     if prompt.box_3d is not None:
-        allowed[_region(_grown(prompt.box_3d, shape, spacing_mm, axes=(0, 1, 2)))] = True
+        allowed[_grown(prompt.box_3d, shape, spacing_mm, axes=(0, 1, 2)).voxels] = True
         return allowed
     for hint in prompt.slices:
         if hint.box is not None:
-            rows, columns, slices = _region(_grown(hint.box, shape, spacing_mm, axes=(0, 1)))
+            rows, columns, slices = _grown(hint.box, shape, spacing_mm, axes=(0, 1)).voxels
             allowed[rows, columns, slice(None) if prompt.find_ends else slices] = True
     return allowed
 
@@ -68,7 +95,3 @@ def _grown(box: Box, shape: Sequence[int], spacing_mm: Sequence[float], axes: Se
     more = [round(GROW_MM / spacing_mm[axis]) if axis in axes else 0 for axis in range(3)]
     low = tuple(max(0, box.ijk_min[axis] - more[axis]) for axis in range(3))
     return Box(low, tuple(min(shape[axis], box.ijk_max[axis] + more[axis]) for axis in range(3)))
-
-
-def _region(box: Box) -> tuple[slice, slice, slice]:
-    return tuple(slice(low, high) for low, high in zip(box.ijk_min, box.ijk_max, strict=True))
