@@ -165,6 +165,9 @@ def read_mask(path: Path, like: Image | Mask, label: int | None = None, allow_em
 def _binary(array: np.ndarray, label: int | None, path: Path) -> np.ndarray:
     if label is not None:
         return np.abs(array - label) < 1e-3
+    ones = array == 1
+    if np.count_nonzero(ones) + np.count_nonzero(array == 0) == array.size:
+        return ones
     ones = np.abs(array - 1) < 1e-3
     if not (ones | (np.abs(array) < 1e-3)).all():
         values = np.unique(array)
