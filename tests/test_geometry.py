@@ -168,3 +168,10 @@ def test_the_box_of_a_plane_is_tight_and_grows_by_whole_voxels_inside_the_plane(
     plane[3:13, 0:4] = True
     assert geometry.plane_box(plane, 7) == Box((3, 0, 7), (13, 4, 8))
     assert geometry.plane_box(plane, 7, grow=0.1) == Box((2, 0, 7), (14, 5, 8))  # a tenth of 10 is 1; of 4 it is rounded up to 1
+
+
+@pytest.mark.parametrize("factor", [1, 2, 3])
+def test_averages_of_blocks_are_what_resampling_gives(factor):
+    array = np.random.default_rng(0).normal(size=(12, 6, 4)).astype(np.float32)
+    expected = geometry.resample(array, (12 // factor, 6 // factor, 4))
+    assert np.allclose(geometry.average_plane(array, factor), expected, atol=1e-6)

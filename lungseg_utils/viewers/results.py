@@ -19,7 +19,7 @@ def result_viewer(result: Any, dataset: str, prompter: str = "none", public: boo
     values = values[values["test_dataset"] == dataset]
     scores = values.groupby("case_id", sort=False)["value"].first()  # of the data set's own reference, which stands first
     cases = {case.case_id: case for case in result.cases(dataset)}
-    labels = _worst_median_best(scores) if registry.card("datasets", dataset).phantom else {name: name for name in sorted(cases)}
+    labels = worst_median_best(scores) if registry.card("datasets", dataset).phantom else {name: name for name in sorted(cases)}
     return slice_viewer(
         [_viewer_case(result, cases[name], prompter, label, scores.get(name)) for name, label in labels.items()],
         public=public,
@@ -27,7 +27,7 @@ def result_viewer(result: Any, dataset: str, prompter: str = "none", public: boo
     )
 
 
-def _worst_median_best(scores: pd.Series) -> dict[str, str]:
+def worst_median_best(scores: pd.Series) -> dict[str, str]:
     """case_id -> label, such as "worst and median: PN-03000" where one case is both."""
     ranked = scores.sort_values(kind="stable").index
     chosen: dict[str, list[str]] = {}

@@ -108,21 +108,21 @@ async function inflate(base64) {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 }
 
+/** One mask as embedded in a case of this shape, now an array (slices, rows, columns). */
+export async function decodeMask({ name, bits }, [slices, rows, columns]) {
+  return { name, array: unpackBits(await inflate(bits), slices * rows * columns) };
+}
+
 /** A case as embedded, its `levels` and `masks` now arrays (slices, rows, columns). */
 export async function decodeCase(stored) {
   const [slices, rows, columns] = stored.shape;
-  const [levels, ...masks] = await Promise.all([stored.ct, ...stored.masks.map((mask) => mask.bits)].map(inflate));
-  return {
-    ...stored,
-    slices,
-    rows,
-    columns,
-    levels: restoreLevels(levels, columns),
-    masks: stored.masks.map((mask, n) => ({ name: mask.name, array: unpackBits(masks[n], slices * rows * columns) })),
-  };
+  const masks = stored.masks.map((mask) => decodeMask(mask, stored.shape));
+  const [levels, ...decoded] = await Promise.all([inflate(stored.ct), ...masks]);
+  return { ...stored, slices, rows, columns, levels: restoreLevels(levels, columns), masks: decoded };
 }
 
-function element(tag, properties = {}, ...children) {
+/** An element with properties (or attributes, where a name has a dash) and children. */
+export function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
   for (const [key, value] of Object.entries(properties)) {
     if (key.includes("-") || key === "role" || key === "for") node.setAttribute(key, value);
@@ -133,7 +133,7 @@ function element(tag, properties = {}, ...children) {
 }
 
 /** Radio buttons as one bar; `select` gets the chosen index. */
-function choice(legend, labels, selected, select) {
+export function choice(legend, labels, selected, select) {
   const name = `lungseg-${Math.random().toString(36).slice(2)}`;
   const buttons = labels.map((label, n) => {
     const input = element("input", { type: "radio", name, checked: n === selected, onchange: () => select(n) });
@@ -142,66 +142,61 @@ function choice(legend, labels, selected, select) {
   return element("fieldset", { className: "lv-choice" }, element("legend", {}, legend), element("div", {}, ...buttons));
 }
 
-const minus = (number, digits = 0) => number.toFixed(digits).replace("-", "\u2212");
+/** A number with a true minus sign. */
+export const minus = (number, digits = 0) => number.toFixed(digits).replace("-", "\u2212");
 
-export class SliceViewer {
-  /** Build the controls into `root`. Two hooks for tools on top: `onpointer({ phase, ijk, event })`, in voxels of the
-   * original image, returns true to take the gesture over; `paint(context, place)` draws, place(ijk) gives canvas pixels. */
-  constructor(root, data) {
-    Object.assign(this, { root, data, decoded: new Map(), slice: 0, window: "lung", hover: null, paint: null, onpointer: null });
-    const names = [...new Set(data.cases.flatMap((item) => (item.masks ?? []).map((mask) => mask.name)))];
-    this.overlays = names.map((name, n) => ({ name, colour: COLOURS[n % COLOURS.length], shown: true, filled: false, opacity: 1 }));
-    this.build();
-    this.ready = this.show(0);
-    new ResizeObserver(() => this.redraw()).observe(this.canvas);
-  }
+/** The look of one mask per name, each in a colour of its own. */
+export function overlaysFor(names) {
+  return names.map((name, n) => ({ name, colour: COLOURS[n % COLOURS.length], shown: true, filled: false, opacity: 1 }));
+}
 
-  build() {
-    const cases = this.data.cases;
+/** Controls of one overlay; `changed()` is called after each change of it. */
+export function overlayControls(overlay, changed) {
+  const change = (changes) => {
+    Object.assign(overlay, changes);
+    changed();
+  };
+  const toggle = element("input", { type: "checkbox", checked: overlay.shown, onchange: () => change({ shown: toggle.checked }) });
+  const swatch = element("i", { className: "lv-swatch" });
+  swatch.style.background = overlay.colour;
+  const style = element(
+    "select",
+    { "aria-label": `${overlay.name}: drawn as`, onchange: () => change({ filled: style.value === "fill" }) },
+    element("option", { value: "outline" }, "outline"),
+    element("option", { value: "fill" }, "fill"),
+  );
+  style.value = overlay.filled ? "fill" : "outline";
+  const opacity = element("input", { type: "range", min: 10, max: 100, value: overlay.opacity * 100 });
+  opacity.oninput = () => change({ opacity: opacity.value / 100 });
+  const title = element("label", {}, toggle, swatch, overlay.title ?? overlay.name);
+  const strength = element("label", { className: "lv-opacity" }, "opacity", opacity);
+  return element("div", { className: "lv-overlay", role: "group", "aria-label": overlay.name }, title, style, strength);
+}
+
+/** The choice of the CT window; `select` gets its name. */
+export function windowChoice(select) {
+  const names = Object.keys(WINDOWS);
+  return choice("CT window", names, 0, (n) => select(names[n]));
+}
+
+export class SliceCanvas {
+  /** One slice with overlays and a slider below it, as `this.stage`. Three hooks for tools on top: `onpointer({ phase, ijk, event })`,
+   * in voxels of the original image, returns true to take the gesture over; `paint(context, place)` draws, place(ijk) gives canvas
+   * pixels; `onslice(slice)` hears of every turn. */
+  constructor(root) {
+    Object.assign(this, { root, overlays: [], slice: 0, window: "lung", hover: null, paint: null, onpointer: null, onslice: null });
     this.canvas = element("canvas", { tabIndex: 0, role: "img" });
     this.slider = element("input", { type: "range", min: 0, step: 1, "aria-label": "Slice", oninput: () => this.go(+this.slider.value) });
     this.strip = element("canvas", { className: "lv-strip", "aria-hidden": "true" });
     this.where = element("span", { className: "lv-where" });
     this.value = element("span", { className: "lv-value" });
-    this.facts = element("div", { className: "lv-facts" });
-    this.withheld = element("p", { className: "lv-withheld", hidden: true });
-    this.note = element("p", { className: "lv-note" });
-    const windows = Object.keys(WINDOWS);
     const status = element("div", { className: "lv-status" }, this.where, this.value);
     this.stage = element("div", { className: "lv-stage" }, this.canvas, status, element("div", { className: "lv-slices" }, this.strip, this.slider));
-    this.panel = element(
-      "div",
-      { className: "lv-panel" },
-      choice("CT window", windows, 0, (n) => this.change(this, { window: windows[n] })),
-      ...this.overlays.map((overlay) => this.overlayControls(overlay)),
-      this.note,
-    );
-    const head = cases.length > 1 ? [choice("Case", cases.map((item) => item.title), 0, (n) => this.show(n))] : [];
-    if (!head.length) head.push(element("p", { className: "lv-title" }, cases[0].title));
-    this.body = element("div", { className: "lv-body" }, this.stage, this.panel);
-    this.ui = element("div", { className: "lv-ui" }, ...head, this.facts, this.withheld, this.body);
-    this.root.append(this.ui);
     // JupyterLab would move between cells on arrow keys
     const guard = (event) => this.root.toggleAttribute("data-lm-suppress-shortcuts", !event.ctrlKey && !event.metaKey);
     window.addEventListener("keydown", guard, true);
     this.listen();
-  }
-
-  overlayControls(overlay) {
-    const toggle = element("input", { type: "checkbox", checked: true, onchange: () => this.change(overlay, { shown: toggle.checked }) });
-    const swatch = element("i", { className: "lv-swatch" });
-    swatch.style.background = overlay.colour;
-    const style = element(
-      "select",
-      { "aria-label": `${overlay.name}: drawn as`, onchange: () => this.change(overlay, { filled: style.value === "fill" }) },
-      element("option", { value: "outline" }, "outline"),
-      element("option", { value: "fill" }, "fill"),
-    );
-    const opacity = element("input", { type: "range", min: 10, max: 100, value: 100 });
-    opacity.oninput = () => this.change(overlay, { opacity: opacity.value / 100 });
-    const title = element("label", {}, toggle, swatch, overlay.name);
-    const strength = element("label", { className: "lv-opacity" }, "opacity", opacity);
-    return element("div", { className: "lv-overlay", role: "group", "aria-label": overlay.name }, title, style, strength);
+    new ResizeObserver(() => this.redraw()).observe(this.canvas);
   }
 
   listen() {
@@ -255,38 +250,31 @@ export class SliceViewer {
     if (phase === "up" || phase === "cancel") this.dragged = null;
   }
 
-  async show(index) {
-    const stored = this.data.cases[index];
-    this.wanted = index;
-    this.facts.replaceChildren(
-      ...Object.entries(stored.facts).map(([name, value]) => element("span", {}, `${name} `, element("b", {}, value))),
-    );
-    this.withheld.hidden = !stored.withheld;
-    this.withheld.textContent = stored.withheld ?? "";
-    this.body.hidden = Boolean(stored.withheld);
-    if (stored.withheld) return;
-    if (!this.decoded.has(index)) this.decoded.set(index, await decodeCase(stored));
-    if (this.wanted !== index) return;
-    this.case = this.decoded.get(index);
-    this.slider.max = this.case.slices - 1;
-    this.note.textContent = this.case.note;
-    this.canvas.setAttribute("aria-label", `Axial CT slice of ${this.case.title}, arrow keys change the slice`);
-    this.pixels = new ImageData(this.case.columns, this.case.rows);
-    this.buffer = element("canvas", { width: this.case.columns, height: this.case.rows });
-    this.go(this.case.start);
+  /** Show a decoded case, from this slice on. */
+  set(shown, slice = shown.start) {
+    this.case = shown;
+    this.slider.max = shown.slices - 1;
+    this.canvas.setAttribute("aria-label", `Axial CT slice of ${shown.title}, arrow keys change the slice`);
+    this.pixels = new ImageData(shown.columns, shown.rows);
+    this.buffer = element("canvas", { width: shown.columns, height: shown.rows });
+    this.slice = -1;
+    this.go(slice);
     this.redraw();
   }
 
   go(slice) {
     if (!this.case) return;
-    this.slice = Math.max(0, Math.min(this.case.slices - 1, slice));
+    const wanted = Math.max(0, Math.min(this.case.slices - 1, slice));
+    const turned = wanted !== this.slice;
+    this.slice = wanted;
     this.slider.value = this.slice;
     this.describe();
     this.redraw();
+    if (turned) this.onslice?.(this.slice);
   }
 
-  change(target, changes) {
-    Object.assign(target, changes);
+  change(changes) {
+    Object.assign(this, changes);
     this.redraw();
   }
 
@@ -422,6 +410,53 @@ export class SliceViewer {
       context.fillStyle = overlay.colour;
       mask.used.forEach((used, s) => used && context.fillRect(s * pitch, n * band, Math.max(1, pitch), band * 0.75));
     });
+  }
+}
+
+export class SliceViewer {
+  /** A choice of stored cases, a canvas, and controls of what is drawn, built into `root`. */
+  constructor(root, data) {
+    Object.assign(this, { root, data, decoded: new Map() });
+    this.view = new SliceCanvas(root);
+    this.view.overlays = overlaysFor([...new Set(data.cases.flatMap((item) => (item.masks ?? []).map((mask) => mask.name)))]);
+    this.build();
+    this.ready = this.show(0);
+  }
+
+  build() {
+    const { data, view } = this;
+    this.facts = element("div", { className: "lv-facts" });
+    this.withheld = element("p", { className: "lv-withheld", hidden: true });
+    this.note = element("p", { className: "lv-note" });
+    this.panel = element(
+      "div",
+      { className: "lv-panel" },
+      windowChoice((window) => view.change({ window })),
+      ...view.overlays.map((overlay) => overlayControls(overlay, () => view.redraw())),
+      this.note,
+    );
+    const titles = data.cases.map((item) => item.title);
+    const head = titles.length > 1 ? choice("Case", titles, 0, (n) => this.show(n)) : element("p", { className: "lv-title" }, titles[0]);
+    this.body = element("div", { className: "lv-body" }, view.stage, this.panel);
+    this.ui = element("div", { className: "lv-ui" }, head, this.facts, this.withheld, this.body);
+    this.root.append(this.ui);
+  }
+
+  async show(index) {
+    const stored = this.data.cases[index];
+    this.wanted = index;
+    this.facts.replaceChildren(
+      ...Object.entries(stored.facts).map(([name, value]) => element("span", {}, `${name} `, element("b", {}, value))),
+    );
+    this.withheld.hidden = !stored.withheld;
+    this.withheld.textContent = stored.withheld ?? "";
+    this.body.hidden = Boolean(stored.withheld);
+    if (stored.withheld) return;
+    if (!this.decoded.has(index)) this.decoded.set(index, await decodeCase(stored));
+    if (this.wanted !== index) return;
+    const shown = this.decoded.get(index);
+    this.note.textContent = shown.note;
+    this.view.set(shown, shown.start);
   }
 }
 

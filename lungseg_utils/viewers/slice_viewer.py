@@ -12,7 +12,7 @@ import html
 import io
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
 from typing import Any
@@ -27,18 +27,23 @@ from ..types import Image, InputError, Mask
 
 HU_STEP = 4  # a quarter of the noise of a chest CT: not visible in any window, and a third off the size
 HU_RANGE = (-1024, 3071)
+WITHHELD = "The licence of this data set does not allow its images to be redistributed, so none is shown here."
 _FALLBACK_WINDOW = (-1350.0, 150.0)  # the lung window, level -600 and width 1500
 _FALLBACK_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))  # as in slice_viewer.js
 # Ways to make a viewer lighter, mildest first: share of the margin that is kept, and pixels averaged in the plane.
 _PLANS = ((1.0, 1), (0.7, 1), (0.4, 1), (0.2, 1), (0.4, 2), (0.2, 2), (0.2, 3), (0.2, 4), (0.2, 6), (0.2, 8))
 _WHOLE_SLICE_FACTOR = 2  # without any mask there is nothing to crop to
+# What would be too heavy even with so few bytes a voxel is not packed to find out; a plan weighs at least this share of what the one
+# before it weighed per voxel.
+_LEAST_BYTES_A_VOXEL, _ALIKE = 0.2, 0.8
 
 
 @dataclass(frozen=True, eq=False)
 class ViewerCase:
     """One case to look at. `facts` are short texts by name, e.g. {"DSC": "0.81"}.
 
-    `redistributable` is False where the licence of the data forbids to pass voxels on.
+    `redistributable` is False where the licence of the data forbids to pass voxels on. `around`: what is kept is the neighbourhood of
+    this mask and not that of all masks.
     """
 
     title: str
@@ -46,6 +51,7 @@ class ViewerCase:
     masks: Mapping[str, Mask]
     facts: Mapping[str, str] = field(default_factory=dict)
     redistributable: bool = True
+    around: Mask | None = None
 
     def __post_init__(self) -> None:
         for name, mask in self.masks.items():
@@ -63,10 +69,33 @@ def slice_viewer(cases: Sequence[ViewerCase], public: bool = False, margin_mm: f
     if not cases:
         raise InputError("slice_viewer", "there is no case to show", "Give at least one ViewerCase.")
     for share, factor in _PLANS:
-        text = _document([_embed(case, public, margin_mm * share, factor) for case in cases])
+        text = _document([embed(case, public, margin_mm * share, factor) for case in cases])
         if len(gzip.compress(text.encode(), 6)) <= max_mb * 1e6:
             return HTML(text)
     raise InputError("slice_viewer", f"{len(cases)} cases do not fit into {max_mb} MB", "Show fewer cases, or raise max_mb.")
+
+
+def embed_within(case: ViewerCase, public: bool, margin_mm: float, max_mb: float) -> dict[str, Any]:
+    """`embed` with the margin, and then the resolution, brought down until the case as JSON weighs less than `max_mb` gzipped."""
+    case = replace(case, around=Mask(_shown(case), case.image.affine))  # found once, for all plans
+    bytes_a_voxel = _LEAST_BYTES_A_VOXEL
+    for share, factor in _PLANS:
+        low, high, averaged = _region(case, margin_mm * share, factor)
+        voxels = np.prod(high - low) / averaged**2
+        if voxels * bytes_a_voxel > max_mb * 1e6:
+            continue
+        ct_alone = _gzipped(embed(replace(case, masks={}), public, margin_mm * share, factor))  # masks may be hundreds
+        bytes_a_voxel = max(bytes_a_voxel, _ALIKE * ct_alone / voxels)
+        if ct_alone <= max_mb * 1e6:
+            stored = embed(case, public, margin_mm * share, factor)
+            if _gzipped(stored) <= max_mb * 1e6:
+                return stored
+    raise InputError(case.title, f"it does not fit into {max_mb} MB", "Raise max_mb.")
+
+
+def _gzipped(stored: Mapping[str, Any]) -> int:
+    """Bytes of a case as JSON, as a server sends it."""
+    return len(gzip.compress(json.dumps(stored, separators=(",", ":")).encode(), 6))
 
 
 def _document(cases: list[dict[str, Any]]) -> str:
@@ -105,11 +134,14 @@ def asset(name: str) -> str:
     return text
 
 
-def _embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict[str, Any]:
-    """What the browser gets of one case; nothing that could name a person, since only `title` and `facts` are text."""
+def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict[str, Any]:
+    """What the browser gets of one case; nothing that could name a person, since only `title` and `facts` are text.
+
+    Stored is the neighbourhood of the masks, `margin_mm` wide, with `factor` x `factor` pixels averaged; only words if `public` forbids it.
+    """
     text = {"title": case.title, "facts": {name: str(value) for name, value in case.facts.items()}}
     if public and not case.redistributable:
-        return text | {"withheld": "The licence of this data set does not allow its images to be redistributed, so none is shown here."}
+        return text | {"withheld": WITHHELD}
     low, high, factor = _region(case, margin_mm, factor)
     first = [float(high[0] - (factor + 1) / 2), float(high[1] - (factor + 1) / 2), int(low[2])]
     image, masks = _prepared(case, low, high, factor)
@@ -121,6 +153,7 @@ def _embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dic
     return text | {
         "shape": [slices, rows, columns],
         "total": case.image.shape[2],
+        "size": list(case.image.shape),
         "spacing": [case.image.spacing_mm[0] * factor, case.image.spacing_mm[1] * factor],
         # Columns run towards lower i and rows towards lower j (radiological view); the first pixel is the mean of `factor` voxels.
         "voxel": [[first[0], -factor], [first[1], -factor], [first[2], 1]],
@@ -138,10 +171,7 @@ def _embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dic
 
 def _region(case: ViewerCase, margin_mm: float, factor: int) -> tuple[np.ndarray, np.ndarray, int]:
     """Half-open voxel box to embed, its sides in the plane a multiple of the factor, and the factor itself."""
-    shape = np.asarray(case.image.shape)
-    union = np.zeros(case.image.shape, dtype=bool)
-    for mask in case.masks.values():
-        union |= mask.array
+    shape, union = np.asarray(case.image.shape), _shown(case)
     low, high = np.zeros(3, dtype=int), shape.copy()
     if union.any():
         margin = np.ceil(margin_mm / np.asarray(case.image.spacing_mm)).astype(int)
@@ -157,13 +187,22 @@ def _region(case: ViewerCase, margin_mm: float, factor: int) -> tuple[np.ndarray
     return low, high, factor
 
 
+def _shown(case: ViewerCase) -> np.ndarray:
+    """Where there is something to see, bool (x, y, z)."""
+    if case.around is not None:
+        return case.around.array
+    union = np.zeros(case.image.shape, dtype=bool)
+    for mask in case.masks.values():
+        union |= mask.array
+    return union
+
+
 def _prepared(case: ViewerCase, low: np.ndarray, high: np.ndarray, factor: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:
     """HU and masks as (slices, rows, columns), seen the radiological way, averaged in the plane."""
 
     def cut(volume: Image | Mask) -> np.ndarray:
         part = geometry.crop(volume, tuple(low), tuple(high)).array
-        nx, ny, nz = part.shape
-        return geometry.unstack_axial(geometry.resample(part, (nx // factor, ny // factor, nz)))
+        return geometry.unstack_axial(part if factor == 1 else geometry.average_plane(part, factor))
 
     image = np.clip(cut(case.image), *HU_RANGE)
     return image, {name: cut(mask) >= 0.5 for name, mask in case.masks.items()}
@@ -189,7 +228,7 @@ def _residuals(levels: np.ndarray) -> bytes:
 
 
 def _packed(data: bytes | np.ndarray) -> str:
-    return base64.b64encode(gzip.compress(bytes(data), 9, mtime=0)).decode("ascii")
+    return base64.b64encode(gzip.compress(bytes(data), 6, mtime=0)).decode("ascii")
 
 
 def _still(hu: np.ndarray, masks: list[np.ndarray], spacing_mm: Sequence[float]) -> str:
