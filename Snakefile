@@ -18,7 +18,7 @@ PYTHON = f"{sys.executable} -m lungseg_utils"
 EXPERIMENTS = [line.notebook for line in grid.load().lines(PROFILE)]
 STAND_INS = list(stages.stand_ins(PROFILE))
 STORED = ["contamination", "efficiency", "loss_ablation"]  # over tables in data/results, which other runs wrote
-ANALYSES = ["data_calibration", "results", "external_validation", "ladder", "protocol_trap", "comparisons", "robustness", "training_data", "strata", "failures", "patient_flow", "readers", *STORED]
+ANALYSES = ["data_calibration", "results", "front_figure", "models", "external_validation", "ladder", "protocol_trap", "comparisons", "robustness", "training_data", "strata", "failures", "patient_flow", "readers", *STORED]
 PHANTOMS = ["phantom_nsclc", "phantom_msd"]
 REAL = stages.real_datasets(PROFILE)
 
@@ -37,6 +37,7 @@ wildcard_constraints:
 rule book:
     input:
         expand(BUILD + "/notebooks/{name}.ipynb", name=EXPERIMENTS + ANALYSES),
+        BUILD + "/page_data/done",
         PROSE,
     output:
         BUILD + "/html/index.html",
@@ -46,7 +47,21 @@ rule book:
         BUILD + "/seconds/book.tsv"
     threads: workflow.cores
     shell:
-        PYTHON + " book {BUILD}/notebooks {BUILD}/html {params.flags}"
+        PYTHON + " book {BUILD}/notebooks {BUILD}/html --page-data {BUILD}/page_data {params.flags}"
+
+
+rule page_data:
+    input:
+        expand(BUILD + "/notebooks/{name}.ipynb", name=EXPERIMENTS),
+        CODE,
+    output:
+        touch(BUILD + "/page_data/done"),
+    params:
+        flags=FLAGS,
+    benchmark:
+        BUILD + "/seconds/page_data.tsv"
+    shell:
+        PYTHON + " page-data {BUILD}/page_data {params.flags}"
 
 
 rule phantoms:

@@ -120,13 +120,21 @@ def _workflow(arguments: argparse.Namespace) -> int:
     return workflow.run_workflow(arguments.profile, arguments.cores, arguments.public, tuple(arguments.targets))
 
 
+def _page_data(arguments: argparse.Namespace) -> int:
+    from . import page_data
+
+    print(f"== data of the interactive pages, profile {arguments.profile}", flush=True)
+    page_data.write(arguments.profile, arguments.out, arguments.public)
+    return 0
+
+
 def _book(arguments: argparse.Namespace) -> int:
     from . import book, config, workflow
 
     print(f"== the book, profile {arguments.profile}", flush=True)
     root = config.project_root()
     workflow.write_build_info(arguments.profile, arguments.public, arguments.notebooks / "build_info.json")
-    book.build(root, arguments.out, executed=arguments.notebooks)
+    book.build(root, arguments.out, executed=arguments.notebooks, page_data=arguments.page_data)
     return 0
 
 
@@ -220,9 +228,15 @@ def _parser() -> argparse.ArgumentParser:
     export = add("export", _export, "write a finished profile's small tables into data/results, to be committed")
     _profile_argument(export)
 
+    page_data = add("page-data", _page_data, "write what the book's interactive pages load (a step of the workflow)")
+    page_data.add_argument("out", type=Path)
+    _profile_argument(page_data)
+    page_data.add_argument("--public", action="store_true")
+
     book = add("book", _book, "build the book from executed notebooks (a step of the workflow)")
     book.add_argument("notebooks", type=Path)
     book.add_argument("out", type=Path)
+    book.add_argument("--page-data", type=Path, help="what the interactive pages load, as page-data wrote it")
     _profile_argument(book)
     book.add_argument("--public", action="store_true")
     return parser

@@ -13,7 +13,9 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 from urllib.parse import urlsplit
 
 import yaml
@@ -24,6 +26,10 @@ from .types import InputError
 _VENDORED = (
     ("mathjax/es5/tex-chtml.js", "mathjax/tex-chtml.js"),
     ("mathjax/es5/output/chtml/fonts/woff-v2", "mathjax/output/chtml/fonts/woff-v2"),
+    ("@niivue/niivue/dist/index.js", "niivue/index.js"),
+    ("onnxruntime-web/dist/ort.wasm.min.mjs", "onnxruntime/ort.wasm.min.mjs"),
+    ("onnxruntime-web/dist/ort-wasm-simd-threaded.mjs", "onnxruntime/ort-wasm-simd-threaded.mjs"),
+    ("onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", "onnxruntime/ort-wasm-simd-threaded.wasm"),
 )
 _NOT_SOURCES = shutil.ignore_patterns("results", "_build*", "__pycache__", ".ipynb_checkpoints")
 _LOG_LINES = 40
@@ -35,11 +41,12 @@ class BookFailed(RuntimeError):
     """The book could not be built without a warning; the message holds the end of the log."""
 
 
-def build(root: Path, out: Path | None = None, executed: Path | None = None) -> Path:
+def build(root: Path, out: Path | None = None, executed: Path | None = None, page_data: Path | None = None) -> Path:
     """Build the book from clean into `out` (default: book/_build/html); returns `out`.
 
-    `executed` holds the notebooks that `_toc.yml` names under book/results, already run, and `build_info.json`. Any warning
-    is a failure, and a failure leaves an earlier book in `out` as it was.
+    `executed` holds the notebooks that `_toc.yml` names under book/results, already run, and `build_info.json`; `page_data` what
+    the interactive pages load, which becomes `_static/data`. Any warning is a failure, and a failure leaves an earlier book in `out`
+    as it was.
     """
     root = Path(root).resolve()
     out = Path(out or root / "book" / "_build" / "html").resolve()
@@ -52,6 +59,8 @@ def build(root: Path, out: Path | None = None, executed: Path | None = None) -> 
         html = _run_jupyter_book(source, Path(temporary) / "built")
         (html / ".nojekyll").touch()  # else GitHub Pages leaves out all folders that begin with an underscore
         _complete_entrance(html / "index.html")
+        if page_data:  # after Sphinx, which need not look at it
+            shutil.copytree(page_data, html / "_static" / "data")
         _swap(html, out)
     return out
 
@@ -65,9 +74,19 @@ def _complete_entrance(index: Path) -> None:
     index.write_text(f'{head}<link rel="icon" href="data:,">{index.read_text(encoding="utf-8").strip()}</head></html>\n')
 
 
+def pages_of_toc(path: Path) -> list[str]:
+    """All pages that a `_toc.yml` names below its root, sections of chapters included, in reading order."""
+
+    def walk(entries: list[dict[str, Any]]) -> Iterator[str]:
+        for entry in entries:
+            yield entry["file"]
+            yield from walk(entry.get("sections", []))
+
+    return [page for part in yaml.safe_load(path.read_text(encoding="utf-8"))["parts"] for page in walk(part["chapters"])]
+
+
 def _require_notebooks(root: Path, executed: Path) -> None:
-    chapters = [chapter["file"] for part in yaml.safe_load((root / "_toc.yml").read_text())["parts"] for chapter in part["chapters"]]
-    names = [Path(chapter).name for chapter in chapters if chapter.startswith("book/results/")]
+    names = [Path(page).name for page in pages_of_toc(root / "_toc.yml") if page.startswith("book/results/")]
     missing = [name for name in names if not (executed / f"{name}.ipynb").is_file()]
     if missing:
         raise InputError(executed, f"it lacks the executed notebooks {', '.join(missing)}", "Run the workflow first: make book.")
@@ -77,6 +96,9 @@ def _stage(root: Path, executed: Path, source: Path) -> Path:
     """A copy of all sources, notebooks included, so that Sphinx sees nothing else and a build disturbs no other."""
     shutil.copytree(root / "book", source / "book", ignore=_NOT_SOURCES)
     (source / "book" / "results").mkdir()
+    shutil.copytree(
+        root / "lungseg_utils" / "viewers", source / "book" / "_static" / "viewers", ignore=shutil.ignore_patterns("*.py", "__pycache__")
+    )
     for path in (*executed.glob("*.ipynb"), *executed.glob("build_info.json")):
         shutil.copy2(path, source / "book" / "results")
     for name in ("_config.yml", "_toc.yml"):

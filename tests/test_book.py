@@ -21,6 +21,7 @@ from lungseg_utils.types import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
 VIEWER_PAGE = "book/results/unet_full.html"
+NEED_DATA = ("book/explore.html", "book/prompt_it_yourself.html")
 FRONT_MAX_BYTES, OTHER_MAX_BYTES = 1.5e6, 3e6
 
 
@@ -90,6 +91,8 @@ def pages_of(folder: Path) -> list[str]:
 def test_every_page_is_quiet_whole_and_light(book_html, address, visit):
     pages = pages_of(book_html)
     assert {"index.html", "search.html", "book/intro.html", VIEWER_PAGE} <= set(pages)
+    if not (book_html / "_static" / "data").is_dir():  # of the small book that is made here; the workflow's has all
+        pages = [name for name in pages if name not in NEED_DATA]
     for name in pages:
         seen = visit(address + name)
         assert seen.problems == [], name
@@ -218,7 +221,7 @@ def test_picture_is_a_picture(viewer):
         "const d = new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer); return new Set(d).size })()"
     )
     assert colours > 50
-    assert viewer.evaluate("document.querySelector('.lungseg-viewer').sliceViewer.milliseconds") < 100
+    assert viewer.evaluate("document.querySelector('.lungseg-viewer').sliceViewer.view.milliseconds") < 100
     assert viewer.locator(".lv-fallback").count() == 0
 
 
@@ -250,7 +253,7 @@ def test_slider_keys_and_wheel_turn_slices(viewer):
 
 @pytest.mark.browser
 def test_wheel_turns_slices_and_at_the_end_scrolls_the_page(viewer):
-    viewer.evaluate("document.querySelector('.lungseg-viewer').sliceViewer.go(1)")
+    viewer.evaluate("document.querySelector('.lungseg-viewer').sliceViewer.view.go(1)")
     viewer.evaluate("document.body.style.paddingBottom = '2000px'")
     viewer.locator(".lv-stage > canvas").first.hover()
     top = viewer.evaluate("scrollY")
@@ -302,13 +305,13 @@ def test_values_under_the_pointer(viewer):
 @pytest.mark.browser
 def test_pointer_hook_gets_voxels_and_may_take_the_gesture(viewer):
     viewer.evaluate(
-        "(() => { const v = document.querySelector('.lungseg-viewer').sliceViewer; window.seen = [];"
+        "(() => { const v = document.querySelector('.lungseg-viewer').sliceViewer.view; window.seen = [];"
         "v.onpointer = ({ phase, ijk }) => { seen.push([phase, ijk]); return true; }; })()"
     )
     viewer.locator(".lv-stage > canvas").first.click()
     phases = {phase: ijk for phase, ijk in viewer.evaluate("window.seen")}
     assert {"move", "down", "up"} <= set(phases)
-    voxel = viewer.evaluate("document.querySelector('.lungseg-viewer').sliceViewer.case.voxel")
+    voxel = viewer.evaluate("document.querySelector('.lungseg-viewer').sliceViewer.view.case.voxel")
     assert phases["down"][2] == voxel[2][0] + slice_of(viewer)
 
 
@@ -409,6 +412,7 @@ def sources(tmp_path: Path) -> Path:
     """A copy of what a build reads, to be broken."""
     root = tmp_path / "root"
     shutil.copytree(ROOT / "book", root / "book", ignore=shutil.ignore_patterns("results", "_build*", "__pycache__"))
+    shutil.copytree(ROOT / "lungseg_utils" / "viewers", root / "lungseg_utils" / "viewers")
     (root / "data").mkdir()
     for name in ("_config.yml", "_toc.yml", "package.json", "package-lock.json", "data/paper_reported.csv"):
         shutil.copy2(ROOT / name, root / name)

@@ -1,0 +1,72 @@
+"""SAM-type networks as two ONNX files each, so that a page without Python can ask them."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+
+import torch
+from segment_anything.utils.onnx import SamOnnxModel
+
+from .sam import PromptedSam
+
+_EXAMPLE_TOKENS = 3  # the number of tokens stays free in the file
+_MOST_TOKENS = 64
+
+
+class _Encoder(torch.nn.Module):
+    def __init__(self, network: PromptedSam):
+        super().__init__()
+        self.network = network
+
+    def forward(self, picture: torch.Tensor) -> torch.Tensor:
+        return self.network.encode(picture)
+
+
+class _Decoder(SamOnnxModel):
+    """Prompt encoder and mask decoder; the package's own way of embedding tokens without branches."""
+
+    def __init__(self, network: PromptedSam):
+        super().__init__(network, return_single_mask=False)
+
+    def forward(self, embedding: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        prompts = self.model.prompt_encoder
+        sparse = self._embed_points(positions - 0.5, labels)  # it expects indices of pixels; ours are counted from edges between pixels
+        dense = prompts.no_mask_embed.weight.reshape(1, -1, 1, 1).expand(1, -1, *prompts.image_embedding_size)
+        logits, _ = self.model.mask_decoder(embedding, prompts.get_dense_pe(), sparse, dense, multimask_output=False)
+        return logits
+
+
+def write(network: PromptedSam, encoder: Path, decoder: Path) -> None:
+    """Write both files (float32, opset of torch's exporter, one picture and one prompt a call).
+
+    Encoder: `picture` (1, 1, canvas, canvas) in [0, 1] to `embedding` (1, prompt width, grid, grid). Decoder: `embedding`, `positions`
+    (1, m, 2) in canvas pixels counted from edges, and `labels` (1, m), int32, as in `promptable.prompt_tokens`, with a further token of
+    label -1 where there is no box, to `logits` (1, 1, 4 grid, 4 grid). m is free, from 2 to 64.
+    """
+    network = network.eval().cpu()
+    picture = torch.zeros(1, 1, network.view.canvas, network.view.canvas)
+    with torch.inference_mode():
+        embedding = network.encode(picture)
+    positions = torch.rand(1, _EXAMPLE_TOKENS, 2) * network.view.canvas
+    labels = torch.tensor([[2, 3, 1]], dtype=torch.int32)
+    tokens = torch.export.Dim("tokens", min=2, max=_MOST_TOKENS)
+    _export(_Encoder(network), (picture,), ["picture"], ["embedding"], None, encoder)
+    shapes = {"embedding": None, "positions": {1: tokens}, "labels": {1: tokens}}
+    _export(_Decoder(network), (embedding, positions, labels), ["embedding", "positions", "labels"], ["logits"], shapes, decoder)
+
+
+def _export(module: torch.nn.Module, inputs: tuple, names: list[str], outputs: list[str], shapes: dict | None, path: Path) -> None:
+    logging.getLogger("torch.onnx").setLevel(logging.WARNING)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    torch.onnx.export(
+        module.eval(),
+        inputs,
+        path,
+        input_names=names,
+        output_names=outputs,
+        dynamic_shapes=shapes,
+        dynamo=True,
+        external_data=False,
+        verbose=False,
+    )

@@ -1,0 +1,282 @@
+"""Every test case with all answers to it, as files that the page "Look at any case" loads one by one. `case_explorer.js` shows them.
+
+`index.json` names data sets, methods, rungs and cases, with the DSC of every answer to rank cases by. `<data set>/<case>.json` holds
+one case: the CT around its reference, all masks cut to that, the prompts, and the values of the results tables. Where a prediction
+reaches beyond, `<case>.all.json` holds CT and masks around all of them: most of a scan, so it is loaded only when asked for.
+"""
+
+from __future__ import annotations
+
+import json
+import zlib
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import io, metrics, registry
+from ..prompts import boxes, ladder, lines, records
+from ..types import Case, InputError, Mask, Prompt, Study
+from .slice_viewer import WITHHELD, ViewerCase, embed_within
+
+METRICS = ("dsc", "nsd_2mm", "nsd_3mm", "hd95", "prediction_volume", "reference_volume")
+DIGITS = 6  # of a value in a file: more than any page shows
+_MARGIN_MM, _MARGIN_OF_ALL_MM = 40.0, 15.0
+_MAX_MB, _MAX_MB_OF_ALL = 1.0, 2.0  # of a file gzipped; a page with its theme, a megabyte more, should stay below 3
+_FACTS = ("type", "contact", "solidity")  # attributes of a case that tell what is to be seen
+_REFERENCE = "reference"
+_OF_A_LINE = ("recist_line", "recist_points")
+_NOTES: Mapping[str, str] = {
+    **{
+        f"clicks_{n}": "Only the first click in each lesion is drawn. Each further one was set where the answer before it was most "
+        "wrong, and those answers are not kept."
+        for n in range(2, ladder.MOST_CLICKS + 1)
+    },
+    "detector_box": "The boxes came from a detector, not from the reference. They are not kept, so none is drawn.",
+    "recist_line": "The line is what a reader would draw; the square around it is what the model was given.",
+    "recist_points": "The line is what a reader would draw; its ends and its middle are what the model was given.",
+}
+
+
+def write(results: Sequence[Any], titles: Mapping[str, str], folder: Path, public: bool) -> None:
+    """Write `index.json` and one file per case into `folder`. `results`: of type `run.RunResult`; `titles`: by name of the experiment.
+
+    With `public`, cases of data sets that may not be redistributed are listed with their values, and without a voxel.
+    """
+    results = list({result.experiment.name: result for result in results}.values())  # notebooks may share an experiment
+    labels = _distinct_titles(results, titles)
+    cohorts = [_Cohort(dataset, results, public) for dataset in _datasets(results)]
+    rungs = [rung for rung in ladder.PROMPTERS if any(rung in cohort.rungs for cohort in cohorts)]
+    index = {
+        "methods": [_method(result.experiment, labels[result.experiment.name]) for result in results],
+        "rungs": [_described(rung) for rung in rungs],
+        "cohorts": [cohort.write(folder) for cohort in cohorts],
+    }
+    _write_json(index, folder / "index.json")
+
+
+def _datasets(results: Sequence[Any]) -> list[str]:
+    """Test data sets: phantoms before patients, and the kind that was trained on first."""
+    trained_on = {result.experiment.train_dataset for result in results}
+    names = {name for result in results for name in result.results["test_dataset"]}
+    return sorted(names, key=lambda name: (not registry.card("datasets", name).phantom, name not in trained_on, name))
+
+
+def _distinct_titles(results: Sequence[Any], titles: Mapping[str, str]) -> dict[str, str]:
+    """Titles by name of the experiment; to those that are alike is added what tells them apart."""
+    facts = {result.experiment.name: _facts_of_training(result.experiment) for result in results}
+    labels = {}
+    for name, own in facts.items():
+        alike = [other for key, other in facts.items() if titles[key] == titles[name]]
+        differing = [fact for fact in own if any(other.get(fact) != own[fact] for other in alike)]
+        labels[name] = ", ".join([titles[name], *(f"{fact} {own[fact]}" for fact in differing)])
+    return labels
+
+
+def _facts_of_training(experiment: Any) -> dict[str, Any]:
+    numbers = {"draw": experiment.draw, "fold": experiment.fold, "seed": experiment.seed}
+    return numbers | {"trained on": experiment.train_dataset} | dict(experiment.options)
+
+
+def _method(experiment: Any, title: str) -> dict[str, Any]:
+    """`automatic`: asked with a prompt, it is the control of that rung."""
+    card = registry.card("models", experiment.model)
+    return {"key": experiment.name, "title": title, "automatic": card.learns and "none" in card.prompters}
+
+
+def _described(rung: str) -> dict[str, str]:
+    card = ladder.prompter(rung)
+    return {"key": rung, "title": card.title, "leaks": card.leaks, "note": _NOTES.get(rung, "")}
+
+
+def _key(experiment: str, rung: str) -> str:
+    """Of an answer: names its mask and its values in the files, and itself in links."""
+    return f"{experiment}/{rung}"
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """A method that was asked with one rung."""
+
+    result: Any
+    rung: str
+
+    @property
+    def key(self) -> str:
+        return _key(self.result.experiment.name, self.rung)
+
+
+class _Cohort:
+    """One test data set and all that was answered on it."""
+
+    def __init__(self, dataset: str, results: Sequence[Any], public: bool) -> None:
+        self.dataset, self.card = dataset, registry.card("datasets", dataset)
+        self.shown = self.card.redistributable or not public
+        tables = [(result, _asked_here(result, dataset)) for result in results]
+        tables = [(result, table) for result, table in tables if len(table)]
+        self.values = pd.concat([table for _, table in tables])
+        self.rungs = [rung for rung in ladder.PROMPTERS if (self.values["prompter"] == rung).any()]
+        self.answers = [_Answer(result, rung) for result, table in tables for rung in self.rungs if (table["prompter"] == rung).any()]
+        first = tables[0][0]
+        self.cases = first.cases(dataset)
+        records_here = [record for record in first.provenance["cases"] if record["test_dataset"] == dataset]
+        self.cut = {record["case_id"] for record in records_here if record["cut_by_volume_end"]}
+
+    def write(self, folder: Path) -> dict[str, Any]:
+        """Write a file per case; returns the data set's part of the index, with DSC by answer in the order of the cases."""
+        scores: dict[str, list[float | None]] = {answer.key: [] for answer in self.answers}
+        for case in self.cases:
+            content = self._write_case(case, folder / self.dataset)
+            for key, column in scores.items():
+                column.append(content["values"][key]["dsc"])
+        return {
+            "key": self.dataset,
+            "title": self.card.title,
+            "target": self.card.target,
+            "phantom": self.card.phantom,
+            "shown": self.shown,
+            "cases": [{"id": case.case_id, "patient": case.patient_id} for case in self.cases],
+            "dsc": scores,
+        }
+
+    def _write_case(self, case: Case, folder: Path) -> dict[str, Any]:
+        """Write the files of one case; returns what the first one holds."""
+        rows = self.values[self.values["case_id"] == case.case_id]
+        facts = {name: case.attributes[name] for name in _FACTS if case.attributes.get(name)}
+        content: dict[str, Any] = {"title": case.case_id, "facts": facts, "cut": case.case_id in self.cut}
+        if self.shown:
+            study = registry.plugin("datasets", case.dataset).load(case)
+            content |= {"reference": next(iter(study.references))} | self._pictures(case, study, folder)
+        else:  # a data set's own reference stands first in its tables
+            content |= {"reference": rows["reader"].iloc[0], "withheld": WITHHELD}
+        content["values"] = self._values_of(case, rows[rows["reader"] == content["reference"]])
+        _write_json(content, folder / f"{case.case_id}.json")
+        return content
+
+    def _values_of(self, case: Case, rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+        """Values of every answer; a missing one is an error."""
+        found = {_key(*names): _plain(part) for names, part in rows.groupby(["experiment", "prompter"], sort=False)}
+        lacking = [answer.key for answer in self.answers if not {*METRICS} <= {*found.get(answer.key, ())}]
+        if lacking:
+            raise InputError(f"{self.dataset}, {case.case_id}", f"there are no values of {lacking[0]}", "Run its experiment again.")
+        return found
+
+    def _pictures(self, case: Case, study: Study, folder: Path) -> dict[str, Any]:
+        """CT and masks around the reference, the prompts, and `outside_ml`: how much of each answer lies elsewhere.
+
+        A second file is written if anything does. Without a reference the one picture is of all predictions.
+        """
+        reference = next(iter(study.references.values()))
+        masks = _PackedMasks(study.image.shape, study.image.affine)
+        masks.add(_REFERENCE, reference)
+        for answer in self.answers:
+            masks.add(answer.key, answer.result.prediction(self.dataset, answer.rung, case.case_id, study))
+        around = reference if reference.array.any() else None
+        close = _picture(ViewerCase(case.case_id, study.image, masks, around=around), _MARGIN_MM, _MAX_MB)
+        outside = {answer.key: _outside_ml(masks[answer.key], close) for answer in self.answers}
+        if any(outside.values()):
+            everything = ViewerCase(case.case_id, study.image, masks)
+            _write_json(_picture(everything, _MARGIN_OF_ALL_MM, _MAX_MB_OF_ALL), folder / f"{case.case_id}.all.json")
+        prompts = {rung: _prompts(case, reference, rung) for rung in self.rungs}
+        return close | {"prompts": prompts, "outside_ml": outside}
+
+
+def _picture(case: ViewerCase, margin_mm: float, max_mb: float) -> dict[str, Any]:
+    """CT and masks as stored; the slice to begin with is the one where the reference is largest."""
+    content = embed_within(case, False, margin_mm, max_mb)
+    reference = case.masks[_REFERENCE].array
+    if reference.any():
+        content["start"] = boxes.largest_slice(reference) - content["voxel"][2][0]
+    return {name: value for name, value in content.items() if name not in ("title", "facts", "still")}
+
+
+def _outside_ml(mask: Mask, picture: Mapping[str, Any]) -> float:
+    """Volume of what a stored picture leaves out of a mask."""
+    (i, di), (j, dj), (k, _) = picture["voxel"]
+    slices, rows, columns = picture["shape"]
+    # the stored first pixel is the mean of a block that ends at the highest index
+    ends = [int(start + (abs(step) + 1) / 2) for start, step in ((i, di), (j, dj))]
+    starts = [end - count * abs(step) for end, count, step in zip(ends, (columns, rows), (di, dj), strict=True)]
+    inside = mask.array[starts[0] : ends[0], starts[1] : ends[1], k : k + slices]
+    return round(int(mask.array.sum() - inside.sum()) * mask.voxel_ml, DIGITS)
+
+
+class _PackedMasks(Mapping[str, Mask]):
+    """Masks of one grid, of each only the box around its voxels, made whole whenever it is asked for: a scan may have hundreds."""
+
+    def __init__(self, shape: tuple[int, int, int], affine: np.ndarray) -> None:
+        self._shape, self._affine = shape, affine
+        self._parts: dict[str, tuple[tuple[slice, ...], np.ndarray]] = {}
+
+    def add(self, name: str, mask: Mask) -> None:
+        hits = [np.flatnonzero(mask.array.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
+        box = tuple(slice(int(h[0]), int(h[-1]) + 1) if len(h) else slice(0, 0) for h in hits)
+        self._parts[name] = box, mask.array[box].copy()
+
+    def __getitem__(self, name: str) -> Mask:
+        whole = np.zeros(self._shape, dtype=bool)
+        box, part = self._parts[name]
+        whole[box] = part
+        return Mask(whole, self._affine)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._parts)
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+
+def _asked_here(result: Any, dataset: str) -> pd.DataFrame:
+    """Rows of the metrics that are shown, of whole cases, with prompts as they should be drawn."""
+    rows = result.asked()
+    return rows[(rows["test_dataset"] == dataset) & (rows["lesion_id"] == "") & rows["metric"].isin(METRICS)]
+
+
+def _plain(rows: pd.DataFrame) -> dict[str, Any]:
+    """Values by metric, and whether the model failed. JSON knows no NaN (here null, "undefined") and no infinity (here "infinite")."""
+    values = {row.metric: _number(row.value) for row in rows.itertuples()}
+    return values | {"failed": bool((rows["status"] == "failed").any())}
+
+
+def _number(value: float) -> float | str | None:
+    if np.isnan(value):
+        return None
+    return round(float(value), DIGITS) if np.isfinite(value) else "infinite"
+
+
+def _prompts(case: Case, reference: Mask, rung: str) -> dict[str, Any]:
+    """What every model was told before its first answer, as `records` writes prompts, and the lines that a reader would have drawn."""
+    if ladder.prompter(rung).from_detector:
+        return {"prompts": [], "lines": []}
+    prompts = _first_prompts(case, reference, rung)
+    return {
+        "prompts": [records.to_json(prompt) for prompt in prompts],
+        "lines": _recist_lines(reference) if rung in _OF_A_LINE else [],
+    }
+
+
+def _first_prompts(case: Case, reference: Mask, rung: str) -> tuple[Prompt, ...]:
+    """As `run.first_prompts`, which lies above the viewers; a test holds the two together."""
+    seed = zlib.crc32(f"{case.dataset}/{case.case_id}/{rung}/0".encode())
+    return next(ladder.prompter(rung).make(reference, np.random.default_rng(seed)))
+
+
+def _recist_lines(reference: Mask) -> list[dict[str, Any]]:
+    """One line per lesion: voxel indices of its ends, and its slice."""
+    labels = metrics.label_lesions(reference.array)
+    found = []
+    for lesion in range(1, int(labels.max(initial=0)) + 1):
+        index = boxes.largest_slice(labels == lesion)
+        first, last = lines.longest_chord(labels[:, :, index] == lesion, reference.spacing_mm)
+        found.append({"index": index, "from": list(first), "to": list(last)})
+    return found
+
+
+def _write_json(value: Mapping[str, Any], path: Path) -> None:
+    """Without spaces, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with io.atomic_path(path) as temporary:
+        Path(temporary).write_text(json.dumps(value, separators=(",", ":"), allow_nan=False), encoding="utf-8")

@@ -1,0 +1,472 @@
+// The page "Prompt it yourself": a case or the reader's own CT, tools to draw a prompt, and a network that answers in the page.
+// The canvas is that of slice_viewer.js, what is asked of the network that of promptable.js; here stand only state and controls.
+
+import { Asker, canBeAsked, dice, merge, trivialAnswer } from "./promptable.js";
+import { SliceCanvas, choice, decodeCase, element, minus, overlayControls, windowChoice } from "./slice_viewer.js";
+import { UnusableFile, readCase } from "./nifti.js";
+
+const BALL_MM = 31; // diameter of the trivial answer to one click, as in models/trivial.py
+const OVERLAYS = [
+  { name: "reference", colour: "#56b4e9", shown: true, filled: false, opacity: 1 },
+  { name: "answer", title: "answer", colour: "#e69f00", shown: true, filled: true, opacity: 0.7 },
+  { name: "trivial", title: "ellipse or ball", colour: "#cc79a7", shown: false, filled: false, opacity: 1 },
+];
+const TOOLS = ["box", "click inside", "click outside"];
+
+/** A network of onnxruntime as promptable.js wants it. */
+async function loadNetwork(runtime, folder, view) {
+  const options = { executionProviders: ["wasm"] };
+  const [encoder, decoder] = await Promise.all(
+    ["encoder", "decoder"].map((name) => runtime.InferenceSession.create(new URL(`${name}.onnx`, folder).href, options)),
+  );
+  const tensor = (type, data, shape) => new runtime.Tensor(type, data, shape);
+  return {
+    view,
+    encode: async (picture) => (await encoder.run({ picture: tensor("float32", picture, [1, 1, view.canvas, view.canvas]) })).embedding,
+    decode: async (embedding, positions, labels) => {
+      const tokens = {
+        positions: tensor("float32", Float32Array.from(positions), [1, labels.length, 2]),
+        labels: tensor("int32", Int32Array.from(labels), [1, labels.length]),
+      };
+      return (await decoder.run({ embedding, ...tokens })).logits.data;
+    },
+  };
+}
+
+async function fetched(url) {
+  const answer = await fetch(url);
+  if (!answer.ok) throw new Error(`${url} is not there (${answer.status}).`);
+  return answer.json();
+}
+
+const number = (value, digits = 3) => (value === null || value === undefined ? "–" : minus(value, digits));
+const median = (values) => [...values].sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)];
+
+export class PromptPage {
+  constructor(root) {
+    this.root = root;
+    this.data = new URL(root.dataset.lungsegData, document.baseURI);
+    this.runtimeFolder = new URL(root.dataset.lungsegRuntime, document.baseURI).href;
+    Object.assign(this, { prompts: [], history: [], tool: 0, cursor: null, corner: null, networks: new Map(), asker: null, times: [], follow: false, asked: 0 });
+    root.classList.add("lungseg-viewer");
+    this.ready = this.start();
+  }
+
+  async start() {
+    if (typeof WebAssembly === "undefined") throw new UnusableFile("This browser has no WebAssembly, which the network runs on.");
+    this.index = await fetched(new URL("index.json", this.data));
+    if (!this.index.networks.length) throw new UnusableFile("This edition has no network that is small enough to run in a page.");
+    this.build();
+    this.listen();
+    this.entry = this.index.networks[0];
+    await this.openCase(this.index.cases.findIndex((item) => item.file));
+    this.root.querySelector(".lp-fallback")?.remove();
+  }
+
+  build() {
+    this.view = new SliceCanvas(this.root);
+    this.view.overlays = OVERLAYS.map((overlay) => ({ ...overlay }));
+    this.view.canvas.classList.add("lp-canvas");
+    this.view.paint = (context, place) => this.paint(context, place);
+    this.view.onpointer = (gesture) => this.pointer(gesture);
+    this.view.onslice = () => this.describe();
+    const option = (text, value) => element("option", { value }, text);
+    this.caseSelect = element("select", { "aria-label": "Case", onchange: () => this.openCase(+this.caseSelect.value) });
+    this.caseSelect.append(...this.caseGroups(option));
+    this.networkSelect = element("select", { "aria-label": "Network", onchange: () => this.useNetwork(+this.networkSelect.value) });
+    this.networkSelect.append(...this.index.networks.map((item, n) => option(`${item.title} (${item.megabytes} MB)`, n)));
+    this.file = element("input", { type: "file", accept: ".nii,.gz", "aria-label": "Your own CT, a NIfTI file", onchange: () => this.openFile(this.file.files[0]) });
+    this.rungSelect = element("select", { "aria-label": "Rung of the prompt ladder", onchange: () => this.useRung(this.rungSelect.value) });
+    this.rungSelect.append(option("choose a rung", ""), ...Object.entries(this.index.rungs).map(([name, title]) => option(title, name)));
+    this.followBox = element("input", { type: "checkbox", onchange: () => this.setFollow(this.followBox.checked) });
+    this.undoButton = element("button", { type: "button", onclick: () => this.undo() }, "Undo");
+    this.clearButton = element("button", { type: "button", onclick: () => this.clear() }, "Clear");
+    this.message = element("p", { className: "lp-message", role: "status", "aria-live": "polite" });
+    this.table = element("table", { className: "lp-scores" });
+    this.time = element("p", { className: "lv-note lp-time" });
+    this.note = element("p", { className: "lv-note" });
+    const labelled = (text, control) => element("label", { className: "lp-field" }, element("span", {}, text), control);
+    const head = element("div", { className: "lp-head" }, labelled("Case", this.caseSelect), labelled("Network", this.networkSelect), labelled("Or your own CT", this.file));
+    const panel = element(
+      "div",
+      { className: "lv-panel" },
+      choice("Draw", TOOLS, 0, (n) => this.change({ tool: n, corner: null })),
+      element("label", { className: "lp-follow" }, this.followBox, "follow the lesion through the slices"),
+      element("div", { className: "lp-buttons" }, this.undoButton, this.clearButton),
+      labelled("What the benchmark's prompters did here", this.rungSelect),
+      this.table,
+      this.time,
+      windowChoice((window) => this.view.change({ window })),
+      ...this.view.overlays.map((overlay) => overlayControls(overlay, () => this.view.redraw())),
+      this.note,
+    );
+    this.ui = element("div", { className: "lv-ui" }, head, this.message, element("div", { className: "lv-body" }, this.view.stage, panel));
+    this.root.append(this.ui);
+  }
+
+  caseGroups(option) {
+    const groups = new Map();
+    this.index.cases.forEach((item, n) => {
+      const name = `${item.dataset}${item.phantom ? " (phantoms)" : " (real CT)"}`;
+      if (!groups.has(name)) groups.set(name, element("optgroup", { label: name }));
+      const entry = option(item.withheld ? `${item.title}: not redistributable, not in this edition` : item.title, n);
+      entry.disabled = Boolean(item.withheld);
+      groups.get(name).append(entry);
+    });
+    return groups.values();
+  }
+
+  listen() {
+    this.view.stage.addEventListener("keydown", (event) => this.key(event), true);
+    // the network is larger than all else on the page, so it is fetched when somebody turns to the picture
+    for (const approach of ["pointerenter", "focus"]) {
+      this.view.canvas.addEventListener(approach, () => this.load(this.entry).catch((problem) => this.fail(problem)), { once: true });
+    }
+    const stop = (event) => event.preventDefault();
+    this.view.canvas.addEventListener("dragover", stop);
+    this.view.canvas.addEventListener("drop", (event) => {
+      stop(event);
+      if (event.dataTransfer.files.length) this.openFile(event.dataTransfer.files[0]);
+    });
+  }
+
+  say(text, problem = false) {
+    this.message.textContent = text;
+    this.message.classList.toggle("lp-problem", problem);
+  }
+
+  async openCase(index) {
+    const entry = this.index.cases[index];
+    this.say("Loading the case …");
+    const stored = await fetched(new URL(entry.file, this.data));
+    this.caseSelect.value = index;
+    this.take(await decodeCase(stored), entry.phantom ? "A phantom: computer-generated, no patient." : "A real CT.");
+    this.say("Draw a box around the tumor.");
+  }
+
+  async openFile(file) {
+    if (!file) return;
+    this.say(`Reading ${file.name} …`);
+    try {
+      const own = await readCase(await file.arrayBuffer(), file.name);
+      this.take(own, own.note || "Your own file: it stays in this page.");
+      this.say("Draw a box around a tumor. There is no reference, so no Dice.");
+    } catch (problem) {
+      if (!(problem instanceof UnusableFile) && !(problem instanceof RangeError)) throw problem;
+      this.say(problem instanceof RangeError ? `${file.name} does not fit into this page's memory.` : `${file.name}: ${problem.message}`, true);
+    }
+  }
+
+  take(shown, note) {
+    const size = shown.slices * shown.rows * shown.columns;
+    for (const name of ["answer", "trivial"]) shown.masks.push({ name, array: new Uint8Array(size) });
+    this.note.textContent = note;
+    this.rungSelect.disabled = !shown.prompts;
+    this.view.set(shown, shown.start);
+    this.change({ asker: null, prompts: [], history: [], corner: null, cursor: null, times: [] });
+    return this.answer();
+  }
+
+  useNetwork(index) {
+    this.entry = this.index.networks[index];
+    Object.assign(this, { asker: null, times: [] });
+    return this.answer();
+  }
+
+  /** The network of an entry, fetched once. */
+  load(entry) {
+    if (!this.networks.has(entry)) {
+      const loading = this.runtimeReady().then((runtime) => loadNetwork(runtime, new URL(`${entry.folder}/`, this.data), entry.view));
+      loading.catch(() => this.networks.delete(entry)); // the next question tries again
+      this.networks.set(entry, loading);
+    }
+    return this.networks.get(entry);
+  }
+
+  async runtimeReady() {
+    if (!this.runtime) {
+      this.runtime = await import(new URL("ort.wasm.min.mjs", this.runtimeFolder).href);
+      Object.assign(this.runtime.env.wasm, { numThreads: 1, wasmPaths: this.runtimeFolder });
+      this.runtime.env.logLevel = "error";
+    }
+    return this.runtime;
+  }
+
+  /** What asks the chosen network about the case that is shown. */
+  async readyToAsk() {
+    if (!this.asker) {
+      const { entry, view } = this;
+      this.say(`Loading ${entry.title} …`);
+      const asker = new Asker(await this.load(entry), view.case);
+      if (entry === this.entry && asker.volume === view.case) this.asker = asker;
+      return asker;
+    }
+    return this.asker;
+  }
+
+  fail(problem) {
+    this.say(`The network failed: ${problem.message}`, true);
+    console.error("prompt page:", problem);
+  }
+
+  /** The reader's own prompt, begun anew where a rung of the benchmark is shown. */
+  own() {
+    const mine = this.prompts.length === 1 && this.prompts[0].mine;
+    return mine ? structuredClone(this.prompts[0]) : { mine: true, lesion_id: 1, find_ends: this.follow, box_3d: null, slices: [] };
+  }
+
+  edit(update) {
+    const prompt = this.own();
+    update(prompt);
+    this.rungSelect.value = "";
+    this.set([prompt]);
+  }
+
+  set(prompts) {
+    this.history.push(this.prompts);
+    this.prompts = prompts;
+    return this.answer();
+  }
+
+  hintOf(prompt, index) {
+    let hint = prompt.slices.find((item) => item.index === index);
+    if (!hint) prompt.slices.push((hint = { index, box: null, points: [] }));
+    return hint;
+  }
+
+  addBox(a, b, index) {
+    const side = (axis) => [Math.min(a[axis], b[axis]), Math.max(a[axis], b[axis]) + 1];
+    const box = [...side(0), ...side(1)];
+    if (box[1] - box[0] < 2 || box[3] - box[2] < 2) return this.say("That box is smaller than two voxels; drag over the tumor.", true);
+    return this.edit((prompt) => Object.assign(this.hintOf(prompt, index), { box }));
+  }
+
+  addClick([i, j], index, inside) {
+    return this.edit((prompt) => this.hintOf(prompt, index).points.push({ i, j, inside }));
+  }
+
+  setFollow(follow) {
+    this.follow = follow;
+    if (this.prompts.length) this.edit((prompt) => Object.assign(prompt, { find_ends: follow }));
+  }
+
+  undo() {
+    if (!this.history.length) return this.say("There is nothing to undo.");
+    this.prompts = this.history.pop();
+    this.corner = null;
+    return this.answer();
+  }
+
+  clear() {
+    this.rungSelect.value = "";
+    return this.set([]);
+  }
+
+  useRung(name) {
+    if (!name) return this.clear();
+    const prompts = this.view.case.prompts[name];
+    const answered = this.set(prompts);
+    const slices = prompts.flatMap((prompt) => prompt.slices.map((hint) => hint.index));
+    if (slices.length) this.view.go(slices[Math.floor((slices.length - 1) / 2)] - this.view.case.voxel[2][0]);
+    return answered;
+  }
+
+  /** Ask the network; an answer that comes after a newer question is dropped. */
+  async answer() {
+    const turn = ++this.asked;
+    const { prompts } = this;
+    let [found, took] = [new Map(), 0];
+    try {
+      const asker = prompts.length ? await this.readyToAsk() : null;
+      const begin = performance.now();
+      for (const prompt of prompts) found = merge(found, await asker.prompt(prompt, () => turn === this.asked));
+      took = performance.now() - begin;
+    } catch (problem) {
+      return this.fail(problem);
+    }
+    if (turn === this.asked) this.show(found, took);
+  }
+
+  show(found, took) {
+    this.put("answer", found);
+    this.put("trivial", this.trivial());
+    if (this.prompts.length) this.say(found.size ? "" : "Clicks outside alone say nothing: add a click inside, or a box.");
+    if (found.size === 1) this.times.push(took);
+    const typical = this.times.length > 1 ? ` · one slice: median of ${this.times.length} answers ${median(this.times).toFixed(0)} ms` : "";
+    this.time.textContent = found.size ? `${found.size} ${found.size === 1 ? "slice" : "slices"} answered in ${took.toFixed(0)} ms${typical}` : "";
+    this.undoButton.disabled = !this.history.length;
+    this.describe();
+    this.view.redraw();
+    this.root.dataset.answers = (+this.root.dataset.answers || 0) + 1;
+  }
+
+  trivial() {
+    const { case: shown } = this.view;
+    const asked = this.prompts.filter((prompt) => prompt.slices.some(canBeAsked));
+    return asked.reduce((found, prompt) => merge(found, trivialAnswer(shown, prompt, BALL_MM)), new Map());
+  }
+
+  maskOf(name) {
+    return this.view.case.masks.find((mask) => mask.name === name);
+  }
+
+  put(name, found) {
+    const mask = this.maskOf(name);
+    const { rows, columns } = this.view.case;
+    mask.array.fill(0);
+    for (const [slice, part] of found) mask.array.set(part, slice * rows * columns);
+    mask.used = undefined;
+  }
+
+  /** Dice of a mask against the reference on the slice shown, and over all slices; null without a reference. */
+  scores(name) {
+    const [reference, mask] = [this.maskOf("reference"), this.maskOf(name)];
+    if (!reference) return { slice: null, volume: null };
+    const size = this.view.case.rows * this.view.case.columns;
+    const on = (array) => array.subarray(this.view.slice * size, (this.view.slice + 1) * size);
+    return { slice: dice([[on(mask.array), on(reference.array)]]), volume: dice([[mask.array, reference.array]]) };
+  }
+
+  describe() {
+    if (!this.view.case || !this.maskOf("answer")) return;
+    const asked = this.prompts.length > 0;
+    const whole = asked && this.prompts.every((prompt) => !prompt.mine || prompt.find_ends);
+    const [answer, trivial] = ["answer", "trivial"].map((name) => (asked ? this.scores(name) : {}));
+    const row = (title, values, tag = "td") =>
+      element("tr", {}, element("th", { scope: "row" }, title), ...values.map((value) => element(tag, {}, value)));
+    const rows = [
+      row("Dice", ["this slice", "3-D"], "th"),
+      row("network", [number(answer.slice), whole ? number(answer.volume) : "–"]),
+      row("ellipse or ball", [number(trivial.slice), whole ? number(trivial.volume) : "–"]),
+    ];
+    const told = this.rungSelect.value && this.view.case.scores?.[this.entry?.experiment]?.[this.rungSelect.value];
+    if (told) rows.push(row("in this book's tables", ["", number(told)]));
+    this.table.replaceChildren(...rows);
+    this.table.classList.toggle("lp-hidden", !this.maskOf("reference"));
+    Object.assign(this.root.dataset, { dice: number(answer.volume), sliceDice: number(answer.slice), trivialDice: number(trivial.volume) });
+  }
+
+  change(changes) {
+    Object.assign(this, changes);
+    this.view.redraw();
+  }
+
+  /** The voxel under a gesture. */
+  at(ijk) {
+    return [Math.round(ijk[0]), Math.round(ijk[1])];
+  }
+
+  pointer({ phase, ijk, event }) {
+    if (event.button > 0) return false;
+    if (phase === "down" && ijk) {
+      this.view.canvas.focus({ preventScroll: true });
+      this.view.canvas.setPointerCapture(event.pointerId);
+      this.pressed = { from: this.at(ijk), to: this.at(ijk) };
+    } else if (phase === "move" && this.pressed) {
+      if (ijk) this.pressed.to = this.at(ijk);
+      this.view.redraw();
+    } else if (phase === "up" && this.pressed) {
+      const { from, to } = this.pressed;
+      this.pressed = null;
+      this.commit(from, to);
+    } else if (phase === "cancel") {
+      this.pressed = null;
+      this.view.redraw();
+    }
+    return Boolean(this.pressed) && phase !== "leave";
+  }
+
+  commit(from, to) {
+    const index = this.view.slice + this.view.case.voxel[2][0];
+    return this.tool === 0 ? this.addBox(from, to, index) : this.addClick(to, index, this.tool === 1);
+  }
+
+  key(event) {
+    const steps = { ArrowUp: [0, 1], ArrowDown: [0, -1], ArrowLeft: [1, 0], ArrowRight: [-1, 0] };
+    if (event.shiftKey && event.key in steps) this.moveCursor(steps[event.key], event.altKey ? 10 : 1);
+    else if (event.key === "Enter" && event.target === this.view.canvas) this.enter();
+    else if (event.key === "Backspace") this.undo();
+    else return;
+    event.preventDefault();
+    event.stopPropagation();
+  }
+
+  moveCursor([di, dj], step) {
+    const { size } = this.view.case;
+    const [i, j] = this.cursor ?? this.middle();
+    const keep = (value, count) => Math.min(Math.max(value, 0), count - 1);
+    this.change({ cursor: [keep(i + di * step, size[0]), keep(j + dj * step, size[1])] });
+    this.say(`Cross at column ${this.cursor[0]}, row ${this.cursor[1]}.`);
+  }
+
+  middle() {
+    const { voxel, columns, rows } = this.view.case;
+    return [voxel[0][0] + voxel[0][1] * Math.floor(columns / 2), voxel[1][0] + voxel[1][1] * Math.floor(rows / 2)];
+  }
+
+  enter() {
+    const place = this.cursor ?? this.middle();
+    if (this.tool !== 0) return this.commit(place, place);
+    if (!this.corner) {
+      this.change({ corner: place, cursor: place });
+      return this.say("One corner is set. Move the cross to the other one and press Enter.");
+    }
+    const from = this.corner;
+    this.corner = null;
+    return this.commit(from, place);
+  }
+
+  /** The prompt on this slice, what is being drawn, and the keyboard's cross. */
+  paint(context, place) {
+    const index = this.view.slice + this.view.case.voxel[2][0];
+    const ratio = window.devicePixelRatio || 1;
+    const line = (draw, colour, dash = []) => {
+      context.beginPath();
+      draw();
+      context.setLineDash(dash.map((n) => n * ratio));
+      for (const [style, width] of [["#000a", 4], [colour, 2]]) {
+        Object.assign(context, { strokeStyle: style, lineWidth: width * ratio });
+        context.stroke();
+      }
+      context.setLineDash([]);
+    };
+    const box = ([iMin, iMax, jMin, jMax], dash) => {
+      const [[x0, y0], [x1, y1]] = [place([iMax - 0.5, jMax - 0.5, index]), place([iMin - 0.5, jMin - 0.5, index])];
+      line(() => context.rect(x0, y0, x1 - x0, y1 - y0), "#fff", dash);
+    };
+    const cross = ([i, j], colour, size) => {
+      const [x, y] = place([i, j, index]);
+      const arm = size * ratio;
+      line(() => [[arm, 0], [0, arm]].forEach(([dx, dy]) => (context.moveTo(x - dx, y - dy), context.lineTo(x + dx, y + dy))), colour);
+    };
+    for (const hint of this.prompts.flatMap((prompt) => prompt.slices.filter((item) => item.index === index))) {
+      if (hint.box) box(hint.box, [5, 3]);
+      for (const point of hint.points) {
+        const [x, y] = place([point.i, point.j, index]);
+        line(() => context.arc(x, y, 5 * ratio, 0, 7), point.inside ? "#009e73" : "#d55e00");
+        line(() => (context.moveTo(x - 3 * ratio, y), context.lineTo(x + 3 * ratio, y)), "#fff");
+        if (point.inside) line(() => (context.moveTo(x, y - 3 * ratio), context.lineTo(x, y + 3 * ratio)), "#fff");
+      }
+    }
+    const [from, to] = this.pressed ? [this.pressed.from, this.pressed.to] : [this.corner, this.cursor];
+    const sides = (axis) => [Math.min(from[axis], to[axis]), Math.max(from[axis], to[axis]) + 1];
+    if (this.tool === 0 && from && to) box([...sides(0), ...sides(1)]);
+    if (this.cursor) cross(this.cursor, "#f0e442", 9);
+  }
+}
+
+/** Bring every prompting place of this document to life. */
+export function mountAll() {
+  for (const root of document.querySelectorAll(".lungseg-prompting:not([data-mounted])")) {
+    root.dataset.mounted = "";
+    root.promptPage = new PromptPage(root);
+    root.promptPage.ready.catch((problem) => {
+      const text = problem instanceof UnusableFile ? problem.message : `The page could not load what it needs: ${problem.message}`;
+      root.querySelector(".lp-fallback")?.remove();
+      root.append(element("p", { className: "lp-message lp-problem", role: "alert" }, text));
+      if (!(problem instanceof UnusableFile)) console.error("prompt page:", problem);
+    });
+  }
+}
+
+if (typeof document !== "undefined") mountAll();

@@ -1,0 +1,100 @@
+"""Data of the page "Prompt it yourself": small networks as ONNX files, and cases to ask them about. `prompt_page.js` reads it.
+
+A network of this page sees a window of a slice that depends on the prompt, so there is nothing of a slice to be computed beforehand:
+image encoder, prompt encoder and mask decoder all run in the page.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import registry, tables
+from ..prompts import records
+from ..prompts.ladder import PROMPTERS
+from ..types import Case, Mask, Prompt, Study
+from .results import worst_median_best
+from .slice_viewer import ViewerCase, embed
+
+MARGIN_MM = 60.0  # kept around a lesion, so that windows of prompts near it lie inside what is stored
+# Rungs that say all they have to say before an answer is seen; the page can ask them again exactly.
+RUNGS = ("box_every_slice", "box_alternate_slices", "box_3d", "box_one_slice", "recist_line", "recist_points", "click", "click_random")
+
+FirstPrompts = Callable[[Case, Mask, str], tuple[Prompt, ...]]
+
+
+def write(
+    results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequence[Any], first_prompts: FirstPrompts, folder: Path, public: bool
+) -> None:
+    """Write networks, cases and `index.json` into `folder`.
+
+    `results`: one `run.RunResult` per network, the one that cases are chosen by first; `segmenters`: theirs, of type SamSegmenter;
+    `titles`: by name of the experiment; `first_prompts(case, reference, rung)`: what the benchmark said.
+    """
+    networks, left_out = [], []
+    for n, (result, segmenter) in enumerate(zip(results, segmenters, strict=True)):
+        title = titles[result.experiment.name]
+        if _fits(segmenter.view):
+            networks.append(_write_network(result, segmenter, title, folder / f"network_{n}"))
+        else:
+            left_out.append(title)
+    cases = [_write_case(case, title, results, first_prompts, folder, public) for case, title in _cases(results[0])]
+    rungs = {name: PROMPTERS[name].title for name in RUNGS}
+    tables.write_json({"networks": networks, "left_out": left_out, "cases": cases, "rungs": rungs}, folder / "index.json")
+
+
+def _fits(view: Any) -> bool:
+    """Whether `promptable.js` can make the pictures of this view: windows around prompts, and no further treatment."""
+    return bool(view.field_mm) and not (view.cubic or view.eight_bit or view.min_max)
+
+
+def _write_network(result: Any, segmenter: Any, title: str, folder: Path) -> dict[str, Any]:
+    from ..networks import onnx_files
+
+    onnx_files.write(segmenter.network, folder / "encoder.onnx", folder / "decoder.onnx")
+    kept = ("canvas", "window_hu", "field_mm", "field_margin", "point_field_mm")
+    return {
+        "title": title,
+        "experiment": result.experiment.name,
+        "weights": result.provenance["sha256"]["weights"],
+        "folder": folder.name,
+        "view": {name: getattr(segmenter.view, name) for name in kept} | {"threshold": segmenter.settings.threshold},
+        "megabytes": round(sum(p.stat().st_size for p in folder.glob("*.onnx")) / 1e6, 1),
+    }
+
+
+def _cases(result: Any) -> list[tuple[Case, str]]:
+    """Of each phantom cohort the worst, median and best case with a box on one slice; every real case, in the order of names."""
+    values = tables.case_values(result.asked("box_one_slice"), "dsc")
+    chosen = []
+    for dataset, rows in values.groupby("test_dataset", sort=False):
+        scores = rows.groupby("case_id", sort=False)["value"].first()
+        labels = worst_median_best(scores) if registry.card("datasets", dataset).phantom else {name: name for name in sorted(scores.index)}
+        known = {case.case_id: case for case in result.cases(dataset)}
+        chosen += [(known[name], label) for name, label in labels.items()]
+    return sorted(chosen, key=lambda pair: not registry.card("datasets", pair[0].dataset).phantom)  # they are lighter than real CTs
+
+
+def _write_case(case: Case, title: str, results: Sequence[Any], first_prompts: FirstPrompts, folder: Path, public: bool) -> dict[str, Any]:
+    study: Study = registry.plugin("datasets", case.dataset).load(case)
+    reference = next(iter(study.references.values()))
+    card = registry.card("datasets", case.dataset)
+    shown = ViewerCase(title, study.image, {"reference": reference}, redistributable=card.redistributable)
+    stored = embed(shown, public, MARGIN_MM, 1)
+    entry = {"title": title, "dataset": card.title, "phantom": card.phantom}
+    if "withheld" in stored:
+        return entry | {"withheld": stored["withheld"]}
+    stored.pop("still")
+    stored["prompts"] = {name: [records.to_json(prompt) for prompt in first_prompts(case, reference, name)] for name in RUNGS}
+    stored["scores"] = {result.experiment.name: _scores(result, case) for result in results}
+    file = f"{case.dataset}__{case.case_id}.json"
+    tables.write_json(stored, folder / file)
+    return entry | {"file": file}
+
+
+def _scores(result: Any, case: Case) -> dict[str, float]:
+    """The benchmark's own 3-D DSC of this case by rung, where the profile asked that rung."""
+    values = tables.case_values(result.asked(*RUNGS), "dsc")
+    values = values[(values["test_dataset"] == case.dataset) & (values["case_id"] == case.case_id)]
+    return {rung: float(rows["value"].iloc[0]) for rung, rows in values.groupby("prompter") if rows["value"].notna().iloc[0]}
