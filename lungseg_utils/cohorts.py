@@ -44,7 +44,7 @@ def dataset_root(dataset: str, profile: Profile) -> Path:
 
 def read_splits(dataset: str) -> pd.DataFrame:
     """The committed split of a data set; refuses unknown columns and a patient on two lines."""
-    path = project_root() / "data" / "splits" / f"{dataset}.csv"
+    path = _split_path(dataset)
     if not path.is_file():
         raise InputError(path, "there is no split for this data set", "Commit one, by patient, before any result.")
     frame = pd.read_csv(path, dtype={"patient_id": str, "split": str, "fold": "Int64", "tumor_free": int})
@@ -53,6 +53,10 @@ def read_splits(dataset: str) -> pd.DataFrame:
     if frame["patient_id"].duplicated().any():
         raise InputError(path, f"{frame['patient_id'][frame['patient_id'].duplicated()].iloc[0]} stands twice", "One line a patient.")
     return frame
+
+
+def _split_path(dataset: str) -> Path:
+    return project_root() / "data" / "splits" / f"{dataset}.csv"
 
 
 def training_patients(dataset: str, profile: Profile, fold: int) -> tuple[list[str], list[str]]:
@@ -130,20 +134,27 @@ def training_cohort(
 
 
 def cases_to_test(dataset: str, profile: Profile, workers: int = 1, progress: bool = True) -> tuple[Case, ...]:
-    """The cases to be tested: a profile's number of phantoms, or all labelled cases of a real data set."""
+    """The cases to be tested: a profile's number of phantoms, or a real data set's labelled cases; with a split, its test part."""
     if registry.card("datasets", dataset).phantom:
         patients = patients_to_test(dataset, profile)
         return _select(_cases_of(dataset, profile, patients, workers, progress), patients)
-    return tuple(c for c in registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile)) if c.reference_paths)
+    cases = [c for c in registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile)) if c.reference_paths]
+    if not _split_path(dataset).is_file():
+        return tuple(cases)
+    test = set(read_splits(dataset).query("split == 'test'")["patient_id"])
+    return tuple(c for c in cases if c.patient_id in test)
 
 
 def _cases_of(dataset: str, profile: Profile, patients: Sequence[str], workers: int, progress: bool) -> list[Case]:
-    ensure_phantoms(dataset, profile, patients, workers, progress)
+    if registry.card("datasets", dataset).phantom:
+        ensure_phantoms(dataset, profile, patients, workers, progress)
     return registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile))
 
 
 def _select(cases: Sequence[Case], patient_ids: Sequence[str]) -> tuple[Case, ...]:
     by_patient = {case.patient_id: case for case in cases}
+    if lacking := [p for p in patient_ids if p not in by_patient]:
+        raise InputError(lacking[0], "the split names this patient, but the data set has no case", "Repair the split, or add the case.")
     return tuple(by_patient[p] for p in patient_ids)
 
 

@@ -286,6 +286,26 @@ def printable_volumes(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def printable_family(frame: pd.DataFrame, model: str) -> pd.DataFrame:
+    """What the full sizes of one model of the grid cost: one row per size, for a slice and for the reference volume by way of asking."""
+    sizes = [subject.name for subject in SUBJECTS if subject.model == model and subject.name in set(frame["model"])]
+    own = frame[frame["model"].isin(sizes)]
+    volumes = by_volume(own)
+    times = {(row["model"], row["prompter"]): duration(row["seconds"], row["extrapolated"]) for _, row in volumes.iterrows()}
+    table = by_model(own).set_index("model").loc[sizes]
+    columns = {
+        "full size": [model_title(name) for name in sizes],
+        "input": table["input"].to_list(),
+        "parameters (M)": [_three(value / 1e6) for value in table["parameters"]],
+        "GFLOP per slice": [_three(value / _GIGA) for value in table["slice_flops"]],
+        "peak memory (GB)": [_three(value / 1e3) for value in table["memory_mb"]],
+    }
+    for rung in (name for name in (_RUNGS[0], MIRRORED, *_RUNGS[1:]) if name in set(volumes["prompter"])):
+        heading = f"{title('none')}, mirrored" if rung == MIRRORED else title(rung)
+        columns[f"one volume, {heading}"] = [times.get((name, rung), "–") for name in sizes]
+    return pd.DataFrame(columns)
+
+
 def spread(frame: pd.DataFrame) -> float:
     """Largest ratio of the slowest to the fastest of the timed runs of any stage: what else the machine was doing."""
     wide = frame.pivot_table(index=["model", "stage"], columns="quantity", values="value")

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import plan
+from . import plan, protocols
 from .figures import CONTROL, TRIVIAL, interval_text, plot_style, title
 from .prompts.ladder import PROMPTERS
 
@@ -177,6 +177,11 @@ def rank_figure(table: pd.DataFrame) -> Any:
     return figure
 
 
+def rank_answers(table: pd.DataFrame, rung: str) -> dict[str, int]:
+    """Values by glue key: how many methods a rung has, and how many may be first. `table`: of `analysis.ranks`."""
+    return {f"ranks_{rung}_methods": len(table), f"ranks_{rung}_may_be_first": int((table["rank_low"] <= 1).sum())}
+
+
 def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
     """The same predictions under every protocol: mean DSC on the left, rank of each method on the right.
 
@@ -220,6 +225,29 @@ def printable_trap(trap: pd.DataFrame, experiment: str, rung: str) -> pd.DataFra
             "rank": [f"{v:.0f}" for v in part["rank"]],
         }
     )
+
+
+def trap_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, str]:
+    """Values for the text of pages by glue key: of one method trap_PROTOCOL (DSC), trap_PROTOCOL_shift and trap_PROTOCOL_slices (share)."""
+    keys, values = {protocol([]).name: protocol.__name__ for protocol in protocols.PROTOCOLS}, {}
+    for _, row in trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)].iterrows():
+        key = f"trap_{keys[row['protocol']]}"
+        values |= {key: f"{row['value']:.2f}", f"{key}_shift": f"{row['shift']:+.2f}", f"{key}_slices": f"{100 * row['share']:.0f} %"}
+    return values
+
+
+def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, rung: str) -> dict[str, Any]:
+    """Values by glue key: how many of the other protocols put another method first on a rung, and the lowest agreement of ranks."""
+    part = trap[trap["rung"] == rung]
+    best = part[part["rank"] == 1].groupby("protocol", sort=False)["experiment"].agg(set)
+    others = best.drop(part["protocol"].iloc[0])
+    taus = agreement.set_index("protocol")[rung].drop(part["protocol"].iloc[0]).dropna() if rung in agreement else pd.Series(dtype=float)
+    return {
+        f"trap_{rung}_methods": part["experiment"].nunique(),
+        f"trap_{rung}_others": len(others),
+        f"trap_{rung}_another_first": int((others != best.iloc[0]).sum()),
+        f"trap_{rung}_least_tau": f"{taus.min():.2f}" if len(taus) else "–",
+    }
 
 
 def few_shot_figure(table: pd.DataFrame) -> Any:
@@ -290,7 +318,10 @@ def contrast_answers(table: pd.DataFrame) -> dict[str, Any]:
     filled = table[table["p"].notna()]
     found = filled[filled["p_holm"] < 0.05]
     named = [f"{r['name']} ({interval_text(r['difference'], r['low'], r['high'])})" for _, r in found.iterrows()]
+    detectable = filled["detectable"].dropna()
     return {
+        "contrasts_detectable_least": f"{detectable.min():.2f}" if len(detectable) else "–",
+        "contrasts_detectable_most": f"{detectable.max():.2f}" if len(detectable) else "–",
         "contrasts_filled": len(filled),
         "contrasts_n": int(filled["n"].max()) if len(filled) else 0,
         "contrasts_significant": len(found),

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
-import yaml
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from lungseg_utils.book import pages_of_toc
 from lungseg_utils.types import Image, Mask
 from lungseg_utils.viewers.slice_viewer import ViewerCase, slice_viewer
 
-TOC = Path(__file__).resolve().parents[1] / "_toc.yml"
+ROOT = Path(__file__).resolve().parents[1]
+TOC, BOOK = ROOT / "_toc.yml", ROOT / "book"
+SAMPLE_TABLE = "<table><thead><tr><th>method</th><th>DSC</th></tr></thead><tbody><tr><td>sample</td><td>0.50</td></tr></tbody></table>"
+SAMPLE_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # one pixel
 SPACING_MM = (2.25, 1.8, 3.0)  # not square in the plane, so that a wrong aspect shows
 
 
@@ -71,40 +75,46 @@ def _notebook(title: str, text: str, cells: list[Any]) -> Any:
     return new_notebook(cells=[new_markdown_cell(f"# {title}\n\n{text}"), *cells], metadata=metadata)
 
 
-def _estimates(n: int) -> dict[str, Any]:
-    values: dict[str, Any] = {}
-    stand_ins = {f"{m}_stand_in_fine_tuned_{r}_phantom_nsclc": 0.8 for m in ("sam", "sam2") for r in ("box_every_slice", "box_one_slice")}
-    means = {
-        "unet_full_phantom_nsclc": 0.781,
-        "unet_full_phantom_msd": 0.703,
-        "box_ellipse_phantom_nsclc": 0.866,
-        "unet_full_box_one_slice_phantom_nsclc": 0.6,
-    }
-    for name, mean in (means | {"box_ellipsoid_phantom_nsclc": 0.61} | stand_ins).items():
-        few = n < 10
-        values |= {f"{name}_dsc": mean, f"{name}_n": n}
-        values |= {f"{name}_dsc_low": float("nan") if few else mean - 0.04, f"{name}_dsc_high": float("nan") if few else mean + 0.03}
-    return values
+def asked_for() -> dict[str, dict[str, str]]:
+    """What the prose asks of each notebook: name -> key -> how it is shown ("estimate", "glued", or the format of a text)."""
+    wanted: dict[str, dict[str, str]] = {}
+    for page in sorted(BOOK.rglob("*.md")):
+        text = page.read_text(encoding="utf-8")
+        for role, name, key, form in re.findall(r"\{(glue:text|estimate)\}`[^`]*?(\w+)\.ipynb::(\w+):?([^`]*)`", text):
+            wanted.setdefault(name, {})[key] = "estimate" if role == "estimate" else form
+        for name, key in re.findall(r"\{glued\} \S*?(\w+)\.ipynb::(\w+)", text):
+            wanted.setdefault(name, {})[key] = "glued"
+    return wanted
+
+
+def _sample(name: str, key: str, form: str, n: int) -> list[Any]:
+    """Outputs for one key: a number of the right kind, an estimate with interval and n, a table, or a picture."""
+    if form == "estimate":
+        few, mean = n < 10, 0.7
+        ends = (float("nan"), float("nan")) if few else (mean - 0.04, mean + 0.03)
+        values = dict(zip((key, f"{key}_low", f"{key}_high"), (mean, *ends), strict=True)) | {f"{key.rsplit('_', 1)[0]}_n": n}
+        return [_glued(k, v) for k, v in values.items()]
+    if form == "glued":
+        shown = {"image/png": SAMPLE_PNG} if name == "front_figure" else {"text/html": SAMPLE_TABLE}
+        return [_glued_media(key, shown)]
+    return [_glued(key, 7 if form == "d" else 0.5)]
+
+
+def _glued_media(key: str, shown: dict[str, str]) -> Any:
+    prefix = "application/papermill.record/"
+    data = {f"{prefix}{kind}": text for kind, text in {**shown, "text/plain": "'shown'"}.items()}
+    return new_output("display_data", data=data, metadata={"scrapbook": {"name": key, "mime_prefix": prefix}})
 
 
 def write_notebooks(folder: Path, n: int = 30) -> None:
-    """The notebooks that `_toc.yml` names, and `build_info.json`, into `folder`."""
+    """The notebooks that `_toc.yml` names, with what the prose asks of them, and `build_info.json`, into `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
-    glue = [_glued(key, value) for key, value in _estimates(n).items()]
-    gates = [_glued("gates_passed", 7), _glued("gates_total", 8)]
-    trap = [_glued("trap_own_dsc", 0.5), _glued("trap_most_dsc", 0.8)]
-    cases = sample_cases()
+    wanted, cases = asked_for(), sample_cases()
     hidden = {"tags": ["remove-input"]}
-    pages = {
-        "data_calibration": ("Phantom calibration", "A stand-in page.", [_cell("gates()", 1, gates, **hidden)]),
-        "unet_full": ("U-Net, fully trained", "A stand-in page.", [_cell("slice_viewer(cases)", 1, [_viewer_output(cases)], **hidden)]),
-        "results": ("Results", "A stand-in page.", [_cell("report()", 1, glue, **hidden)]),
-        "protocol_trap": ("The protocol trap", "A stand-in page.", [_cell("trap()", 1, trap, **hidden)]),
-        "external_validation": ("External validation", "A stand-in page.", [_cell("report()", 1, [_viewer_output(cases[:1])], **hidden)]),
-    }
-    chapters = [chapter["file"] for part in yaml.safe_load(TOC.read_text())["parts"] for chapter in part["chapters"]]
-    for name in (Path(chapter).name for chapter in chapters if chapter.startswith("book/results/")):
-        page = pages.get(name, (name.replace("_", " "), "A stand-in page.", [_cell("report()", 1, [], **hidden)]))
-        nbformat.write(_notebook(*page), folder / f"{name}.ipynb")
+    viewers = {"unet_full": [_viewer_output(cases)], "external_validation": [_viewer_output(cases[:1])]}
+    for name in (Path(page).name for page in pages_of_toc(TOC) if page.startswith("book/results/")):
+        outputs = [output for key, form in wanted.get(name, {}).items() for output in _sample(name, key, form, n)]
+        cells = [_cell("report()", 1, [*viewers.get(name, []), *outputs], **hidden)]
+        nbformat.write(_notebook(name.replace("_", " "), "A stand-in page.", cells), folder / f"{name}.ipynb")
     info = {"profile": "sample", "commit": "0123456789abcdef", "date": "2026-01-31", "public": True, "real_data": []}
     (folder / "build_info.json").write_text(json.dumps(info), encoding="utf-8")

@@ -103,3 +103,10 @@ def test_a_profile_without_pages_runs_what_it_plans_and_nothing_else(monkeypatch
     workflow.run_all("losses")
     assert {notebook for notebook, _ in asked} == {"unet_few_shot", "medsam_fine_tuned"}
     assert [loss for notebook, loss in asked if notebook == "unet_few_shot"] == [None, "tversky", "focal_tversky", "hausdorff", "adaptive"]
+
+
+def test_a_data_set_that_cannot_be_fetched_is_here_if_its_place_is(tmp_path):
+    assert not workflow._is_here("of_my_own", tmp_path)
+    (tmp_path / "of_my_own").mkdir()
+    assert workflow._is_here("of_my_own", tmp_path)
+    assert not workflow._is_here("lidc_idri", tmp_path)

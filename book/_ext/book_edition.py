@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import json
 import math
@@ -10,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 from docutils import nodes
+from docutils.parsers.rst import directives
 from sphinx.application import Sphinx
 from sphinx.util import logging
-from sphinx.util.docutils import SphinxRole
+from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 LOGGER = logging.getLogger(__name__)
 NOTEBOOKS = Path("book/results")
@@ -75,13 +77,13 @@ def use_build_info(app: Sphinx, config: Any) -> None:
     config.html_theme_options = {**config.html_theme_options, "extra_footer": _footer(info)}
 
 
-def glued_values(notebook: Path) -> dict[str, str]:
-    """Everything that a notebook glued: name -> its plain text."""
+def glued_values(notebook: Path, kind: str = "text/plain") -> dict[str, str]:
+    """Everything of one media type that a notebook glued: name -> its text (pictures: base64)."""
     cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
     values = {}
     for output in (output for cell in cells for output in cell.get("outputs", [])):
         glued = output.get("metadata", {}).get("scrapbook", {})
-        text = output.get("data", {}).get(f"{glued.get('mime_prefix', '')}text/plain")  # prefixed where it is not displayed
+        text = output.get("data", {}).get(f"{glued.get('mime_prefix', '')}{kind}")  # prefixed where it is not displayed
         if "name" in glued and text is not None:
             values[glued["name"]] = "".join(text)
     return values
@@ -110,6 +112,43 @@ class EstimateRole(SphinxRole):
             LOGGER.warning("estimate %s cannot be shown: %r", self.text, problem, location=self.get_location())
             return [], []
         return [nodes.inline(text, text, classes=["estimate"])], []
+
+
+class GluedDirective(SphinxDirective):
+    """{glued} results/models.ipynb::key: a picture or a table that another page's notebook glued; the content is its caption.
+
+    MyST-NB's own `glue` shows no picture across pages. A picture needs `:alt:`.
+    """
+
+    required_arguments = 1
+    has_content = True
+    option_spec = {"alt": directives.unchanged}  # noqa: RUF012
+
+    def run(self) -> list[nodes.Node]:
+        path, _, key = self.arguments[0].partition("::")
+        relative, absolute = self.env.relfn2path(path, self.env.docname)
+        self.env.note_dependency(relative)
+        try:
+            pictures, tables = (glued_values(Path(absolute), kind) for kind in ("image/png", "text/html"))
+            shown = self._picture(Path(absolute), key, pictures[key]) if key in pictures else self._table(tables[key])
+        except (OSError, KeyError, ValueError) as problem:
+            LOGGER.warning("glued %s cannot be shown: %r", self.arguments[0], problem, location=self.get_location())
+            return []
+        return [shown]
+
+    def _picture(self, notebook: Path, key: str, encoded: str) -> nodes.Node:
+        alt = self.options["alt"]  # without it a KeyError, which is a warning, which fails the build
+        file = notebook.with_name(f"{notebook.stem}_{key}.png")
+        file.write_bytes(base64.b64decode(encoded))
+        figure = nodes.figure("", nodes.image(uri=f"/{file.relative_to(self.env.srcdir).as_posix()}", alt=alt), classes=["glued"])
+        if self.content:
+            self.state.nested_parse(self.content, self.content_offset, text := nodes.Element())
+            figure += nodes.caption("", "", *text[0].children)
+        return figure
+
+    def _table(self, markup: str) -> nodes.Node:
+        shown = nodes.raw("", markup, format="html", classes=["output", "text_html"])
+        return nodes.container("", shown, classes=["cell_output", "glued"])
 
 
 def _text(asset: Any) -> str:
@@ -142,6 +181,7 @@ def lighten_pages(app: Sphinx, problem: Exception | None) -> None:
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_role("estimate", EstimateRole())
+    app.add_directive("glued", GluedDirective)
     app.connect("config-inited", use_build_info, priority=100)
     app.connect("html-page-context", drop_assets, priority=900)
     app.connect("build-finished", lighten_pages)

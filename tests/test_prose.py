@@ -1,0 +1,72 @@
+"""The prose of the book: where its numbers come from, what they are called, and whose names stand beside them."""
+
+import re
+
+import pytest
+from sample_book import asked_for
+
+from lungseg_utils import book, config
+
+ROOT = config.project_root()
+PAGES = sorted((ROOT / "book").rglob("*.md"))
+MODELS = sorted((ROOT / "book" / "models").glob("*.md"))
+SCORES = re.compile(r"\{estimate\}|ipynb::\w*(?:_dsc|_numbers|trap_|ladder_|front_figure)")
+
+
+def test_the_contents_walk_from_the_question_to_its_use_and_name_every_page_once():
+    pages = book.pages_of_toc(ROOT / "_toc.yml")
+    assert len(set(pages)) == len(pages)
+    prose = {f"book/{path.relative_to(ROOT / 'book').with_suffix('').as_posix()}" for path in PAGES} - {"book/intro"}
+    assert prose == {page for page in pages if not page.startswith("book/results/")}
+    notebooks = {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert notebooks == {page.removeprefix("book/results/") for page in pages if page.startswith("book/results/")}
+    captions = re.findall(r"caption: (.*)", (ROOT / "_toc.yml").read_text())
+    assert captions == ["The question", "The study", "Models", "Findings", "Using it"]
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_page_with_scores_calls_them_phantom_results(path):
+    text = path.read_text(encoding="utf-8")
+    if SCORES.search(text):
+        assert re.search(r"phantom results", text, re.IGNORECASE)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_value_of_another_page_has_a_format(path):
+    """Without one MyST-NB looks for the key on the page itself."""
+    assert not re.findall(r"\{glue:text\}`[^`]*::\w+`", path.read_text(encoding="utf-8"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.stem)
+def test_a_picture_has_a_text_in_its_place(path):
+    for block in re.findall(r"```\{glued\} \S+front_figure\n(.*?)```", path.read_text(encoding="utf-8"), re.DOTALL):
+        assert re.match(r":alt: .{100,}", block)
+
+
+def test_values_are_asked_of_notebooks_that_exist():
+    assert set(asked_for()) <= {path.stem for path in (ROOT / "notebooks").glob("*.ipynb")}
+    assert len(asked_for()["models"]) > 50
+
+
+@pytest.mark.parametrize("path", [p for p in MODELS if p.stem != "overview"], ids=lambda path: path.stem)
+def test_a_models_page_shows_all_its_experiments_their_numbers_costs_and_failures(path):
+    text, name = path.read_text(encoding="utf-8"), path.stem
+    for line in (line for line in config.load().experiments.values() if line.model == name):
+        assert f"../results/{line.notebook}.ipynb" in text
+    for key in (
+        f"models.ipynb::{name}_numbers",
+        f"models.ipynb::{name}_setup",
+        f"models.ipynb::{name}_failures",
+        f"efficiency.ipynb::{name}_costs",
+    ):
+        assert key in text
+    if name in config.load().profile("mini").stand_ins:
+        assert "stand-in" in text
+        assert "No number below is a result of the published model" in text
+
+
+def test_the_name_that_two_works_bear_never_stands_alone():
+    for path in PAGES:
+        for match in re.finditer(r"MedSAM 2", path.read_text(encoding="utf-8")):
+            around = path.read_text(encoding="utf-8")[max(0, match.start() - 80) : match.end() + 120]
+            assert re.search(r"wo (?:different )?works|Zhu et al", around), (path.name, around)

@@ -1,0 +1,110 @@
+"""What publishes the project: workflows that call commands that exist, and one set of facts in all places that are cited."""
+
+import json
+import re
+
+import pytest
+import yaml
+
+from lungseg_utils import config
+
+ROOT = config.project_root()
+WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
+TARGETS = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
+CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+PAGE = (ROOT / "book" / "how_to_cite.md").read_text()
+
+
+def _jobs(path):
+    return yaml.safe_load(path.read_text())["jobs"].values()
+
+
+def _steps(path):
+    return [step for job in _jobs(path) for step in job["steps"]]
+
+
+def test_the_two_workflows_are_there():
+    assert [path.name for path in WORKFLOWS] == ["book.yml", "test.yml"]
+    assert {"book", "test", "quick"} <= TARGETS
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_calls_commands_of_the_makefile_only(path):
+    commands = [line for step in _steps(path) for line in step.get("run", "").splitlines()]
+    assert commands
+    for command in commands:
+        words = command.split()
+        assert words[0] == "make", command
+        assert words[1] in TARGETS, command
+        assert all(re.fullmatch(r"[A-Z]+=\w+", word) and word.split("=")[0] in (ROOT / "Makefile").read_text() for word in words[2:]), (
+            command
+        )
+        assert f"make {words[1]}" in (ROOT / "README.md").read_text()
+
+
+@pytest.mark.parametrize("path", WORKFLOWS, ids=lambda path: path.name)
+def test_a_workflow_is_bounded_pinned_and_may_do_little(path):
+    assert yaml.safe_load(path.read_text())["permissions"] == {"contents": "read"}
+    for job in _jobs(path):
+        assert job["timeout-minutes"] <= 180
+        assert set(job.get("permissions", {})) <= {"pages", "id-token"}
+        assert "latest" not in job["runs-on"]
+    for line in re.findall(r"uses: .*", path.read_text()):
+        assert re.fullmatch(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", line), line
+
+
+def test_the_book_that_is_published_is_the_default_profiles_and_public():
+    steps = _steps(ROOT / ".github" / "workflows" / "book.yml")
+    assert "make book PUBLIC=1" in [step.get("run") for step in steps]
+    profile = re.search(r"^PROFILE \?= (\w+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE).group(1)
+    assert f"build/{profile}/html" in [step.get("with", {}).get("path") for step in steps]
+
+
+def test_an_archive_would_say_what_the_citation_says():
+    archive = json.loads((ROOT / ".zenodo.json").read_text())
+    assert (archive["title"], archive["version"], archive["license"]) == (CITATION["title"], CITATION["version"], CITATION["license"])
+    assert [creator["name"] for creator in archive["creators"]] == [author["name"] for author in CITATION["authors"]]
+    assert [related["identifier"] for related in archive["related_identifiers"]] == [CITATION["references"][0]["doi"]]
+    assert "doi" not in archive
+
+
+def test_the_page_says_what_the_citation_says():
+    for fact in (
+        CITATION["title"],
+        CITATION["version"],
+        CITATION["license"],
+        CITATION["authors"][0]["name"],
+        CITATION["references"][0]["doi"],
+    ):
+        assert fact in PAGE, fact
+    plain = re.sub(r"[{}]|\\'", "", PAGE).replace("Aylln", "Ayllón").replace("Aylloń", "Ayllón")
+    assert CITATION["references"][0]["title"] in plain
+    for author in CITATION["references"][0]["authors"]:
+        assert author["given-names"] in plain
+    assert (ROOT / "pyproject.toml").read_text().count(f'version = "{CITATION["version"]}"') == 1
+
+
+def _pages():
+    return [ROOT / "README.md", *sorted((ROOT / "book").glob("*.md"))]
+
+
+def test_every_command_that_a_page_names_exists():
+    from lungseg_utils import __main__
+
+    known = next(action.choices for action in __main__._parser()._actions if action.choices)
+    text = "\n".join(path.read_text(encoding="utf-8") for path in _pages())
+    named = set(re.findall(r"-m lungseg_utils (?!--)([a-z-]+)", text))
+    assert {"run", "report", "export"} <= named <= set(known)
+    made = set(re.findall(r"(?:^|`)make ([a-z]+)\b", text, flags=re.MULTILINE))
+    assert {"book", "test", "data"} <= made <= TARGETS
+
+
+def test_the_page_on_running_it_lists_every_profile_and_the_patients_of_the_default_one():
+    text = (ROOT / "book" / "reproduction.md").read_text()
+    listed = re.findall(r"^\| `(\w+)` \| .*phantoms|^\| `(\w+)` \| (?:a handful|\d+ for)", text, flags=re.MULTILINE)
+    assert {a or b for a, b in listed} == set(config.load().profiles)
+    mini = config.load().profile("mini").phantoms
+    numbers = (
+        f"{mini.train} for training, {mini.validation} for validation, {mini.test} for test in each cohort, {mini.tumor_free} tumor-free"
+    )
+    assert numbers in text
