@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from sample_book import write_notebooks
 
 from lungseg_utils import book
@@ -101,6 +102,21 @@ def test_every_page_is_quiet_whole_and_light(book_html, address, visit):
         assert len(seen.page.title()) > 3, name
         front = name in ("index.html", "book/intro.html")
         assert seen.weight <= (FRONT_MAX_BYTES if front else OTHER_MAX_BYTES), name
+        seen.page.context.close()
+
+
+@pytest.mark.browser
+@pytest.mark.slow
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_serious_fault(book_html, address, visit, scheme):
+    """In the dark, where only colours differ, on one page of each kind."""
+    names = [name for name in pages_of(book_html) if name != "index.html"]  # it leads on at once
+    if scheme == "dark":
+        names = ["book/intro.html", "book/methods.html", VIEWER_PAGE, "book/results/comparisons.html", *NEED_DATA]
+    for name in names:
+        seen = visit(address + name, color_scheme=scheme)
+        found = Axe().run(seen.page).response["violations"]
+        assert [(f["id"], f["nodes"][0]["html"]) for f in found if f["impact"] in ("serious", "critical")] == [], name
         seen.page.context.close()
 
 

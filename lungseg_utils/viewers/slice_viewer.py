@@ -32,6 +32,7 @@ _FALLBACK_WINDOW = (-1350.0, 150.0)  # the lung window, level -600 and width 150
 _FALLBACK_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))  # as in slice_viewer.js
 # Ways to make a viewer lighter, mildest first: share of the margin that is kept, and pixels averaged in the plane.
 _PLANS = ((1.0, 1), (0.7, 1), (0.4, 1), (0.2, 1), (0.4, 2), (0.2, 2), (0.2, 3), (0.2, 4), (0.2, 6), (0.2, 8))
+_HALF = 0.5 - 1e-5  # of a pixel's voxels, whatever the last bit of their sum
 _WHOLE_SLICE_FACTOR = 2  # without any mask there is nothing to crop to
 # What would be too heavy even with so few bytes a voxel is not packed to find out; a plan weighs at least this share of what the one
 # before it weighed per voxel.
@@ -145,6 +146,8 @@ def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict
     low, high, factor = _region(case, margin_mm, factor)
     first = [float(high[0] - (factor + 1) / 2), float(high[1] - (factor + 1) / 2), int(low[2])]
     image, masks = _prepared(case, low, high, factor)
+    if factor > 1:  # means often lie half way between two levels, where the last bit of a sum, which differs from run to run, would decide
+        image = image.round(2)
     levels = np.round((image - HU_RANGE[0]) / HU_STEP).astype(np.uint16)
     slices, rows, columns = levels.shape
     note = f"CT values rounded to {HU_STEP} HU" + (f", {factor} × {factor} pixels averaged" if factor > 1 else "")
@@ -205,7 +208,7 @@ def _prepared(case: ViewerCase, low: np.ndarray, high: np.ndarray, factor: int) 
         return geometry.unstack_axial(part if factor == 1 else geometry.average_plane(part, factor))
 
     image = np.clip(cut(case.image), *HU_RANGE)
-    return image, {name: cut(mask) >= 0.5 for name, mask in case.masks.items()}
+    return image, {name: cut(mask) >= _HALF for name, mask in case.masks.items()}
 
 
 def _heights(image: Image, first_slice: int) -> tuple[float, float]:
