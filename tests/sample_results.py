@@ -13,7 +13,7 @@ from sample_book import sample_case
 from lungseg_utils import io, metrics, registry, run, tables
 from lungseg_utils.types import Case, Experiment, Mask, Study
 
-SHAPE = (84, 80, 22)
+SHAPE = (84, 80, 46)  # 40 mm around the tumor leave slices out at either end
 SECRET = b"Secret^Name"  # stands in the header of every image, and must not be found in any page
 CASES = {  # one kind that is ranked, one that is real, and one that may not be passed on; the last phantom has no tumor
     "phantom_msd": ("PM-1", "PM-2", "PM-3", "PM-4", "PM-5"),

@@ -606,6 +606,9 @@ def test_a_missing_file_is_told(opened, site):
     page.choose("Case", "PM-4")
     assert page.case() == "PM-4"
     assert page.page.locator(".cx-message").inner_text() == ""
+    page.page.unroute("**/PM-3.json")
+    page.choose("Case", "PM-3")
+    page.page.wait_for_selector(".case-explorer[data-case='PM-3']")
     page.problems.clear()
 
 

@@ -550,20 +550,31 @@ export class CaseExplorer {
     });
     const heads = letters.map((letter) => element("th", { scope: "col" }, letter));
     const caption = this.cohort.phantom ? "Phantom results" : "Results on this patient";
-    const table = element("table", {}, element("caption", {}, caption), element("thead", {}, element("tr", {}, element("td", {}), ...heads)), element("tbody", {}, ...rows));
+    const head = element("thead", {}, element("tr", {}, element("td", {}), ...heads));
+    const table = element("table", {}, element("caption", {}, caption), head, element("tbody", {}, ...rows));
     this.values.replaceChildren(table, ...this.remarks(values).map((text) => element("p", { className: "lv-note" }, text)));
   }
 
   remarks(values) {
-    const { loaded, letters, cohort, state } = this;
-    const failed = letters.filter((_, n) => values[n].failed).map((letter) => `${letter} failed on this case, which is scored as an empty prediction.`);
-    const facts = Object.entries(loaded.facts).map(([name, value]) => `${name}: ${value}`);
-    const reader = loaded.reference === "reference" ? "" : ` (${loaded.reference})`;
-    const near = state.field === "near" && !loaded.withheld;
-    const outside = letters.filter((letter) => near && loaded.outside_ml[this.keyOf(letter)] > 0);
-    const beyond = outside.map((letter) => `${loaded.outside_ml[this.keyOf(letter)].toFixed(2)} ml of ${letter} lie outside this picture: see \u201call answers\u201d.`);
-    const cut = loaded.cut ? ["The lesion reaches an end of the scan, and may have been cut there."] : [];
-    return [...failed, ...beyond, ...letters.map((letter) => `${letter}: ${this.nameOf(this.keyOf(letter))}.`), `Reference: ${cohort.target}${reader}.`, ...cut, facts.join(", ")].filter(Boolean);
+    const { loaded, letters, cohort } = this;
+    const reader = loaded.reference === "reference" || cohort.target.includes(loaded.reference) ? "" : ` (${loaded.reference})`;
+    return [
+      ...letters.filter((_, n) => values[n].failed).map((letter) => `${letter} failed on this case, which is scored as an empty prediction.`),
+      ...this.outside(),
+      ...letters.map((letter) => `${letter}: ${this.nameOf(this.keyOf(letter))}.`),
+      `Reference: ${cohort.target}${reader}.`,
+      loaded.cut ? "The lesion reaches an end of the scan, and may have been cut there." : "",
+      Object.entries(loaded.facts).map(([name, value]) => `${name}: ${value}`).join(", "),
+    ].filter(Boolean);
+  }
+
+  /** What of the answers in view the picture around the reference does not show. */
+  outside() {
+    const { loaded, letters, state } = this;
+    if (state.field === "all" || loaded.withheld) return [];
+    const volumes = letters.map((letter) => [letter, loaded.outside_ml[this.keyOf(letter)]]).filter(([, volume]) => volume > 0);
+    const text = (volume) => (volume < 0.01 ? "Less than 0.01 ml" : `${volume.toFixed(2)} ml`);
+    return volumes.map(([letter, volume]) => `${text(volume)} of ${letter} lie outside this picture: see \u201call answers\u201d.`);
   }
 
   buildControls() {
@@ -682,7 +693,9 @@ class Space {
     frame.replaceChildren(element("p", { className: "lv-note", role: "status" }, "The 3-D view is being loaded\u2026"));
     const niivue = await import(NIIVUE);
     const canvas = element("canvas", { "aria-label": "Axial, coronal and sagittal plane, and the masks in space", role: "img", tabIndex: 0 });
-    const note = "Click or drag in a plane to move the crosshair. Drag the masks to turn them; the CT round them is cut open. The controls above hide and fade masks here too.";
+    const note =
+      "Click or drag in a plane to move the crosshair. Drag the masks to turn them; the CT round them is cut open. " +
+      "The controls above hide and fade masks here too.";
     frame.replaceChildren(element("div", { className: "cx-space-stage" }, canvas), element("p", { className: "lv-note" }, note));
     const view = new niivue.Niivue({
       isRadiologicalConvention: true,
