@@ -71,7 +71,7 @@ def site(tmp_path_factory, network, studies):
             {"experiment": "tiny", "test_dataset": "phantom_nsclc", "prompter": rung, "jitter": 0.0, "patient_id": name, "case_id": name}
             | {"lesion_id": "", "reader": "reference", "metric": "dsc", "value": value, "unit": "1", "status": "ok"}
             for rung in ("box_one_slice", "box_every_slice")
-            for name, value in zip(CASES, (0.2, 0.5, 0.8), strict=True)
+            for name, value in zip(CASES, (-1.0, 0.0, 0.8), strict=True)  # a page must show a zero too
         ]
     )
     cases = [Case("phantom_nsclc", name, name, Path(f"/nowhere/{name}.nii.gz")) for name in CASES]
@@ -242,6 +242,8 @@ def test_every_rung_gives_the_masks_of_python(page, network, studies, rung):
     trivial.set_image(study.image)
     assert dsc(mask_of(page, "trivial", wanted.shape), trivial.predict(prompts).mask.array) >= 0.999
     assert abs(float(page.evaluate(f"{PAGE}.dataset.dice")) - dsc(reference.array, wanted)) < 0.01
+    asked_by_the_profile = rung in ("box_one_slice", "box_every_slice")
+    assert ("in this book's tables" in page.inner_text(".lp-scores")) == asked_by_the_profile
 
 
 @pytest.mark.browser

@@ -59,7 +59,9 @@ export class PromptPage {
     this.build();
     this.listen();
     this.entry = this.index.networks[0];
-    await this.openCase(this.index.cases.findIndex((item) => item.file));
+    const there = this.index.cases.filter((item) => item.file);
+    if (!there.length) throw new UnusableFile("This edition holds no case whose images may be passed on.");
+    await this.openCase(this.index.cases.indexOf(there.find((item) => item.title.includes("median")) ?? there[0]));
     this.root.querySelector(".lp-fallback")?.remove();
   }
 
@@ -340,7 +342,7 @@ export class PromptPage {
       row("ellipse or ball", [number(trivial.slice), whole ? number(trivial.volume) : "–"]),
     ];
     const told = this.rungSelect.value && this.view.case.scores?.[this.entry?.experiment]?.[this.rungSelect.value];
-    if (told) rows.push(row("in this book's tables", ["", number(told)]));
+    if (Number.isFinite(told)) rows.push(row("in this book's tables", ["", number(told)]));
     this.table.replaceChildren(...rows);
     this.table.classList.toggle("lp-hidden", !this.maskOf("reference"));
     Object.assign(this.root.dataset, { dice: number(answer.volume), sliceDice: number(answer.slice), trivialDice: number(trivial.volume) });
