@@ -33,4 +33,4 @@ def write(profile: str, folder: Path, public: bool = False) -> None:
 def _write_prompt_page(profile: str, titles: dict[str, str], folder: Path, public: bool) -> None:
     prompted = [run.open_result(run.plan(notebook, profile)) for notebook in PROMPTED_IN_THE_PAGE]
     segmenters = [trained.segmenter_of(result.experiment) for result in prompted]
-    prompt_page.write(prompted, titles, segmenters, run.first_prompts, folder, public)
+    prompt_page.write(prompted, titles, segmenters, folder, public)

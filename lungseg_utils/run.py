@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import logging
 import traceback
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -23,8 +22,9 @@ from tqdm import tqdm
 from . import code_hash, cohorts, config, detector, initial_weights, io, locks, metrics, registry, tables
 from .efficiency import measure
 from .prompts.jitter import perturb
+from .prompts.ladder import prompt_rng
 from .prompts.ladder import prompter as rung
-from .types import Case, Experiment, InputError, Mask, Prediction, Prompt, Study, TrainingDiverged
+from .types import Case, Experiment, InputError, Mask, Prediction, Study, TrainingDiverged
 
 PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
 log = logging.getLogger(__name__)
@@ -337,7 +337,7 @@ def _predict(
     path = _prediction_path(job.folder, dataset, question.prompter, case.case_id)
     if not question.jitter:
         path.unlink(missing_ok=True)
-    rng = _rng(dataset, case.case_id, question.name, draw)
+    rng = prompt_rng(dataset, case.case_id, question.name, draw)
     nothing = Prediction(Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine), None, np.nan, np.nan)
     if trained.failure:
         return _Given(nothing, failure=trained.failure)
@@ -350,16 +350,6 @@ def _predict(
     if not question.jitter:
         io.write_mask(prediction.mask, path, like_path=case.image_path if case.image_path.is_file() else None)
     return _Given(prediction, actions)
-
-
-def _rng(dataset: str, case_id: str, question: str, draw: int) -> np.random.Generator:
-    """Every model is given the same prompts, so the seed knows nothing of the experiment."""
-    return np.random.default_rng(zlib.crc32(f"{dataset}/{case_id}/{question}/{draw}".encode()))
-
-
-def first_prompts(case: Case, reference: Mask, prompter: str) -> tuple[Prompt, ...]:
-    """What a rung says about a case before it has seen an answer, as every model was told; corrective clicks come after it."""
-    return next(rung(prompter).make(reference, _rng(case.dataset, case.case_id, prompter, 0)))
 
 
 def _score(keys: Mapping[str, Any], study: Study, given: _Given) -> list[dict[str, Any]]:

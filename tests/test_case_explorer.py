@@ -16,9 +16,9 @@ import pytest
 from sample_results import CASES, FAILED, METHODS, NO_TUMOR, SECRET, TITLES, sample_results
 from test_viewers import decoded_hu, decoded_mask, voxels_of
 
-from lungseg_utils import book, io, run
+from lungseg_utils import book, io
 from lungseg_utils.prompts import records
-from lungseg_utils.prompts.ladder import PROMPTERS
+from lungseg_utils.prompts.ladder import PROMPTERS, first_prompts
 from lungseg_utils.types import Mask
 from lungseg_utils.viewers import case_explorer
 
@@ -145,7 +145,7 @@ def test_prompts_are_those_that_the_run_gave(results, rung):
     case = results[0].cases(PHANTOM)[2]
     image = io.read_image(case.image_path)
     reference = io.read_mask(case.reference_paths[0], image)
-    told = [records.to_json(prompt) for prompt in run.first_prompts(case, reference, rung)]
+    told = [records.to_json(prompt) for prompt in first_prompts(case, reference, rung)]
     assert case_explorer._prompts(case, reference, rung)["prompts"] == told
 
 

@@ -16,7 +16,7 @@ from lungseg_utils import book, config, io, registry, run
 from lungseg_utils.metrics import dsc
 from lungseg_utils.networks import onnx_files
 from lungseg_utils.prompts import records
-from lungseg_utils.prompts.ladder import prompter
+from lungseg_utils.prompts.ladder import first_prompts, prompter
 from lungseg_utils.types import Box, Case, Image, InputError, Points, Prompt, SlicePrompt, Study
 from lungseg_utils.viewers import prompt_page
 
@@ -85,7 +85,7 @@ def site(tmp_path_factory, network, studies):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(plugin, "load", lambda case: studies[case.case_id])
         patch.setattr(prompt_page, "MARGIN_MM", 500.0)  # this network's answers run far beyond the lesion
-        prompt_page.write([result], {"tiny": "SAM-type stand-in, tiny"}, [network], run.first_prompts, written, public=False)
+        prompt_page.write([result], {"tiny": "SAM-type stand-in, tiny"}, [network], written, public=False)
     (folder / "_static" / "viewers").symlink_to(ROOT / "lungseg_utils" / "viewers")
     vendor = book.vendor(ROOT)
     (folder / "_static" / "vendor").symlink_to(vendor)
@@ -233,7 +233,7 @@ def test_every_rung_gives_the_masks_of_python(page, network, studies, rung):
     name = shown_case(page)
     study = studies[name]
     reference = study.references["reference"]
-    prompts = run.first_prompts(Case("phantom_nsclc", name, name, Path("x")), reference, rung)
+    prompts = first_prompts(Case("phantom_nsclc", name, name, Path("x")), reference, rung)
     network.set_image(study.image)
     wanted = network.predict(prompts).mask.array
     assert wanted.sum() > 20

@@ -7,6 +7,7 @@ found; what a rung leaks of the reference is written beside every number.
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Callable, Generator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -14,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from ..metrics import label_lesions
-from ..types import InputError, Mask, Prediction, Prompt
+from ..types import Case, InputError, Mask, Prediction, Prompt
 from . import boxes, clicks, lines
 
 Prompter = Generator[tuple[Prompt, ...], Prediction, None]
@@ -90,3 +91,13 @@ def prompter(name: str) -> PrompterCard:
     if name not in PROMPTERS:
         raise InputError(f"prompter {name}", "unknown", f"Choose one of {', '.join(PROMPTERS)}.")
     return PROMPTERS[name]
+
+
+def prompt_rng(dataset: str, case_id: str, question: str, draw: int = 0) -> np.random.Generator:
+    """What the prompts of a case are drawn with. Every model is given the same ones, so the seed knows nothing of the experiment."""
+    return np.random.default_rng(zlib.crc32(f"{dataset}/{case_id}/{question}/{draw}".encode()))
+
+
+def first_prompts(case: Case, reference: Mask, name: str) -> tuple[Prompt, ...]:
+    """What a rung says about a case before it has seen an answer, as every model was told; corrective clicks come after it."""
+    return next(prompter(name).make(reference, prompt_rng(case.dataset, case.case_id, name)))

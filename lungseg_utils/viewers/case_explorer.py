@@ -8,7 +8,6 @@ reaches beyond, `<case>.all.json` holds CT and masks around all of them: most of
 from __future__ import annotations
 
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,7 +18,7 @@ import pandas as pd
 
 from .. import io, metrics, registry
 from ..prompts import boxes, ladder, lines, records
-from ..types import Case, InputError, Mask, Prompt, Study
+from ..types import Case, InputError, Mask, Study
 from .slice_viewer import WITHHELD, ViewerCase, embed_within
 
 METRICS = ("dsc", "nsd_2mm", "nsd_3mm", "hd95", "prediction_volume", "reference_volume")
@@ -251,17 +250,11 @@ def _prompts(case: Case, reference: Mask, rung: str) -> dict[str, Any]:
     """What every model was told before its first answer, as `records` writes prompts, and the lines that a reader would have drawn."""
     if ladder.prompter(rung).from_detector:
         return {"prompts": [], "lines": []}
-    prompts = _first_prompts(case, reference, rung)
+    prompts = ladder.first_prompts(case, reference, rung)
     return {
         "prompts": [records.to_json(prompt) for prompt in prompts],
         "lines": _recist_lines(reference) if rung in _OF_A_LINE else [],
     }
-
-
-def _first_prompts(case: Case, reference: Mask, rung: str) -> tuple[Prompt, ...]:
-    """As `run.first_prompts`, which lies above the viewers; a test holds the two together."""
-    seed = zlib.crc32(f"{case.dataset}/{case.case_id}/{rung}/0".encode())
-    return next(ladder.prompter(rung).make(reference, np.random.default_rng(seed)))
 
 
 def _recist_lines(reference: Mask) -> list[dict[str, Any]]:

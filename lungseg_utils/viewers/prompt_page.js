@@ -77,6 +77,8 @@ export class PromptPage {
     this.caseSelect.append(...this.caseGroups(option));
     this.networkSelect = element("select", { "aria-label": "Network", onchange: () => this.useNetwork(+this.networkSelect.value) });
     this.networkSelect.append(...this.index.networks.map((item, n) => option(`${item.title} (${item.megabytes} MB)`, n)));
+    const left = this.index.left_out.map((title) => option(`${title}: sees whole slices, too large for a page`, ""));
+    this.networkSelect.append(...left.map((item) => Object.assign(item, { disabled: true })));
     this.file = element("input", { type: "file", accept: ".nii,.gz", "aria-label": "Your own CT, a NIfTI file", onchange: () => this.openFile(this.file.files[0]) });
     this.rungSelect = element("select", { "aria-label": "Rung of the prompt ladder", onchange: () => this.useRung(this.rungSelect.value) });
     this.rungSelect.append(option("choose a rung", ""), ...Object.entries(this.index.rungs).map(([name, title]) => option(title, name)));

@@ -6,14 +6,14 @@ image encoder, prompt encoder and mask decoder all run in the page.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import registry, tables
 from ..prompts import records
-from ..prompts.ladder import PROMPTERS
-from ..types import Case, Mask, Prompt, Study
+from ..prompts.ladder import PROMPTERS, first_prompts
+from ..types import Case, Study
 from .results import worst_median_best
 from .slice_viewer import ViewerCase, embed
 
@@ -21,16 +21,12 @@ MARGIN_MM = 60.0  # kept around a lesion, so that windows of prompts near it lie
 # Rungs that say all they have to say before an answer is seen; the page can ask them again exactly.
 RUNGS = ("box_every_slice", "box_alternate_slices", "box_3d", "box_one_slice", "recist_line", "recist_points", "click", "click_random")
 
-FirstPrompts = Callable[[Case, Mask, str], tuple[Prompt, ...]]
 
-
-def write(
-    results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequence[Any], first_prompts: FirstPrompts, folder: Path, public: bool
-) -> None:
+def write(results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequence[Any], folder: Path, public: bool) -> None:
     """Write networks, cases and `index.json` into `folder`.
 
     `results`: one `run.RunResult` per network, the one that cases are chosen by first; `segmenters`: theirs, of type SamSegmenter;
-    `titles`: by name of the experiment; `first_prompts(case, reference, rung)`: what the benchmark said.
+    `titles`: by name of the experiment.
     """
     networks, left_out = [], []
     for n, (result, segmenter) in enumerate(zip(results, segmenters, strict=True)):
@@ -39,7 +35,7 @@ def write(
             networks.append(_write_network(result, segmenter, title, folder / f"network_{n}"))
         else:
             left_out.append(title)
-    cases = [_write_case(case, title, results, first_prompts, folder, public) for case, title in _cases(results[0])]
+    cases = [_write_case(case, title, results, folder, public) for case, title in _cases(results[0])]
     rungs = {name: PROMPTERS[name].title for name in RUNGS}
     tables.write_json({"networks": networks, "left_out": left_out, "cases": cases, "rungs": rungs}, folder / "index.json")
 
@@ -76,7 +72,7 @@ def _cases(result: Any) -> list[tuple[Case, str]]:
     return sorted(chosen, key=lambda pair: not registry.card("datasets", pair[0].dataset).phantom)  # they are lighter than real CTs
 
 
-def _write_case(case: Case, title: str, results: Sequence[Any], first_prompts: FirstPrompts, folder: Path, public: bool) -> dict[str, Any]:
+def _write_case(case: Case, title: str, results: Sequence[Any], folder: Path, public: bool) -> dict[str, Any]:
     study: Study = registry.plugin("datasets", case.dataset).load(case)
     reference = next(iter(study.references.values()))
     card = registry.card("datasets", case.dataset)
