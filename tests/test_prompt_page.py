@@ -206,6 +206,11 @@ def test_onnx_files_give_the_logits_of_the_network(network, tmp_path_factory, cl
         assert np.abs(decoder.run(None, {"embedding": found, "positions": positions, "labels": labels})[0] - wanted).max() < 1e-3
 
 
+def test_onnx_files_name_no_place_of_this_machine(site):
+    for path in (site / "_static" / "data").rglob("*.onnx"):
+        assert b".py" not in path.read_bytes()
+
+
 def test_prompts_survive_as_json():
     box = SlicePrompt(4, box=Box((1, 2, 4), (5, 7, 5)), points=Points(((2, 3, 4), (0, 0, 4)), (1, 0)))
     prompt = Prompt(3, (box, SlicePrompt(5, points=Points(((2, 2, 5),), (1,)))), find_ends=True, actions=4)

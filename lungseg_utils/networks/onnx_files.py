@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
+import onnx
 import torch
 from segment_anything.utils.onnx import SamOnnxModel
 
@@ -58,15 +59,21 @@ def write(network: PromptedSam, encoder: Path, decoder: Path) -> None:
 
 def _export(module: torch.nn.Module, inputs: tuple, names: list[str], outputs: list[str], shapes: dict | None, path: Path) -> None:
     logging.getLogger("torch.onnx").setLevel(logging.WARNING)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    torch.onnx.export(
-        module.eval(),
-        inputs,
-        path,
-        input_names=names,
-        output_names=outputs,
-        dynamic_shapes=shapes,
-        dynamo=True,
-        external_data=False,
-        verbose=False,
+    exported = torch.onnx.export(
+        module.eval(), inputs, input_names=names, output_names=outputs, dynamic_shapes=shapes, dynamo=True, verbose=False
     )
+    model = exported.model_proto
+    _forget_origin(model)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    onnx.save_model(model, path)
+
+
+def _forget_origin(model: onnx.ModelProto) -> None:
+    """Take out the places in source files that every node was made at: they name folders of this machine, and nobody reads them."""
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info, *model.graph.input, *model.graph.output):
+        part.ClearField("metadata_props")
+        part.ClearField("doc_string")
+    for function in model.functions:
+        for part in (function, *function.node, *function.value_info):
+            part.ClearField("metadata_props")
+            part.ClearField("doc_string")
