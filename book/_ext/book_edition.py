@@ -28,6 +28,10 @@ _SUPERFLUOUS = re.compile(
 )
 
 
+# Docutils calls it a list of entries that, by their own role, belong to no list.
+_MISNAMED = ('<div role="list" class="citation-list">', '<div class="citation-list">')
+
+
 def read_build_info(source: Path) -> dict[str, Any]:
     """`build_info.json` as the workflow wrote it; "unknown" where it is missing."""
     path = source / NOTEBOOKS / "build_info.json"
@@ -172,7 +176,7 @@ def lighten_pages(app: Sphinx, problem: Exception | None) -> None:
     folder = Path(app.outdir)
     for page in folder.rglob("*.html"):
         text = page.read_text(encoding="utf-8")
-        page.write_text(_SUPERFLUOUS.sub("", text), encoding="utf-8")
+        page.write_text(_SUPERFLUOUS.sub("", text).replace(*_MISNAMED), encoding="utf-8")
     for pattern in ("*.map", "vendor/fontawesome/*/js/*", "vendor/fontawesome/*/webfonts/*.ttf", "sphinx-thebe.*", "*webpack-macros.html"):
         for path in (folder / "_static").rglob(pattern):
             path.unlink()
