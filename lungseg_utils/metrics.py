@@ -140,7 +140,7 @@ def _neighbour_codes(mask: np.ndarray) -> np.ndarray:
     return codes
 
 
-def _bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
+def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
     """The smallest box that holds all true voxels of an array that has some."""
     hits = [np.flatnonzero(mask.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
     return tuple(slice(int(h[0]), int(h[-1]) + 1) for h in hits)
@@ -158,7 +158,7 @@ def surface_distances(
     `ignore`: surface elements that touch this region (bool, same shape) are not judged. `open_ends`: where a lesion is cut
     by the (first, last) slice of the volume, the cut is no surface, and its elements are not judged either.
     """
-    box = _bounding_box(reference | prediction)
+    box = bounding_box(reference | prediction)
     areas = create_table_neighbour_code_to_surface_area(np.asarray(spacing_mm, dtype=float))
     judged = _judged_corners(reference.shape, ignore, open_ends, box)
     codes = [_neighbour_codes(mask[box]) for mask in (reference, prediction)]
@@ -216,7 +216,7 @@ def label_lesions(mask: np.ndarray, min_voxels: int = MIN_LESION_VOXELS) -> np.n
     result = np.zeros(mask.shape, dtype=np.int32)
     if not mask.any():
         return result
-    box = _bounding_box(mask)  # a tumor fills a small part of a scan, and every pass over the rest costs more than the work
+    box = bounding_box(mask)  # a tumor fills a small part of a scan, and every pass over the rest costs more than the work
     labels, count = ndimage.label(mask[box], structure=_CONNECTED_26)
     sizes = np.bincount(labels.ravel(), minlength=count + 1)
     keep = np.flatnonzero(sizes[1:] >= min_voxels) + 1

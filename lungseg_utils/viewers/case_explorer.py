@@ -211,8 +211,7 @@ class _PackedMasks(Mapping[str, Mask]):
         self._parts: dict[str, tuple[tuple[slice, ...], np.ndarray]] = {}
 
     def add(self, name: str, mask: Mask) -> None:
-        hits = [np.flatnonzero(mask.array.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
-        box = tuple(slice(int(h[0]), int(h[-1]) + 1) if len(h) else slice(0, 0) for h in hits)
+        box = metrics.bounding_box(mask.array) if mask.array.any() else (slice(0, 0),) * 3
         self._parts[name] = box, mask.array[box].copy()
 
     def __getitem__(self, name: str) -> Mask:
