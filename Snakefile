@@ -17,8 +17,9 @@ PYTHON = f"{sys.executable} -m lungseg_utils"
 
 EXPERIMENTS = [line.notebook for line in grid.load().lines(PROFILE)]
 STAND_INS = list(stages.stand_ins(PROFILE))
-STORED = ["contamination", "efficiency", "loss_ablation"]  # over tables in data/results, which other runs wrote
-ANALYSES = ["data_calibration", "results", "front_figure", "models", "external_validation", "ladder", "protocol_trap", "comparisons", "robustness", "training_data", "strata", "failures", "patient_flow", "readers", *STORED]
+PAGES = {name: stages.page(name, PROFILE) for name in stages.LARGER_PAGES}
+STORED = ["contamination", "efficiency"] + [name for name, page in PAGES.items() if page.profile != PROFILE]  # over tables in data/results, which other runs wrote
+ANALYSES = ["data_calibration", "results", "front_figure", "models", "external_validation", "ladder", "protocol_trap", "comparisons", "strata", "failures", "patient_flow", "readers", "contamination", "efficiency", *PAGES]
 PHANTOMS = ["phantom_nsclc", "phantom_msd"]
 REAL = stages.real_datasets(PROFILE)
 
@@ -111,7 +112,7 @@ def needed_tables(wildcards):
 rule notebook:
     input:
         needed_tables,
-        "notebooks/{name}.ipynb",
+        lambda wildcards: f"notebooks/{stages.page(wildcards.name, PROFILE).notebook}.ipynb",
         CODE,
         GRID,
     output:

@@ -34,8 +34,8 @@ def _run(arguments: argparse.Namespace) -> int:
     from . import run, workflow
 
     if arguments.experiment == "all":
-        for result in workflow.run_all(arguments.profile):
-            print(f"{run.title(result.experiment)}: {result.folder}")
+        for result in workflow.run_all(arguments.profile, arguments.missing):
+            print(f"{run.title(result.experiment)}: {result.folder}", flush=True)
         return 0
     tests = arguments.test or workflow.datasets_to_test(arguments.experiment, arguments.profile)
     experiment = run.plan(arguments.experiment, arguments.profile, arguments.seed, arguments.fold, arguments.k, arguments.draw)
@@ -56,12 +56,13 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _notebook(arguments: argparse.Namespace) -> int:
-    from . import config, pages
+    from . import config, pages, workflow
 
-    print(f"== notebook {arguments.name}, profile {arguments.profile}", flush=True)
+    page = workflow.page(arguments.name, arguments.profile)
+    print(f"== page {arguments.name}: notebook {page.notebook}, profile {page.profile}", flush=True)
     root = config.project_root()
-    parameters = {"profile": arguments.profile, "public": arguments.public}
-    pages.execute(root / "notebooks" / f"{arguments.name}.ipynb", arguments.out, parameters, cwd=root)
+    parameters = {"profile": page.profile, "public": arguments.public}
+    pages.execute(root / "notebooks" / f"{page.notebook}.ipynb", arguments.out, parameters, cwd=root, title=page.title)
     return 0
 
 
@@ -76,7 +77,7 @@ def _pretrain(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from . import workflow
 
-    print(workflow.export(arguments.profile))
+    print(*workflow.export(arguments.profile), sep="\n")
     return 0
 
 
@@ -169,6 +170,7 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--k", type=int, default=0, help="few-shot: labelled patients (default: the profile's first)")
     run.add_argument("--draw", type=int, default=0, help="few-shot: which draw of the k patients")
     run.add_argument("--test", nargs="+", help="data sets to test on (default: those of experiments.yml that are here)")
+    run.add_argument("--missing", action="store_true", help="with all: only what is not stored in data/results yet")
     run.add_argument("--workers", type=int, default=2, help="processes that draw phantoms")
 
     predict = add("predict", _predict, "segment one CT with a trained model")
@@ -210,8 +212,8 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("html", type=Path)
     serve.add_argument("--port", type=int, default=8000)
 
-    notebook = add("notebook", _notebook, "execute one notebook strictly (a step of the workflow)")
-    notebook.add_argument("name")
+    notebook = add("notebook", _notebook, "execute the notebook of one page strictly (a step of the workflow)")
+    notebook.add_argument("name", help="of the page: the notebook's, or one of those that show a larger profile's stored tables")
     notebook.add_argument("out", type=Path)
     _profile_argument(notebook)
     notebook.add_argument("--public", action="store_true")
@@ -225,7 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     pretrain.add_argument("name", help="e.g. sam_stand_in__ct_like")
     _profile_argument(pretrain)
 
-    export = add("export", _export, "write a finished profile's small tables into data/results, to be committed")
+    export = add("export", _export, "store small tables of what a profile ran in data/results, to be committed")
     _profile_argument(export)
 
     page_data = add("page-data", _page_data, "write what the book's interactive pages load (a step of the workflow)")

@@ -6,7 +6,7 @@ one data set are never mixed with those of another, and rows of jittered prompts
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -175,7 +175,10 @@ def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> tupl
     for notebook, rung in (planned.a, planned.b):
         if notebook not in known or rung not in config.load().profile(profile).prompters:
             return f"not asked in this profile: {notebook} with {figures.title(rung)}"
-        result = run.open_result(run.plan(notebook, profile))
+        experiment = run.plan(notebook, profile)
+        if not run.is_finished(experiment):
+            return f"not run yet: {notebook}"
+        result = run.open_result(experiment)
         values = dsc_by_patient(result, dataset, rung)
         if values.empty:
             return f"not applicable: {notebook} with {figures.title(rung)} on this data set"
@@ -215,6 +218,22 @@ def robustness(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
                 row = {"experiment": result.experiment.name, "title": names[result.experiment.name, rung], "rung": rung, "jitter": share}
                 rows.append(row | {"n": summary.n, "dsc": summary.mean, "dsc_low": summary.low, "dsc_high": summary.high})
     return pd.DataFrame(rows, columns=["experiment", "title", "rung", "jitter", "n", "dsc", "dsc_low", "dsc_high"])
+
+
+def best_of_draws(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
+    """What is gained by keeping the best of several wrongly drawn prompts by the reference: by method, rung and share of wrong drawing.
+
+    Columns: title, rung, jitter, n, dsc (draws averaged within the patient), best (best draw of each case), gain with interval.
+    """
+    rows, names = [], figures.method_titles(results_of(finished), titles(finished))
+    for result in finished:
+        best = result.results[(result.results["test_dataset"] == dataset) & (result.results["metric"] == metrics.BEST_OF_DRAWS)]
+        for (rung, share), part in best[best["status"] != "undefined"].groupby(["prompter", "jitter"], sort=False):
+            means, bests = dsc_by_patient(result, dataset, rung, share), stats.patient_means(part)
+            gain = stats.summarize_paired_difference(bests, means)
+            row = {"title": names[result.experiment.name, rung], "rung": rung, "jitter": share, "n": gain.n}
+            rows.append(row | {"dsc": means.mean(), "best": bests.mean(), "gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high})
+    return pd.DataFrame(rows, columns=["title", "rung", "jitter", "n", "dsc", "best", "gain", "gain_low", "gain_high"])
 
 
 # --- the protocol trap -------------------------------------------------------------------------------------------------
@@ -273,37 +292,116 @@ def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
 def few_shot(finished: Sequence[run.RunResult], dataset: str, rung: str) -> pd.DataFrame:
     """Mean DSC of each draw by model and k; "all" stands for full training or fine-tuning of the same model, where it was run."""
     rows = []
-    for result in (r for r in finished if _asked(r, dataset, rung) and r.experiment.model != TRIVIAL_MODEL):
+    for result in _learning(finished, dataset, rung):
         e, values = result.experiment, dsc_by_patient(result, dataset, rung)
-        if e.k is None and not registry.card("paradigms", e.paradigm).uses_target_labels:
-            k: int | str = 0
-        else:
-            k = "all" if e.k is None else e.k
-        model = run.title(e).rsplit(", k =", 1)[0].rsplit(", ", 1)[0]
-        rows.append({"model": model, "k": k, "draw": e.draw, "seed": e.seed, "dsc": values.mean(), "n": len(values)})
+        rows.append({"model": _model(e), "k": _shots(e), "draw": e.draw, "seed": e.seed, "dsc": values.mean(), "n": len(values)})
     return pd.DataFrame(rows, columns=["model", "k", "draw", "seed", "dsc", "n"])
 
 
-def seed_spread(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
-    """Per method and rung that was trained more than once: mean DSC of each run, their standard deviation, and "the method" interval."""
-    groups: dict[tuple[str, str], dict[str, pd.Series]] = {}
-    names = figures.method_titles(results_of(finished), titles(finished))
-    for result in finished:
-        for rung in result.asked()["prompter"].unique():
-            if _asked(result, dataset, rung):
-                key = (names[result.experiment.name, rung], rung)
-                label = f"seed {result.experiment.seed}, fold {result.experiment.fold}, draw {result.experiment.draw}"
-                groups.setdefault(key, {})[label] = dsc_by_patient(result, dataset, rung)
+def few_shot_runs(finished: Sequence[run.RunResult], dataset: str, rung: str) -> pd.DataFrame:
+    """The same by model and k over all draws: lowest, highest and SD of the runs' means, and both estimands with their intervals.
+
+    Columns beside those of `_spread`: model, k, and over_<automatic>: paired difference to the automatic model trained on the same draws
+    of the same k ("the method", matched runs), with interval.
+    """
+    groups = _runs(_learning(finished, dataset, rung), dataset, rung, lambda e: (_model(e), _shots(e)))
+    control = _model(run.plan(plan.load().automatic_control, finished[0].experiment.profile))
     rows = []
-    for (name, rung), runs in groups.items():
-        if len(runs) > 1:
-            table = pd.DataFrame(runs)
-            summary, means = stats.summarize_method(table), table.mean()
-            row = {"title": name, "rung": rung, "runs": len(runs), "n": summary.n, "lowest": means.min(), "highest": means.max()}
-            row |= {"sd": means.std(ddof=1), "dsc": summary.mean, "dsc_low": summary.low, "dsc_high": summary.high}
-            rows.append(row | {"method": summary.method})
-    columns = ["title", "rung", "runs", "n", "lowest", "highest", "sd", "dsc", "dsc_low", "dsc_high", "method"]
-    return pd.DataFrame(rows, columns=columns)
+    for (model, k), table in groups.items():
+        row = {"model": model, "k": k} | _spread(table)
+        other = groups.get((control, k)) if model != control else None
+        rows.append(row | _matched_difference("control", table, other))
+    return pd.DataFrame(rows)
+
+
+def _matched_difference(name: str, a: pd.DataFrame, b: pd.DataFrame | None) -> dict[str, Any]:
+    """On the runs that both sides have; fewer than two common ones say nothing of the methods."""
+    common = [] if b is None else [run_label for run_label in a.columns if run_label in b.columns]
+    if len(common) < 2:
+        return {f"over_{name}": np.nan, f"over_{name}_low": np.nan, f"over_{name}_high": np.nan, f"over_{name}_runs": len(common)}
+    gain = stats.summarize_method_difference(a[common], b[common], matched_runs=True)
+    return {f"over_{name}": gain.mean, f"over_{name}_low": gain.low, f"over_{name}_high": gain.high, f"over_{name}_runs": len(common)}
+
+
+def seed_spread(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
+    """Per method and rung that was trained more than once: how far its runs differ, and both estimands; see `_spread`.
+
+    Columns: title, rung, those of `_spread`.
+    """
+    names = figures.method_titles(results_of(finished), titles(finished))
+    rows = []
+    for rung in PROMPTERS:
+        for name, table in _runs(finished, dataset, rung, lambda e, rung=rung: names[e.name, rung]).items():
+            if table.shape[1] > 1:
+                rows.append({"title": name, "rung": rung} | _spread(table))
+    return pd.DataFrame(rows, columns=["title", "rung", *_SPREAD_COLUMNS])
+
+
+def method_differences(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
+    """Promptable methods minus the automatic one with the same prompt, over other patients AND other trainings of both.
+
+    Columns: a, b, rung, runs, n, difference, low, high, how; rungs on which both were trained more than once.
+    """
+    names, control = figures.method_titles(results_of(finished), titles(finished)), _control_line(finished)
+    rows = []
+    for rung in [name for name in PROMPTERS if name != "none"]:
+        groups = _runs(finished, dataset, rung, lambda e, rung=rung: ((e.model, e.paradigm) == control, names[e.name, rung]))
+        several = {key: table for key, table in groups.items() if table.shape[1] > 1}
+        baseline = next(((name, table) for (is_control, name), table in several.items() if is_control), None)
+        for (is_control, name), table in several.items() if baseline else ():
+            if not is_control:
+                found = stats.summarize_method_difference(table, baseline[1])
+                row = {"a": name, "b": baseline[0], "rung": rung, "runs": min(table.shape[1], baseline[1].shape[1]), "n": found.n}
+                rows.append(row | {"difference": found.mean, "low": found.low, "high": found.high, "how": found.method})
+    return pd.DataFrame(rows, columns=["a", "b", "rung", "runs", "n", "difference", "low", "high", "how"])
+
+
+_SPREAD_COLUMNS = (
+    *("runs", "n", "dsc", "lowest", "highest", "sd", "trained_low", "trained_high", "trained_how"),
+    *("method_low", "method_high", "method_how"),
+)
+
+
+def _spread(table: pd.DataFrame) -> dict[str, Any]:
+    """Of a table patients x runs: mean DSC, the runs' lowest and highest mean and their SD, and the intervals of both estimands."""
+    means, trained, method = table.mean(), stats.summarize_trained_models(table), stats.summarize_method(table)
+    return {
+        "runs": table.shape[1], "n": trained.n, "dsc": trained.mean, "lowest": means.min(), "highest": means.max(),
+        "sd": means.std(ddof=1), "trained_low": trained.low, "trained_high": trained.high, "trained_how": trained.method,
+        "method_low": method.low, "method_high": method.high, "method_how": method.method,
+    }  # fmt: skip
+
+
+def _runs(
+    finished: Iterable[run.RunResult], dataset: str, rung: str, key: Callable[[Experiment], Hashable]
+) -> dict[Hashable, pd.DataFrame]:
+    """DSC as tables patients x runs, one per key; a run is a (seed, fold, draw)."""
+    found: dict[Hashable, dict[tuple[int, int, int], pd.Series]] = {}
+    for result in finished:
+        e = result.experiment
+        if _asked(result, dataset, rung):
+            found.setdefault(key(e), {})[e.seed, e.fold, e.draw] = dsc_by_patient(result, dataset, rung)
+    return {name: pd.DataFrame({str(label): values for label, values in columns.items()}) for name, columns in found.items()}
+
+
+def _learning(finished: Iterable[run.RunResult], dataset: str, rung: str) -> list[run.RunResult]:
+    return [r for r in finished if _asked(r, dataset, rung) and r.experiment.model != TRIVIAL_MODEL]
+
+
+def _model(experiment: Experiment) -> str:
+    """A title without its paradigm and number of patients."""
+    return run.title(experiment).rsplit(", k =", 1)[0].rsplit(", ", 1)[0]
+
+
+def _shots(experiment: Experiment) -> int | str:
+    if experiment.k is None:
+        return "all" if registry.card("paradigms", experiment.paradigm).uses_target_labels else 0
+    return experiment.k
+
+
+def _control_line(finished: Sequence[run.RunResult]) -> tuple[str, str]:
+    planned = run.plan(plan.load().automatic_control, finished[0].experiment.profile)
+    return planned.model, planned.paradigm
 
 
 # --- strata -----------------------------------------------------------------------------------------------------------

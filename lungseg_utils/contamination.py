@@ -44,6 +44,7 @@ WEIGHTS: Mapping[str, str] = {  # as the table calls them -> what they are
 DATASETS: Mapping[str, str] = {  # as the code calls them -> what a reader calls them
     "msd_lung": "MSD Task06_Lung",
     "nsclc_radiomics": "NSCLC-Radiomics",
+    "nsclc_radiomics_interobserver1": "NSCLC-Radiomics-Interobserver1",
     "lidc_idri": "LIDC-IDRI",
     "rider_lung_ct": "RIDER Lung CT",
     "phantom_nsclc": "phantoms, NSCLC-like",

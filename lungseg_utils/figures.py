@@ -20,6 +20,7 @@ TITLES: Mapping[str, str] = {
     "nsclc_radiomics": "NSCLC-Radiomics (real)",
     "lidc_idri": "LIDC-IDRI (real)",
     "ibsi_ct_phantom": "IBSI CT phantom (real)",
+    "nsclc_radiomics_interobserver1": "NSCLC-Radiomics-Interobserver1 (real)",
     "dsc": "DSC",
     "iou": "IoU",
     "hd95": "HD95 (mm)",

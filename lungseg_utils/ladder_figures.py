@@ -250,27 +250,6 @@ def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, rung: str) -> dic
     }
 
 
-def few_shot_figure(table: pd.DataFrame) -> Any:
-    """Mean DSC of each draw over the number of labelled patients. `table`: of `analysis.few_shot`, on one rung."""
-    sns = plot_style()
-    import matplotlib.pyplot as plt
-
-    order = sorted({k for k in table["k"] if k != "all"}) + (["all"] if "all" in set(table["k"]) else [])
-    places = {k: place for place, k in enumerate(order)}
-    figure, axes = plt.subplots(figsize=(7.0, 4.2), layout="constrained")
-    for number, (name, part) in enumerate(table.groupby("model", sort=False)):
-        color, marker = sns.color_palette()[number % 10], _MARKERS[number % len(_MARKERS)]
-        axes.plot(part["k"].map(places) + 0.05 * number, part["dsc"], marker, color=color, alpha=0.5)
-        means = part.groupby(part["k"].map(places))["dsc"].mean()
-        axes.plot(means.index + 0.05 * number, means, color=color, label=name)
-    axes.set_xticks(range(len(order)), [str(k) for k in order])
-    axes.set(xlabel="labelled patients of the target used (k; each point a draw)", ylim=(-0.02, 1.02))
-    axes.set_ylabel(f"mean 3-D DSC, n = {table['n'].max()}")
-    axes.legend(fontsize="small", loc="lower right")
-    plt.close(figure)
-    return figure
-
-
 def printable_failures(table: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
     """`analysis.failures` of some kinds, for people."""
     part = table[table["kind"].isin(kinds)].sort_values(["method", "test_dataset", "dsc"], kind="stable")
@@ -350,6 +329,21 @@ def printable_robustness(table: pd.DataFrame) -> pd.DataFrame:
     return wide.reset_index().rename(columns={"title": "method"})
 
 
+def printable_best_of_draws(table: pd.DataFrame) -> pd.DataFrame:
+    """`analysis.best_of_draws` for people."""
+    return pd.DataFrame(
+        {
+            "method": table["title"],
+            "prompt": table["rung"].map(title),
+            "error": [f"{100 * share:g} %" for share in table["jitter"]],
+            "n": table["n"],
+            "mean of the draws": [f"{v:.2f}" for v in table["dsc"]],
+            "best draw of each case": [f"{v:.2f}" for v in table["best"]],
+            "gained by choosing": [interval_text(r["gain"], r["gain_low"], r["gain_high"]) for _, r in table.iterrows()],
+        }
+    )
+
+
 def robustness_answers(table: pd.DataFrame) -> dict[str, str]:
     """The answer of the page as one sentence, by glue key."""
     if table.empty:
@@ -362,40 +356,3 @@ def robustness_answers(table: pd.DataFrame) -> dict[str, str]:
     text += f"({worst}, {title(worst_rung)}) and by {losses[least, least_rung]:.2f} at least ({least}, {title(least_rung)})"
     text += f"; n = {table['n'].max()}."
     return {"robustness_answer": text}
-
-
-def spread_note(profile: str, spread: pd.DataFrame) -> str:
-    """One sentence of Markdown over the table of runs."""
-    if spread.empty:
-        return f"Profile `{profile}` trains each experiment once: nothing is known here of how far one run is from the next."
-    return "Mean DSC of each run, NSCLC-like phantoms; the interval is that of *the method*, over other patients and other runs."
-
-
-def printable_spread(spread: pd.DataFrame) -> pd.DataFrame:
-    """`analysis.seed_spread` for people."""
-    return pd.DataFrame(
-        {
-            "method": spread["title"],
-            "prompt": spread["rung"].map(title),
-            "runs": spread["runs"],
-            "n": spread["n"],
-            "lowest to highest run": [f"{r['lowest']:.2f} to {r['highest']:.2f}" for _, r in spread.iterrows()],
-            "SD of runs": [f"{v:.3f}" for v in spread["sd"]],
-            "the method": [interval_text(r["dsc"], r["dsc_low"], r["dsc_high"]) for _, r in spread.iterrows()],
-            "how": spread["method"],
-        }
-    )
-
-
-def few_shot_answers(curve: pd.DataFrame) -> dict[str, str]:
-    """The answer of the page as one sentence, by glue key: each model's mean over the draws of its k, without a prompt."""
-    parts = []
-    for model, part in curve.groupby("model", sort=False):
-        means = part.groupby("k", sort=False)["dsc"].agg(["mean", "size"])
-        steps = [
-            f"{'all' if k == 'all' else f'k = {k}'}: {row['mean']:.2f}" + (f" ({row['size']:.0f} draws)" if row["size"] > 1 else "")
-            for k, row in means.iterrows()
-        ]
-        parts.append(f"{model} {', '.join(steps)}")
-    n = int(curve["n"].max()) if len(curve) else 0
-    return {"few_shot_answer": f"Without a prompt, mean DSC on {n} NSCLC-like phantoms: {'; '.join(parts)}."}

@@ -392,4 +392,5 @@ def score_lesions(reference: Mask, prediction: Mask, ignore: Mask | None = None)
     return rows
 
 
+BEST_OF_DRAWS = "dsc_best_of_draws"  # a further value of a case that was asked with several draws of wrong prompts
 LESION_UNITS: Mapping[str, str] = {"lesion_hit": "1", "lesion_volume": "ml", "lesion_dsc": "1"}

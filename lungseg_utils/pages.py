@@ -51,8 +51,11 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
             raise InputError(notebook, f"parameter {name} is {type(value).__name__} {value!r}", f"Give a value of type {annotation}.")
 
 
-def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Path, progress: bool = True) -> None:
-    """Run `notebook` into `output`. Raises InputError before, or NotebookFailed after, without leaving `output`."""
+def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Path, progress: bool = True, title: str = "") -> None:
+    """Run `notebook` into `output`, under another `title` if one is given: a notebook may make several pages.
+
+    Raises InputError before, or NotebookFailed after, without leaving `output`.
+    """
     check_parameters(notebook, parameters)
     output.parent.mkdir(parents=True, exist_ok=True)
     output.unlink(missing_ok=True)
@@ -76,7 +79,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Pa
             ) from error
         executed = _read(Path(temporary))
         _require_success(notebook, executed)
-        nbformat.write(_clean(executed), str(temporary))
+        nbformat.write(_titled(_clean(executed), title), str(temporary))
 
 
 def _plain(traceback_lines: list[str]) -> str:
@@ -109,4 +112,11 @@ def _clean(executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if not (out.output_type == "stream" and out.name == "stderr")]
+    return executed
+
+
+def _titled(executed: nbformat.NotebookNode, title: str) -> nbformat.NotebookNode:
+    if title:
+        first = executed.cells[0]
+        first.source = f"# {title}\n" + first.source.split("\n", 1)[1]
     return executed

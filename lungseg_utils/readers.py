@@ -20,6 +20,7 @@ from . import figures, inference, metrics, stats, tables
 from .prompts.ladder import PROMPTERS
 from .types import InputError, Mask, Study
 
+DATASETS = ("lidc_idri", "nsclc_radiomics_interobserver1")  # whose references are given reader by reader
 READER = "reader-"
 NOISE = "reference noise "
 METRICS = ("dsc", *(f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM), "hd95")
@@ -236,6 +237,31 @@ def printable_models(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping
         row = {"prompt": figures.title(rung), "method": titles[name, rung]}
         rows.append(row | {case: range_text(values.dropna(), 2) for case, values in part.groupby("case_id", sort=False)[metric]})
     return pd.DataFrame(rows).fillna("–")
+
+
+def printable_variability(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping[str, str], nsd: str = "nsd_3mm") -> pd.DataFrame:
+    """One row per method and rung: (method against readers) minus (readers among themselves) by DSC and NSD, and what may be said of it.
+
+    Empty under ten patients with two readers who outlined something: then there are points and nothing that sums them up.
+    """
+    rows = []
+    for rung, name in _methods(against):
+        part = against[(against["prompter"] == rung) & (against["experiment"] == name)]
+        found = {metric: agreement_with_readers(part, pairs, metric).comparison for metric in ("dsc", nsd)}
+        if any(comparison is None for comparison in found.values()):
+            continue
+        row: dict[str, Any] = {"prompt": figures.title(rung), "method": titles[name, rung], "n": found["dsc"].n}
+        for metric, comparison in found.items():
+            row[figures.title(metric)] = f"{comparison.difference:+.2f} (lower bound {comparison.bound:+.2f})"
+        row["within human variability"] = _verdict(found["dsc"], found[nsd])
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["prompt", "method", "n", "DSC", figures.title(nsd), "within human variability"])
+
+
+def _verdict(dsc: inference.ReaderComparison, nsd: inference.ReaderComparison) -> str:
+    if dsc.n < stats.MIN_PATIENTS_FOR_INFERENCE:
+        return f"no claim under {stats.MIN_PATIENTS_FOR_INFERENCE} patients"
+    return "yes" if inference.within_human_variability(dsc, nsd) else "not shown"
 
 
 def _methods(against: pd.DataFrame) -> list[tuple[str, str]]:

@@ -6,9 +6,9 @@ it depends on (data, options, code) changed; each case is a file of its own, so 
 
 from __future__ import annotations
 
-import json
 import logging
 import traceback
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -19,7 +19,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from . import code_hash, cohorts, config, detector, initial_weights, io, locks, metrics, registry, tables
+from . import code_hash, cohorts, config, detector, initial_weights, io, locks, metrics, registry, stored, tables
 from .efficiency import measure
 from .prompts.jitter import perturb
 from .prompts.ladder import prompt_rng
@@ -90,13 +90,18 @@ def planned(notebook: str, profile: str) -> list[Experiment]:
     size, line = config.load().profile(profile), config.load().experiment(notebook)
     paradigm = registry.card("paradigms", line.paradigm)
     runs = [(s, f) for s in size.seeds for f in size.folds] if paradigm.uses_target_labels else [(size.seeds[0], size.folds[0])]
-    shots = [(k, draw) for k in size.k for draw in size.draws] if paradigm.few_shot else [(None, 0)]
+    shots = [(k, draw) for draw in size.draws for k in size.k] if paradigm.few_shot else [(None, 0)]
     return [
         plan(notebook, profile, seed, fold, k, draw, options)
         for options in ({}, *size.variants.get(notebook, ()))
         for seed, fold in runs
         for k, draw in shots
     ]
+
+
+def all_planned(profile: str) -> list[Experiment]:
+    """All experiments of a profile, each once: two models may share a stand-in."""
+    return list(dict.fromkeys(e for line in config.load().lines(profile) for e in planned(line.notebook, profile)))
 
 
 def title(experiment: Experiment) -> str:
@@ -169,7 +174,7 @@ def run(
     profile = config.load().profile(experiment.profile)
     options = config.resolve_options(experiment, profile)
     questions = {name: _questions(experiment, name, prompters, profile.jitter) for name in test_datasets}
-    folder = config.project_root() / "results" / experiment.profile / experiment.name
+    folder = _folder(experiment)
     with locks.exclusive(folder / ".lock", "another process is running this experiment", PATIENCE_SECONDS):
         cohort = _training_cohort(experiment, profile, workers, progress)
         tests = {name: cohorts.cases_to_test(name, profile, workers, progress) for name in test_datasets}
@@ -278,7 +283,7 @@ def _evaluate(job: _Job, trained: _Trained) -> list[dict[str, Any]]:
 
 
 def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Iterator[dict[str, Any]]:
-    study = None
+    study, facts = None, {}
     for question in job.questions[dataset]:
         path = job.folder / "cases" / dataset / question.name / f"{case.case_id}.json"
         identity = f"{job.identities['evaluation']} {question.draws}"
@@ -287,15 +292,25 @@ def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Ite
         record = tables.read_json(path)
         if record.get("identity") != identity:
             study = study or load_study(case)
-            record = _ask(job, trained, dataset, case, study, question) | {"identity": identity}
+            facts = facts or _facts(case, study, trained.segmenter)
+            record = _ask(job, trained, dataset, case, study, question) | facts | {"identity": identity}
             tables.write_json(record, path)
         yield record
 
 
-def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: _Question) -> dict[str, Any]:
-    """Prompt, predict, score: all rows of one case under one question, averaged over the draws of its jitter."""
+def _facts(case: Case, study: Study, segmenter: Any) -> dict[str, Any]:
+    """What a case's record says whatever is asked of it."""
     if not study.references:
         raise InputError(case.case_id, "the case has no reference", "Leave it out of the test set.")
+    return {
+        "cut_by_volume_end": any(any(_open_ends(judged)) for judged in study.references.values()),
+        "attributes": dict(case.attributes),
+        "resolution_ceiling": _resolution_ceiling(segmenter, next(iter(study.references.values()))),
+    }
+
+
+def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: _Question) -> dict[str, Any]:
+    """Prompt, predict, score: all rows of one case under one question, averaged over the draws of its jitter."""
     reference = next(iter(study.references.values()))
     pointed_at = job.detector.find(case, study) if rung(question.prompter).from_detector else reference
     keys = {"experiment": job.experiment.name, "test_dataset": dataset, "prompter": question.prompter, "jitter": question.jitter}
@@ -313,10 +328,7 @@ def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, q
         "prompter": question.prompter,
         "jitter": question.jitter,
         "failure": "; ".join(dict.fromkeys(filter(None, failures))),
-        "cut_by_volume_end": any(any(_open_ends(judged)) for judged in study.references.values()),
-        "attributes": dict(case.attributes),
-        "resolution_ceiling": _resolution_ceiling(trained.segmenter, reference),
-        "rows": tables.mean_rows(rows),
+        "rows": tables.mean_rows(rows) + tables.best_rows(rows),
         "costs": tables.mean_rows(costs),
     }
 
@@ -407,6 +419,14 @@ def _resolution_ceiling(segmenter: Any, reference: Mask) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
+def _folder(experiment: Experiment) -> Path:
+    return config.project_root() / "results" / experiment.profile / experiment.name
+
+
+def _places(experiment: Experiment) -> tuple[Path, Path]:
+    return _folder(experiment), stored.folder(experiment.profile, experiment.name)
+
+
 def _prediction_path(folder: Path, dataset: str, prompter: str, case_id: str) -> Path:
     return folder / "predictions" / dataset / prompter / f"{case_id}.nii.gz"
 
@@ -460,25 +480,51 @@ def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any
 
 
 def open_result(experiment: Experiment) -> RunResult:
-    """A finished experiment from its files, for the analysis notebooks; InputError if it is not finished."""
-    folder = config.project_root() / "results" / experiment.profile / experiment.name
-    path = folder / "experiment.json"
-    if not path.is_file():
-        raise InputError(path, "this experiment is not finished", "Run its notebook first.")
-    history_path = folder / "history.csv"
-    history = pd.read_csv(history_path) if history_path.is_file() else pd.DataFrame(columns=["step", "quantity", "value"])
+    """A finished experiment from its files, for the analysis notebooks: as it was run here, else as it is stored with the project.
+
+    InputError if it is neither.
+    """
+    if not is_finished(experiment):
+        raise InputError(_folder(experiment) / "experiment.json", "this experiment is not finished", "Run its notebook first.")
+    folder = next(f for f in _places(experiment) if (f / "experiment.json").is_file())
+    history = folder / "history.csv"
     return RunResult(
         experiment,
         folder,
-        tables.read_results(folder / "results.csv"),
-        tables.read_costs(folder / "costs.csv"),
-        history,
-        json.loads(path.read_text()),
+        tables.read_results(next(folder.glob("results.csv*"))),
+        tables.read_costs(next(folder.glob("costs.csv*"))),
+        pd.read_csv(history) if history.is_file() else pd.DataFrame(columns=["step", "quantity", "value"]),
+        tables.read_json(folder / "experiment.json"),
     )
+
+
+def is_finished(experiment: Experiment) -> bool:
+    """Whether `open_result` finds it."""
+    return any((f / "experiment.json").is_file() for f in _places(experiment))
 
 
 def planned_results(profile: str) -> list[RunResult]:
     """All experiments that experiments.yml plans for a profile, each once; one that is not finished is an error."""
-    lines = config.load().lines(profile)
-    experiments = dict.fromkeys(experiment for line in lines for experiment in planned(line.notebook, profile))
-    return [open_result(experiment) for experiment in experiments]
+    return [open_result(experiment) for experiment in all_planned(profile)]
+
+
+def results_at_hand(profile: str) -> list[RunResult]:
+    """Those of a profile's planned experiments that are finished: for profiles that take nights, which grow experiment by experiment."""
+    finished = [open_result(experiment) for experiment in all_planned(profile) if is_finished(experiment)]
+    if not finished:
+        raise InputError(f"profile {profile}", "none of its experiments is finished or stored", f"Run them: run all --profile {profile}.")
+    return finished
+
+
+def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
+    """One paragraph of Markdown for the head of a page: which run its numbers are from, and what of the plan is still missing."""
+    planned_titles = [title(e) for e in all_planned(profile)]
+    done = Counter(title(r.experiment) for r in finished)
+    missing = [f"{name} ({done[name]} of {n} runs are here)" for name, n in Counter(planned_titles).items() if done[name] < n]
+    own = all(r.folder == _folder(r.experiment) for r in finished)
+    where = "run with this book" if own else "run once, its tables are stored with the project (`data/results`)"
+    commits = ", ".join(f"`{c}`" for c in dict.fromkeys(r.provenance["commit"] for r in finished))
+    text = f"**Shown:** profile `{profile}`, {where}. {config.load().profile(profile).summary} Code: commit {commits}."
+    return text + (
+        f" **Planned and not run yet:** {'; '.join(missing)}." if missing else f" All {len(planned_titles)} planned runs are here."
+    )

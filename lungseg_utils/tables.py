@@ -6,6 +6,7 @@ missing row is an error and never a smaller n. `costs` stands apart, since secon
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import platform
@@ -52,11 +53,11 @@ STATUSES = ("scored", "failed", "undefined", "not_applicable")
 _DEPENDENCIES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "pandas")
 
 
-def write(frame: pd.DataFrame, path: Path) -> None:
-    """Write a table as CSV with full precision; the file appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with io.atomic_path(path) as temporary:
-        frame.to_csv(temporary, index=False, float_format="%.17g", na_rep="nan")
+def write(frame: pd.DataFrame, path: Path, digits: int = 17) -> None:
+    """Write a table as CSV, by default with full precision; zipped if its name ends so. The file appears whole or not at all."""
+    text = frame.to_csv(index=False, float_format=f"%.{digits}g", na_rep="nan").encode()
+    with io.atomic_path(path) as temporary:  # zipped without a date or a name, so that equal tables are equal files
+        temporary.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
 
 
 def read_results(path: Path) -> pd.DataFrame:
@@ -83,7 +84,7 @@ def _read(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
 
 def validate(frame: pd.DataFrame, where: object = "results") -> pd.DataFrame:
     """Return `frame` if it obeys the schema: known metrics with their units, known statuses, one row per key."""
-    units = metrics.UNITS | metrics.LESION_UNITS
+    units = metrics.UNITS | metrics.LESION_UNITS | {metrics.BEST_OF_DRAWS: metrics.UNITS["dsc"]}
     remedy = "Delete the table and run its experiment again."
     unknown = sorted(set(frame["metric"]) - set(units))
     if unknown:
@@ -103,7 +104,7 @@ def validate(frame: pd.DataFrame, where: object = "results") -> pd.DataFrame:
 def require_complete(frame: pd.DataFrame, planned: Iterable[Mapping[str, Any]], where: object = "results") -> pd.DataFrame:
     """Return `frame` if every planned case (experiment, test_dataset, prompter, jitter, case_id) has all case-level metrics."""
     key = ["experiment", "test_dataset", "prompter", "jitter", "case_id"]
-    whole = frame[frame["lesion_id"] == ""]
+    whole = frame[(frame["lesion_id"] == "") & frame["metric"].isin(metrics.UNITS)]
     counts = whole.groupby(key)["metric"].nunique().to_dict()
     expected = {tuple(row[name] for name in key) for row in planned}
     missing = sorted(expected - set(counts))
@@ -136,6 +137,15 @@ def mean_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, An
     for row in (row for draw in draws for row in draw):
         grouped.setdefault(tuple((k, v) for k, v in row.items() if k not in ("value", "status")), []).append(row)
     return [_mean_row(rows) for rows in grouped.values()]
+
+
+def best_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+    """The best DSC that any of several draws of one case reached, which nobody who draws once gets: for the protocol trap."""
+    best: dict[str, dict[str, Any]] = {}
+    for row in (row for draw in draws if len(draws) > 1 for row in draw if row["metric"] == "dsc" and row["lesion_id"] == ""):
+        if row["reader"] not in best or row["value"] > best[row["reader"]]["value"]:
+            best[row["reader"]] = {**row, "metric": metrics.BEST_OF_DRAWS}
+    return list(best.values())
 
 
 def _mean_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:

@@ -10,18 +10,35 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pandas as pd
-
-from . import cohorts, config, fetch, initial_weights, locks, registry, run, tables
+from . import cohorts, config, fetch, initial_weights, locks, registry, run, stored, tables
 from .prompts.ladder import PROMPTERS
 from .stand_ins import RANDOM
 from .types import Experiment, InputError
 
-EXPORTED_METRICS = ("dsc", "nsd_3mm", "hd95", "lesion_sensitivity", "false_positive_volume", "reference_volume", "prediction_volume")
+
+@dataclass(frozen=True)
+class Page:
+    """A page of results: its notebook, the profile whose results it shows, and its title where that is not the notebook's own."""
+
+    notebook: str
+    profile: str
+    title: str = ""
+
+
+# questions that take more patients, runs or prompts than fit into `make book`: shown from stored tables
+LARGER_PAGES: Mapping[str, Page] = {
+    "ladder_whole": Page("ladder", "ladder", "The whole prompt ladder"),
+    "comparisons_larger": Page("comparisons", "ladder", "Planned comparisons, on more patients"),
+    "robustness": Page("robustness", "robustness"),
+    "few_shot": Page("few_shot", "few_shot"),
+    "seeds": Page("seeds", "seeds"),
+    "loss_ablation": Page("loss_ablation", "losses"),
+}
 
 # Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads
 # of its BLAS wait for each other), and sums do not depend on how many cores a machine has.
@@ -80,9 +97,14 @@ def run_planned(notebook: str, profile: str) -> list[run.RunResult]:
     return [_run(notebook, experiment) for experiment in run.planned(notebook, profile)]
 
 
-def run_all(profile: str) -> list[run.RunResult]:
-    """Every experiment that a profile plans, without notebooks and book: for profiles that only make tables."""
-    return [result for line in config.load().lines(profile) for result in run_planned(line.notebook, profile)]
+def run_all(profile: str, missing: bool = False) -> Iterator[run.RunResult]:
+    """Every experiment that a profile plans, without notebooks and book; with `missing` only those that are not stored yet.
+
+    First runs come before second ones, so that an early end leaves all methods with equally many.
+    """
+    planned = [(line.notebook, e) for line in config.load().lines(profile) for e in run.planned(line.notebook, profile)]
+    ordered = dict.fromkeys(sorted(planned, key=lambda line: (line[1].seed, line[1].fold, line[1].draw)))
+    return (_run(notebook, e) for notebook, e in ordered if not (missing and stored.holds(profile, e.name)))
 
 
 def _run(notebook: str, experiment: Experiment) -> run.RunResult:
@@ -114,6 +136,14 @@ def stand_ins(profile: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
     return found
 
 
+def page(name: str, profile: str) -> Page:
+    """What the page `name` of a profile's book is made from: of `profile` itself, unless only a larger one can answer its question."""
+    size = config.load().profile(profile)
+    own = {"robustness": bool(size.jitter.shares), "few_shot": len(size.draws) > 1, "seeds": len(size.seeds) * len(size.folds) > 1}
+    larger = LARGER_PAGES.get(name)
+    return larger if larger and not own.get(name) else Page(larger.notebook if larger else name, profile)
+
+
 def pretrain(name: str, profile: str) -> None:
     """Make the first weights of a stand-in, if they are not there yet."""
     known = stand_ins(profile)
@@ -122,20 +152,18 @@ def pretrain(name: str, profile: str) -> None:
     initial_weights.initial_weights(*known[name], profile)
 
 
-def export(profile: str) -> Path:
-    """Write what a profile's finished experiments found into data/results/<profile>, small enough to be committed; returns the folder.
+def export(profile: str) -> list[Path]:
+    """Store a profile's experiments that were run here with the project, small enough to be committed; returns their folders.
 
-    `results.csv`: the case-level values of `EXPORTED_METRICS`; `experiments.json`: what produced them, without the cases.
+    Those of the profile that are stored already and were not run here stay as they are: a long profile may grow over several runs.
     """
-    finished = run.planned_results(profile)
-    folder = config.project_root() / "data" / "results" / profile
-    rows = pd.concat([r.results for r in finished], ignore_index=True)
-    tables.write(rows[(rows["lesion_id"] == "") & rows["metric"].isin(EXPORTED_METRICS)], folder / "results.csv")
-    records = {r.experiment.name: {k: v for k, v in r.provenance.items() if k != "cases"} for r in finished}
-    for result in finished:
-        records[result.experiment.name]["training_seconds"] = result.history.query("quantity == 'seconds'")["value"].tolist()
-    tables.write_json(records, folder / "experiments.json")
-    return folder
+    own = config.project_root() / "results"
+    finished = [result for result in run.results_at_hand(profile) if result.folder.is_relative_to(own)]
+    if not finished:
+        raise InputError(f"profile {profile}", "none of its experiments was run here", f"Run them first: run all --profile {profile}.")
+    for r in finished:
+        stored.write(profile, r.experiment.name, r.results, r.costs, r.history, r.provenance)
+    return [stored.folder(profile, r.experiment.name) for r in finished]
 
 
 def write_build_info(profile: str, public: bool, path: Path) -> None:

@@ -1,11 +1,13 @@
 """What experiments say together, on tables made by hand: the ladder, contrasts, labels, curves, strata, failures, and the leaderboard."""
 
 import re
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 
-from lungseg_utils import analysis, config, figures, ladder_figures, metrics, plan, run, tables
+from lungseg_utils import analysis, config, figures, ladder_figures, metrics, plan, run, runs_figures, tables
 from lungseg_utils.types import Mask
 from lungseg_utils.viewers.leaderboard import leaderboard
 
@@ -83,8 +85,10 @@ def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch
     monkeypatch.setattr(
         run, "open_result", lambda e: known.get(e.name, _result(e, {(r, 0.0): _values(0.8) for r in ("box_every_slice", "box_one_slice")}))
     )
+    monkeypatch.setattr(run, "is_finished", lambda e: e != finished[4].experiment)
     table = analysis.contrasts("mini", "phantom_nsclc").set_index("name")
     assert len(table) == 6
+    assert table.loc["every-slice box against ellipse", "method"] == "not run yet: medsam_fine_tuned"
     few = table.loc["five patients against all"]
     a, b = (analysis.dsc_by_patient(r, "phantom_nsclc", "none") for r in (finished[1], finished[0]))
     assert few["difference"] == pytest.approx((a - b).mean())
@@ -121,7 +125,22 @@ def test_curves_put_full_training_at_all_and_zero_shot_at_none(finished):
     sam = curve[curve["model"].str.startswith("SAM-type")]
     assert {str(k) for k in sam["k"]} == {"0", "all"}
     assert sam["model"].nunique() == 1
-    assert "k = 5: 0.30" in ladder_figures.few_shot_answers(analysis.few_shot(finished, "phantom_nsclc", "none"))["few_shot_answer"]
+    table = analysis.few_shot_runs(finished, "phantom_nsclc", "none")
+    assert "k = 5: 0.30" in runs_figures.few_shot_answers(table, "none")["few_shot_none"]
+    assert set(runs_figures.printable_few_shot(table)["the method"]) == {"no claim: one run"}
+
+
+def test_draws_are_compared_with_the_automatic_model_on_the_same_draws_only(finished):
+    box = ("box_one_slice", 0.0)
+    unets = [_result(run.plan("unet_few_shot", "mini", draw=d), {box: _values(0.4 + 0.1 * d, d)}) for d in range(3)]
+    sams = [_result(run.plan("medsam_few_shot", "mini", draw=d), {box: _values(0.5 + 0.1 * d, d + 5)}) for d in range(4)]
+    table = analysis.few_shot_runs([*unets, *sams], "phantom_nsclc", "box_one_slice").set_index("model")
+    sam = table.loc[next(name for name in table.index if name.startswith("SAM-type"))]
+    assert (sam["runs"], sam["over_control_runs"]) == (4, 3)
+    assert sam["over_control"] == pytest.approx(0.1)
+    assert sam["dsc"] == pytest.approx(0.65)
+    assert (sam["lowest"], sam["highest"]) == (pytest.approx(0.5), pytest.approx(0.8))
+    assert np.isnan(table.loc["U-Net", "over_control"])
 
 
 def test_runs_of_one_method_are_spread_and_single_ones_left_out(finished):
@@ -131,8 +150,35 @@ def test_runs_of_one_method_are_spread_and_single_ones_left_out(finished):
     assert len(table) == 1
     assert (table["lowest"][0], table["highest"][0]) == (pytest.approx(0.5), pytest.approx(0.7))
     assert table["sd"][0] == pytest.approx(np.std([0.5, 0.7], ddof=1))
-    assert "the method" in table["method"][0]
-    assert len(ladder_figures.printable_spread(table)) == 1
+    assert table["method_low"][0] < table["trained_low"][0] < table["dsc"][0] < table["trained_high"][0] < table["method_high"][0]
+    assert "the method" in table["method_how"][0]
+    assert len(runs_figures.printable_spread(table)) == 1
+    assert "DSC" in runs_figures.seeds_figure(table).axes[0].get_xlabel()
+    assert "U-Net" in runs_figures.seed_answers(table)["seeds_answer"]
+    assert "nothing is known" in runs_figures.seed_answers(table.iloc[:0])["seeds_answer"]
+
+
+def test_methods_are_compared_only_where_both_were_trained_more_than_once(finished):
+    box = ("box_one_slice", 0.0)
+    sam = _result(run.plan("medsam_fine_tuned", "mini", seed=1), {box: _values(0.8, 7)})
+    assert analysis.method_differences([*finished, sam], "phantom_nsclc").empty
+    unet = _result(run.plan("unet_full", "mini", seed=1), {box: _values(0.4, 8), ("none", 0.0): _values(0.4, 9)})
+    table = analysis.method_differences([*finished, sam, unet], "phantom_nsclc")
+    assert list(table["runs"]) == [2]
+    first = analysis.dsc_by_patient(finished[4], "phantom_nsclc", "box_one_slice")
+    assert table["difference"][0] == pytest.approx((first.mean() + 0.8) / 2 - 0.5)
+    assert "U-Net" in table["b"][0]
+    assert len(runs_figures.printable_differences(table)) == 1
+
+
+def test_the_best_of_several_draws_is_told_apart_from_their_mean(finished):
+    assert analysis.best_of_draws(finished, "phantom_nsclc").empty
+    sam = finished[4]
+    rows = sam.results[(sam.results["jitter"] == 0.1) & (sam.results["metric"] == "dsc")]
+    best = rows.assign(metric=metrics.BEST_OF_DRAWS, value=rows["value"] + 0.07)
+    table = analysis.best_of_draws([replace(sam, results=pd.concat([sam.results, best]))], "phantom_nsclc")
+    assert (table["gain"][0], table["jitter"][0], table["n"][0]) == (pytest.approx(0.07), 0.1, 12)
+    assert ladder_figures.printable_best_of_draws(table)["error"][0] == "10 %"
 
 
 def test_diameters_are_the_longest_in_the_axial_plane():
@@ -176,7 +222,7 @@ def test_figures_draw_and_name_their_axes(finished):
     assert len(figure.axes) == 2  # automatic, SAM-type
     assert "n = 12" in figure.axes[0].get_ylabel()
     assert "%" in ladder_figures.robustness_figure(analysis.robustness(finished, "phantom_nsclc")).axes[0].get_xlabel()
-    assert "k" in ladder_figures.few_shot_figure(analysis.few_shot(finished, "phantom_nsclc", "none")).axes[0].get_xlabel()
+    assert "k" in runs_figures.few_shot_figure(analysis.few_shot(finished, "phantom_nsclc", "none")).axes[0].get_xlabel()
 
 
 def test_a_leaderboard_is_a_plain_table_without_scripts_and_escapes_what_it_shows(finished):

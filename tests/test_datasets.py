@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from lungseg_utils import registry, transforms
-from lungseg_utils.datasets import folder, ibsi_ct_phantom, lidc_idri, msd_lung, nsclc_radiomics
+from lungseg_utils.datasets import folder, ibsi_ct_phantom, lidc_idri, msd_lung, nsclc_radiomics, nsclc_radiomics_interobserver1
 from lungseg_utils.types import DatasetCard, InputError, Mask
 
 SPLITS = Path(__file__).resolve().parents[1] / "data" / "splits"
+REAL = ["folder", "ibsi_ct_phantom", "lidc_idri", "msd_lung", "nsclc_radiomics", "nsclc_radiomics_interobserver1"]
 
 
 def _nifti(path, value=0, shape=(6, 6, 6)):
@@ -29,7 +30,7 @@ def _square(low, high, z):
     return [(low, low, z), (high, low, z), (high, high, z), (low, high, z)]
 
 
-@pytest.mark.parametrize("name", ["folder", "ibsi_ct_phantom", "lidc_idri", "msd_lung", "nsclc_radiomics"])
+@pytest.mark.parametrize("name", REAL)
 def test_every_card_is_complete(name):
     card = registry.card("datasets", name)
     assert isinstance(card, DatasetCard)
@@ -40,7 +41,7 @@ def test_every_card_is_complete(name):
 def test_cards_load_without_torch_highdicom_or_scikit_image():
     code = (
         "import sys; from lungseg_utils import registry\n"
-        "for n in ['folder', 'ibsi_ct_phantom', 'lidc_idri', 'msd_lung', 'nsclc_radiomics']: registry.card('datasets', n)\n"
+        f"for n in {REAL}: registry.card('datasets', n)\n"
         "print([m for m in ('torch', 'highdicom', 'skimage', 'pooch') if m in sys.modules])"
     )
     root = Path(__file__).resolve().parents[1]
@@ -167,6 +168,29 @@ def test_nsclc_exclusions_are_found_by_code_with_reasons(nsclc):
         ("LUNG1-128", "0 files with contours"),
     ]
     assert [case for case, _ in nsclc_radiomics.exclusions(nsclc, target="(?i)gtv(-1)?")] == ["LUNG1-004", "LUNG1-128"]
+
+
+def test_the_readers_of_interobserver1_are_those_who_drew_by_hand(tmp_path, dicom):
+    blank = np.full((9, 16, 16), 1024, np.int16)
+    outlines = {f"GTV-1vis-{n}": [_square(3.5, 4.5 + n, 4.0)] for n in (10, 2, 3)}  # squares of 11, 3 and 4 voxels a side
+    outlines["GTV-1auto-1"] = [_square(0.5, 14.5, 4.0)]
+    root = tmp_path / "nsclc_radiomics_interobserver1"
+    dicom.ct_series(root / "interobs05" / "ct", blank, series_uid="2.1", patient_id="interobs05")
+    dicom.rtstruct(root / "interobs05" / "rs" / "1-1.dcm", outlines, patient_id="interobs05")
+    (case,) = nsclc_radiomics_interobserver1.cases(tmp_path)
+    assert (case.dataset, case.case_id) == ("nsclc_radiomics_interobserver1", "interobs05")
+    study = nsclc_radiomics_interobserver1.load(case)
+    assert list(study.references) == ["majority", "reader-2", "reader-3", "reader-10"]
+    assert [int(mask.array.sum()) for mask in study.references.values()] == [16, 9, 16, 121]
+
+
+@pytest.mark.parametrize("names", [["GTV-1vis-1", "GTV-1auto-1"], ["GTV-1vis-1", "gtv1vis-1"], ["GTV-1"]])
+def test_interobserver1_refuses_a_case_without_two_different_readers(tmp_path, dicom, names):
+    dicom.ct_series(tmp_path / "ct", np.full((9, 16, 16), 1024, np.int16), patient_id="interobs06")
+    dicom.rtstruct(tmp_path / "rs.dcm", {name: [_square(3.5, 5.5, 4.0)] for name in names}, patient_id="interobs06")
+    (case,) = nsclc_radiomics_interobserver1.cases(tmp_path)
+    with pytest.raises(InputError, match=r"rs\.dcm: \d outlines by hand"):
+        nsclc_radiomics_interobserver1.load(case)
 
 
 def test_nsclc_reads_a_segmentation_where_there_are_no_contours(tmp_path, dicom):

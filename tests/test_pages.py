@@ -70,3 +70,12 @@ def test_parameters_without_annotation_or_cell_are_refused(make_notebook, tmp_pa
     (tmp_path / "broken.ipynb").write_text("{")
     with pytest.raises(InputError, match="not a readable notebook"):
         pages.declared_parameters(tmp_path / "broken.ipynb")
+
+
+def test_one_notebook_makes_several_pages_under_their_own_titles(make_notebook, tmp_path):
+    path = make_notebook("1")
+    book = nbformat.read(path, as_version=4)
+    book.cells.insert(0, nbformat.v4.new_markdown_cell("# The ladder\n\nA question."))
+    nbformat.write(book, path)
+    pages.execute(path, tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False, title="The whole ladder")
+    assert nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[0].source == "# The whole ladder\n\nA question."

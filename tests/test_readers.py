@@ -129,6 +129,18 @@ def test_from_ten_patients_on_there_is_a_bound_and_under_fifty_no_claim():
         readers.agreement_with_readers(against, _pairs(n + 1), "dsc")
 
 
+@pytest.mark.parametrize(("n", "dsc", "verdict"), [(9, 0.8, None), (12, 0.8, "no claim"), (55, 0.8, "yes"), (55, 0.5, "not shown")])
+def test_words_on_human_variability_take_fifty_patients_and_both_metrics(n, dsc, verdict):
+    results = _results({f"P{i:02}": {"reader-1": dsc + 0.002 * i, "reader-2": dsc + 0.02 + 0.001 * i} for i in range(n)})
+    table = readers.printable_variability(readers.models_against_readers(results, "lidc_idri"), _pairs(n), {("e", "none"): "some method"})
+    if verdict is None:
+        assert table.empty
+    else:
+        (row,) = table.to_dict("records")
+        assert row["within human variability"].startswith(verdict)
+        assert (row["method"], row["n"]) == ("some method", n)
+
+
 def test_jittered_rows_and_two_methods_at_once_are_refused():
     with pytest.raises(InputError, match="jittered"):
         readers.models_against_readers(_results({"P00": {"reader-1": 0.5}}, jitter=0.1), "lidc_idri")

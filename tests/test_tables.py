@@ -86,3 +86,21 @@ def test_draws_are_averaged_and_what_is_undefined_or_failed_in_one_stays_so():
     assert np.isnan(precision["value"])
     assert precision["status"] == "undefined"
     assert tables.mean_rows(draws[:1]) == draws[0]
+
+
+def test_the_best_draw_is_a_value_of_its_own_for_each_reader_and_only_of_whole_cases():
+    def draw(value, other):
+        shared = {"case_id": "a", "metric": "dsc", "lesion_id": "", "status": "scored"}
+        return [
+            {**shared, "reader": "1", "value": value},
+            {**shared, "reader": "2", "value": other},
+            {**shared, "reader": "1", "value": 0.99, "metric": "iou"},
+            {**shared, "reader": "1", "value": 0.99, "lesion_id": "1", "metric": "lesion_dsc"},
+        ]
+
+    best = tables.best_rows([draw(0.5, 0.2), draw(0.7, 0.1)])
+    assert [(row["reader"], row["metric"], row["value"]) for row in best] == [
+        ("1", "dsc_best_of_draws", 0.7),
+        ("2", "dsc_best_of_draws", 0.2),
+    ]
+    assert tables.best_rows([draw(0.5, 0.2)]) == []

@@ -1,13 +1,15 @@
 """The workflow: an unchanged one does no work, a second one at once is refused, a failed one leaves no book."""
 
 import os
+import shutil
 import subprocess
 import sys
 import time
 
+import pandas as pd
 import pytest
 
-from lungseg_utils import config, locks, workflow
+from lungseg_utils import config, locks, metrics, run, stored, tables, workflow
 from lungseg_utils.types import InputError
 
 ROOT = config.project_root()
@@ -57,14 +59,12 @@ def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
     workflow.write_build_info("mini", True, tmp_path / "build_info.json")
     info = json.loads((tmp_path / "build_info.json").read_text())
     assert info["real_data"] == ["lidc_idri"]
-    assert info["real_data_missing"] == ["nsclc_radiomics"]
+    assert info["real_data_missing"] == ["nsclc_radiomics", "nsclc_radiomics_interobserver1"]
     assert info["public"] is True
 
 
 def test_a_stand_in_that_two_models_share_is_asked_what_either_is_asked(monkeypatch):
     """medsam2 takes boxes only, medical_sam2 takes clicks too; in smoke both are the same network."""
-    from lungseg_utils import run
-
     asked = workflow.rungs(run.plan("medsam2_zero_shot", "smoke"))
     assert asked == workflow.rungs(run.plan("medical_sam2_zero_shot", "smoke"))
     assert "click" in asked
@@ -72,37 +72,89 @@ def test_a_stand_in_that_two_models_share_is_asked_what_either_is_asked(monkeypa
     assert workflow.rungs(run.plan("unet_full", "mini")) == ["box_every_slice", "box_one_slice", "none"]
 
 
-def test_an_export_holds_case_level_values_and_what_produced_them(tmp_path, monkeypatch):
-    import json
-
-    import pandas as pd
-
-    from lungseg_utils import metrics, run, tables
-
-    experiment = run.plan("unet_full", "losses")
+@pytest.fixture
+def long_run(tmp_path, monkeypatch):
+    """An experiment of a long profile as a run leaves it, in a project of its own."""
+    grid = config.load()
+    monkeypatch.setattr(config, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(config, "load", lambda: grid)
+    experiment = run.plan("unet_full", "seeds")
     shared = {"experiment": experiment.name, "test_dataset": "phantom_nsclc", "prompter": "none", "jitter": 0.0}
     shared |= {"patient_id": "P", "case_id": "P"}
     lesion = {1: dict.fromkeys(metrics.LESION_UNITS, 1.0)}
-    rows = tables.results_frame(tables.result_rows(shared, "reference", dict.fromkeys(metrics.UNITS, 0.5), lesion, False))
-    history = pd.DataFrame([(6, "seconds", 12.5)], columns=["step", "quantity", "value"])
-    provenance = {"commit": "abc", "options": {"loss": "tversky"}, "cases": [{"case_id": "P"}]}
-    result = run.RunResult(experiment, None, rows, None, history, provenance)
-    monkeypatch.setattr(run, "planned_results", lambda profile: [result])
-    monkeypatch.setattr(config, "project_root", lambda: tmp_path)
-    folder = workflow.export("losses")
-    written = tables.read_results(folder / "results.csv")
-    assert set(written["metric"]) == set(workflow.EXPORTED_METRICS)
-    assert set(written["lesion_id"]) == {""}
-    record = json.loads((folder / "experiments.json").read_text())[experiment.name]
-    assert record == {"commit": "abc", "options": {"loss": "tversky"}, "training_seconds": [12.5]}
+    rows = tables.results_frame(tables.result_rows(shared, "reference", dict.fromkeys(metrics.UNITS, 1 / 3), lesion, False))
+    cost = {k: v for k, v in shared.items() if k != "patient_id"}
+    costs = tables.costs_frame([{**cost, "quantity": q, "value": 2.0, "unit": u} for q, u in (("actions", "1"), ("prediction", "s"))])
+    cases = [{"case_id": "P", "failure": ""}, {"case_id": "Q", "failure": "MemoryError: no room"}]
+    place = tmp_path / "results" / "seeds" / experiment.name
+    tables.write(rows, place / "results.csv")
+    tables.write(costs, place / "costs.csv")
+    tables.write(pd.DataFrame([(5, "loss", 0.4), (6, "seconds", 12.5)], columns=["step", "quantity", "value"]), place / "history.csv")
+    tables.write_json({"commit": "abc", "cases": cases}, place / "experiment.json")
+    return experiment
 
 
-def test_a_profile_without_pages_runs_what_it_plans_and_nothing_else(monkeypatch):
+def test_an_exported_experiment_opens_where_it_was_never_run(long_run, tmp_path):
+    here = run.open_result(long_run)
+    (folder,) = workflow.export("seeds")
+    shutil.rmtree(tmp_path / "results")
+    result = run.open_result(long_run)
+    assert result.folder == folder
+    assert set(result.results["metric"]) == set(stored.METRICS) - {metrics.BEST_OF_DRAWS}
+    own = here.results.query("metric == 'dsc'")["value"].item()
+    assert result.results.query("metric == 'dsc'")["value"].item() == pytest.approx(own, abs=1e-6)
+    assert list(result.costs["quantity"]) == ["actions"]
+    assert list(result.history["value"]) == [12.5]
+    assert result.provenance["commit"] == "abc"
+    assert [case["case_id"] for case in result.provenance["cases"]] == ["Q"]
+
+
+def test_what_was_only_stored_is_not_exported_again(long_run, tmp_path):
+    workflow.export("seeds")
+    shutil.rmtree(tmp_path / "results")
+    with pytest.raises(InputError, match="none of its experiments was run here"):
+        workflow.export("seeds")
+
+
+def test_equal_results_are_exported_to_equal_bytes(long_run):
+    (folder,) = workflow.export("seeds")
+    before = {path.name: path.read_bytes() for path in folder.iterdir()}
+    workflow.export("seeds")
+    assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
+
+
+def test_a_profile_that_grew_in_part_says_what_is_missing(long_run):
+    (result,) = run.results_at_hand("seeds")
+    text = run.what_is_shown("seeds", [result])
+    assert "run with this book" in text
+    assert "U-Net, full training (1 of 5 runs are here)" in text
+    assert "`abc`" in text
+    with pytest.raises(InputError, match="none of its experiments"):
+        run.results_at_hand("ladder")
+
+
+def test_a_page_shows_a_larger_profile_only_where_its_own_has_no_answer():
+    assert workflow.page("robustness", "smoke").profile == "smoke"  # which draws wrong prompts too
+    assert workflow.page("robustness", "mini").profile == "robustness"
+    assert workflow.page("seeds", "seeds").profile == "seeds"
+    assert workflow.page("results", "mini") == workflow.Page("results", "mini")
+    assert workflow.page("ladder_whole", "mini").notebook == "ladder"
+
+
+def test_a_profile_without_pages_runs_what_it_plans_first_runs_first(monkeypatch):
     asked = []
-    monkeypatch.setattr(workflow, "_run", lambda notebook, experiment: asked.append((notebook, dict(experiment.options).get("loss"))))
-    workflow.run_all("losses")
+    monkeypatch.setattr(workflow, "_run", lambda notebook, experiment: asked.append((notebook, experiment)))
+    list(workflow.run_all("losses"))
     assert {notebook for notebook, _ in asked} == {"unet_few_shot", "medsam_fine_tuned"}
-    assert [loss for notebook, loss in asked if notebook == "unet_few_shot"] == [None, "tversky", "focal_tversky", "hausdorff", "adaptive"]
+    losses = [dict(e.options).get("loss") for notebook, e in asked if notebook == "unet_few_shot"]
+    assert losses == [None, "tversky", "focal_tversky", "hausdorff", "adaptive"]
+    asked.clear()
+    list(workflow.run_all("seeds"))
+    assert [e.seed for _, e in asked] == sorted(e.seed for _, e in asked)
+    monkeypatch.setattr(stored, "holds", lambda profile, experiment: "seed0" in experiment)
+    asked.clear()
+    list(workflow.run_all("seeds", missing=True))
+    assert {e.seed for _, e in asked} == {1, 2, 3, 4}
 
 
 def test_a_data_set_that_cannot_be_fetched_is_here_if_its_place_is(tmp_path):

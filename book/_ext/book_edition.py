@@ -18,7 +18,12 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 LOGGER = logging.getLogger(__name__)
 NOTEBOOKS = Path("book/results")
-_DATASETS = {"nsclc_radiomics": "NSCLC-Radiomics", "lidc_idri": "LIDC-IDRI", "ibsi_ct_phantom": "the IBSI CT phantom"}
+_DATASETS = {
+    "nsclc_radiomics": "NSCLC-Radiomics",
+    "nsclc_radiomics_interobserver1": "NSCLC-Radiomics-Interobserver1",
+    "lidc_idri": "LIDC-IDRI",
+    "ibsi_ct_phantom": "the IBSI CT phantom",
+}
 # The theme's FontAwesome program draws the same icons as its fonts, a second time and for a quarter of a page's weight;
 # the preload of fonts across origins is an error where a page is opened as a file.
 _SUPERFLUOUS = re.compile(

@@ -7,13 +7,14 @@ tumor, GTV-1; the nodes (GTV-2, ...) grown by 5 mm are no place to judge in.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
-from .. import io, transforms
+from .. import transforms
+from ..io import read_image
 from ..types import Case, DatasetCard, Image, InputError, Mask, Study
+from ._radiotherapy import only_contours, patients, read_region, region_names
 
 CARD = DatasetCard(
     title="NSCLC-Radiomics (Lung1)",
@@ -28,6 +29,7 @@ CARD = DatasetCard(
     source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics/",
 )
 
+NAME = "nsclc_radiomics"
 TARGET = "GTV-1"
 OTHER_GTV = r"(?i)gtv.*"
 IGNORE_MARGIN_MM = 5.0
@@ -39,7 +41,7 @@ def cases(root: Path) -> list[Case]:
     A patient with neither RTSTRUCT nor SEG is among them, without a reference: `load` refuses it, `exclusions` lists it.
     Raises `InputError` if there is no CT at all.
     """
-    found = [case for case, _ in _patients(Path(root)) if case is not None]
+    found = [case for case, _ in patients(Path(root), NAME) if case is not None]
     if not found:
         raise InputError(root, "holds no DICOM CT series", "Fetch the data first: make data.")
     return found
@@ -51,16 +53,13 @@ def load(case: Case, target: str = TARGET) -> Study:
     `target` is a regular expression that must match one whole name of a region. Raises `InputError` for a patient
     whose target is missing or not usable.
     """
-    if len(case.reference_paths) != 1:
-        problem = f"{len(case.reference_paths)} files with contours, one is needed"
-        raise InputError(case.image_path, problem, "Leave the patient out (`exclusions` lists such), or keep one file.")
-    image = io.read_image(case.image_path)
-    path = case.reference_paths[0]
-    names = _region_names(path)
+    path = only_contours(case)
+    image = read_image(case.image_path)
+    names = region_names(path)
     wanted = [name for name in names if re.fullmatch(target, name)]
     if len(wanted) != 1:
         raise InputError(path, f"{len(wanted)} regions for {target!r}, one is needed", f"It has: {', '.join(names)}.")
-    reference = _read_region(path, image, wanted[0], case.image_path)
+    reference = read_region(path, image, wanted[0], case.image_path)
     nodes = [name for name in names if re.fullmatch(OTHER_GTV, name) and name != wanted[0]]
     return Study(image, {"GTV-1": reference}, _ignore_region(path, image, nodes, reference, case.image_path))
 
@@ -68,7 +67,7 @@ def load(case: Case, target: str = TARGET) -> Study:
 def exclusions(root: Path, target: str = TARGET) -> list[tuple[str, str]]:
     """Every patient that cannot be used, with the reason, as (case_id, reason); reads all of the data."""
     result = []
-    for case, patient_id in _patients(Path(root)):
+    for case, patient_id in patients(Path(root), NAME):
         if case is None:
             result.append((patient_id, "no CT series"))
             continue
@@ -79,39 +78,10 @@ def exclusions(root: Path, target: str = TARGET) -> list[tuple[str, str]]:
     return result
 
 
-def _patients(root: Path) -> Iterator[tuple[Case | None, str]]:
-    own = root / "nsclc_radiomics"
-    groups: dict[str, list[io.DicomFile]] = {}
-    for file in io.list_dicom(own if own.is_dir() else root):
-        groups.setdefault(file.patient_id, []).append(file)
-    for patient_id, files in sorted(groups.items()):
-        yield _case(patient_id, files), patient_id
-
-
-def _case(patient_id: str, files: list[io.DicomFile]) -> Case | None:
-    folders = {file.path.parent for file in files if file.modality == "CT"}
-    if not folders:
-        return None
-    while len(folders) > 1:  # a patient's slices in several folders: the one above them all
-        deepest = max(folders, key=lambda folder: len(folder.parts))
-        folders = folders - {deepest} | {deepest.parent}
-    contours = [tuple(file.path for file in files if file.modality == kind) for kind in ("RTSTRUCT", "SEG")]
-    return Case("nsclc_radiomics", patient_id, patient_id, folders.pop(), contours[0] or contours[1])
-
-
-def _region_names(path: Path) -> list[str]:
-    return io.dicom_seg_labels(path) if io.dicom_modality(path) == "SEG" else io.rtstruct_roi_names(path)
-
-
-def _read_region(path: Path, image: Image, name: str, series_folder: Path) -> Mask:
-    read = io.read_dicom_seg if io.dicom_modality(path) == "SEG" else io.read_rtstruct
-    return read(path, image, name, series_folder=series_folder)
-
-
 def _ignore_region(path: Path, image: Image, nodes: list[str], reference: Mask, series_folder: Path) -> Mask | None:
     if not nodes:
         return None
     union = np.zeros(image.shape, bool)
     for name in nodes:
-        union |= _read_region(path, image, name, series_folder).array
+        union |= read_region(path, image, name, series_folder).array
     return Mask(transforms.grow_mm(union, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)

@@ -1,0 +1,68 @@
+"""NSCLC-Radiomics-Interobserver1 of The Cancer Imaging Archive: planning CT, the tumor outlined by five radiation oncologists each.
+
+A file of contours holds "GTV-1vis-1" to "GTV-1vis-5", drawn by hand, and "GTV-1auto-1" to "GTV-1auto-5", drawn by the same people
+with the help of a program. Readers are the former only: what a program proposed to all of them agrees for that reason. Files are
+chosen by what their headers say, so any nesting of folders will do. Nothing of it is in the registry of downloads.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+
+from ..io import read_image
+from ..types import Case, DatasetCard, InputError, Mask, Study
+from ._radiotherapy import only_contours, patients, read_region, region_names
+
+CARD = DatasetCard(
+    title="NSCLC-Radiomics-Interobserver1",
+    summary="Planning CT of 22 patients with non-small-cell lung cancer, the primary tumor outlined by five radiation oncologists each.",
+    target="primary gross tumor volume, inside the outline of most readers",
+    licence="CC BY-NC 3.0",
+    redistributable=False,
+    phantom=False,
+    citation="Wee L et al. (2019) Data from NSCLC-Radiomics-Interobserver1, The Cancer Imaging Archive; "
+    "Aerts HJWL et al. (2014) Nature Communications 5:4006, doi:10.1038/ncomms5006",
+    doi="10.7937/tcia.2019.cwvlpd26",
+    source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics-interobserver1/",
+)
+
+NAME = "nsclc_radiomics_interobserver1"
+BY_HAND = r"(?i)gtv-?1vis-(\d+)"
+MIN_READERS = 2
+
+
+def cases(root: Path) -> list[Case]:
+    """All patients with a CT below `root` (the data root or the data set's own folder), sorted; reads headers only.
+
+    Raises `InputError` if there is no CT at all.
+    """
+    found = [case for case, _ in patients(Path(root), NAME) if case is not None]
+    if not found:
+        raise InputError(root, "holds no DICOM CT series", f"Get the collection from {CARD.source} and put it into this folder.")
+    return found
+
+
+def load(case: Case) -> Study:
+    """Read a case: references "majority" (more than half of the readers), then "reader-1" and so on by the number in the region's name.
+
+    Raises `InputError` for a case with fewer than two outlines drawn by hand, or with two of one reader.
+    """
+    path = only_contours(case)
+    image = read_image(case.image_path)
+    names = region_names(path)
+    by_hand = sorted((int(match[1]), name) for name in names if (match := re.fullmatch(BY_HAND, name.strip())))
+    numbers = [number for number, _ in by_hand]
+    if len(numbers) < MIN_READERS or len(set(numbers)) < len(numbers):
+        raise InputError(path, f"{len(numbers)} outlines by hand of {len(set(numbers))} readers", f"It has: {', '.join(names)}.")
+    readers = {f"reader-{number}": read_region(path, image, name, case.image_path) for number, name in by_hand}
+    return Study(image, {"majority": majority(readers), **readers})
+
+
+def majority(readers: dict[str, Mask]) -> Mask:
+    """Voxels inside the outlines of more than half of the readers."""
+    masks = list(readers.values())
+    votes = np.sum([mask.array for mask in masks], axis=0, dtype=np.uint8)
+    return Mask(2 * votes > len(masks), masks[0].affine)
