@@ -87,9 +87,18 @@ def _phantoms(arguments: argparse.Namespace) -> int:
     print(f"== phantoms of {arguments.dataset}, profile {arguments.profile}", flush=True)
     profile = config.load().profile(arguments.profile)
     patients = cohorts.patients_to_test(arguments.dataset, profile)
-    for fold in profile.folds:
+    trained_on = arguments.dataset in {line.train_dataset for line in config.load().lines(arguments.profile)}
+    for fold in profile.folds if trained_on else ():
         patients += [p for part in cohorts.training_patients(arguments.dataset, profile, fold) for p in part if p not in patients]
     cohorts.ensure_phantoms(arguments.dataset, profile, patients, workers=arguments.workers)
+    return 0
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from . import calibrate
+
+    for dataset in calibrate.SETTINGS:
+        print(f"{dataset}: {len(calibrate.measure(dataset))} phantoms measured")
     return 0
 
 
@@ -179,6 +188,8 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument("--out", type=Path, required=True, help="mask to write, .nii.gz")
     _profile_argument(predict)
     predict.add_argument("--seed", type=int, default=0)
+
+    add("calibrate", _calibrate, "measure the development phantoms and store what they are like in data/results/calibration")
 
     efficiency = add("efficiency", _efficiency, "measure what the full-size architectures cost, with random weights")
     efficiency.add_argument("--models", nargs="+", default=[], help="of full_size.SUBJECTS (default: those of a default run)")

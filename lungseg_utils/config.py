@@ -75,6 +75,7 @@ class Profile:
     notebook_options: Mapping[str, Mapping[str, Any]]  # per notebook, options on top of those of its model
     variants: Mapping[str, tuple[Mapping[str, Any], ...]]  # per notebook, options of further experiments
     experiments: tuple[str, ...] | None  # the notebooks that are run; None is all
+    test_datasets: tuple[str, ...] | None = None  # of those that a line tests on, the ones that are asked; None is all
 
 
 @dataclass(frozen=True)
@@ -160,7 +161,7 @@ def _profile(name: str, value: Mapping[str, Any]) -> Profile:
         stand_ins={model: StandIn(s["model"], s.get("options", {})) for model, s in value.get("stand_ins", {}).items()},
         notebook_options=value.get("notebook_options", {}),
         variants={notebook: tuple(options) for notebook, options in value.get("variants", {}).items()},
-        experiments=tuple(value["experiments"]) if "experiments" in value else None,
+        **{key: tuple(value[key]) if key in value else None for key in ("experiments", "test_datasets")},
         **lists,
     )
 

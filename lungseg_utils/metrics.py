@@ -73,8 +73,8 @@ EMPTY_RULES: Mapping[tuple[bool, bool], Mapping[str, float]] = {
 
 def dsc(reference: np.ndarray, prediction: np.ndarray) -> float:
     """Dice similarity coefficient of two bool arrays of one shape; NaN if both are empty."""
-    total = int(reference.sum()) + int(prediction.sum())
-    return 2.0 * int((reference & prediction).sum()) / total if total else np.nan
+    total = np.count_nonzero(reference) + np.count_nonzero(prediction)
+    return 2.0 * np.count_nonzero(reference & prediction) / total if total else np.nan
 
 
 def iou(reference: np.ndarray, prediction: np.ndarray) -> float:
@@ -142,8 +142,20 @@ def _neighbour_codes(mask: np.ndarray) -> np.ndarray:
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
     """The smallest box that holds all true voxels of an array that has some."""
-    hits = [np.flatnonzero(mask.any(axis=other)) for other in ((1, 2), (0, 2), (0, 1))]
-    return tuple(slice(int(h[0]), int(h[-1]) + 1) for h in hits)
+    plane = mask.any(axis=2)  # the other two axes are then sought in a plane, the third in what is left of the volume
+    rows, columns = _span(plane.any(axis=1)), _span(plane.any(axis=0))
+    return rows, columns, _span(mask[rows, columns].any(axis=(0, 1)))
+
+
+def _span(line: np.ndarray) -> slice:
+    hits = np.flatnonzero(line)
+    return slice(int(hits[0]), int(hits[-1]) + 1)
+
+
+def _common_box(a: np.ndarray, b: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box that holds all true voxels of both arrays; an empty one if there are none."""
+    union = a | b
+    return bounding_box(union) if union.any() else (slice(0),) * 3
 
 
 def surface_distances(
@@ -228,7 +240,7 @@ def label_lesions(mask: np.ndarray, min_voxels: int = MIN_LESION_VOXELS) -> np.n
 
 @dataclass(frozen=True)
 class LesionMatch:
-    """Reference lesions and predicted components after one-to-one matching."""
+    """Reference lesions and predicted components after one-to-one matching; label arrays of one shape."""
 
     reference_labels: np.ndarray
     prediction_labels: np.ndarray
@@ -261,8 +273,11 @@ def match_lesions(
     """Greedy one-to-one matching by IoU, best pair first; a pair below `hit_iou` is no hit.
 
     Predicted components under 0.03 ml are dropped, as are those of which more than half lies in `ignore` without touching a
-    lesion. Of a split lesion the best part is the hit; of a merge one lesion is hit; splits and merges are counted.
+    lesion. Of a split lesion the best part is the hit; of a merge one lesion is hit; splits and merges are counted. The labels are
+    those of the smallest box that holds all of both masks: a scan is a hundred times as large.
     """
+    box = _common_box(reference, prediction)
+    reference, prediction, ignore = reference[box], prediction[box], None if ignore is None else ignore[box]
     reference_labels = label_lesions(reference)
     min_voxels = max(1, int(np.ceil(MIN_PREDICTED_LESION_ML / voxel_ml - 1e-9)))
     prediction_labels = label_lesions(prediction, min_voxels)
@@ -328,10 +343,13 @@ def score_case(
     hidden = None if ignore is None else ignore.array & ~target
     if hidden is not None:
         answer = answer & ~hidden
-    values = _volumes(target, answer, reference.voxel_ml) | _lesion_values(match_lesions(target, answer, reference.voxel_ml, hidden))
+    box = _common_box(target, answer)
+    values = _volumes(target[box], answer[box], reference.voxel_ml)
+    values |= _lesion_values(match_lesions(target, answer, reference.voxel_ml, hidden))
     rule = EMPTY_RULES.get((not target.any(), not answer.any()))
     if rule is None:
-        values |= _overlap_and_surface(target, answer, reference.spacing_mm, hidden, open_ends)
+        surfaces = surface_distances(target, answer, reference.spacing_mm, hidden, open_ends)
+        values |= _overlap(target[box], answer[box]) | _surface_values(surfaces)
     else:
         values |= rule
     return {name: float(values[name]) for name in UNITS}
@@ -361,17 +379,12 @@ def _lesion_values(match: LesionMatch) -> dict[str, float]:
     }
 
 
-def _overlap_and_surface(
-    target: np.ndarray, answer: np.ndarray, spacing_mm: tuple[float, ...], hidden: np.ndarray | None, open_ends: tuple[bool, bool]
-) -> dict[str, float]:
-    surfaces = surface_distances(target, answer, spacing_mm, hidden, open_ends)
-    return {
-        "dsc": dsc(target, answer),
-        "iou": iou(target, answer),
-        **{f"nsd_{t:g}mm": surfaces.nsd(t) for t in NSD_TOLERANCES_MM},
-        "hd95": surfaces.hd95(),
-        "assd": surfaces.assd(),
-    }
+def _overlap(target: np.ndarray, answer: np.ndarray) -> dict[str, float]:
+    return {"dsc": dsc(target, answer), "iou": iou(target, answer)}
+
+
+def _surface_values(surfaces: SurfaceDistances) -> dict[str, float]:
+    return {**{f"nsd_{t:g}mm": surfaces.nsd(t) for t in NSD_TOLERANCES_MM}, "hd95": surfaces.hd95(), "assd": surfaces.assd()}
 
 
 def score_lesions(reference: Mask, prediction: Mask, ignore: Mask | None = None) -> dict[int, dict[str, float]]:

@@ -13,7 +13,7 @@ from lungseg_utils.phantoms import calibration, figures
 from lungseg_utils.phantoms.acquisition import Scanner, noise_patch
 from lungseg_utils.phantoms.cohort import MSD, NSCLC
 from lungseg_utils.phantoms.fields import Grid
-from lungseg_utils.types import Image, Mask, Study
+from lungseg_utils.types import Image, InputError, Mask, Study
 
 SCANNER = Scanner(noise_hu=17.0, peak_per_mm=0.19, slice_correlation=0.3, blur_mm=0.7)
 
@@ -122,3 +122,15 @@ def test_the_figure_of_trivial_answers_takes_tumor_free_patients_and_two_cohorts
     cohort = pd.DataFrame({"ellipse_per_slice_dsc": [0.8, np.nan, 0.9], "recist_ball_dsc": [0.5, np.nan, 0.6]}, index=list("abc"))
     axis = figures.trivial_scores({"one": cohort, "two": cohort}).axes[0]
     assert [t.get_text() for t in axis.get_yticklabels()] == ["ellipse per slice", "recist ball"]
+
+
+def test_the_stored_calibration_is_refused_for_another_generator(monkeypatch):
+    from lungseg_utils import calibrate
+
+    for dataset in calibrate.SETTINGS:
+        table = calibrate.read(dataset)
+        assert len(table) == 50
+        assert set(calibration.GATES) <= set(table.columns)
+    monkeypatch.setattr(calibrate, "generator_hash", lambda: "another")
+    with pytest.raises(InputError, match="another generator"):
+        calibrate.read("phantom_nsclc")

@@ -141,6 +141,11 @@ def test_a_page_shows_a_larger_profile_only_where_its_own_has_no_answer():
     assert workflow.page("ladder_whole", "mini").notebook == "ladder"
 
 
+def test_a_profile_may_ask_for_fewer_data_sets_than_its_experiments_name():
+    assert workflow.datasets_to_test("unet_full", "seeds") == ["phantom_nsclc"]
+    assert workflow.datasets_to_test("unet_full", "dev") == ["phantom_nsclc", "phantom_msd"]
+
+
 def test_a_profile_without_pages_runs_what_it_plans_first_runs_first(monkeypatch):
     asked = []
     monkeypatch.setattr(workflow, "_run", lambda notebook, experiment: asked.append((notebook, experiment)))

@@ -1,0 +1,50 @@
+"""What the development phantoms measure like, kept beside the generator that drew them: data/results/calibration/.
+
+The generator is frozen, so that its patients are measured once; a changed generator refuses the stored table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from . import cohorts, config, registry, tables
+from .phantoms import calibration, cohort
+from .phantoms.store import generator_hash
+from .types import InputError
+
+PROFILE = "mini"  # whose grid, and whose training and validation patients of fold 0, are measured
+SETTINGS = {"phantom_nsclc": cohort.NSCLC, "phantom_msd": cohort.MSD}
+
+
+def measure(dataset: str) -> pd.DataFrame:
+    """Draw what lacks of the development phantoms, measure each, and store the table; one row per patient, see `calibration.measure`."""
+    profile = config.load().profile(PROFILE)
+    patients = sorted(p for part in cohorts.training_patients(dataset, profile, 0) for p in part)
+    root = cohorts.ensure_phantoms(dataset, profile, patients)
+    table = calibration.measure_phantoms(registry.plugin("datasets", dataset), root, SETTINGS[dataset], patients)
+    tables.write(table.rename_axis("patient_id").reset_index(), _table(dataset))
+    record = {
+        "generator_sha256": generator_hash(),
+        "profile": PROFILE,
+        "patients": len(table),
+        "commit": tables.commit(config.project_root()),
+    }
+    tables.write_json(record, _record(dataset))
+    return table
+
+
+def read(dataset: str) -> pd.DataFrame:
+    """The stored table (index patient_id); InputError if the generator is no longer the one that was measured."""
+    if tables.read_json(_record(dataset)).get("generator_sha256") != generator_hash():
+        raise InputError(_record(dataset), "measured on phantoms of another generator", "Measure again: python -m lungseg_utils calibrate.")
+    return pd.read_csv(_table(dataset), index_col="patient_id")
+
+
+def _table(dataset: str) -> Path:
+    return config.project_root() / "data" / "results" / "calibration" / f"{dataset}.csv"
+
+
+def _record(dataset: str) -> Path:
+    return _table(dataset).with_suffix(".json")
