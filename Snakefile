@@ -92,21 +92,25 @@ rule stand_in:
         PYTHON + " pretrain {wildcards.name} --profile {PROFILE}"
 
 
-# Each of these needs those before it: detectors give boxes to the rest, and every experiment shows the trivial baselines beside its own.
-FIRST = [*stages.detectors(PROFILE), "baselines_zero_shot"]
+DETECTORS = stages.detectors(PROFILE)  # each needs those before it, and everything else may need them all
+AUTOMATIC = stages.automatic(PROFILE)
 
 
 def needed_tables(wildcards):
     """What a notebook reads of others: analyses read what all experiments wrote, unless they look at the data or at stored tables only."""
-    name = wildcards.name
+    name, pretrained = wildcards.name, []
     if name in ("data_calibration", *STORED):
         first = []
     elif name in ANALYSES:
         first = EXPERIMENTS
-    else:
-        first = FIRST[: FIRST.index(name)] if name in FIRST else FIRST
+    elif name in DETECTORS:
+        first = DETECTORS[: DETECTORS.index(name)]
+    elif name == "baselines_zero_shot" or name in AUTOMATIC:
+        first = DETECTORS
+    else:  # promptable models start from a stand-in, and show the trivial baselines beside their own numbers
+        first, pretrained = [*DETECTORS, "baselines_zero_shot"], STAND_INS
     drawn = expand(BUILD + "/data/{dataset}.done", dataset=PHANTOMS)
-    return expand(BUILD + "/notebooks/{name}.ipynb", name=first) + drawn + expand(BUILD + "/stand_ins/{name}.done", name=STAND_INS)
+    return expand(BUILD + "/notebooks/{name}.ipynb", name=first) + drawn + expand(BUILD + "/stand_ins/{name}.done", name=pretrained)
 
 
 rule notebook:

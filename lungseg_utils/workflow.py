@@ -51,6 +51,8 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
     config.load().profile(profile)
     started = time.time()
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--cores", str(cores), "--nolock"]
+    # the longest jobs first, else one of them ends alone on its core
+    command += ["--prioritize", *(f"build/{profile}/notebooks/{name}.ipynb" for name in trained(profile))]
     command += ["--rerun-incomplete", "--quiet", "all", "--config", f"profile={profile}", f"public={public}", "--", *targets]
     with locks.exclusive(root / "build" / ".workflow.lock", "another workflow is running in this folder"):
         status = subprocess.run(command, cwd=root, env=os.environ | _ONE_THREAD, check=False).returncode
@@ -126,6 +128,18 @@ def detectors(profile: str) -> list[str]:
     if not any(PROMPTERS[name].from_detector for name in grid.profile(profile).prompters):
         return []
     return [line.notebook for line in grid.lines(profile) if line.notebook in grid.detectors.values()]
+
+
+def automatic(profile: str) -> list[str]:
+    """Notebooks of models that answer without a prompt, and learn to."""
+    cards = {line.notebook: registry.card("models", line.model) for line in config.load().lines(profile)}
+    return [name for name, card in cards.items() if card.learns and "none" in card.prompters]
+
+
+def trained(profile: str) -> list[str]:
+    """Notebooks whose models are trained on patients, which takes longest."""
+    lines = config.load().lines(profile)
+    return [line.notebook for line in lines if registry.card("paradigms", line.paradigm).uses_target_labels]
 
 
 def stand_ins(profile: str) -> dict[str, tuple[str, Mapping[str, Any]]]:

@@ -167,3 +167,10 @@ def test_a_data_set_that_cannot_be_fetched_is_here_if_its_place_is(tmp_path):
     (tmp_path / "of_my_own").mkdir()
     assert workflow._is_here("of_my_own", tmp_path)
     assert not workflow._is_here("lidc_idri", tmp_path)
+
+
+def test_what_a_notebook_needs_follows_from_its_model_and_paradigm():
+    automatic = ["unet_full", "unet_few_shot", "deeplabv3_full", "deeplabv3_few_shot", "nnunet_full", "nnunet_few_shot"]
+    assert sorted(workflow.automatic("mini")) == sorted(automatic)
+    assert set(automatic) < set(workflow.trained("mini"))
+    assert not {"baselines_zero_shot", "sam_zero_shot"} & set(workflow.trained("mini"))
