@@ -95,10 +95,11 @@ def _phantoms(arguments: argparse.Namespace) -> int:
 
 
 def _calibrate(arguments: argparse.Namespace) -> int:
-    from . import calibrate
+    from . import calibrate, config, tables
 
+    commit = tables.commit(config.project_root())
     for dataset in calibrate.SETTINGS:
-        print(f"{dataset}: {len(calibrate.measure(dataset))} phantoms measured")
+        print(f"{dataset}: {len(calibrate.measure(dataset, commit))} phantoms measured")
     return 0
 
 

@@ -18,8 +18,11 @@ PROFILE = "mini"  # whose grid, and whose training and validation patients of fo
 SETTINGS = {"phantom_nsclc": cohort.NSCLC, "phantom_msd": cohort.MSD}
 
 
-def measure(dataset: str) -> pd.DataFrame:
-    """Draw what lacks of the development phantoms, measure each, and store the table; one row per patient, see `calibration.measure`."""
+def measure(dataset: str, commit: str) -> pd.DataFrame:
+    """Draw what lacks of the development phantoms, measure each, and store the table; one row per patient, see `calibration.measure`.
+
+    `commit`: of the code, as it was before any table was written.
+    """
     profile = config.load().profile(PROFILE)
     patients = sorted(p for part in cohorts.training_patients(dataset, profile, 0) for p in part)
     root = cohorts.ensure_phantoms(dataset, profile, patients)
