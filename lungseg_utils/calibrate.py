@@ -32,7 +32,7 @@ def measure(dataset: str, commit: str) -> pd.DataFrame:
         "generator_sha256": generator_hash(),
         "profile": PROFILE,
         "patients": len(table),
-        "commit": tables.commit(config.project_root()),
+        "commit": commit,
     }
     tables.write_json(record, _record(dataset))
     return table
