@@ -6,6 +6,8 @@ The panels share no axis: the costs are those of full-size architectures with ra
 from __future__ import annotations
 
 import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -26,19 +28,41 @@ def methods(profile: str) -> list[str]:
     return [run.plan(notebook, profile).name for notebook in (baseline, plan.load().automatic_control, *promptable)]
 
 
-def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, profile: str) -> Any:
-    """The three panels. `ladder`: of `analysis.ladder`; `trap`: of `analysis.protocol_trap`; `costs`: one setting of `full_size.read`."""
+@dataclass(frozen=True)
+class _Shape:
+    """Of the figure: inches, shares of the width, and how many letters fit into a line."""
+
+    size: tuple[float, float]
+    margins: Mapping[str, float]
+    heights: tuple[float, float, float]  # of the panels, relative
+    title_letters: int
+    label_letters: int
+    legend_columns: int
+
+
+_WIDE = _Shape((7.6, 12.0), {"left": 0.345, "right": 0.985, "top": 0.975, "bottom": 0.1, "hspace": 0.6}, (2.3, 4.2, 2.5), 90, 41, 3)
+# for phones
+_NARROW = _Shape((4.6, 15.5), {"left": 0.43, "right": 0.965, "top": 0.97, "bottom": 0.13, "hspace": 0.68}, (2.0, 5.6, 2.8), 44, 27, 1)
+
+
+def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, profile: str, narrow: bool = False) -> Any:
+    """The three panels. `ladder`: of `analysis.ladder`; `trap`: of `analysis.protocol_trap`; `costs`: one setting of `full_size.read`.
+
+    `narrow`: the same for a column as wide as a phone, with letters that can be read there.
+    """
     figures.plot_style()
     import matplotlib.pyplot as plt
 
-    figure, (prompts, protocol, cost) = plt.subplots(3, 1, figsize=(7.6, 12.0), dpi=_DPI, gridspec_kw={"height_ratios": [2.3, 4.2, 2.5]})
-    figure.subplots_adjust(left=0.345, right=0.985, top=0.975, bottom=0.08, hspace=0.56)
-    _draw_prompts(prompts, ladder[ladder["experiment"].isin(methods(profile))], methods(profile))
-    _draw_protocols(protocol, trap[(trap["experiment"] == methods(profile)[1]) & (trap["rung"] == "none")])
-    _draw_costs(cost, efficiency_figures.by_volume(costs))
+    shape = _NARROW if narrow else _WIDE
+    figure, (prompts, protocol, cost) = plt.subplots(3, 1, figsize=shape.size, dpi=_DPI, gridspec_kw={"height_ratios": shape.heights})
+    figure.subplots_adjust(**shape.margins)
+    _draw_prompts(prompts, ladder[ladder["experiment"].isin(methods(profile))], methods(profile), shape)
+    _draw_protocols(protocol, trap[(trap["experiment"] == methods(profile)[1]) & (trap["rung"] == "none")], shape)
+    _draw_costs(cost, efficiency_figures.by_volume(costs), shape)
     for axes, letter in ((prompts, "a"), (protocol, "b"), (cost, "c")):
         place = {"xycoords": ("figure fraction", "axes fraction"), "textcoords": "offset points", "va": "bottom"}
-        axes.annotate(f"{letter}   {axes.get_title()}", (0.01, 1), (0, 6), fontsize="medium", fontweight="bold", **place)
+        title = textwrap.fill(f"{letter}   {axes.get_title()}", shape.title_letters)
+        axes.annotate(title, (0.01, 1), (0, 6), fontsize="medium", fontweight="bold", **place)
         axes.set_title("")
         axes.tick_params(labelsize="x-small" if axes is protocol else "small")
         axes.xaxis.label.set_size("small")
@@ -47,7 +71,7 @@ def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, 
     return figure
 
 
-def _draw_prompts(axes: Any, ladder: pd.DataFrame, order: list[str]) -> None:
+def _draw_prompts(axes: Any, ladder: pd.DataFrame, order: list[str], shape: _Shape) -> None:
     """Mean DSC with interval by what was told (rows) and method; a trivial answer to no prompt is empty, and left out."""
     import seaborn as sns
 
@@ -60,14 +84,24 @@ def _draw_prompts(axes: Any, ladder: pd.DataFrame, order: list[str]) -> None:
             y = place + 0.19 * (number - (len(part) - 1) / 2)
             axes.plot([row["dsc_low"], row["dsc_high"]], [y, y], color=color, linewidth=2)
             labels[name] = axes.plot(row["dsc"], y, marker, color=color, linestyle="", label=_short(row["title"]))[0]
-    _legend(axes, [labels[name] for name in order if name in labels], 1 if len(labels) < 2 else 2)
-    axes.set(yticks=range(len(rungs)), yticklabels=[figures.title(name) for name in rungs], xlim=(0, 1), ylim=(len(rungs) - 0.5, -0.5))
-    axes.set(title="What a prompt is worth (phantom results)", xlabel=f"mean 3-D DSC with 95 % interval, n = {ladder['n'].max()}")
+    axes.set(
+        yticks=range(len(rungs)),
+        yticklabels=[_line(figures.title(name), shape) for name in rungs],
+        xlim=(0, 1),
+        ylim=(len(rungs) - 0.5, -0.5),
+    )
+    axes.set(title="What a prompt is worth (phantom results)", xlabel=f"mean 3-D DSC with 95 % interval,\nn = {ladder['n'].max()}")
+    _legend(axes, [labels[name] for name in order if name in labels], min(2, shape.legend_columns, len(labels)))
+
+
+def _line(name: str, shape: _Shape) -> str:
+    return textwrap.fill(name, shape.label_letters)
 
 
 def _legend(axes: Any, handles: list[Any], columns: int) -> None:
+    below = -(30 + 13 * (1 + axes.get_xlabel().count("\n")))  # points: ticks, and the lines of the label
     axes.legend(
-        handles=handles, loc="upper right", bbox_to_anchor=(1.0, -42 / axes.bbox.height * axes.figure.dpi / 72), ncols=columns,
+        handles=handles, loc="upper right", bbox_to_anchor=(1.0, below / axes.bbox.height * axes.figure.dpi / 72), ncols=columns,
         fontsize="x-small", frameon=False, columnspacing=1.2, borderaxespad=0,
     )  # fmt: skip
 
@@ -79,7 +113,7 @@ def _short(name: str) -> str:
     return f"{name.removesuffix(figures.CONTROL)}; with a prompt, cut to it" if name.endswith(figures.CONTROL) else name
 
 
-def _draw_protocols(axes: Any, trap: pd.DataFrame) -> None:
+def _draw_protocols(axes: Any, trap: pd.DataFrame, shape: _Shape) -> None:
     """One model's same masks by every protocol, this project's own first and as a line."""
     import seaborn as sns
 
@@ -92,14 +126,14 @@ def _draw_protocols(axes: Any, trap: pd.DataFrame) -> None:
         side, align = (7, "left") if value >= own else (-7, "right")
         near = {"textcoords": "offset points", "va": "center", "fontsize": "x-small"}
         axes.annotate(f"{value:.2f}", (value, place), (side, 0), ha=align, **near)
-    names = [textwrap.fill(name, 41) for name in trap["protocol"]]
+    names = [_line(name, shape) for name in trap["protocol"]]
     axes.set(yticks=places, yticklabels=names, xlim=(0, 1), ylim=(len(trap) - 0.4, -0.6))
     model = trap["title"].iloc[0].partition(",")[0]
     axes.set(title=f"What the protocol does: the same masks of one {model} (phantom results)")
-    axes.set_xlabel(f"DSC by this protocol, no prompt, {trap['n'].iloc[0]} patients with a tumor")
+    axes.set_xlabel(f"DSC by this protocol, no prompt,\n{trap['n'].iloc[0]} patients with a tumor")
 
 
-def _draw_costs(axes: Any, volumes: pd.DataFrame) -> None:
+def _draw_costs(axes: Any, volumes: pd.DataFrame, shape: _Shape) -> None:
     """Seconds of the machine for the reference volume by way of asking; hatched bands: a person's seconds for the boxes."""
     import seaborn as sns
 
@@ -112,10 +146,10 @@ def _draw_costs(axes: Any, volumes: pd.DataFrame) -> None:
         low, high = efficiency_figures.human_seconds(boxes)
         band = {"facecolor": "none", "edgecolor": "0.75", "hatch": hatch, "linewidth": 0, "zorder": 0}
         handles.append(axes.axvspan(low, high, label=f"person, {boxes} box{'es' if boxes > 1 else ''}", **band))
-    _legend(axes, handles, 3)
-    axes.set(xscale="log", yticks=range(len(names)), yticklabels=[efficiency_figures.model_title(name) for name in names])
+    axes.set(xscale="log", yticks=range(len(names)), yticklabels=[_line(efficiency_figures.model_title(name), shape) for name in names])
     axes.set(ylim=(len(names) - 0.5, -0.5), title="What the full-size architectures cost (random weights: no accuracy)")
-    axes.set_xlabel(f"seconds for one volume of {full_size.SHAPE[2]} slices on a processor without GPU (s)")
+    axes.set_xlabel(f"seconds for one volume of {full_size.SHAPE[2]} slices\non a processor without GPU (s)")
+    _legend(axes, handles, shape.legend_columns)
 
 
 def answers(ladder: pd.DataFrame, profile: str) -> dict[str, Any]:

@@ -126,12 +126,12 @@ class EstimateRole(SphinxRole):
 class GluedDirective(SphinxDirective):
     """{glued} results/models.ipynb::key: a picture or a table that another page's notebook glued; the content is its caption.
 
-    MyST-NB's own `glue` shows no picture across pages. A picture needs `:alt:`.
+    MyST-NB's own `glue` shows no picture across pages. A picture needs `:alt:`; `:narrow:` is the key of one for phones.
     """
 
     required_arguments = 1
     has_content = True
-    option_spec = {"alt": directives.unchanged}  # noqa: RUF012
+    option_spec = {"alt": directives.unchanged, "narrow": directives.unchanged}  # noqa: RUF012
 
     def run(self) -> list[nodes.Node]:
         path, _, key = self.arguments[0].partition("::")
@@ -139,21 +139,27 @@ class GluedDirective(SphinxDirective):
         self.env.note_dependency(relative)
         try:
             pictures, tables = (glued_values(Path(absolute), kind) for kind in ("image/png", "text/html"))
-            shown = self._picture(Path(absolute), key, pictures[key]) if key in pictures else self._table(tables[key])
+            shown = self._figure(Path(absolute), key, pictures) if key in pictures else self._table(tables[key])
         except (OSError, KeyError, ValueError) as problem:
             LOGGER.warning("glued %s cannot be shown: %r", self.arguments[0], problem, location=self.get_location())
             return []
         return [shown]
 
-    def _picture(self, notebook: Path, key: str, encoded: str) -> nodes.Node:
-        alt = self.options["alt"]  # without it a KeyError, which is a warning, which fails the build
-        file = notebook.with_name(f"{notebook.stem}_{key}.png")
-        file.write_bytes(base64.b64decode(encoded))
-        figure = nodes.figure("", nodes.image(uri=f"/{file.relative_to(self.env.srcdir).as_posix()}", alt=alt), classes=["glued"])
+    def _figure(self, notebook: Path, key: str, pictures: dict[str, str]) -> nodes.Node:
+        narrow = self.options.get("narrow")
+        figure = nodes.figure("", self._image(notebook, key, pictures, ["wide"] if narrow else []), classes=["glued"])
+        if narrow:
+            figure += self._image(notebook, narrow, pictures, ["narrow"])
         if self.content:
             self.state.nested_parse(self.content, self.content_offset, text := nodes.Element())
             figure += nodes.caption("", "", *text[0].children)
         return figure
+
+    def _image(self, notebook: Path, key: str, pictures: dict[str, str], classes: list[str]) -> nodes.Node:
+        alt = self.options["alt"]  # without it a KeyError, which is a warning, which fails the build
+        file = notebook.with_name(f"{notebook.stem}_{key}.png")
+        file.write_bytes(base64.b64decode(pictures[key]))
+        return nodes.image(uri=f"/{file.relative_to(self.env.srcdir).as_posix()}", alt=alt, classes=classes)
 
     def _table(self, markup: str) -> nodes.Node:
         shown = nodes.raw("", markup, format="html", classes=["output", "text_html"])
