@@ -7,7 +7,8 @@ one data set are never mixed with those of another, and rows of jittered prompts
 from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -39,7 +40,11 @@ def results_of(finished: Iterable[run.RunResult]) -> pd.DataFrame:
 
 def dsc_by_patient(result: run.RunResult, dataset: str, rung: str, jitter: float = 0.0) -> pd.Series:
     """One DSC per patient with a tumor (index patient_id); empty if this was not asked."""
-    rows = tables.case_values(result.results[result.results["jitter"] == jitter], "dsc")
+    return _by_patient(result, dataset, rung, "dsc", jitter)
+
+
+def _by_patient(result: run.RunResult, dataset: str, rung: str, metric: str, jitter: float = 0.0) -> pd.Series:
+    rows = tables.case_values(result.results[result.results["jitter"] == jitter], metric)
     return stats.patient_means(rows[(rows["test_dataset"] == dataset) & (rows["prompter"] == rung)])
 
 
@@ -147,49 +152,77 @@ def _difference(name: str, values: pd.Series, other: pd.Series | None) -> dict[s
 # --- planned contrasts ------------------------------------------------------------------------------------------------
 
 
+SECONDARY = "nsd_3mm"
+
+
 def contrasts(profile: str, dataset: str) -> pd.DataFrame:
     """The six planned contrasts on one data set, Holm inside the family; a place that this profile cannot fill says why.
 
-    Columns: name, a, b (titles with rungs), n, difference, low, high, p, p_holm, detectable (minimum detectable difference), method.
+    Columns: name, a, b (titles with rungs), n, difference, low, high, p, p_holm, detectable (minimum detectable difference), p_wilcoxon
+    (for the appendix), the secondary metric's secondary, secondary_low, secondary_high, secondary_n, and method.
     """
     filled = {c.name: _contrast(c, profile, dataset) for c in plan.load().contrasts}
-    made = [found for found in filled.values() if isinstance(found, tuple)]
+    made = [found.contrast for found in filled.values() if isinstance(found, _Filled)]
     empty = [inference.Contrast(name, *[np.nan] * 4, np.nan, 0, why) for name, why in filled.items() if isinstance(why, str)]
-    adjusted = {c.name: c for c in inference.adjust_family([*(contrast for contrast, *_ in made), *empty])}
+    adjusted = {c.name: c for c in inference.adjust_family([*made, *empty])}
     rows = []
-    for planned in plan.load().contrasts:
-        found, contrast = filled[planned.name], adjusted[planned.name]
-        a, b, detectable = found[1:] if isinstance(found, tuple) else ("", "", np.nan)
-        rows.append(
-            {
-                "name": planned.name, "a": a, "b": b, "n": contrast.n, "difference": contrast.difference, "low": contrast.low,
-                "high": contrast.high, "p": contrast.p, "p_holm": contrast.p_holm, "detectable": detectable, "method": contrast.method,
-            }
-        )  # fmt: skip
-    return pd.DataFrame(rows)
+    for name, found in filled.items():
+        contrast = adjusted[name]
+        row = {"name": name, "n": contrast.n, "difference": contrast.difference, "low": contrast.low, "high": contrast.high}
+        row |= {"p": contrast.p, "p_holm": contrast.p_holm, "method": contrast.method, "a": "", "b": ""}
+        rows.append(row | (found.columns() if isinstance(found, _Filled) else {}))
+    table = pd.DataFrame(rows)
+    return table.reindex(columns=[*table.columns, *(name for name in _Filled.NUMBERS if name not in table)])
 
 
-def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> tuple[inference.Contrast, str, str, float] | str:
-    """The contrast, the names of its sides and what could have been detected; or why this profile has none."""
-    known, sides = [line.notebook for line in config.load().lines(profile)], []
+@dataclass(frozen=True)
+class _Filled:
+    """A place of the family that could be filled: the contrast, its sides by name, and what stands beside it."""
+
+    contrast: inference.Contrast
+    a: str
+    b: str
+    detectable: float
+    p_wilcoxon: float
+    secondary: stats.Summary
+
+    NUMBERS: ClassVar = ("detectable", "p_wilcoxon", "secondary", "secondary_low", "secondary_high", "secondary_n")
+
+    def columns(self) -> dict[str, Any]:
+        numbers = (self.detectable, self.p_wilcoxon, self.secondary.mean, self.secondary.low, self.secondary.high, self.secondary.n)
+        return {"a": self.a, "b": self.b} | dict(zip(self.NUMBERS, numbers, strict=True))
+
+
+def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> _Filled | str:
+    """The contrast and what stands beside it; or why this profile has none."""
+    known, results = [line.notebook for line in config.load().lines(profile)], []
     for notebook, rung in (planned.a, planned.b):
         if notebook not in known or rung not in config.load().profile(profile).prompters:
             return f"not asked in this profile: {notebook} with {figures.title(rung)}"
         experiment = run.plan(notebook, profile)
         if not run.is_finished(experiment):
             return f"not run yet: {notebook}"
-        result = run.open_result(experiment)
-        values = dsc_by_patient(result, dataset, rung)
-        if values.empty:
+        results.append(run.open_result(experiment))
+        if not _asked(results[-1], dataset, rung):
             return f"not applicable: {notebook} with {figures.title(rung)} on this data set"
-        name = figures.method_titles(result.asked(), titles([result]))[result.experiment.name, rung]
-        sides.append((result.experiment.name, rung, f"{name}, {figures.title(rung)}", values))
-    if sides[0][:2] == sides[1][:2]:
+    rungs = (planned.a[1], planned.b[1])
+    if (results[0].experiment, rungs[0]) == (results[1].experiment, rungs[1]):
         return "both are the same stand-in here: only the published weights tell them apart"
-    a, b = sides[0][3], sides[1][3]
+    a, b = (dsc_by_patient(result, dataset, rung) for result, rung in zip(results, rungs, strict=True))
+    sides = [_side(result, rung) for result, rung in zip(results, rungs, strict=True)]
     difference = (a - b.reindex(a.index)).to_numpy()
     detectable = inference.minimum_detectable_difference(float(difference.std(ddof=1)), len(a)) if len(a) > 2 else np.nan
-    return inference.compare_paired(planned.name, a, b, plan.load().seed), sides[0][2], sides[1][2], detectable
+    other = pd.DataFrame(
+        {number: _by_patient(r, dataset, rung, SECONDARY) for number, (r, rung) in enumerate(zip(results, rungs, strict=True))}
+    )
+    secondary = stats.summarize_paired_difference(*(other.dropna()[side] for side in other))  # undefined where no surface is judged
+    contrast = inference.compare_paired(planned.name, a, b, plan.load().seed)
+    return _Filled(contrast, *sides, detectable, inference.wilcoxon_test(a, b), secondary)
+
+
+def _side(result: run.RunResult, rung: str) -> str:
+    name = figures.method_titles(result.asked(), titles([result]))[result.experiment.name, rung]
+    return f"{name}, {figures.title(rung)}"
 
 
 # --- ranks ------------------------------------------------------------------------------------------------------------

@@ -151,6 +151,26 @@ def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def printable_appendix(table: pd.DataFrame) -> pd.DataFrame:
+    """The filled places of `analysis.contrasts` by the key secondary metric, and by another test of the primary one."""
+    filled = table[table["n"] > 0]
+    return pd.DataFrame(
+        {
+            "contrast": filled["name"],
+            "difference, NSD at 3 mm": [
+                interval_text(r["secondary"], r["secondary_low"], r["secondary_high"]) + f", n = {r['secondary_n']:.0f}"
+                for _, r in filled.iterrows()
+            ],
+            "DSC: p, sign flips": [_unadjusted(p) for p in filled["p"]],
+            "DSC: p, Wilcoxon": [_unadjusted(p) for p in filled["p_wilcoxon"]],
+        }
+    )
+
+
+def _unadjusted(p: float) -> str:
+    return "–" if np.isnan(p) else _p(p)
+
+
 def contrast_note(table: pd.DataFrame) -> str:
     """One line of Markdown: how the contrasts of a family were made."""
     methods = list(dict.fromkeys(table.loc[table["n"] > 0, "method"]))

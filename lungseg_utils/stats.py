@@ -46,12 +46,6 @@ def patient_means(frame: pd.DataFrame) -> pd.Series:
     return frame.groupby("patient_id")["value"].mean()
 
 
-def patient_table(frame: pd.DataFrame, by: str) -> pd.DataFrame:
-    """Patients x levels of the column `by` (runs, methods): mean of `value` in each cell. A patient without a cell is an error."""
-    table = frame.groupby(["patient_id", by])["value"].mean().unstack(by)
-    return complete_table(table, by, finite=False)
-
-
 def complete_table(table: pd.DataFrame | np.ndarray, column: str = "run", finite: bool = True) -> pd.DataFrame:
     """The same numbers as a float DataFrame patients x `column`, after a check that each patient has one value in each column.
 

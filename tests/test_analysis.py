@@ -99,6 +99,10 @@ def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch
     assert "not asked in this profile" in table.loc["detector box against automatic", "method"]
     printed = ladder_figures.printable_contrasts(table.reset_index())
     assert list(printed["p, Holm"]).count("–") == table["p"].isna().sum() >= 2
+    appendix = ladder_figures.printable_appendix(table.reset_index()).set_index("contrast")
+    assert set(appendix.index) == set(table.index[table["n"] > 0])
+    assert appendix.loc["five patients against all", "DSC: p, Wilcoxon"] == "under 0.001"
+    assert appendix.loc["five patients against all", "difference, NSD at 3 mm"].startswith("0.00")
     answers = ladder_figures.contrast_answers(table.reset_index())
     assert answers["contrasts_significant"] == 2  # and one box of MedSAM2's place against the U-Net with it
     assert "five patients against all" in answers["contrasts_named"]

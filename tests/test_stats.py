@@ -264,13 +264,6 @@ def test_a_table_with_a_gap_or_a_double_is_refused(spoil, message):
             summarize(spoil(_table(12, 3)))
 
 
-def test_patient_table_averages_within_patients_and_names_what_is_missing():
-    long = pd.DataFrame({"patient_id": ["a", "a", "a", "b", "b"], "run": [0, 0, 1, 0, 1], "value": [0.0, 1.0, 2.0, 3.0, 4.0]})
-    assert stats.patient_table(long, "run").to_numpy().tolist() == [[0.5, 2.0], [3.0, 4.0]]
-    with pytest.raises(InputError, match="no value for patient b, run 1"):
-        stats.patient_table(long[:-1], "run")
-
-
 def test_doubled_patients_in_a_pair_are_refused():
     a = pd.Series(np.linspace(0.5, 0.9, 12), index=[f"p{i}" for i in range(12)])
     doubled = a.rename({"p1": "p0"})
