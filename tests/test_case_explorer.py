@@ -312,6 +312,14 @@ def state(dataset: str = PHANTOM, case: str = "PM-2", a: str = f"{STAND_IN}/box_
 
 
 @pytest.mark.browser
+def test_on_paper_the_values_say_of_which_case_and_answer_they_are(opened):
+    page = opened(state()).page
+    page.emulate_media(media="print")
+    assert page.locator(".cx-values caption").inner_text().endswith("PM-2")
+    assert "box on every slice" in page.locator(".cx-values thead").inner_text()
+
+
+@pytest.mark.browser
 def test_first_picture_is_quick_and_says_that_it_is_a_phantom(opened):
     page = opened()
     assert int(page.page.locator(".case-explorer").get_attribute("data-first-picture")) < 2000

@@ -548,10 +548,11 @@ export class CaseExplorer {
       if (shared) cells[0].colSpan = letters.length;
       return element("tr", {}, element("th", { scope: "row" }, label), ...cells);
     });
-    const heads = letters.map((letter) => element("th", { scope: "col" }, letter));
-    const caption = this.cohort.phantom ? "Phantom results" : "Results on this patient";
+    const onPaper = (text) => element("span", { className: "cx-paper" }, text); // where the controls that say it are not printed
+    const heads = letters.map((letter) => element("th", { scope: "col" }, letter, onPaper(`: ${this.nameOf(this.keyOf(letter))}`)));
+    const caption = [this.cohort.phantom ? "Phantom results" : "Results on this patient", onPaper(`, ${this.cohort.title}, ${this.state.case}`)];
     const head = element("thead", {}, element("tr", {}, element("td", {}), ...heads));
-    const table = element("table", {}, element("caption", {}, caption), head, element("tbody", {}, ...rows));
+    const table = element("table", {}, element("caption", {}, ...caption), head, element("tbody", {}, ...rows));
     this.values.replaceChildren(table, ...this.remarks(values).map((text) => element("p", { className: "lv-note" }, text)));
   }
 
