@@ -1,7 +1,7 @@
 """What a promptable model starts from: its published checkpoint, or the pretraining of its stand-in, done once and kept.
 
 Published files lie in data/cache/weights and are checked by size and sha256. A stand-in's weights lie in
-results/<profile>/stand_ins and are made again only if what they depend on (options, code) has changed.
+results/stand_ins, for all profiles, and are made again only if what they depend on (options, code) has changed.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ PATIENCE_SECONDS = 1800.0
 _SEED = 0  # a stand-in is one artefact, like a published checkpoint; seeds of experiments vary what is trained from it
 
 
-def initial_weights(model: str, options: Mapping[str, Any], profile: str, progress: bool = True) -> Path | None:
+def initial_weights(model: str, options: Mapping[str, Any], progress: bool = True) -> Path | None:
     """The file that the network's first weights come from; None for a model that starts from random ones."""
     module = registry.plugin("models", model)
     source = module.initial_weights(options) if hasattr(module, "initial_weights") else None
     if isinstance(source, Checkpoint):
         return _published(source)
-    return _pretrained(module, model, options, source, profile, progress) if isinstance(source, Pretraining) else None
+    return _pretrained(module, model, options, source, progress) if isinstance(source, Pretraining) else None
 
 
 def _published(checkpoint: Checkpoint) -> Path:
@@ -43,9 +43,9 @@ def _published(checkpoint: Checkpoint) -> Path:
     return path
 
 
-def _pretrained(module: Any, model: str, options: Mapping[str, Any], source: Pretraining, profile: str, progress: bool) -> Path:
+def _pretrained(module: Any, model: str, options: Mapping[str, Any], source: Pretraining, progress: bool) -> Path:
     kept = {name: value for name, value in options.items() if name not in _LATER_OPTIONS}
-    folder = config.project_root() / "results" / profile / "stand_ins" / f"{model}__{source.kind}__{tables.sha256_of_json(kept)[:8]}"
+    folder = config.project_root() / "results" / "stand_ins" / f"{model}__{source.kind}__{tables.sha256_of_json(kept)[:8]}"
     identity = tables.sha256_of_json({"options": kept, "seed": _SEED, "code": code_hash.sha256([f"models.{model}"])})
     path, record = folder / "weights.pt", folder / "pretrained.json"
     with locks.exclusive(folder / ".lock", "another process is pretraining this stand-in", PATIENCE_SECONDS):

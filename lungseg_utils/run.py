@@ -7,6 +7,7 @@ it depends on (data, options, code) changed; each case is a file of its own, so 
 from __future__ import annotations
 
 import logging
+import shutil
 import traceback
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
@@ -180,7 +181,7 @@ def run(
         tests = {name: cohorts.cases_to_test(name, profile, workers, progress) for name in test_datasets}
         for cases in tests.values():
             cohorts.require_apart((*cohort.train, *cohort.validation), cases)
-        initial = initial_weights.initial_weights(experiment.model, options, experiment.profile, progress)
+        initial = initial_weights.initial_weights(experiment.model, options, progress)
         identities = _identities(experiment, options, cohort, tests, initial)
         job = _Job(experiment, options, folder, cohort, tests, questions, None, initial, identities, progress)
         trained = _prepare(job)
@@ -233,18 +234,20 @@ def load_study(case: Case) -> Study:
 
 
 def _prepare(job: _Job) -> _Trained:
-    """The segmenter as its paradigm leaves it; weights that are there from the same identity are used."""
+    """The segmenter as its paradigm leaves it; weights that are there from the same identity are used, also those of another profile."""
     segmenter = registry.plugin("models", job.experiment.model).build(job.options, job.experiment.seed)
     weights, history_path, identity = job.folder / "weights.pt", job.folder / "history.csv", job.identities["training"]
     trained = job.folder / "trained.json"  # written last, read first: outdated weights are never loaded, not even to look at them
     if job.initial:
         segmenter.load_pretrained(job.initial)
+    if tables.read_json(trained).get("identity") != identity:
+        trained.unlink(missing_ok=True)
+        _take_over(job.folder, identity)
     record = tables.read_json(trained)
-    if record.get("identity") == identity:
+    if record:
         if not record["failure"]:
             segmenter.load(weights)
         return _Trained(segmenter, pd.read_csv(history_path), record["failure"])
-    trained.unlink(missing_ok=True)
     result = _train(job, segmenter)
     if len(result.history):
         tables.write(result.history, history_path)
@@ -252,6 +255,17 @@ def _prepare(job: _Job) -> _Trained:
             segmenter.save(weights, {"identity": identity, "experiment": job.experiment.name})
         tables.write_json({"identity": identity, "failure": result.failure}, trained)
     return result
+
+
+def _take_over(folder: Path, identity: str) -> None:
+    """Copy the same training from where it was done, if it was: profiles differ in what they ask more often than in what they train."""
+    for found in sorted(folder.parents[1].glob("*/*/trained.json")):
+        if tables.read_json(found).get("identity") == identity:
+            for name in ("weights.pt", "history.csv", "trained.json"):
+                if (found.parent / name).is_file():
+                    with io.atomic_path(folder / name) as temporary:
+                        shutil.copyfile(found.parent / name, temporary)
+            return
 
 
 def _train(job: _Job, segmenter: Any) -> _Trained:

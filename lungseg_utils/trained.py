@@ -19,7 +19,7 @@ def segmenter_of(experiment: Experiment, progress: bool = False) -> Any:
     options = config.resolve_options(experiment, config.load().profile(experiment.profile))
     segmenter = registry.plugin("models", experiment.model).build(options, experiment.seed)
     weights = folder / "weights.pt"
-    first = initial_weights.initial_weights(experiment.model, options, experiment.profile, progress)
+    first = initial_weights.initial_weights(experiment.model, options, progress)
     if first:
         segmenter.load_pretrained(first)
     if weights.is_file():

@@ -165,7 +165,7 @@ def pretrain(name: str, profile: str) -> None:
     known = stand_ins(profile)
     if name not in known:
         raise InputError(name, f"no stand-in of profile {profile}", f"Choose one of {', '.join(known)}.")
-    initial_weights.initial_weights(*known[name], profile)
+    initial_weights.initial_weights(*known[name])
 
 
 def export(profile: str) -> list[Path]:

@@ -42,7 +42,7 @@ def _moved(copied, folder):
 
     from lungseg_utils import training
 
-    pretrained = next((copied / "results" / "smoke" / "stand_ins").glob("sam_stand_in__ct_like*/weights.pt"))
+    pretrained = next((copied / "results" / "stand_ins").glob("sam_stand_in__ct_like*/weights.pt"))
     before, after = (training.load_weights_file(path)["weights"] for path in (pretrained, folder / "weights.pt"))
     return {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
 

@@ -27,7 +27,7 @@ def here(tmp_path, monkeypatch):
 
 
 def _weights(options):
-    return initial_weights.initial_weights("sam_stand_in", options, "smoke", progress=False)
+    return initial_weights.initial_weights("sam_stand_in", options, progress=False)
 
 
 def test_a_stand_in_is_pretrained_once_and_kept(here):
@@ -56,12 +56,12 @@ def test_an_unfinished_pretraining_is_not_taken_for_weights(here):
 
 def test_random_weights_and_models_from_scratch_have_no_file(here):
     assert _weights(_options(pretraining="random")) is None
-    assert initial_weights.initial_weights("unet", registry.card("models", "unet").options, "smoke") is None
+    assert initial_weights.initial_weights("unet", registry.card("models", "unet").options) is None
 
 
 def test_published_weights_that_are_not_here_are_named_with_address_and_licence(here):
     with pytest.raises(InputError, match=r"medsam_vit_b\.pth.*not here") as caught:
-        initial_weights.initial_weights("medsam", registry.card("models", "medsam").options, "smoke")
+        initial_weights.initial_weights("medsam", registry.card("models", "medsam").options)
     assert "https://" in str(caught.value)
     assert "Apache" in str(caught.value)
 
@@ -81,10 +81,10 @@ def test_a_published_file_is_checked_by_size_and_sha256(here, monkeypatch):
     ):
         monkeypatch.setattr(module, "initial_weights", lambda options, checkpoint=checkpoint: checkpoint)
         if message is None:
-            assert initial_weights.initial_weights("sam", {}, "smoke") == path
+            assert initial_weights.initial_weights("sam", {}) == path
         else:
             with pytest.raises(InputError, match=message):
-                initial_weights.initial_weights("sam", {}, "smoke")
+                initial_weights.initial_weights("sam", {})
 
 
 @pytest.mark.parametrize("name", [n for n in registry.names("models") if hasattr(registry.plugin("models", n), "initial_weights")])

@@ -189,8 +189,18 @@ def test_a_stand_in_starts_from_its_pretraining_and_says_so(here):
     assert result.provenance["sha256"]["weights"] == "none"  # nothing was trained on patients
     control = run.run(run.plan("sam_zero_shot", "smoke", options={"pretraining": "random"}), TESTS, ["box_every_slice"], progress=False)
     assert control.provenance["sha256"]["initial weights"] == "none"
-    names = {path.name.split("__")[1] for path in (here / "results" / "smoke" / "stand_ins").iterdir()}
+    names = {path.name.split("__")[1] for path in (here / "results" / "stand_ins").iterdir()}
     assert names == {"ct_like"}
+
+
+def test_a_training_that_another_profile_did_is_not_done_again(here, monkeypatch):
+    first = _run()
+    (here / "results" / "smoke").rename(here / "results" / "another")
+    monkeypatch.setattr(run, "_train", lambda *_: pytest.fail("it was trained again"))
+    again = _run()
+    assert again.results.equals(first.results)
+    assert again.history["value"].tolist() == first.history["value"].tolist()
+    assert again.provenance["sha256"] == first.provenance["sha256"]
 
 
 def test_two_runs_of_one_experiment_at_once_are_refused_after_some_patience(here, hold_lock, monkeypatch):

@@ -165,7 +165,7 @@ export class PromptPage {
     const size = shown.slices * shown.rows * shown.columns;
     for (const name of ["answer", "trivial"]) shown.masks.push({ name, array: new Uint8Array(size) });
     this.note.textContent = note;
-    this.rungSelect.disabled = !shown.prompts;
+    this.rungSelect.parentElement.hidden = !shown.prompts; // of a reader's own CT there are none
     this.view.set(shown, shown.start);
     this.change({ asker: null, prompts: [], history: [], corner: null, cursor: null, times: [] });
     return this.answer();
