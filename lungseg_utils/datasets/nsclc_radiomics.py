@@ -13,8 +13,8 @@ import numpy as np
 
 from .. import transforms
 from ..io import read_image
+from ..radiotherapy import only_contours, patients, read_region, region_names
 from ..types import Case, DatasetCard, Image, InputError, Mask, Study
-from ._radiotherapy import only_contours, patients, read_region, region_names
 
 CARD = DatasetCard(
     title="NSCLC-Radiomics (Lung1)",

@@ -13,8 +13,8 @@ from pathlib import Path
 import numpy as np
 
 from ..io import read_image
+from ..radiotherapy import only_contours, patients, read_region, region_names
 from ..types import Case, DatasetCard, InputError, Mask, Study
-from ._radiotherapy import only_contours, patients, read_region, region_names
 
 CARD = DatasetCard(
     title="NSCLC-Radiomics-Interobserver1",

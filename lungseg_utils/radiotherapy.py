@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import io
-from ..types import Case, Image, InputError, Mask
+from . import io
+from .types import Case, Image, InputError, Mask
 
 
 def patients(root: Path, dataset: str) -> Iterator[tuple[Case | None, str]]:
