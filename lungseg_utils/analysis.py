@@ -406,15 +406,18 @@ def _spread(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def _runs(
-    finished: Iterable[run.RunResult], dataset: str, rung: str, key: Callable[[Experiment], Hashable]
+    finished: Iterable[run.RunResult],
+    dataset: str,
+    rung: str,
+    key: Callable[[Experiment], Hashable],
+    label: Callable[[Experiment], Hashable] = lambda e: f"seed {e.seed}, fold {e.fold}, draw {e.draw}",
 ) -> dict[Hashable, pd.DataFrame]:
-    """DSC as tables patients x runs, one per key; a run is a (seed, fold, draw)."""
-    found: dict[Hashable, dict[tuple[int, int, int], pd.Series]] = {}
+    """DSC as tables patients x runs, one per key; a run has a label."""
+    found: dict[Hashable, dict[Hashable, pd.Series]] = {}
     for result in finished:
-        e = result.experiment
         if _asked(result, dataset, rung):
-            found.setdefault(key(e), {})[e.seed, e.fold, e.draw] = dsc_by_patient(result, dataset, rung)
-    return {name: pd.DataFrame({str(label): values for label, values in columns.items()}) for name, columns in found.items()}
+            found.setdefault(key(result.experiment), {})[label(result.experiment)] = dsc_by_patient(result, dataset, rung)
+    return {name: pd.DataFrame(columns) for name, columns in found.items()}
 
 
 def _learning(finished: Iterable[run.RunResult], dataset: str, rung: str) -> list[run.RunResult]:
@@ -435,6 +438,48 @@ def _shots(experiment: Experiment) -> int | str:
 def _control_line(finished: Sequence[run.RunResult]) -> tuple[str, str]:
     planned = run.plan(plan.load().automatic_control, finished[0].experiment.profile)
     return planned.model, planned.paradigm
+
+
+# --- choosing with labels that nobody counts --------------------------------------------------------------------------
+
+SELECTION_SPLITS = 500
+
+
+def selection(finished: Sequence[run.RunResult], dataset: str, rung: str, others: int = 20, seed: int = 0) -> pd.DataFrame:
+    """What it brings to choose the number of training steps by patients whose labels are not counted, for one few-shot method.
+
+    The tested patients are split at random, `SELECTION_SPLITS` times: `others` of them play labelled patients at hand, the rest are
+    tested. Rows: steps fixed beforehand; chosen by the others ("free validation"); chosen by the tested patients themselves. Columns:
+    rule, labels (k and what else was used), dsc, shift (against the first), shift_low and shift_high (lowest and highest draw), draws, n.
+    """
+    fixed = dict(run.plan(_notebook(finished[0].experiment), finished[0].experiment.profile).options)["steps"]
+    draws = _runs(finished, dataset, rung, lambda e: e.draw, lambda e: dict(e.options)["steps"])
+    draws = {draw: table for draw, table in draws.items() if table.shape[1] > 1 and fixed in table}
+    scores = {draw: _chosen_scores(table, fixed, others, seed) for draw, table in draws.items()}
+    table = pd.DataFrame(scores).T.rename_axis("draw")
+    n, k = len(next(iter(draws.values()))) - others, finished[0].experiment.k
+    labels = {"fixed beforehand": k, "chosen by other labelled patients": k + others, "chosen by the tested patients": k + n}
+    rows = []
+    for (rule, used), column in zip(labels.items(), table, strict=True):
+        shift = table[column] - table[table.columns[0]]
+        row = {"rule": rule, "labels": used, "dsc": table[column].mean(), "shift": shift.mean()}
+        rows.append(row | {"shift_low": shift.min(), "shift_high": shift.max(), "draws": len(table), "n": n})
+    return pd.DataFrame(rows)
+
+
+def _chosen_scores(table: pd.DataFrame, fixed: int, others: int, seed: int) -> tuple[float, float, float]:
+    """Mean over splits of the tested patients' mean: with fixed steps, with those that are best on the others, on themselves."""
+    rng, values, scores = np.random.default_rng(seed), stats.complete_table(table, "steps"), []
+    for _ in range(SELECTION_SPLITS):
+        order = rng.permutation(len(values))
+        known, tested = values.iloc[order[:others]].mean(), values.iloc[order[others:]].mean()
+        scores.append((tested[fixed], tested[known.idxmax()], tested.max()))
+    return tuple(np.mean(scores, axis=0))
+
+
+def _notebook(experiment: Experiment) -> str:
+    lines = config.load().lines(experiment.profile)
+    return next(line.notebook for line in lines if experiment in run.planned(line.notebook, experiment.profile))
 
 
 # --- strata -----------------------------------------------------------------------------------------------------------

@@ -142,3 +142,23 @@ def seed_answers(spread: pd.DataFrame) -> dict[str, str]:
     text = f"The mean DSC of one training differs from that of the next with a standard deviation of {named[0]} to {named[1]}. "
     text += f"An interval for the method is {widths.min():.1f} to {widths.max():.1f} times as wide as one for these trained models."
     return {"seeds_answer": text}
+
+
+def printable_selection(table: pd.DataFrame) -> pd.DataFrame:
+    """`analysis.selection` for people."""
+    return pd.DataFrame(
+        {
+            "number of steps": table["rule"],
+            "labelled patients used": table["labels"],
+            "mean DSC": [f"{v:.3f}" for v in table["dsc"]],
+            "shift": [""] + [f"{v:+.3f}" for v in table["shift"][1:]],
+            "lowest to highest draw": [""] + [f"{r['shift_low']:+.3f} to {r['shift_high']:+.3f}" for _, r in table[1:].iterrows()],
+        }
+    )
+
+
+def selection_answers(table: pd.DataFrame) -> dict[str, Any]:
+    """Values for the text, by glue key: the shifts, and what was measured on."""
+    _, free, tested = (row for _, row in table.iterrows())
+    values = {"free": f"{free['shift']:+.3f}", "tested": f"{tested['shift']:+.3f}", "n": int(free["n"]), "draws": int(free["draws"])}
+    return {f"selection_{key}": value for key, value in values.items()}

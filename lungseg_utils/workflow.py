@@ -37,6 +37,7 @@ LARGER_PAGES: Mapping[str, Page] = {
     "robustness": Page("robustness", "robustness"),
     "few_shot": Page("few_shot", "few_shot"),
     "seeds": Page("seeds", "seeds"),
+    "selection": Page("selection", "selection"),
     "loss_ablation": Page("loss_ablation", "losses"),
 }
 

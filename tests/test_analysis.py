@@ -185,6 +185,24 @@ def test_the_best_of_several_draws_is_told_apart_from_their_mean(finished):
     assert ladder_figures.printable_best_of_draws(table)["error"][0] == "10 %"
 
 
+def test_choosing_by_labels_that_nobody_counts_brings_what_it_brings():
+    """With 190 steps the first six patients score better, with 760 the others: chosen on the tested ones, the larger half always wins."""
+    first = np.array([1.0] * 6 + [0.0] * 6)
+    answers = {steps: first if steps == 190 else 1 - first for steps in (190, 760)}
+    finished = [
+        _result(run.plan("unet_few_shot", "selection", options={"steps": steps}), {("none", 0.0): values})
+        for steps, values in answers.items()
+    ]
+    table = analysis.selection(finished, "phantom_nsclc", "none", others=4)
+    fixed, free, tested = table["dsc"]
+    assert fixed == pytest.approx(0.5, abs=0.02)
+    assert free < fixed < tested  # the others are better off where the tested ones are worse off
+    assert list(table["labels"]) == [5, 9, 13]
+    assert set(table["n"]) == {8}
+    assert runs_figures.printable_selection(table)["shift"][2].startswith("+")
+    assert runs_figures.selection_answers(table)["selection_free"].startswith("-")
+
+
 def test_diameters_are_the_longest_in_the_axial_plane():
     array = np.zeros((40, 40, 6), bool)
     array[5:35, 10:12, 2] = True  # 30 x 2 voxels
