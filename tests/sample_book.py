@@ -82,8 +82,8 @@ def asked_for() -> dict[str, dict[str, str]]:
         text = page.read_text(encoding="utf-8")
         for role, name, key, form in re.findall(r"\{(glue:text|estimate)\}`[^`]*?(\w+)\.ipynb::(\w+):?([^`]*)`", text):
             wanted.setdefault(name, {})[key] = "estimate" if role == "estimate" else form
-        for name, key in re.findall(r"\{glued\} \S*?(\w+)\.ipynb::(\w+)", text):
-            wanted.setdefault(name, {})[key] = "glued"
+        for name, key, narrow in re.findall(r"\{glued\} \S*?(\w+)\.ipynb::(\w+)(?:\n:narrow: (\w+))?", text):
+            wanted.setdefault(name, {}).update(dict.fromkeys(filter(None, (key, narrow)), "glued"))
     return wanted
 
 
