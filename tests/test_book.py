@@ -196,6 +196,17 @@ def test_nothing_is_wider_than_a_phone(book_html, address, visit):
         assert box["x"] + box["width"] <= 390
 
 
+@pytest.mark.browser
+@pytest.mark.parametrize(("width", "shape"), [(390, "narrow"), (1280, "wide")])
+def test_the_figure_of_the_front_page_fits_the_screen(address, visit, width, shape):
+    page = visit(address + "book/intro.html", viewport={"width": width, "height": 844}).page
+    (shown,) = [image for image in page.locator("figure.glued img").all() if image.is_visible()]
+    assert shape in shown.get_attribute("class")
+    box = shown.bounding_box()
+    assert box["x"] >= 0
+    assert box["x"] + box["width"] <= width
+
+
 PICTURE = "document.querySelector('.lv-stage > canvas').toDataURL()"
 
 
