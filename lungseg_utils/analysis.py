@@ -152,9 +152,6 @@ def _difference(name: str, values: pd.Series, other: pd.Series | None) -> dict[s
 # --- planned contrasts ------------------------------------------------------------------------------------------------
 
 
-SECONDARY = "nsd_3mm"
-
-
 def contrasts(profile: str, dataset: str) -> pd.DataFrame:
     """The six planned contrasts on one data set, Holm inside the family; a place that this profile cannot fill says why.
 
@@ -213,7 +210,10 @@ def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> _Fil
     difference = (a - b.reindex(a.index)).to_numpy()
     detectable = inference.minimum_detectable_difference(float(difference.std(ddof=1)), len(a)) if len(a) > 2 else np.nan
     other = pd.DataFrame(
-        {number: _by_patient(r, dataset, rung, SECONDARY) for number, (r, rung) in enumerate(zip(results, rungs, strict=True))}
+        {
+            number: _by_patient(r, dataset, rung, plan.load().raw["secondary_metric"])
+            for number, (r, rung) in enumerate(zip(results, rungs, strict=True))
+        }
     )
     secondary = stats.summarize_paired_difference(*(other.dropna()[side] for side in other))  # undefined where no surface is judged
     contrast = inference.compare_paired(planned.name, a, b, plan.load().seed)
