@@ -270,6 +270,20 @@ def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, rung: str) -> dic
     }
 
 
+def printable_abroad(table: pd.DataFrame) -> pd.DataFrame:
+    """`analysis.abroad` for people."""
+    n = f"n = {table['n_home'].max()}", f"n = {table['n_elsewhere'].max()}"
+    return pd.DataFrame(
+        {
+            "prompt": table["rung"].map(title),
+            "method": table["title"],
+            f"at home, {n[0]}": [f"{v:.2f}" for v in table["home"]],
+            f"abroad, {n[1]}": [f"{v:.2f}" for v in table["elsewhere"]],
+            "drop": [interval_text(r["drop"], r["drop_low"], r["drop_high"]) for _, r in table.iterrows()],
+        }
+    )
+
+
 def printable_failures(table: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
     """`analysis.failures` of some kinds, for people."""
     part = table[table["kind"].isin(kinds)].sort_values(["method", "test_dataset", "dsc"], kind="stable")

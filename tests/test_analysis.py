@@ -203,6 +203,18 @@ def test_choosing_by_labels_that_nobody_counts_brings_what_it_brings():
     assert runs_figures.selection_answers(table)["selection_free"].startswith("-")
 
 
+def test_a_drop_abroad_is_between_independent_groups(finished):
+    unet = finished[0]
+    other = unet.results.assign(test_dataset="phantom_msd", patient_id="M" + unet.results["patient_id"])
+    other.loc[other["metric"] == "dsc", "value"] -= 0.2
+    table = analysis.abroad([replace(unet, results=pd.concat([unet.results, other])), *finished[1:]], "phantom_nsclc", "phantom_msd")
+    assert list(table["rung"]) == ["box_one_slice", "none"]  # nothing else was asked of both
+    assert table["drop"].tolist() == pytest.approx([0.2, 0.2])
+    paired = (table["drop_low"] == table["drop_high"]).any()
+    assert not paired
+    assert "n = 12" in ladder_figures.printable_abroad(table).columns[2]
+
+
 def test_diameters_are_the_longest_in_the_axial_plane():
     array = np.zeros((40, 40, 6), bool)
     array[5:35, 10:12, 2] = True  # 30 x 2 voxels
