@@ -340,7 +340,7 @@ def few_shot_runs(finished: Sequence[run.RunResult], dataset: str, rung: str) ->
     groups = _runs(_learning(finished, dataset, rung), dataset, rung, lambda e: (_model(e), _shots(e)))
     control = _model(run.plan(plan.load().automatic_control, finished[0].experiment.profile))
     rows = []
-    for (model, k), table in groups.items():
+    for (model, k), table in sorted(groups.items(), key=lambda item: (item[0][0], np.inf if item[0][1] == "all" else item[0][1])):
         row = {"model": model, "k": k} | _spread(table)
         other = groups.get((control, k)) if model != control else None
         rows.append(row | _matched_difference("control", table, other))

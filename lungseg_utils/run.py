@@ -532,9 +532,9 @@ def results_at_hand(profile: str) -> list[RunResult]:
 
 def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
     """One paragraph of Markdown for the head of a page: which run its numbers are from, and what of the plan is still missing."""
-    planned_titles = [title(e) for e in all_planned(profile)]
-    done = Counter(title(r.experiment) for r in finished)
-    missing = [f"{name} ({done[name]} of {n} runs are here)" for name, n in Counter(planned_titles).items() if done[name] < n]
+    wanted = Counter(title(e).partition(", k =")[0] for e in all_planned(profile))
+    done = Counter(title(r.experiment).partition(", k =")[0] for r in finished)
+    missing = [f"{name} ({done[name]} of {n} runs are here)" for name, n in wanted.items() if done[name] < n]
     own = all(r.folder == _folder(r.experiment) for r in finished)
     where = "run with this book" if own else "run once, its tables are stored with the project (`data/results`)"
     commits = ", ".join(f"`{c}`" for c in dict.fromkeys(r.provenance["commit"] for r in finished))
