@@ -539,6 +539,4 @@ def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
     where = "run with this book" if own else "run once, its tables are stored with the project (`data/results`)"
     commits = ", ".join(f"`{c}`" for c in dict.fromkeys(r.provenance["commit"] for r in finished))
     text = f"**Shown:** profile `{profile}`, {where}. {config.load().profile(profile).summary} Code: commit {commits}."
-    return text + (
-        f" **Planned and not run yet:** {'; '.join(missing)}." if missing else f" All {len(planned_titles)} planned runs are here."
-    )
+    return text + (f" **Planned and not run yet:** {'; '.join(missing)}." if missing else f" All {wanted.total()} planned runs are here.")

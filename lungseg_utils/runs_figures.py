@@ -95,7 +95,7 @@ def seeds_figure(spread: pd.DataFrame) -> Any:
     axes.set_yticks(places, names, fontsize="small")
     axes.invert_yaxis()
     axes.set_xlabel(f"mean 3-D DSC, n = {spread['n'].max()} patients, {spread['runs'].max()} runs each")
-    axes.legend(fontsize="small", loc="upper center", bbox_to_anchor=(0.4, -0.14), ncols=3)
+    figure.legend(fontsize="small", loc="outside lower center", ncols=3)
     plt.close(figure)
     return figure
 

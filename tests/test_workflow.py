@@ -123,7 +123,7 @@ def test_equal_results_are_exported_to_equal_bytes(long_run):
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
-def test_a_profile_that_grew_in_part_says_what_is_missing(long_run):
+def test_a_profile_that_grew_in_part_says_what_is_missing(long_run, monkeypatch):
     (result,) = run.results_at_hand("seeds")
     text = run.what_is_shown("seeds", [result])
     assert "run with this book" in text
@@ -131,6 +131,8 @@ def test_a_profile_that_grew_in_part_says_what_is_missing(long_run):
     assert "`abc`" in text
     with pytest.raises(InputError, match="none of its experiments"):
         run.results_at_hand("ladder")
+    monkeypatch.setattr(run, "all_planned", lambda profile: [long_run])
+    assert "All 1 planned runs are here." in run.what_is_shown("seeds", [result])
 
 
 def test_a_page_shows_a_larger_profile_only_where_its_own_has_no_answer():
