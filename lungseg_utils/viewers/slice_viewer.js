@@ -102,7 +102,8 @@ export function wheelSteps(state, deltaY, deltaMode) {
   return steps;
 }
 
-async function inflate(base64) {
+/** Bytes that were gzipped and written as base64. */
+export async function inflate(base64) {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());

@@ -1,0 +1,553 @@
+"""The playground: a person draws prompts on a case, and models answer at once. For people with a running kernel (JupyterLab, voila).
+
+The picture is `PromptCanvas`, whose script is that of the book's viewers; the controls around it are ipywidgets. What goes to and fro:
+
+| trait of `PromptCanvas` | from | what |
+|---|---|---|
+| `case` | Python | the case as `slice_viewer.embed` packs it, whole (gzipped CT values of 4 HU, reference as bits) |
+| `models` | Python | [{name, title}] of those that are asked; each gets a colour |
+| `answers` | Python | [{name, first, count, bits, spread}], one per model |
+| `prompts` | Python | what stands now, as `prompts.records` writes it |
+| `message` | Python | {text, problem} |
+| `answered` | Python | how many times models were asked |
+| `heard` | Python | id of the last gesture that arrived |
+| `slice` | both | the slice that is shown (k) |
+| `shows_reference` | script | whether the reference is drawn |
+
+A mask is empty but for the slices `first` to `first + count`, which come as gzipped `bits` (slices, rows, columns). `spread` is null or
+{first, counts, draws}: in how many of the draws each voxel was inside, as gzipped bytes.
+
+Gestures are messages, since each of them counts and values of a trait may be passed over: {kind, id} and, for a "box", {from, to, index}
+(voxels (i, j), both inside, and k), for a "click" {place, index, inside}; "undo" and "redo" have nothing more.
+"""
+
+from __future__ import annotations
+
+import base64
+import gzip
+import html
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywidgets
+import numpy as np
+import traitlets
+
+from .. import dicom_seg, io, registry
+from ..config import project_root
+from ..prompts import recorded, records
+from ..types import Case, Image, InputError, Mask, Prompt
+from .asking import MOST_DRAWS, Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, packed_planes
+from .drawing import DrawnPrompt, can_be_answered
+from .slice_viewer import ViewerCase, asset, embed
+
+log = logging.getLogger(__name__)
+SEGMENT = "Lung tumor"
+_SCRIPTS = ("slice_viewer.js", "prompt_tools.js", "playground.js")
+_STYLES = ("slice_viewer.css", "prompt_page.css", "playground.css")
+_DASH = "–"
+_LARGEST_LINK_BYTES = 2_000_000
+Prompts = tuple[Prompt, ...]
+
+
+def _one_module(names: Sequence[str]) -> str:
+    """Scripts that import each other as the single module that anywidget takes."""
+    return "\n".join(re.sub(r'^import [^;]* from "\./[^"]+";$', "", asset(name), flags=re.MULTILINE) for name in names)
+
+
+class PromptCanvas(anywidget.AnyWidget):
+    """The picture, and what is drawn on it; see the module's description for its traits."""
+
+    _esm = _one_module(_SCRIPTS)
+    _css = "\n".join(asset(name) for name in _STYLES)
+    case = traitlets.Dict().tag(sync=True)
+    models = traitlets.List().tag(sync=True)
+    answers = traitlets.List().tag(sync=True)
+    prompts = traitlets.List().tag(sync=True)
+    message = traitlets.Dict({"text": "", "problem": False}).tag(sync=True)
+    answered = traitlets.Int().tag(sync=True)
+    heard = traitlets.Unicode().tag(sync=True)
+    slice = traitlets.Int().tag(sync=True)
+    shows_reference = traitlets.Bool(False).tag(sync=True)
+
+
+class Playground(ipywidgets.VBox):
+    """Controls around a `PromptCanvas`, and the questions to models behind them. All questions are asked in one thread of its own."""
+
+    def __init__(self, cases: Case | Sequence[Case], models: OfferedModel | Sequence[OfferedModel], folder: Path | None, cache_mb: float):
+        self.cases = (cases,) if isinstance(cases, Case) else tuple(cases)
+        self.offers = (models,) if isinstance(models, OfferedModel) else tuple(models)
+        if not self.cases or not self.offers:
+            raise InputError("playground", "there is no case, or no model", "Give at least one of each.")
+        self.folder = Path(folder) if folder else project_root() / "data" / "sessions"
+        self._asker, self._worker = Asker(cache_mb), Worker()
+        self._loaded: dict[str, LoadedModel] = {}
+        self._cancel = threading.Event()
+        self._turn = 0
+        self._build()
+        super().__init__(
+            [self._head, ipywidgets.HBox([self.canvas, self._panel], layout={"flex_flow": "row wrap", "align_items": "flex-start"})]
+        )
+        self._open(self.cases[0])
+
+    def stop(self) -> None:
+        """End the thread of questions, after those that were asked; for programs that make many playgrounds."""
+        self._worker.close()
+
+    # --- what a person sees ------------------------------------------------------------------------------------------
+
+    def _build(self) -> None:
+        self.canvas = PromptCanvas(layout={"flex": "1 1 24rem", "min_width": "16rem", "max_width": "56rem"})
+        self.canvas.on_msg(lambda _widget, content, _buffers: self._gesture(content))
+        self.canvas.observe(lambda _change: self._describe(), "slice")
+        self.canvas.observe(self._reference_toggled, "shows_reference")
+        full = {"width": "auto", "margin": "0 0 2px 0"}
+        style = {"description_width": "initial"}
+        self.case_choice = ipywidgets.Dropdown(
+            options=[(f"{registry.card('datasets', c.dataset).title}: {c.case_id}", n) for n, c in enumerate(self.cases)],
+            description="Case",
+            layout={"width": "auto", "max_width": "34rem"},
+            style=style,
+        )
+        self.case_choice.observe(lambda change: self._case_chosen(change["new"]), "value")
+        self.model_boxes = {
+            offer.experiment: ipywidgets.Checkbox(n == 0, description=offer.title, indent=False, layout=full)
+            for n, offer in enumerate(self.offers)
+        }
+        for box in self.model_boxes.values():
+            box.observe(lambda _change: self._models_chosen(), "value")
+        self.follow = ipywidgets.Checkbox(False, description="follow the lesion through the slices", indent=False, layout=full)
+        self.follow.observe(lambda change: self._step("follow", lambda: self._drawn.set_follow(change["new"])), "value")
+        self.undo, self.redo, self.clear = (
+            self._button(text, icon) for text, icon in (("Undo", "undo"), ("Redo", "repeat"), ("Clear", "eraser"))
+        )
+        self.undo.on_click(lambda _button: self._step("undo", self._drawn.undo))
+        self.redo.on_click(lambda _button: self._step("redo", self._drawn.redo))
+        self.clear.on_click(lambda _button: self._step("clear", self._drawn.clear))
+        self.progress = ipywidgets.IntProgress(0, 0, 1, layout={"width": "60%", "visibility": "hidden"})
+        self.cancel = self._button("Cancel", "stop")
+        self.cancel.layout.visibility = "hidden"
+        self.cancel.on_click(lambda _button: self._cancel.set())
+        self.scores = ipywidgets.HTML()
+        self.show_scores = ipywidgets.Checkbox(True, description="show Dice scores", indent=False, layout=full)
+        self.show_scores.observe(self._scores_toggled, "value")
+        self.jitter = ipywidgets.FloatSlider(
+            0,
+            min=0,
+            max=0.4,
+            step=0.05,
+            description="wrong by up to",
+            readout_format=".0%",
+            continuous_update=False,
+            layout=full,
+            style=style,
+        )
+        self.draws = ipywidgets.IntSlider(10, min=2, max=MOST_DRAWS, description="draws", continuous_update=False, layout=full, style=style)
+        self.jitter.observe(lambda _change: self._ask(), "value")
+        self.draws.observe(lambda _change: self.jitter.value and self._ask(), "value")
+        self.save = self._button("Save session", "save")
+        self.replay = ipywidgets.FileUpload(accept=".json", description="Replay a session", layout={"width": "auto"})
+        self.to_nifti, self.to_seg = self._button("NIfTI mask", "download"), self._button("DICOM SEG", "download")
+        self.save.on_click(lambda _button: self._guarded(self._save))
+        self.to_nifti.on_click(lambda _button: self._guarded(self._export_nifti))
+        self.to_seg.on_click(lambda _button: self._guarded(self._export_seg))
+        self.replay.observe(self._uploaded, "value")
+        self.saved = ipywidgets.HTML()
+        self._head = ipywidgets.HBox([self.case_choice] if len(self.cases) > 1 else [])
+        self._panel = ipywidgets.VBox(
+            [
+                self._part("Models", *self.model_boxes.values()),
+                self._part(
+                    "Prompt",
+                    ipywidgets.HBox([self.undo, self.redo, self.clear]),
+                    self.follow,
+                    ipywidgets.HBox([self.progress, self.cancel]),
+                ),
+                self._part("Answers", self.scores, self.show_scores),
+                self._part("If the prompt were drawn wrongly", self.jitter, self.draws),
+                self._part(
+                    "Keep",
+                    ipywidgets.HBox([self.save, self.replay], layout={"flex_flow": "row wrap"}),
+                    ipywidgets.HBox([self.to_nifti, self.to_seg], layout={"flex_flow": "row wrap"}),
+                    self.saved,
+                ),
+            ],
+            layout={"flex": "1 1 18rem", "min_width": "16rem", "max_width": "30rem", "padding": "0 0 0 1rem"},
+        )
+
+    @staticmethod
+    def _button(text: str, icon: str) -> ipywidgets.Button:
+        return ipywidgets.Button(description=text, icon=icon, layout={"width": "auto"})
+
+    @staticmethod
+    def _part(title: str, *widgets: ipywidgets.Widget) -> ipywidgets.VBox:
+        return ipywidgets.VBox([ipywidgets.HTML(f"<b>{title}</b>"), *widgets], layout={"margin": "0 0 0.6rem 0"})
+
+    def _say(self, text: str, problem: bool = False) -> None:
+        self.canvas.message = {"text": text, "problem": problem}
+
+    def _guarded(self, act: Any) -> None:
+        """Do something that may be refused; the reason is shown, and everything stays as it was."""
+        try:
+            act()
+        except InputError as problem:
+            self._say(str(problem), problem=True)
+
+    def _describe(self) -> None:
+        """The table of scores, for the slice that is shown."""
+        reference, scored = self._asker.reference, self.show_scores.value and self._asker.reference is not None
+        rows = [_row("th", "", *(["Dice, slice", "3-D"] if scored else []), "ml", "ms")]
+        for offer in self._chosen():
+            title = html.escape(offer.title)
+            if offer.experiment in self._failed:
+                rows.append(f'<tr><td>{title}</td><td colspan="4">{html.escape(self._failed[offer.experiment])}</td></tr>')
+                continue
+            answer = self._answers.get(offer.experiment)
+            cells = [_DASH] * (4 if scored else 2)
+            if answer:
+                values = [_number(answer.slice_dsc(self.canvas.slice)), _number(answer.dsc)] if scored else []
+                cells = [*values, f"{answer.volume_ml:.1f}", f"{answer.seconds * 1000:.0f}"]
+            rows.append(_row("td", title, *cells))
+            if spread := self._spreads.get(offer.experiment):
+                values = [_DASH, _range(spread.dsc, 3)] if scored else []
+                rows.append(_row("td", f"&emsp;{len(spread.volume_ml)} draws", *values, _range(spread.volume_ml, 1), ""))
+        if scored:
+            rows.append(_row("td", "reference", "", "", f"{reference.volume_ml:.1f}", ""))
+        self.scores.value = f'<table style="border-spacing: 0.6rem 0.1rem; text-align: right; line-height: 1.4">{"".join(rows)}</table>'
+
+    # --- the case ----------------------------------------------------------------------------------------------------
+
+    def _case_chosen(self, number: int) -> None:
+        if self.cases[number] is not self._case:
+            self._guarded(lambda: self._open(self.cases[number]))
+            self.case_choice.value = self.cases.index(self._case)  # the one before, if this one cannot be read
+
+    def _open(self, case: Case) -> None:
+        self._say("Reading the case …")
+        study = registry.plugin("datasets", case.dataset).load(case)
+        self._turn += 1  # whatever is being asked about the case before ends
+        self._worker.wait()
+        self._case, self._drawn = case, DrawnPrompt(study.image.shape)
+        self._asker.open(case, study)
+        self._answers: dict[str, Answer] = {}
+        self._spreads: dict[str, Spread] = {}
+        self._failed: dict[str, str] = {}
+        self._looks: list[recorded.Look] = []
+        self._started, self._clock = datetime.now(UTC), time.monotonic()
+        self._saw_scores, self._saw_reference = self.show_scores.value, self.canvas.shows_reference
+        self.saved.value = ""
+        self.to_seg.disabled = not case.image_path.is_dir()
+        self.to_seg.tooltip = (
+            "" if case.image_path.is_dir() else "The image of this case is no DICOM series that a SEG file could refer to."
+        )
+        with self.canvas.hold_sync():
+            self.canvas.case = _packed_case(case, study.image, self._asker.reference)
+            self.canvas.slice = self.canvas.case["start"]
+            self.canvas.models = [{"name": offer.experiment, "title": offer.title} for offer in self._chosen()]
+            self.canvas.answers = []
+        self._show_prompts()
+        phantom = "A phantom: computer-generated, no patient. " if registry.card("datasets", case.dataset).phantom else ""
+        self._say(f"{phantom}Draw a box around the tumor, or click into it. Wheel or arrow keys turn the slices.")
+        self._describe()
+
+    def _show_prompts(self) -> None:
+        self.canvas.prompts = [records.to_json(prompt) for prompt in self._drawn.prompts]
+        self.undo.disabled, self.redo.disabled = not self._drawn.can_undo, not self._drawn.can_redo
+        self.clear.disabled = not self._drawn.prompts
+        if self.follow.value != self._drawn.follow:
+            self.follow.value = self._drawn.follow  # comes back as a step that changes nothing
+
+    # --- what a person does ------------------------------------------------------------------------------------------
+
+    def _gesture(self, content: Mapping[str, Any]) -> None:
+        """What was drawn on the picture. It says that it was heard before anything is done."""
+        self.canvas.heard = str(content.get("id", ""))
+        kind = content.get("kind")
+        if kind == "box":
+            self._step("box", lambda: self._drawn.box(content["from"], content["to"], int(content["index"])))
+        elif kind == "click":
+            self._step("click", lambda: self._drawn.click(content["place"], int(content["index"]), bool(content["inside"])))
+        elif kind in ("undo", "redo"):
+            self._step(kind, getattr(self._drawn, kind))
+
+    def _step(self, action: str, draw: Any) -> None:
+        """Change the prompt, then ask the models; a step that is refused, or changes nothing, asks nobody."""
+        before = self._drawn.prompts
+        self._guarded(draw)
+        if self._drawn.prompts == before:
+            return
+        self._show_prompts()
+        self._ask(action)
+
+    def _models_chosen(self) -> None:
+        self.canvas.models = [{"name": offer.experiment, "title": offer.title} for offer in self._chosen()]
+        self._ask("models" if self._drawn.prompts else None)
+
+    def _chosen(self) -> list[OfferedModel]:
+        return [offer for offer in self.offers if self.model_boxes[offer.experiment].value]
+
+    def _scores_toggled(self, change: Mapping[str, Any]) -> None:
+        self._saw_scores |= change["new"]
+        self._describe()
+
+    def _reference_toggled(self, change: Mapping[str, Any]) -> None:
+        self._saw_reference |= change["new"]
+
+    # --- questions, in the thread of the worker ----------------------------------------------------------------------
+
+    def _ask(self, action: str | None = None) -> None:
+        """Ask all chosen models about what stands now; a question that is still being answered is given up."""
+        self._turn += 1
+        self._cancel.clear()
+        turn, prompts, chosen, seconds = self._turn, self._drawn.prompts, self._chosen(), time.monotonic() - self._clock
+        self._worker.submit(lambda: self._answer(turn, prompts, chosen, action, seconds))
+
+    def _answer(self, turn: int, prompts: Prompts, chosen: Sequence[OfferedModel], action: str | None, seconds: float) -> None:
+        answers: dict[str, Answer] = {}
+        spreads: dict[str, Spread] = {}
+        failed: dict[str, str] = {}
+        try:
+            for offer in chosen if can_be_answered(prompts) else ():
+                try:
+                    self._answer_one(turn, prompts, offer, answers, spreads)
+                except Interrupted:
+                    raise
+                except Exception as problem:  # one model that fails must not take the others along; its reason stands in its place
+                    failed[offer.experiment] = self._reason(offer, problem)
+        except Interrupted:
+            self._remember(action, seconds, prompts, {})
+            if self._cancel.is_set():
+                done = f"{self.progress.value} of at most {self.progress.max}"
+                self._say(f"Stopped at {done}. The prompt stands; the masks are those from before it.")
+            return
+        finally:
+            self._hide_progress()
+        self._remember(action, seconds, prompts, answers)
+        self._answers, self._spreads, self._failed = answers, spreads, failed
+        self._show(prompts)
+        self._worker.get_ready(self._steps_ahead(turn, chosen, prompts))
+
+    def _answer_one(self, turn: int, prompts: Prompts, offer: OfferedModel, answers: dict[str, Answer], spreads: dict[str, Spread]) -> None:
+        self._go_on(turn)
+        model = self._load(offer)
+        seen: set[int] = set()
+
+        def watch(indices: Sequence[int]) -> None:
+            self._go_on(turn)
+            seen.update(indices)
+            self._show_progress(len(seen), self._drawn.shape[2])
+
+        answers[offer.experiment] = self._asker.answer(model, prompts, watch)
+        if self.jitter.value:
+            spreads[offer.experiment] = self._asker.spread(
+                model,
+                prompts,
+                self.jitter.value,
+                self.draws.value,
+                lambda indices: self._go_on(turn),
+                lambda count: self._show_progress(count, self.draws.value),
+            )
+
+    def _go_on(self, turn: int) -> None:
+        """Ends a question that was cancelled, or that a newer one waits for."""
+        if self._cancel.is_set() or turn != self._turn:
+            raise Interrupted
+
+    def _load(self, offer: OfferedModel) -> LoadedModel:
+        if offer.experiment not in self._loaded:
+            self._say(f"Loading {offer.title} …")
+            self._loaded[offer.experiment] = offer.load()
+        return self._loaded[offer.experiment]
+
+    def _reason(self, offer: OfferedModel, problem: Exception) -> str:
+        if isinstance(problem, InputError):
+            return str(problem)
+        log.error("%s failed", offer.title, exc_info=problem)
+        if isinstance(problem, MemoryError) or "memory" in str(problem).lower():
+            self._asker.drop_embeddings()
+            return "Out of memory. What was kept of earlier slices was dropped: try again, or choose a smaller model."
+        return f"It failed: {type(problem).__name__}: {problem}"
+
+    def _show_progress(self, done: int, most: int) -> None:
+        if done > 1:  # a single slice is answered before anybody could read it
+            self.progress.max, self.progress.value = most, done
+            self.progress.layout.visibility = self.cancel.layout.visibility = "visible"
+
+    def _hide_progress(self) -> None:
+        self.progress.layout.visibility = self.cancel.layout.visibility = "hidden"
+
+    def _show(self, prompts: Prompts) -> None:
+        self.canvas.answers = [_packed_answer(name, answer, self._spreads.get(name)) for name, answer in self._answers.items()]
+        if self._failed:
+            titles = [offer.title for offer in self.offers if offer.experiment in self._failed]
+            self._say(f"No answer from {', '.join(titles)}: see the table.", problem=True)
+        elif prompts and not can_be_answered(prompts):
+            self._say("Clicks outside alone say nothing: add a click inside, or a box.")
+        else:
+            self._say("")
+        self._describe()
+        self.canvas.answered += 1
+
+    def _steps_ahead(self, turn: int, chosen: Sequence[OfferedModel], prompts: Prompts) -> Iterator[None]:
+        """What will probably be asked for next, one slice after the other, until there is a newer question."""
+        for offer in chosen:
+            if answer := self._answers.get(offer.experiment):
+                for step in self._asker.get_ready(self._loaded[offer.experiment], prompts, answer, self.canvas.slice):
+                    if turn != self._turn:
+                        return
+                    yield step
+
+    # --- sessions and masks ------------------------------------------------------------------------------------------
+
+    def _remember(self, action: str | None, seconds: float, prompts: Prompts, answers: Mapping[str, Answer]) -> None:
+        if action is None:
+            return
+        told = tuple(
+            recorded.RecordedAnswer(name, round(a.seconds * 1000, 3), None if np.isnan(a.dsc) else a.dsc, recorded.sha256_of_mask(a.mask))
+            for name, a in answers.items()
+        )
+        self._looks.append(recorded.Look(action, round(seconds, 3), tuple(prompts), told))
+
+    @property
+    def session(self) -> recorded.Session:
+        """Everything since the case was shown."""
+        self._worker.wait()
+        image, reference = self._asker.study.image, self._asker.reference
+        asked = {answer.experiment for look in self._looks for answer in look.answers}
+        return recorded.Session(
+            dataset=self._case.dataset,
+            case_id=self._case.case_id,
+            shape=tuple(image.shape),
+            affine=tuple(tuple(float(v) for v in row) for row in image.affine),
+            reference_sha256=recorded.sha256_of_mask(reference) if reference is not None else None,
+            started=self._started.isoformat(timespec="seconds"),
+            saw_scores=self._saw_scores and reference is not None,
+            saw_reference=self._saw_reference,
+            models=tuple(
+                recorded.AskedModel(o.title, o.experiment, self._loaded[o.experiment].weights_sha256)
+                for o in self.offers
+                if o.experiment in asked
+            ),
+            looks=tuple(self._looks),
+        )
+
+    def _save(self) -> None:
+        path = self._path("session", ".json")
+        recorded.write(self.session, path)
+        self._offer_files([path])
+
+    def _uploaded(self, change: Mapping[str, Any]) -> None:
+        if change["new"]:
+            file = change["new"][0]
+            self._guarded(lambda: self._replay(recorded.from_text(bytes(file["content"]), file["name"])))
+            self.replay.value = ()
+
+    def _replay(self, session: recorded.Session) -> None:
+        """Do again what was recorded: step by step, so that it can be undone, and with what was chosen to answer then."""
+        recorded.require_case(session, self._case.dataset, self._case.case_id, self._asker.study.image)
+        asked = {model.experiment for model in session.models}
+        for name, box in self.model_boxes.items():
+            box.value = name in asked if asked & set(self.model_boxes) else box.value
+        self._worker.wait()
+        self._drawn = DrawnPrompt(self._drawn.shape)
+        for look in session.looks:
+            self._drawn.set(look.prompts)
+        self._show_prompts()
+        self._looks = list(session.looks)
+        self._started, self._clock = datetime.fromisoformat(session.started), time.monotonic() - session.seconds
+        self._saw_scores, self._saw_reference = self._saw_scores or session.saw_scores, self._saw_reference or session.saw_reference
+        self._ask()
+        self._worker.submit(lambda: self._verify(session))
+
+    def _verify(self, session: recorded.Session) -> None:
+        """Tell whether the answers to what stood at the end are those that were recorded."""
+        last = session.looks[-1].answers if session.looks else ()
+        now = {name: recorded.sha256_of_mask(answer.mask) for name, answer in self._answers.items()}
+        other = [told for told in last if now.get(told.experiment) != told.mask_sha256]
+        told = f"Replayed {len(session.looks)} steps of {session.seconds:.0f} s."
+        if not other:
+            self._say(f"{told} All masks are those that were recorded.")
+            return
+        titles = {model.experiment: model.title for model in session.models}
+        names = ", ".join(titles[answer.experiment] for answer in other)
+        self._say(f"{told} Not the mask that was recorded: {names}. Its weights are others, or it is not offered here.", problem=True)
+
+    def _export_nifti(self) -> None:
+        """Each answer on the grid of the original image, in its own order of axes."""
+        like = self._case.image_path if self._case.image_path.is_file() else None
+        paths = {self._path(name, ".nii.gz"): answer for name, answer in self._standing().items()}
+        for path, answer in paths.items():
+            io.write_mask(answer.mask, path, like_path=like)
+        self._offer_files(list(paths))
+
+    def _export_seg(self) -> None:
+        """Each answer as a DICOM SEG file that refers to the slices of the case."""
+        titles = {offer.experiment: offer.title for offer in self.offers}
+        paths = {self._path(name, ".dcm"): name for name in self._standing()}
+        for path, name in paths.items():
+            dicom_seg.write_dicom_seg(self._answers[name].mask, path, self._case.image_path, SEGMENT, titles[name])
+        self._offer_files(list(paths))
+
+    def _standing(self) -> dict[str, Answer]:
+        if not self._answers:
+            raise InputError("export", "there is no mask yet", "Draw a prompt first.")
+        return self._answers
+
+    def _path(self, name: str, ending: str) -> Path:
+        time_stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        return self.folder / self._case.dataset / self._case.case_id / f"{time_stamp}__{name}{ending}"
+
+    def _offer_files(self, paths: Sequence[Path]) -> None:
+        """Where files were written; small ones can be taken from the page too, which need not run on the kernel's machine."""
+        self.saved.value = "<br>".join(_link(path) for path in paths)
+        self._say(f"Saved in {paths[0].parent}.")
+
+
+def _packed_case(case: Case, image: Image, reference: Mask | None) -> dict[str, Any]:
+    """The whole case as the book's viewers take it; it opens where the reference is largest."""
+    whole = Mask(np.ones(image.shape, dtype=bool), image.affine)
+    masks = {"reference": reference} if reference is not None else {}
+    stored = embed(ViewerCase(case.case_id, image, masks, around=whole), public=False, margin_mm=0, factor=1)
+    stored.pop("still")
+    return stored
+
+
+def _packed_answer(name: str, answer: Answer, spread: Spread | None) -> dict[str, Any]:
+    first, planes = packed_planes(answer.mask.array)
+    packed = {"name": name, "first": first, "count": len(planes), "bits": _packed(np.packbits(planes).tobytes()), "spread": None}
+    if spread is not None:
+        first, counts = packed_planes(spread.counts)
+        packed["spread"] = {"first": first, "counts": _packed(counts.tobytes()), "draws": len(spread.volume_ml)}
+    return packed
+
+
+def _packed(data: bytes) -> str:
+    return base64.b64encode(gzip.compress(data, 1)).decode("ascii")
+
+
+def _row(tag: str, *cells: str) -> str:
+    first = f'<{tag} style="text-align: left; font-weight: normal">{cells[0]}</{tag}>'
+    return f"<tr>{first}{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells[1:])}</tr>"
+
+
+def _number(value: float) -> str:
+    return _DASH if np.isnan(value) else f"{value:.3f}"
+
+
+def _range(values: Sequence[float], digits: int) -> str:
+    return _DASH if np.isnan(values).all() else f"{np.nanmin(values):.{digits}f} to {np.nanmax(values):.{digits}f}"
+
+
+def _link(path: Path) -> str:
+    content = path.read_bytes()
+    if len(content) > _LARGEST_LINK_BYTES:
+        return html.escape(path.name)
+    data = base64.b64encode(content).decode("ascii")
+    return f'<a download="{html.escape(path.name)}" href="data:application/octet-stream;base64,{data}">{html.escape(path.name)}</a>'
