@@ -79,6 +79,7 @@ def lab(folder, chromium):
         page, problems = context.new_page(), []
         page.on("pageerror", lambda error: problems.append(str(error)))
         page.goto(f"{address}/lab/tree/play.ipynb")
+        page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
         page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
         page.keyboard.press("Shift+Enter")
         ready(page)
@@ -134,8 +135,9 @@ def plain(folder):
     return lambda *hints, find_ends=False: segmenter.predict([Prompt(1, hints, find_ends=find_ends)]).mask.array
 
 
-def message(page) -> str:
-    return page.locator(".lungseg-playground .lp-message").inner_text()
+def model(page, title: str):
+    """The box that chooses a model."""
+    return page.locator(".widget-checkbox").get_by_label(title, exact=True)
 
 
 def table(page) -> str:
@@ -177,7 +179,7 @@ def test_a_session_in_jupyterlab(lab, plain, folder):
     followed = plain(BOX, find_ends=True)
     assert np.array_equal(mask_of(page, NETWORK), followed)
 
-    after(page, lambda: page.get_by_label(TRIVIAL_TITLE).check())
+    after(page, lambda: model(page, TRIVIAL_TITLE).check())
     assert set(page.evaluate(f"{PLAY}.playground.shown.masks.map((m) => m.name)")) == {"reference", NETWORK, TRIVIAL}
     page.locator(".lungseg-playground").get_by_role("radio", name="side by side").check(force=True)
     assert page.locator("canvas.lp-canvas").count() == 2
@@ -200,7 +202,9 @@ def test_a_session_in_jupyterlab(lab, plain, folder):
 
     after(page, lambda: page.get_by_role("button", name="Clear").click())
     assert not any(name in page.evaluate(f"{PLAY}.playground.shown.masks.map((m) => m.name)") for name in (NETWORK, TRIVIAL))
-    page.set_input_files("input[type=file]", path)
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Replay").click()
+    chooser.value.set_files(path)
     page.get_by_text("All masks are those that were recorded").wait_for()
     assert np.array_equal(mask_of(page, NETWORK), followed)
 
@@ -210,8 +214,8 @@ def test_following_is_cancelled_in_jupyterlab_and_bad_input_is_explained(lab, pl
     if page.get_by_role("button", name="Clear").is_enabled():
         after(page, lambda: page.get_by_role("button", name="Clear").click())
     for title in (TITLE, TRIVIAL_TITLE):
-        page.get_by_label(title, exact=True).uncheck()
-    page.get_by_label("the same, slowed down").check()
+        model(page, title).uncheck()
+    model(page, "the same, slowed down").check()
     tool(page, "box")
     follow = page.get_by_label("follow the lesion through the slices")
     if follow.is_checked():
@@ -224,7 +228,7 @@ def test_following_is_cancelled_in_jupyterlab_and_bad_input_is_explained(lab, pl
     page.get_by_role("button", name="Cancel").click()  # waits until it is there
     page.get_by_text("Stopped at").wait_for()
     assert np.array_equal(mask_of(page, SLOW), plain(BOX))
-    page.get_by_label("a model without weights").check()
+    model(page, "a model without weights").check()
     page.get_by_text("no such file").wait_for(timeout=60_000)
 
 
