@@ -15,7 +15,7 @@ from .types import Case, Experiment, InputError
 from .viewers.asking import LoadedModel, OfferedModel
 
 
-def cases(profile: str, most: int = 6) -> list[Case]:
+def cases(profile: str, most: int = 4) -> list[Case]:
     """Test cases of a profile: the first `most` of each phantom cohort (drawn if they are not there), and the real ones that are here."""
     size, found = config.load().profile(profile), []
     tested = dict.fromkeys(name for line in config.load().lines(profile) for name in line.test_datasets)
@@ -29,7 +29,7 @@ def cases(profile: str, most: int = 6) -> list[Case]:
 
 
 def models(profile: str) -> list[OfferedModel]:
-    """What a profile asks with prompts, each once under the title that stands beside its numbers; those that can be had at once come first.
+    """What a profile asks with prompts, each once under the title that stands beside its numbers; what answers at once comes first.
 
     A stand-in that needs no training on the target is pretrained when it is first chosen, if it is not there yet (about a minute).
     """
@@ -43,14 +43,17 @@ def _is_prompted(experiment: Experiment) -> bool:
     return "none" not in card.prompters or not card.learns
 
 
-def _comes_later(experiment: Experiment) -> tuple[bool, bool, bool]:
+def _comes_later(experiment: Experiment) -> tuple[int, bool, bool]:
+    """What answers at once before what is pretrained first, and that before what has to be trained by its notebook."""
     finished = (config.project_root() / "results" / experiment.profile / experiment.name / "experiment.json").is_file()
-    learned = registry.card("paradigms", experiment.paradigm).uses_target_labels
-    return (
-        not finished and registry.card("models", experiment.model).learns,
-        not learned,
-        not registry.card("models", experiment.model).learns,
-    )
+    paradigm = registry.card("paradigms", experiment.paradigm)
+    if not registry.card("models", experiment.model).learns:
+        rank = 1
+    elif finished:
+        rank = 0
+    else:
+        rank = 3 if paradigm.uses_target_labels else 2
+    return rank, paradigm.few_shot, not paradigm.uses_target_labels
 
 
 def _load(experiment: Experiment) -> LoadedModel:

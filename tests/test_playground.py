@@ -307,7 +307,7 @@ def test_jitter_shows_a_range_and_how_often_each_voxel_is_inside(playground, ref
     playground.jitter.value = 0.2
     playground._worker.wait()
     spread = playground.canvas.answers[0]["spread"]
-    counts = np.frombuffer(gzip.decompress(base64.b64decode(spread["counts"])), np.uint8)
+    counts = np.frombuffer(gzip.decompress(base64.b64decode(spread["bytes"])), np.uint8)
     assert spread["draws"] == 3
     assert 1 <= counts.max() <= 3
     assert "3 draws" in playground.scores.value

@@ -7,9 +7,9 @@ from types import SimpleNamespace
 import numpy as np
 import pandas as pd
 import pytest
-from sample_playground import corners, largest_slice, sample_study, trivial, write_case
+from sample_playground import corners, largest_slice, sample_study, small_segmenter, trivial, write_case
 
-from lungseg_utils import prompting, registry, run, tables, trained
+from lungseg_utils import analysis, ladder_figures, prompting, registry, run, tables, trained
 from lungseg_utils.metrics import dsc
 from lungseg_utils.prompts import ladder, recorded
 from lungseg_utils.prompts.recorded import AskedModel, Look, RecordedAnswer, Session
@@ -154,9 +154,11 @@ def result(tmp_path, monkeypatch):
     table = tmp_path / "cases.csv"
     table.write_text("case_id,image,reference\nchest-LPS,chest.nii.gz,reference.nii.gz\n")
     monkeypatch.setattr(prompting.cohorts, "dataset_root", lambda dataset, size: table)
-    monkeypatch.setattr(trained, "segmenter_of", lambda experiment: trivial().segmenter)
+    monkeypatch.setattr(trained, "segmenter_of", lambda experiment: small_segmenter())
     empty = tables.results_frame([]), tables.costs_frame([])
-    return run.RunResult(Experiment("smoke", "none", "trivial", "zero_shot"), tmp_path, *empty, pd.DataFrame(), {})
+    experiment = Experiment("smoke", "none", "sam_stand_in", "zero_shot", options=(("pretraining", "random"),))
+    provenance = {"patients": {"train": [], "validation": []}}
+    return run.RunResult(experiment, tmp_path, *empty, pd.DataFrame(), provenance)
 
 
 def test_sessions_become_rows_like_those_of_other_rungs(result, session, reference):
@@ -166,14 +168,24 @@ def test_sessions_become_rows_like_those_of_other_rungs(result, session, referen
         more.results,
         [{"experiment": result.experiment.name, "test_dataset": "folder", "prompter": "recorded", "jitter": 0.0, "case_id": "chest-LPS"}],
     )
-    study = sample_study()
-    segmenter = trivial().segmenter
-    segmenter.set_image(study.image)
+    segmenter = small_segmenter()
+    segmenter.set_image(sample_study().image)
     wanted = dsc(reference.array, segmenter.predict(session.prompts).mask.array)
     assert tables.case_values(more.asked("recorded"), "dsc")["value"].tolist() == [wanted]
     costs = more.costs.set_index("quantity")["value"]
     assert (costs["actions"], costs["drawing"]) == (2, 9.25)
     assert len(result.results) == 0
+
+
+def test_tables_and_figures_of_the_ladder_show_the_rung(result, session):
+    more = prompting.with_sessions(result, [session])
+    with recorded.on_the_ladder([session]):
+        table = analysis.ladder([more], "folder")
+        ladder_figures.ladder_figure(table)
+        printed = ladder_figures.printable_rungs(table)
+    assert table["rung"].tolist() == ["recorded"]
+    assert table["dsc"].tolist() == tables.case_values(more.asked("recorded"), "dsc")["value"].tolist()
+    assert "prompts of a person" in printed.to_string() or "recorded" in printed.to_string()
 
 
 def test_a_session_of_a_case_that_is_not_there_or_has_changed_is_refused(result, session):

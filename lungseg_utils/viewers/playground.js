@@ -14,16 +14,19 @@ export function spreadColours(colour, draws) {
   return Uint32Array.from({ length: draws + 1 }, (_, n) => ((Math.round((190 * n) / draws) << 24) | (blue << 16) | (green << 8) | red) >>> 0);
 }
 
-/** Put the stored planes of a mask or of counts into an array (slices, rows, columns) that is empty elsewhere. */
-export function placed({ first, values }, [slices, rows, columns]) {
-  const array = new Uint8Array(slices * rows * columns);
-  array.set(values, first * rows * columns);
-  return array;
+/** Planes of bytes as an array (slices, rows, columns) that is empty elsewhere, and which slices they are. */
+export function placed({ first, count }, values, [slices, rows, columns], old = null) {
+  const size = rows * columns;
+  const array = old?.array ?? new Uint8Array(slices * size);
+  if (old) array.fill(0, old.first * size, (old.first + old.count) * size); // a whole CT takes too long to empty
+  array.set(values, first * size);
+  const used = Array.from({ length: slices }, (_, s) => s >= first && s < first + count && values.subarray((s - first) * size, (s - first + 1) * size).includes(1));
+  return { array, first, count, used };
 }
 
 export class Playground {
   constructor(model, root) {
-    Object.assign(this, { model, root, panes: [], prompts: [], layout: 0, window: "lung", tool: 0, patience: PATIENCE_MS, waiting: null, work: Promise.resolve() });
+    Object.assign(this, { model, root, panes: [], prompts: [], layout: 0, window: "lung", tool: 0, patience: PATIENCE_MS, slice: null, waiting: null, work: Promise.resolve() });
     root.classList.add("lungseg-viewer", "lungseg-prompting", "lungseg-playground");
     root.dataset.mounted = ""; // no viewer of stored cases is to be built in here
     this.reference = { name: "reference", colour: COLOURS[0], shown: false, filled: false, opacity: 1 };
@@ -58,7 +61,7 @@ export class Playground {
     on("prompts", () => this.takePrompts());
     on("message", () => this.takeMessage());
     model.on("change:heard", () => this.heard());
-    model.on("change:slice", () => this.go(model.get("slice")));
+    on("slice", () => this.go(model.get("slice")));
   }
 
   /** One after the other, since unpacking takes a moment. */
@@ -73,6 +76,7 @@ export class Playground {
     const stored = this.model.get("case");
     if (!stored.ct) return;
     this.shown = await decodeCase(stored);
+    this.slice = null; // opens where the case says
     this.reference.missing = !this.shown.masks.length;
     this.takePrompts();
     this.takeModels();
@@ -90,9 +94,13 @@ export class Playground {
       if (!this.looks.has(name)) this.looks.set(name, { name, title, colour: free() ?? COLOURS[1], shown: true, filled: true, opacity: 0.7 });
     }
     this.layoutChoice.hidden = this.models.length < 2;
+    this.showControls();
+    this.arrange(this.layout);
+  }
+
+  showControls() {
     const layers = this.reference.missing ? [...this.looks.values()] : [this.reference, ...this.looks.values()];
     this.overlays.replaceChildren(...layers.map((layer) => overlayControls(layer, () => this.relook())));
-    this.arrange(this.layout);
   }
 
   /** After a change of what is shown: Python is told whether the reference was seen. */
@@ -172,20 +180,19 @@ export class Playground {
     if (!this.shown) return;
     const { slices, rows, columns } = this.shown;
     const shape = [slices, rows, columns];
-    const answers = this.model.get("answers");
     const masks = this.shown.masks.filter(({ name }) => name === "reference");
-    for (const { name, first, count, bits, spread } of answers) {
+    for (const { name, first, count, bits, spread } of this.model.get("answers")) {
       const { array } = await decodeMask({ name, bits }, [count, rows, columns]);
-      masks.push({ name, array: placed({ first, values: array }, shape) });
+      const old = this.shown.masks.find((mask) => mask.name === name);
+      masks.push({ name, ...placed({ first, count }, array, shape, old) });
       const look = this.looks.get(name);
       if (!look) continue; // deselected meanwhile
-      look.filled = !spread;
-      look.spread = spread && {
-        counts: placed({ first: spread.first, values: await inflate(spread.counts) }, shape),
-        colours: spreadColours(look.colour, spread.draws),
-      };
+      if (Boolean(look.spread) !== Boolean(spread)) look.filled = !spread; // counts fill the picture by themselves
+      const colours = spread && spreadColours(look.colour, spread.draws);
+      look.spread = spread && { colours, counts: placed(spread, await inflate(spread.bytes), shape).array };
     }
     this.shown.masks = masks;
+    this.showControls();
     this.panes.forEach(({ view }) => view.redraw());
   }
 

@@ -15,7 +15,7 @@ The picture is `PromptCanvas`, whose script is that of the book's viewers; the c
 | `shows_reference` | script | whether the reference is drawn |
 
 A mask is empty but for the slices `first` to `first + count`, which come as gzipped `bits` (slices, rows, columns). `spread` is null or
-{first, counts, draws}: in how many of the draws each voxel was inside, as gzipped bytes.
+{first, count, bytes, draws}: in how many of the draws each voxel was inside, as gzipped bytes.
 
 Gestures are messages, since each of them counts and values of a trait may be passed over: {kind, id} and, for a "box", {from, to, index}
 (voxels (i, j), both inside, and k), for a "click" {place, index, inside}; "undo" and "redo" have nothing more.
@@ -92,8 +92,14 @@ class Playground(ipywidgets.VBox):
         self._cancel = threading.Event()
         self._turn = 0
         self._build()
+        self._panel.add_class("lungseg-panel")
         super().__init__(
-            [self._head, ipywidgets.HBox([self.canvas, self._panel], layout={"flex_flow": "row wrap", "align_items": "flex-start"})]
+            [
+                self._head,
+                ipywidgets.HBox(
+                    [self.canvas, self._panel], layout={"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "0 1.5rem"}
+                ),
+            ]
         )
         self._open(self.cases[0])
 
@@ -109,7 +115,7 @@ class Playground(ipywidgets.VBox):
         self.canvas.observe(lambda _change: self._describe(), "slice")
         self.canvas.observe(self._reference_toggled, "shows_reference")
         full = {"width": "auto", "margin": "0 0 2px 0"}
-        style = {"description_width": "initial"}
+        wrap, style = {"flex_flow": "row wrap"}, {"description_width": "initial"}
         self.case_choice = ipywidgets.Dropdown(
             options=[(f"{registry.card('datasets', c.dataset).title}: {c.case_id}", n) for n, c in enumerate(self.cases)],
             description="Case",
@@ -131,7 +137,7 @@ class Playground(ipywidgets.VBox):
         self.undo.on_click(lambda _button: self._step("undo", self._drawn.undo))
         self.redo.on_click(lambda _button: self._step("redo", self._drawn.redo))
         self.clear.on_click(lambda _button: self._step("clear", self._drawn.clear))
-        self.progress = ipywidgets.IntProgress(0, 0, 1, layout={"width": "60%", "visibility": "hidden"})
+        self.progress = ipywidgets.IntProgress(0, 0, 1, layout={"width": "auto", "height": "0.6rem", "visibility": "hidden"})
         self.cancel = self._button("Cancel", "stop")
         self.cancel.layout.visibility = "hidden"
         self.cancel.on_click(lambda _button: self._cancel.set())
@@ -163,23 +169,23 @@ class Playground(ipywidgets.VBox):
         self._head = ipywidgets.HBox([self.case_choice] if len(self.cases) > 1 else [])
         self._panel = ipywidgets.VBox(
             [
-                self._part("Models", *self.model_boxes.values()),
                 self._part(
                     "Prompt",
-                    ipywidgets.HBox([self.undo, self.redo, self.clear]),
+                    ipywidgets.HBox([self.undo, self.redo, self.clear, self.cancel], layout=wrap),
                     self.follow,
-                    ipywidgets.HBox([self.progress, self.cancel]),
+                    self.progress,
                 ),
                 self._part("Answers", self.scores, self.show_scores),
+                self._part("Models", *self.model_boxes.values()),
                 self._part("If the prompt were drawn wrongly", self.jitter, self.draws),
                 self._part(
                     "Keep",
-                    ipywidgets.HBox([self.save, self.replay], layout={"flex_flow": "row wrap"}),
-                    ipywidgets.HBox([self.to_nifti, self.to_seg], layout={"flex_flow": "row wrap"}),
+                    ipywidgets.HBox([self.save, self.replay], layout=wrap),
+                    ipywidgets.HBox([self.to_nifti, self.to_seg], layout=wrap),
                     self.saved,
                 ),
             ],
-            layout={"flex": "1 1 18rem", "min_width": "16rem", "max_width": "30rem", "padding": "0 0 0 1rem"},
+            layout={"flex": "1 1 18rem", "min_width": "16rem", "max_width": "30rem"},
         )
 
     @staticmethod
@@ -203,11 +209,11 @@ class Playground(ipywidgets.VBox):
     def _describe(self) -> None:
         """The table of scores, for the slice that is shown."""
         reference, scored = self._asker.reference, self.show_scores.value and self._asker.reference is not None
-        rows = [_row("th", "", *(["Dice, slice", "3-D"] if scored else []), "ml", "ms")]
+        rows = [_row("th", "", *(["Dice, slice", "Dice, 3-D"] if scored else []), "ml", "ms")]
         for offer in self._chosen():
             title = html.escape(offer.title)
             if offer.experiment in self._failed:
-                rows.append(f'<tr><td>{title}</td><td colspan="4">{html.escape(self._failed[offer.experiment])}</td></tr>')
+                rows.append(f'<tr><td colspan="5">{title}: {html.escape(self._failed[offer.experiment])}</td></tr>')
                 continue
             answer = self._answers.get(offer.experiment)
             cells = [_DASH] * (4 if scored else 2)
@@ -220,7 +226,7 @@ class Playground(ipywidgets.VBox):
                 rows.append(_row("td", f"&emsp;{len(spread.volume_ml)} draws", *values, _range(spread.volume_ml, 1), ""))
         if scored:
             rows.append(_row("td", "reference", "", "", f"{reference.volume_ml:.1f}", ""))
-        self.scores.value = f'<table style="border-spacing: 0.6rem 0.1rem; text-align: right; line-height: 1.4">{"".join(rows)}</table>'
+        self.scores.value = f'<table class="pg-scores">{"".join(rows)}</table>'
 
     # --- the case ----------------------------------------------------------------------------------------------------
 
@@ -362,7 +368,7 @@ class Playground(ipywidgets.VBox):
 
     def _load(self, offer: OfferedModel) -> LoadedModel:
         if offer.experiment not in self._loaded:
-            self._say(f"Loading {offer.title} …")
+            self._say(f"Loading {offer.title} … (a stand-in that is not there yet is pretrained first, in a minute or two)")
             self._loaded[offer.experiment] = offer.load()
         return self._loaded[offer.experiment]
 
@@ -524,7 +530,7 @@ def _packed_answer(name: str, answer: Answer, spread: Spread | None) -> dict[str
     packed = {"name": name, "first": first, "count": len(planes), "bits": _packed(np.packbits(planes).tobytes()), "spread": None}
     if spread is not None:
         first, counts = packed_planes(spread.counts)
-        packed["spread"] = {"first": first, "counts": _packed(counts.tobytes()), "draws": len(spread.volume_ml)}
+        packed["spread"] = {"first": first, "count": len(counts), "bytes": _packed(counts.tobytes()), "draws": len(spread.volume_ml)}
     return packed
 
 
@@ -533,8 +539,7 @@ def _packed(data: bytes) -> str:
 
 
 def _row(tag: str, *cells: str) -> str:
-    first = f'<{tag} style="text-align: left; font-weight: normal">{cells[0]}</{tag}>'
-    return f"<tr>{first}{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells[1:])}</tr>"
+    return f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
 
 
 def _number(value: float) -> str:

@@ -7,9 +7,21 @@ import { PromptTools } from "../../lungseg_utils/viewers/prompt_tools.js";
 import { fit, toCanvas, toPixel, toVoxel } from "../../lungseg_utils/viewers/slice_viewer.js";
 
 test("planes of a mask come to their slices, and all else is empty", () => {
-  const array = placed({ first: 1, values: Uint8Array.of(1, 0, 0, 1) }, [4, 1, 2]);
-  assert.deepEqual([...array], [0, 0, 1, 0, 0, 1, 0, 0]);
-  assert.deepEqual([...placed({ first: 0, values: new Uint8Array(0) }, [1, 1, 2])], [0, 0]);
+  const shape = [4, 1, 2];
+  const mask = placed({ first: 1, count: 2 }, Uint8Array.of(1, 0, 0, 0), shape);
+  assert.deepEqual([...mask.array], [0, 0, 1, 0, 0, 0, 0, 0]);
+  assert.deepEqual(mask.used, [false, true, false, false]);
+  assert.deepEqual([...placed({ first: 0, count: 0 }, new Uint8Array(0), [1, 1, 2]).array], [0, 0]);
+});
+
+test("a newer mask takes the place of the older one in the same array", () => {
+  const shape = [4, 1, 2];
+  const older = placed({ first: 1, count: 2 }, Uint8Array.of(1, 1, 1, 1), shape);
+  const newer = placed({ first: 2, count: 2 }, Uint8Array.of(0, 1, 1, 0), shape, older);
+  assert.equal(newer.array, older.array);
+  assert.deepEqual([...newer.array], [0, 0, 0, 0, 0, 1, 1, 0]);
+  assert.deepEqual(newer.used, [false, false, true, true]);
+  assert.deepEqual([...placed({ first: 0, count: 0 }, new Uint8Array(0), shape, newer).array], Array(8).fill(0));
 });
 
 test("a voxel that more draws hold hides more of the CT, one that none holds nothing", () => {
