@@ -258,7 +258,7 @@ def test_a_box_is_answered_with_mask_and_scores(playground, folder, reference, s
         f"{dsc(reference.array[:, :, k], wanted.array[:, :, k]):.3f}",
         f"{wanted.volume_ml:.1f}",
     ):
-        assert text in playground.scores.value
+        assert text in playground.controls.scores.value
     assert [records.from_json(p) for p in playground.canvas.prompts] == [box_prompt(reference)]
 
 
@@ -277,41 +277,41 @@ def test_voxels_of_the_picture_are_those_of_the_image_however_its_axes_run(tmp_p
 
 def test_the_slice_that_is_shown_is_the_one_that_is_scored(playground, reference):
     draw_box(playground, reference)
-    before = playground.scores.value
+    before = playground.controls.scores.value
     playground.canvas.slice = 0
-    assert playground.scores.value != before
+    assert playground.controls.scores.value != before
     playground.canvas.slice = largest_slice(reference)
-    assert playground.scores.value == before
+    assert playground.controls.scores.value == before
 
 
 def test_several_models_answer_the_same_prompt_and_one_without_weights_says_so(playground, reference, study):
-    playground.model_boxes[TRIVIAL].value = True
-    playground.model_boxes[NO_WEIGHTS].value = True
+    playground.controls.models[TRIVIAL].value = True
+    playground.controls.models[NO_WEIGHTS].value = True
     draw_box(playground, reference)
     assert [a["name"] for a in playground.canvas.answers] == [NETWORK, TRIVIAL]
-    assert "no such file" in playground.scores.value
+    assert "no such file" in playground.controls.scores.value
     assert playground.canvas.message["problem"]
     assert "a model without weights" in playground.canvas.message["text"]
     segmenter = trivial().segmenter
     segmenter.set_image(study.image)
     wanted = segmenter.predict([box_prompt(reference)]).mask.array
     assert np.array_equal(shown_mask(playground, TRIVIAL, wanted.shape), wanted)
-    playground.model_boxes[NO_WEIGHTS].value = False
+    playground.controls.models[NO_WEIGHTS].value = False
     playground._worker.wait()
     assert playground.canvas.message == {"text": "", "problem": False}
 
 
 def test_jitter_shows_a_range_and_how_often_each_voxel_is_inside(playground, reference):
     draw_box(playground, reference)
-    playground.draws.value = 3
-    playground.jitter.value = 0.2
+    playground.controls.draws.value = 3
+    playground.controls.jitter.value = 0.2
     playground._worker.wait()
     spread = playground.canvas.answers[0]["spread"]
     counts = np.frombuffer(gzip.decompress(base64.b64decode(spread["bytes"])), np.uint8)
     assert spread["draws"] == 3
     assert 1 <= counts.max() <= 3
-    assert "3 draws" in playground.scores.value
-    playground.jitter.value = 0
+    assert "3 draws" in playground.controls.scores.value
+    playground.controls.jitter.value = 0
     playground._worker.wait()
     assert playground.canvas.answers[0]["spread"] is None
 
@@ -355,7 +355,7 @@ def test_out_of_memory_in_the_encoder_is_said_and_survived(playground, reference
     with monkeypatch.context() as patch:
         patch.setattr(encoder, "encode", fail)
         draw(playground, "box", **{"from": [20, 20], "to": [40, 40], "index": k - 1})
-        assert "Out of memory" in playground.scores.value
+        assert "Out of memory" in playground.controls.scores.value
         assert playground.canvas.message["problem"]
         assert len(playground._asker._cache) == 0
     draw(playground, "undo")
@@ -366,25 +366,25 @@ def test_out_of_memory_in_the_encoder_is_said_and_survived(playground, reference
 def test_following_can_be_cancelled_and_the_masks_before_it_stay(playground, reference, monkeypatch):
     draw_box(playground, reference)
     first = playground.canvas.answers
-    show = playground._show_progress
+    show = playground.controls.show_progress
 
     def cancel_at_three(done, most):
         show(done, most)
         if done == 3:
-            assert playground.cancel.layout.visibility == "visible"
-            playground.cancel.click()
+            assert playground.controls.cancel.layout.visibility == "visible"
+            playground.controls.cancel.click()
 
-    monkeypatch.setattr(playground, "_show_progress", cancel_at_three)
-    playground.follow.value = True
+    monkeypatch.setattr(playground.controls, "show_progress", cancel_at_three)
+    playground.controls.follow.value = True
     playground._worker.wait()
     assert playground.canvas.message["text"].startswith("Stopped at 3 of at most 24")
     assert playground.canvas.answers == first
     assert playground.canvas.prompts[0]["find_ends"]
-    assert playground.cancel.layout.visibility == "hidden"
-    monkeypatch.setattr(playground, "_show_progress", show)
+    assert playground.controls.cancel.layout.visibility == "hidden"
+    monkeypatch.setattr(playground.controls, "show_progress", show)
     draw(playground, "undo")
-    assert not playground.follow.value
-    playground.follow.value = True
+    assert not playground.controls.follow.value
+    playground.controls.follow.value = True
     playground._worker.wait()
     assert playground.canvas.answers != first
 
@@ -406,7 +406,7 @@ def test_a_newer_prompt_ends_an_older_question(playground, reference, monkeypatc
 def upload(playground, content: bytes, name: str = "s.json") -> None:
     """A file as the browser hands it over; waits until it was replayed."""
     file = {"name": name, "type": "application/json", "size": len(content), "content": memoryview(content)}
-    playground.replay.value = (file | {"last_modified": datetime.now(UTC)},)
+    playground.controls.replay.value = (file | {"last_modified": datetime.now(UTC)},)
     playground._worker.wait()
 
 
@@ -418,9 +418,9 @@ def test_a_session_is_saved_and_replayed_to_the_same_masks(playground, folder, r
     k = largest_slice(reference)
     draw_box(playground, reference)
     draw(playground, "click", place=corners(reference, k)[0], index=k, inside=False)
-    playground.follow.value = True
+    playground.controls.follow.value = True
     playground._worker.wait()
-    playground.save.click()
+    playground.controls.save.click()
     (path,) = saved_files(playground, ".json")
     session = recorded.read(path)
     assert [look.action for look in session.looks] == ["box", "click", "follow"]
@@ -429,16 +429,16 @@ def test_a_session_is_saved_and_replayed_to_the_same_masks(playground, folder, r
     assert (session.saw_scores, session.saw_reference) == (True, False)
     times = [look.seconds for look in session.looks]
     assert times == sorted(times)
-    assert "data:application" in playground.saved.value
+    assert "data:application" in playground.controls.saved.value
 
     other = open_playground(folder)
-    other.model_boxes[NETWORK].value = False
-    other.model_boxes[TRIVIAL].value = True
+    other.controls.models[NETWORK].value = False
+    other.controls.models[TRIVIAL].value = True
     upload(other, path.read_bytes())
     assert "All masks are those that were recorded" in other.canvas.message["text"]
     assert other.canvas.answers == playground.canvas.answers
     assert other.session.looks == session.looks
-    other.undo.click()
+    other.controls.undo.click()
     other._worker.wait()
     assert other._drawn.prompts == session.looks[1].prompts
     other.stop()
@@ -464,8 +464,8 @@ def test_a_session_of_another_case_or_grid_is_refused_and_nothing_changes(playgr
 
 
 def test_the_session_knows_whether_scores_and_reference_were_seen(playground, reference):
-    playground.show_scores.value = False
-    assert "Dice" not in playground.scores.value
+    playground.controls.show_scores.value = False
+    assert "Dice" not in playground.controls.scores.value
     playground.canvas.shows_reference = True
     playground.canvas.shows_reference = False
     assert (playground.session.saw_scores, playground.session.saw_reference) == (True, True)
@@ -474,10 +474,10 @@ def test_the_session_knows_whether_scores_and_reference_were_seen(playground, re
 
 
 def test_a_mask_is_exported_on_the_grid_of_the_original_file(playground, folder, reference):
-    playground.to_nifti.click()
+    playground.controls.to_nifti.click()
     assert "Draw a prompt first" in playground.canvas.message["text"]
     draw_box(playground, reference)
-    playground.to_nifti.click()
+    playground.controls.to_nifti.click()
     (path,) = saved_files(playground, ".nii.gz")
     original, mask = nibabel.load(folder / "chest.nii.gz"), nibabel.load(path)
     assert mask.shape == original.shape
@@ -485,7 +485,7 @@ def test_a_mask_is_exported_on_the_grid_of_the_original_file(playground, folder,
     assert nibabel.aff2axcodes(mask.affine) == ("L", "P", "S")
     image = io.read_image(folder / "chest.nii.gz")
     assert np.array_equal(io.read_mask(path, like=image).array, shown_mask(playground, NETWORK, image.shape))
-    assert playground.to_seg.disabled
+    assert playground.controls.to_seg.disabled
 
 
 def test_a_mask_of_a_dicom_case_is_exported_as_seg(dicom, tmp_path, study, reference, monkeypatch, folder):
@@ -496,7 +496,7 @@ def test_a_mask_of_a_dicom_case_is_exported_as_seg(dicom, tmp_path, study, refer
     case = Case("folder", "series", "series", tmp_path / "ct", (tmp_path / "reference.nii.gz",))
     made = viewers.playground(case, offers(folder / "weights.pt"), tmp_path / "out")
     draw_box(made, reference)
-    made.to_seg.click()
+    made.controls.to_seg.click()
     (path,) = saved_files(made, ".dcm")
     back = io.read_dicom_seg(path, io.read_image(tmp_path / "ct"), "Lung tumor", series_folder=tmp_path / "ct")
     assert np.array_equal(back.array, made._answers[NETWORK].mask.array)
@@ -525,9 +525,9 @@ def test_a_case_that_cannot_be_read_leaves_the_one_that_is_shown(folder, tmp_pat
     made = viewers.playground([case_of(folder), broken], offers(folder / "weights.pt"), tmp_path)
     draw_box(made, reference)
     before = made.canvas.answers
-    made.case_choice.value = 1
+    made.controls.case_choice.value = 1
     assert "no such file" in made.canvas.message["text"]
-    assert made.case_choice.value == 0
+    assert made.controls.case_choice.value == 0
     assert made.canvas.answers == before
     made.stop()
 
@@ -536,7 +536,7 @@ def test_another_case_starts_anew(folder, tmp_path, reference):
     other = write_case(tmp_path, "RAS", seed=2)
     made = viewers.playground([case_of(folder), other], offers(folder / "weights.pt"), tmp_path)
     draw_box(made, reference)
-    made.case_choice.value = 1
+    made.controls.case_choice.value = 1
     assert made.canvas.case["title"] == "chest-RAS"
     assert (made.canvas.answers, made.canvas.prompts) == ([], [])
     assert made.session.looks == ()

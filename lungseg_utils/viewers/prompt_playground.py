@@ -25,7 +25,6 @@ from __future__ import annotations
 
 import base64
 import gzip
-import html
 import logging
 import re
 import threading
@@ -44,16 +43,15 @@ from .. import dicom_seg, io, registry
 from ..config import project_root
 from ..prompts import recorded, records
 from ..types import Case, Image, InputError, Mask, Prompt
-from .asking import MOST_DRAWS, Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, packed_planes
+from .asking import Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, packed_planes
 from .drawing import DrawnPrompt, can_be_answered
+from .playground_controls import Controls, file_link, score_table
 from .slice_viewer import ViewerCase, asset, embed
 
 log = logging.getLogger(__name__)
 SEGMENT = "Lung tumor"
 _SCRIPTS = ("slice_viewer.js", "prompt_tools.js", "playground.js")
 _STYLES = ("slice_viewer.css", "prompt_page.css", "playground.css")
-_DASH = "–"
-_LARGEST_LINK_BYTES = 2_000_000
 Prompts = tuple[Prompt, ...]
 
 
@@ -90,111 +88,45 @@ class Playground(ipywidgets.VBox):
         self._asker, self._worker = Asker(cache_mb), Worker()
         self._loaded: dict[str, LoadedModel] = {}
         self._cancel = threading.Event()
-        self._turn = 0
-        self._build()
-        self._panel.add_class("lungseg-panel")
-        super().__init__(
-            [
-                self._head,
-                ipywidgets.HBox(
-                    [self.canvas, self._panel], layout={"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "0 1.5rem"}
-                ),
-            ]
-        )
+        self._turn = 0  # of the latest question: what is older is not worth finishing
+        self.canvas = PromptCanvas(layout={"flex": "1 1 24rem", "min_width": "16rem", "max_width": "56rem"})
+        self.controls = Controls([f"{registry.card('datasets', case.dataset).title}: {case.case_id}" for case in self.cases], self.offers)
+        beside = {"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "0 1.5rem"}
+        super().__init__([self.controls.head, ipywidgets.HBox([self.canvas, self.controls.panel], layout=beside)])
         self._open(self.cases[0])
+        self._listen()
 
     def stop(self) -> None:
         """End the thread of questions, after those that were asked; for programs that make many playgrounds."""
         self._worker.close()
 
-    # --- what a person sees ------------------------------------------------------------------------------------------
-
-    def _build(self) -> None:
-        self.canvas = PromptCanvas(layout={"flex": "1 1 24rem", "min_width": "16rem", "max_width": "56rem"})
+    def _listen(self) -> None:
+        controls = self.controls
         self.canvas.on_msg(lambda _widget, content, _buffers: self._gesture(content))
-        self.canvas.observe(lambda _change: self._describe(), "slice")
-        self.canvas.observe(self._reference_toggled, "shows_reference")
-        full = {"width": "auto", "margin": "0 0 2px 0"}
-        wrap, style = {"flex_flow": "row wrap"}, {"description_width": "initial"}
-        self.case_choice = ipywidgets.Dropdown(
-            options=[(f"{registry.card('datasets', c.dataset).title}: {c.case_id}", n) for n, c in enumerate(self.cases)],
-            description="Case",
-            layout={"width": "auto", "max_width": "34rem"},
-            style=style,
-        )
-        self.case_choice.observe(lambda change: self._case_chosen(change["new"]), "value")
-        self.model_boxes = {
-            offer.experiment: ipywidgets.Checkbox(n == 0, description=offer.title, indent=False, layout=full)
-            for n, offer in enumerate(self.offers)
-        }
-        for box in self.model_boxes.values():
-            box.observe(lambda _change: self._models_chosen(), "value")
-        self.follow = ipywidgets.Checkbox(False, description="follow the lesion through the slices", indent=False, layout=full)
-        self.follow.observe(lambda change: self._step("follow", lambda: self._drawn.set_follow(change["new"])), "value")
-        self.undo, self.redo, self.clear = (
-            self._button(text, icon) for text, icon in (("Undo", "undo"), ("Redo", "repeat"), ("Clear", "eraser"))
-        )
-        self.undo.on_click(lambda _button: self._step("undo", self._drawn.undo))
-        self.redo.on_click(lambda _button: self._step("redo", self._drawn.redo))
-        self.clear.on_click(lambda _button: self._step("clear", self._drawn.clear))
-        self.progress = ipywidgets.IntProgress(0, 0, 1, layout={"width": "auto", "height": "0.6rem", "visibility": "hidden"})
-        self.cancel = self._button("Cancel", "stop")
-        self.cancel.layout.visibility = "hidden"
-        self.cancel.on_click(lambda _button: self._cancel.set())
-        self.scores = ipywidgets.HTML()
-        self.show_scores = ipywidgets.Checkbox(True, description="show Dice scores", indent=False, layout=full)
-        self.show_scores.observe(self._scores_toggled, "value")
-        self.jitter = ipywidgets.FloatSlider(
-            0,
-            min=0,
-            max=0.4,
-            step=0.05,
-            description="wrong by up to",
-            readout_format=".0%",
-            continuous_update=False,
-            layout=full,
-            style=style,
-        )
-        self.draws = ipywidgets.IntSlider(10, min=2, max=MOST_DRAWS, description="draws", continuous_update=False, layout=full, style=style)
-        self.jitter.observe(lambda _change: self._ask(), "value")
-        self.draws.observe(lambda _change: self.jitter.value and self._ask(), "value")
-        self.save = self._button("Save session", "save")
-        self.replay = ipywidgets.FileUpload(accept=".json", description="Replay a session", layout={"width": "auto"})
-        self.to_nifti, self.to_seg = self._button("NIfTI mask", "download"), self._button("DICOM SEG", "download")
-        self.save.on_click(lambda _button: self._guarded(self._save))
-        self.to_nifti.on_click(lambda _button: self._guarded(self._export_nifti))
-        self.to_seg.on_click(lambda _button: self._guarded(self._export_seg))
-        self.replay.observe(self._uploaded, "value")
-        self.saved = ipywidgets.HTML()
-        self._head = ipywidgets.HBox([self.case_choice] if len(self.cases) > 1 else [])
-        self._panel = ipywidgets.VBox(
-            [
-                self._part(
-                    "Prompt",
-                    ipywidgets.HBox([self.undo, self.redo, self.clear, self.cancel], layout=wrap),
-                    self.follow,
-                    self.progress,
-                ),
-                self._part("Answers", self.scores, self.show_scores),
-                self._part("Models", *self.model_boxes.values()),
-                self._part("If the prompt were drawn wrongly", self.jitter, self.draws),
-                self._part(
-                    "Keep",
-                    ipywidgets.HBox([self.save, self.replay], layout=wrap),
-                    ipywidgets.HBox([self.to_nifti, self.to_seg], layout=wrap),
-                    self.saved,
-                ),
-            ],
-            layout={"flex": "1 1 18rem", "min_width": "16rem", "max_width": "30rem"},
-        )
+        for widget, name, act in (
+            (self.canvas, "slice", lambda change: self._describe()),
+            (self.canvas, "shows_reference", self._reference_toggled),
+            (controls.case_choice, "value", lambda change: self._case_chosen(change["new"])),
+            *((box, "value", lambda change: self._models_chosen()) for box in controls.models.values()),
+            (controls.follow, "value", lambda change: self._step("follow", lambda: self._drawn.set_follow(change["new"]))),
+            (controls.show_scores, "value", self._scores_toggled),
+            (controls.jitter, "value", lambda change: self._ask()),
+            (controls.draws, "value", lambda change: controls.jitter.value and self._ask()),
+            (controls.replay, "value", self._uploaded),
+        ):
+            widget.observe(act, name)
+        for button, act in (
+            (controls.undo, lambda: self._step("undo", self._drawn.undo)),
+            (controls.redo, lambda: self._step("redo", self._drawn.redo)),
+            (controls.clear, lambda: self._step("clear", self._drawn.clear)),
+            (controls.cancel, self._cancel.set),
+            (controls.save, lambda: self._guarded(self._save)),
+            (controls.to_nifti, lambda: self._guarded(self._export_nifti)),
+            (controls.to_seg, lambda: self._guarded(self._export_seg)),
+        ):
+            button.on_click(lambda _button, act=act: act())
 
-    @staticmethod
-    def _button(text: str, icon: str) -> ipywidgets.Button:
-        return ipywidgets.Button(description=text, icon=icon, layout={"width": "auto"})
-
-    @staticmethod
-    def _part(title: str, *widgets: ipywidgets.Widget) -> ipywidgets.VBox:
-        return ipywidgets.VBox([ipywidgets.HTML(f"<b>{title}</b>"), *widgets], layout={"margin": "0 0 0.6rem 0"})
+    # --- what a person sees ------------------------------------------------------------------------------------------
 
     def _say(self, text: str, problem: bool = False) -> None:
         self.canvas.message = {"text": text, "problem": problem}
@@ -208,32 +140,18 @@ class Playground(ipywidgets.VBox):
 
     def _describe(self) -> None:
         """The table of scores, for the slice that is shown."""
-        reference, scored = self._asker.reference, self.show_scores.value and self._asker.reference is not None
-        rows = [_row("th", "", *(["Dice, slice", "Dice, 3-D"] if scored else []), "ml", "ms")]
-        for offer in self._chosen():
-            title = html.escape(offer.title)
-            if offer.experiment in self._failed:
-                rows.append(f'<tr><td colspan="5">{title}: {html.escape(self._failed[offer.experiment])}</td></tr>')
-                continue
-            answer = self._answers.get(offer.experiment)
-            cells = [_DASH] * (4 if scored else 2)
-            if answer:
-                values = [_number(answer.slice_dsc(self.canvas.slice)), _number(answer.dsc)] if scored else []
-                cells = [*values, f"{answer.volume_ml:.1f}", f"{answer.seconds * 1000:.0f}"]
-            rows.append(_row("td", title, *cells))
-            if spread := self._spreads.get(offer.experiment):
-                values = [_DASH, _range(spread.dsc, 3)] if scored else []
-                rows.append(_row("td", f"&emsp;{len(spread.volume_ml)} draws", *values, _range(spread.volume_ml, 1), ""))
-        if scored:
-            rows.append(_row("td", "reference", "", "", f"{reference.volume_ml:.1f}", ""))
-        self.scores.value = f'<table class="pg-scores">{"".join(rows)}</table>'
+        reference = self._asker.reference if self.controls.show_scores.value else None
+        reference_ml = reference.volume_ml if reference is not None else None
+        self.controls.scores.value = score_table(
+            self._chosen(), self._answers, self._spreads, self._failed, self.canvas.slice, reference_ml
+        )
 
     # --- the case ----------------------------------------------------------------------------------------------------
 
     def _case_chosen(self, number: int) -> None:
         if self.cases[number] is not self._case:
             self._guarded(lambda: self._open(self.cases[number]))
-            self.case_choice.value = self.cases.index(self._case)  # the one before, if this one cannot be read
+            self.controls.case_choice.value = self.cases.index(self._case)  # the one before, if this one cannot be read
 
     def _open(self, case: Case) -> None:
         self._say("Reading the case …")
@@ -247,10 +165,10 @@ class Playground(ipywidgets.VBox):
         self._failed: dict[str, str] = {}
         self._looks: list[recorded.Look] = []
         self._started, self._clock = datetime.now(UTC), time.monotonic()
-        self._saw_scores, self._saw_reference = self.show_scores.value, self.canvas.shows_reference
-        self.saved.value = ""
-        self.to_seg.disabled = not case.image_path.is_dir()
-        self.to_seg.tooltip = (
+        self._saw_scores, self._saw_reference = self.controls.show_scores.value, self.canvas.shows_reference
+        self.controls.saved.value = ""
+        self.controls.to_seg.disabled = not case.image_path.is_dir()
+        self.controls.to_seg.tooltip = (
             "" if case.image_path.is_dir() else "The image of this case is no DICOM series that a SEG file could refer to."
         )
         with self.canvas.hold_sync():
@@ -265,10 +183,10 @@ class Playground(ipywidgets.VBox):
 
     def _show_prompts(self) -> None:
         self.canvas.prompts = [records.to_json(prompt) for prompt in self._drawn.prompts]
-        self.undo.disabled, self.redo.disabled = not self._drawn.can_undo, not self._drawn.can_redo
-        self.clear.disabled = not self._drawn.prompts
-        if self.follow.value != self._drawn.follow:
-            self.follow.value = self._drawn.follow  # comes back as a step that changes nothing
+        self.controls.undo.disabled, self.controls.redo.disabled = not self._drawn.can_undo, not self._drawn.can_redo
+        self.controls.clear.disabled = not self._drawn.prompts
+        if self.controls.follow.value != self._drawn.follow:
+            self.controls.follow.value = self._drawn.follow  # comes back as a step that changes nothing
 
     # --- what a person does ------------------------------------------------------------------------------------------
 
@@ -297,7 +215,7 @@ class Playground(ipywidgets.VBox):
         self._ask("models" if self._drawn.prompts else None)
 
     def _chosen(self) -> list[OfferedModel]:
-        return [offer for offer in self.offers if self.model_boxes[offer.experiment].value]
+        return [offer for offer in self.offers if self.controls.models[offer.experiment].value]
 
     def _scores_toggled(self, change: Mapping[str, Any]) -> None:
         self._saw_scores |= change["new"]
@@ -330,11 +248,11 @@ class Playground(ipywidgets.VBox):
         except Interrupted:
             self._remember(action, seconds, prompts, {})
             if self._cancel.is_set():
-                done = f"{self.progress.value} of at most {self.progress.max}"
+                done = f"{self.controls.progress.value} of at most {self.controls.progress.max}"
                 self._say(f"Stopped at {done}. The prompt stands; the masks are those from before it.")
             return
         finally:
-            self._hide_progress()
+            self.controls.hide_progress()
         self._remember(action, seconds, prompts, answers)
         self._answers, self._spreads, self._failed = answers, spreads, failed
         self._show(prompts)
@@ -348,17 +266,18 @@ class Playground(ipywidgets.VBox):
         def watch(indices: Sequence[int]) -> None:
             self._go_on(turn)
             seen.update(indices)
-            self._show_progress(len(seen), self._drawn.shape[2])
+            if len(seen) > 1:  # a single slice is answered before anybody could read it
+                self.controls.show_progress(len(seen), self._drawn.shape[2])
 
         answers[offer.experiment] = self._asker.answer(model, prompts, watch)
-        if self.jitter.value:
+        if self.controls.jitter.value:
             spreads[offer.experiment] = self._asker.spread(
                 model,
                 prompts,
-                self.jitter.value,
-                self.draws.value,
+                self.controls.jitter.value,
+                self.controls.draws.value,
                 lambda indices: self._go_on(turn),
-                lambda count: self._show_progress(count, self.draws.value),
+                lambda count: self.controls.show_progress(count, self.controls.draws.value),
             )
 
     def _go_on(self, turn: int) -> None:
@@ -380,14 +299,6 @@ class Playground(ipywidgets.VBox):
             self._asker.drop_embeddings()
             return "Out of memory. What was kept of earlier slices was dropped: try again, or choose a smaller model."
         return f"It failed: {type(problem).__name__}: {problem}"
-
-    def _show_progress(self, done: int, most: int) -> None:
-        if done > 1:  # a single slice is answered before anybody could read it
-            self.progress.max, self.progress.value = most, done
-            self.progress.layout.visibility = self.cancel.layout.visibility = "visible"
-
-    def _hide_progress(self) -> None:
-        self.progress.layout.visibility = self.cancel.layout.visibility = "hidden"
 
     def _show(self, prompts: Prompts) -> None:
         self.canvas.answers = [_packed_answer(name, answer, self._spreads.get(name)) for name, answer in self._answers.items()]
@@ -453,14 +364,14 @@ class Playground(ipywidgets.VBox):
         if change["new"]:
             file = change["new"][0]
             self._guarded(lambda: self._replay(recorded.from_text(bytes(file["content"]), file["name"])))
-            self.replay.value = ()
+            self.controls.replay.value = ()
 
     def _replay(self, session: recorded.Session) -> None:
         """Do again what was recorded: step by step, so that it can be undone, and with what was chosen to answer then."""
         recorded.require_case(session, self._case.dataset, self._case.case_id, self._asker.study.image)
         asked = {model.experiment for model in session.models}
-        for name, box in self.model_boxes.items():
-            box.value = name in asked if asked & set(self.model_boxes) else box.value
+        for name, box in self.controls.models.items():
+            box.value = name in asked if asked & set(self.controls.models) else box.value
         self._worker.wait()
         self._drawn = DrawnPrompt(self._drawn.shape)
         for look in session.looks:
@@ -511,8 +422,8 @@ class Playground(ipywidgets.VBox):
         return self.folder / self._case.dataset / self._case.case_id / f"{time_stamp}__{name}{ending}"
 
     def _offer_files(self, paths: Sequence[Path]) -> None:
-        """Where files were written; small ones can be taken from the page too, which need not run on the kernel's machine."""
-        self.saved.value = "<br>".join(_link(path) for path in paths)
+        """Say where files were written, and let the page take them."""
+        self.controls.saved.value = "<br>".join(file_link(path) for path in paths)
         self._say(f"Saved in {paths[0].parent}.")
 
 
@@ -536,23 +447,3 @@ def _packed_answer(name: str, answer: Answer, spread: Spread | None) -> dict[str
 
 def _packed(data: bytes) -> str:
     return base64.b64encode(gzip.compress(data, 1)).decode("ascii")
-
-
-def _row(tag: str, *cells: str) -> str:
-    return f"<tr>{''.join(f'<{tag}>{cell}</{tag}>' for cell in cells)}</tr>"
-
-
-def _number(value: float) -> str:
-    return _DASH if np.isnan(value) else f"{value:.3f}"
-
-
-def _range(values: Sequence[float], digits: int) -> str:
-    return _DASH if np.isnan(values).all() else f"{np.nanmin(values):.{digits}f} to {np.nanmax(values):.{digits}f}"
-
-
-def _link(path: Path) -> str:
-    content = path.read_bytes()
-    if len(content) > _LARGEST_LINK_BYTES:
-        return html.escape(path.name)
-    data = base64.b64encode(content).decode("ascii")
-    return f'<a download="{html.escape(path.name)}" href="data:application/octet-stream;base64,{data}">{html.escape(path.name)}</a>'
