@@ -4,6 +4,7 @@ import base64
 import gzip
 import json
 import threading
+import time
 from datetime import UTC, datetime
 
 import nibabel
@@ -31,7 +32,7 @@ from lungseg_utils.prompts import recorded, records
 from lungseg_utils.prompts.jitter import perturb
 from lungseg_utils.prompts.ladder import prompt_rng
 from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt
-from lungseg_utils.viewers.asking import Asker, OfferedModel, Worker, packed_planes
+from lungseg_utils.viewers.asking import Asker, OfferedModel, Worker, filled_planes
 from lungseg_utils.viewers.drawing import DrawnPrompt, can_be_answered
 from lungseg_utils.viewers.prompt_playground import PromptCanvas
 
@@ -171,15 +172,15 @@ def test_a_spread_is_what_the_benchmarks_own_errors_lead_to(folder, network, stu
 def test_planes_are_packed_as_pictures_show_them():
     array = np.zeros((3, 4, 6), bool)
     array[2, 3, 2] = array[0, 1, 4] = True  # the corner at upper left of slice 2; right column, third row of slice 4
-    first, planes = packed_planes(array)
+    first, planes = filled_planes(array)
     assert first == 2
     assert planes.shape == (3, 4, 3)
     assert np.argwhere(planes).tolist() == [[0, 0, 0], [2, 2, 2]]
-    assert packed_planes(np.zeros((3, 4, 6), bool))[1].shape == (0, 4, 3)
+    assert filled_planes(np.zeros((3, 4, 6), bool))[1].shape == (0, 4, 3)
 
 
 def test_a_worker_does_what_is_asked_in_order_and_goes_on_ahead_only_when_idle():
-    worker, done = Worker(), []
+    worker, done = Worker(pytest.fail), []
     gate = threading.Event()
 
     def steps():
@@ -197,7 +198,7 @@ def test_a_worker_does_what_is_asked_in_order_and_goes_on_ahead_only_when_idle()
 
 
 def test_a_step_ahead_that_fails_ends_there_and_questions_go_on(caplog):
-    worker, done = Worker(), []
+    worker, done = Worker(pytest.fail), []
 
     def steps():
         yield
@@ -207,6 +208,16 @@ def test_a_step_ahead_that_fails_ends_there_and_questions_go_on(caplog):
     worker.wait()
     worker.submit(lambda: done.append(1))
     worker.close()
+    assert done == [1]
+
+
+def test_a_question_that_raises_is_told_and_further_ones_are_done():
+    problems, done = [], []
+    worker = Worker(problems.append)
+    worker.submit(lambda: [][0])
+    worker.submit(lambda: done.append(1))
+    worker.close()
+    assert [type(problem) for problem in problems] == [IndexError]
     assert done == [1]
 
 
@@ -389,15 +400,28 @@ def test_following_can_be_cancelled_and_the_masks_before_it_stay(playground, ref
     assert playground.canvas.answers != first
 
 
-def test_a_newer_prompt_ends_an_older_question(playground, reference, monkeypatch):
+def test_a_newer_prompt_ends_an_older_question(playground, reference):
     draw_box(playground, reference)
-    playground._turn += 1  # as if something newer had been asked just now
-    turn = playground._turn
-    playground._worker.submit(lambda: playground._answer(turn - 1, playground._drawn.prompts, playground._chosen(), "box", 1.0))
+    answered, gate = playground.canvas.answered, threading.Event()
+    playground._worker.submit(gate.wait)
+    k = largest_slice(reference)
+    playground._gesture({"kind": "box", "id": "old", "from": [20, 20], "to": [30, 30], "index": k})
+    playground._gesture({"kind": "box", "id": "new", "from": [20, 20], "to": [40, 40], "index": k})
+    assert playground.canvas.heard == "new"
+    looks = playground.session.looks
+    assert [(look.action, len(look.answers)) for look in looks] == [("box", 1), ("box", 0), ("box", 0)]  # nothing is lost meanwhile
+    gate.set()
     playground._worker.wait()
-    assert playground.canvas.answered == 1
-    assert [look.action for look in playground.session.looks] == ["box", "box"]
-    assert playground.session.looks[1].answers == ()
+    assert playground.canvas.answered == answered + 1
+    assert [len(look.answers) for look in playground.session.looks] == [1, 0, 1]
+
+
+def test_neighbouring_slices_are_encoded_while_nobody_asks(playground, reference):
+    draw_box(playground, reference)
+    deadline = time.monotonic() + 20
+    while len(playground._asker._cache) < 3 and time.monotonic() < deadline:
+        time.sleep(0.02)
+    assert len(playground._asker._cache) == 3  # the slice itself, and the windows that following would ask for next to it
 
 
 # --- sessions and exports --------------------------------------------------------------------------------------------------

@@ -148,7 +148,7 @@ class Asker:
         return self._kept.get(model)
 
 
-def packed_planes(array: np.ndarray) -> tuple[int, np.ndarray]:
+def filled_planes(array: np.ndarray) -> tuple[int, np.ndarray]:
     """The slices of an (x, y, z) array from the first to the last one that holds anything, as a picture shows them.
 
     Returns the index of the first slice, and (slices, rows, columns); no slice if the array is empty.
@@ -161,9 +161,13 @@ def packed_planes(array: np.ndarray) -> tuple[int, np.ndarray]:
 
 
 class Worker:
-    """One thread for all questions, in their order; in its idle time it takes one step after the other of what is worth having ready."""
+    """One thread for all questions, in their order; in its idle time it takes one step after the other of what is worth having ready.
 
-    def __init__(self) -> None:
+    `failed` hears of a question that raised; the thread goes on.
+    """
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
         self._ahead: Iterator[None] = iter(())
         self._thread = threading.Thread(target=self._run, name="playground", daemon=True)
@@ -195,7 +199,10 @@ class Worker:
             job = self._jobs.get()
             if job is None:
                 return
-            job()
+            try:
+                job()
+            except Exception as problem:
+                self._failed(problem)
 
     def _step_ahead(self) -> bool:
         """One step of what is worth having ready; False if there is none left, or it fails: the question itself will say why."""

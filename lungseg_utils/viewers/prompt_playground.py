@@ -23,13 +23,12 @@ Gestures are messages, since each of them counts and values of a trait may be pa
 
 from __future__ import annotations
 
-import base64
-import gzip
 import logging
 import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -43,10 +42,10 @@ from .. import dicom_seg, io, registry
 from ..config import project_root
 from ..prompts import recorded, records
 from ..types import Case, Image, InputError, Mask, Prompt
-from .asking import Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, packed_planes
+from .asking import Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, filled_planes
 from .drawing import DrawnPrompt, can_be_answered
 from .playground_controls import Controls, file_link, score_table
-from .slice_viewer import ViewerCase, asset, embed
+from .slice_viewer import ViewerCase, asset, embed, packed
 
 log = logging.getLogger(__name__)
 SEGMENT = "Lung tumor"
@@ -85,7 +84,7 @@ class Playground(ipywidgets.VBox):
         if not self.cases or not self.offers:
             raise InputError("playground", "there is no case, or no model", "Give at least one of each.")
         self.folder = Path(folder) if folder else project_root() / "data" / "sessions"
-        self._asker, self._worker = Asker(cache_mb), Worker()
+        self._asker, self._worker = Asker(cache_mb), Worker(self._failed_itself)
         self._loaded: dict[str, LoadedModel] = {}
         self._cancel = threading.Event()
         self._turn = 0  # of the latest question: what is older is not worth finishing
@@ -227,13 +226,19 @@ class Playground(ipywidgets.VBox):
     # --- questions, in the thread of the worker ----------------------------------------------------------------------
 
     def _ask(self, action: str | None = None) -> None:
-        """Ask all chosen models about what stands now; a question that is still being answered is given up."""
+        """Ask all chosen models about what stands now; a question that is still being answered is given up.
+
+        What the person did (`action`) is remembered at once, the answers to it when they come.
+        """
         self._turn += 1
         self._cancel.clear()
-        turn, prompts, chosen, seconds = self._turn, self._drawn.prompts, self._chosen(), time.monotonic() - self._clock
-        self._worker.submit(lambda: self._answer(turn, prompts, chosen, action, seconds))
+        turn, prompts, chosen, looks = self._turn, self._drawn.prompts, self._chosen(), self._looks
+        number = len(looks) if action else None
+        if action:
+            looks.append(recorded.Look(action, round(time.monotonic() - self._clock, 3), prompts))
+        self._worker.submit(lambda: self._answer(turn, prompts, chosen, looks, number))
 
-    def _answer(self, turn: int, prompts: Prompts, chosen: Sequence[OfferedModel], action: str | None, seconds: float) -> None:
+    def _answer(self, turn: int, prompts: Prompts, chosen: Sequence[OfferedModel], looks: list[recorded.Look], number: int | None) -> None:
         answers: dict[str, Answer] = {}
         spreads: dict[str, Spread] = {}
         failed: dict[str, str] = {}
@@ -245,15 +250,16 @@ class Playground(ipywidgets.VBox):
                     raise
                 except Exception as problem:  # one model that fails must not take the others along; its reason stands in its place
                     failed[offer.experiment] = self._reason(offer, problem)
+            self._go_on(turn)
         except Interrupted:
-            self._remember(action, seconds, prompts, {})
             if self._cancel.is_set():
                 done = f"{self.controls.progress.value} of at most {self.controls.progress.max}"
                 self._say(f"Stopped at {done}. The prompt stands; the masks are those from before it.")
             return
         finally:
             self.controls.hide_progress()
-        self._remember(action, seconds, prompts, answers)
+        if number is not None:
+            looks[number] = replace(looks[number], answers=tuple(_recorded(name, answer) for name, answer in answers.items()))
         self._answers, self._spreads, self._failed = answers, spreads, failed
         self._show(prompts)
         self._worker.get_ready(self._steps_ahead(turn, chosen, prompts))
@@ -300,6 +306,11 @@ class Playground(ipywidgets.VBox):
             return "Out of memory. What was kept of earlier slices was dropped: try again, or choose a smaller model."
         return f"It failed: {type(problem).__name__}: {problem}"
 
+    def _failed_itself(self, problem: Exception) -> None:
+        """A fault of the playground and not of a model: it is said, and further questions are answered."""
+        log.error("the playground failed", exc_info=problem)
+        self._say(f"The playground failed: {type(problem).__name__}: {problem}", problem=True)
+
     def _show(self, prompts: Prompts) -> None:
         self.canvas.answers = [_packed_answer(name, answer, self._spreads.get(name)) for name, answer in self._answers.items()]
         if self._failed:
@@ -323,19 +334,9 @@ class Playground(ipywidgets.VBox):
 
     # --- sessions and masks ------------------------------------------------------------------------------------------
 
-    def _remember(self, action: str | None, seconds: float, prompts: Prompts, answers: Mapping[str, Answer]) -> None:
-        if action is None:
-            return
-        told = tuple(
-            recorded.RecordedAnswer(name, round(a.seconds * 1000, 3), None if np.isnan(a.dsc) else a.dsc, recorded.sha256_of_mask(a.mask))
-            for name, a in answers.items()
-        )
-        self._looks.append(recorded.Look(action, round(seconds, 3), tuple(prompts), told))
-
     @property
     def session(self) -> recorded.Session:
-        """Everything since the case was shown."""
-        self._worker.wait()
+        """Everything since the case was shown; what is being answered just now is without its answers."""
         image, reference = self._asker.study.image, self._asker.reference
         asked = {answer.experiment for look in self._looks for answer in look.answers}
         return recorded.Session(
@@ -372,7 +373,6 @@ class Playground(ipywidgets.VBox):
         asked = {model.experiment for model in session.models}
         for name, box in self.controls.models.items():
             box.value = name in asked if asked & set(self.controls.models) else box.value
-        self._worker.wait()
         self._drawn = DrawnPrompt(self._drawn.shape)
         for look in session.looks:
             self._drawn.set(look.prompts)
@@ -390,7 +390,7 @@ class Playground(ipywidgets.VBox):
         other = [told for told in last if now.get(told.experiment) != told.mask_sha256]
         told = f"Replayed {len(session.looks)} steps of {session.seconds:.0f} s."
         if not other:
-            self._say(f"{told} All masks are those that were recorded.")
+            self._say(f"{told} All masks are those that were recorded." if last else f"{told} No answer was recorded at its end.")
             return
         titles = {model.experiment: model.title for model in session.models}
         names = ", ".join(titles[answer.experiment] for answer in other)
@@ -436,14 +436,15 @@ def _packed_case(case: Case, image: Image, reference: Mask | None) -> dict[str, 
     return stored
 
 
+def _recorded(name: str, answer: Answer) -> recorded.RecordedAnswer:
+    score = None if np.isnan(answer.dsc) else answer.dsc
+    return recorded.RecordedAnswer(name, round(answer.seconds * 1000, 3), score, recorded.sha256_of_mask(answer.mask))
+
+
 def _packed_answer(name: str, answer: Answer, spread: Spread | None) -> dict[str, Any]:
-    first, planes = packed_planes(answer.mask.array)
-    packed = {"name": name, "first": first, "count": len(planes), "bits": _packed(np.packbits(planes).tobytes()), "spread": None}
+    first, planes = filled_planes(answer.mask.array)
+    stored = {"name": name, "first": first, "count": len(planes), "bits": packed(np.packbits(planes)), "spread": None}
     if spread is not None:
-        first, counts = packed_planes(spread.counts)
-        packed["spread"] = {"first": first, "count": len(counts), "bytes": _packed(counts.tobytes()), "draws": len(spread.volume_ml)}
-    return packed
-
-
-def _packed(data: bytes) -> str:
-    return base64.b64encode(gzip.compress(data, 1)).decode("ascii")
+        first, counts = filled_planes(spread.counts)
+        stored["spread"] = {"first": first, "count": len(counts), "bytes": packed(counts.tobytes()), "draws": len(spread.volume_ml)}
+    return stored
