@@ -8,7 +8,7 @@ RUN     := $(BIN)/python -m lungseg_utils
 PUBLIC_FLAG := $(if $(PUBLIC),--public)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book quick serve lab data test check clean
+.PHONY: help setup book quick serve lab app data test check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -36,8 +36,15 @@ quick: .venv/installed  ## everything on the smoke profile, in minutes
 serve: .venv/installed  ## serve the built book, gzipped, on http://localhost:8000
 	@$(RUN) serve build/$(PROFILE)/html --port $(PORT)
 
-lab: .venv/installed  ## open the notebooks in JupyterLab
-	$(BIN)/jupyter lab notebooks
+# a whole CT goes to the page at once, which a notebook server takes for a runaway print
+WHOLE_CTS := --ZMQChannelsWebsocketConnection.limit_rate=False
+PLAYGROUND := notebooks/prompt_playground.ipynb
+
+lab: .venv/installed  ## open the notebooks in JupyterLab, the prompt playground first
+	$(BIN)/jupyter lab $(PLAYGROUND) --ServerApp.root_dir=. $(WHOLE_CTS)
+
+app: .venv/installed  ## start the prompt playground as an app of its own (voila)
+	$(BIN)/voila $(PLAYGROUND) $(WHOLE_CTS)
 
 data: .venv/installed  ## fetch the real sample CTs (licences are shown first)
 	@$(RUN) fetch nsclc_radiomics ibsi_ct_phantom lidc_idri $(if $(YES),--yes)

@@ -37,7 +37,7 @@ TITLES: Mapping[str, str] = {
 
 def title(name: str) -> str:
     """Reader's name of a data set, metric or prompter; unknown names stay as they are."""
-    return TITLES.get(name, name)
+    return PROMPTERS[name].title if name in PROMPTERS else TITLES.get(name, name)
 
 
 def method_titles(results: pd.DataFrame, models: Mapping[str, str]) -> dict[tuple[str, str], str]:

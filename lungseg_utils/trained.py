@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 from . import config, initial_weights, registry
@@ -9,19 +10,28 @@ from .types import Experiment, InputError
 
 
 def segmenter_of(experiment: Experiment, progress: bool = False) -> Any:
-    """The segmenter with the weights that the experiment ended with; InputError if it is not finished.
+    """The segmenter with the weights that the experiment ended with; InputError if it was to be trained and is not finished.
 
     An experiment that trains nothing has the weights that it starts from, a published checkpoint or a stand-in's pretraining.
     """
-    folder = config.project_root() / "results" / experiment.profile / experiment.name
-    if not (folder / "experiment.json").is_file():
-        raise InputError(folder, "this experiment is not finished", "Run its notebook first, or `python -m lungseg_utils run`.")
-    options = config.resolve_options(experiment, config.load().profile(experiment.profile))
-    segmenter = registry.plugin("models", experiment.model).build(options, experiment.seed)
-    weights = folder / "weights.pt"
-    first = initial_weights.initial_weights(experiment.model, options, progress)
+    first, last = weights_files(experiment, progress)
+    segmenter = registry.plugin("models", experiment.model).build(_options(experiment), experiment.seed)
     if first:
         segmenter.load_pretrained(first)
-    if weights.is_file():
-        segmenter.load(weights)
+    if last:
+        segmenter.load(last)
     return segmenter
+
+
+def weights_files(experiment: Experiment, progress: bool = False) -> tuple[Path | None, Path | None]:
+    """The files that an experiment started from and ended with, None where there is no such file; InputError as in `segmenter_of`."""
+    folder = config.project_root() / "results" / experiment.profile / experiment.name
+    if registry.card("paradigms", experiment.paradigm).uses_target_labels and not (folder / "experiment.json").is_file():
+        raise InputError(folder, "this experiment is not finished", "Run its notebook first, or `python -m lungseg_utils run`.")
+    first = initial_weights.initial_weights(experiment.model, _options(experiment), progress)
+    weights = folder / "weights.pt"
+    return first, weights if weights.is_file() else None
+
+
+def _options(experiment: Experiment) -> dict[str, Any]:
+    return config.resolve_options(experiment, config.load().profile(experiment.profile))

@@ -10,14 +10,14 @@ import onnxruntime
 import pandas as pd
 import pytest
 import torch
-from sample_book import sample_case
+from sample_playground import sample_study, small_segmenter, train_for_a_moment
 
-from lungseg_utils import book, config, io, registry, run
+from lungseg_utils import book, io, registry
 from lungseg_utils.metrics import dsc
 from lungseg_utils.networks import onnx_files
 from lungseg_utils.prompts import records
 from lungseg_utils.prompts.ladder import first_prompts, prompter
-from lungseg_utils.types import Box, Case, Image, InputError, Points, Prompt, SlicePrompt, Study
+from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt, Study
 from lungseg_utils.viewers import prompt_page
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -25,40 +25,14 @@ PAGE = "document.querySelector('.lungseg-prompting')"
 CASES = ("PN-1", "PN-2", "PN-3")
 
 
-def segmenter(seed: int = 0):
-    """A small network on a processor, with random weights."""
-    options = config.resolve_options(run.plan("medsam_fine_tuned", "smoke"), config.load().profile("smoke"))
-    return registry.plugin("models", "sam_stand_in").build(options | {"device": "cpu"}, seed)
-
-
-def study_of(seed: int) -> Study:
-    case = sample_case("one", seed=seed, shape=(96, 90, 24))
-    hu = np.round(np.clip(case.image.array, -1000, 1000) / 4) * 4  # what the page stores exactly
-    return Study(Image(hu.astype(np.float32), case.image.affine), {"reference": case.masks["reference"]})
-
-
 @pytest.fixture(scope="module")
 def studies() -> dict[str, Study]:
-    return {name: study_of(seed) for seed, name in enumerate(CASES)}
+    return {name: sample_study(seed) for seed, name in enumerate(CASES)}
 
 
 @pytest.fixture(scope="module")
 def network(studies):
-    """Trained for a moment, so that its answers have edges that no rounding moves."""
-    from lungseg_utils.networks.lesion_volumes import lesion_volumes
-
-    made = segmenter()
-    volumes = lesion_volumes(list(studies.values()), beyond=1)
-    rng = np.random.default_rng(0)
-    optimizer = torch.optim.AdamW(made.network.parameters(), lr=2e-3)
-    made.network.train()
-    for _ in range(60):
-        inputs, targets = made._batch([volumes[rng.integers(len(volumes))] for _ in range(4)], rng)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(made.network(*inputs), targets)
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-    return made
+    return train_for_a_moment(small_segmenter(), studies.values())
 
 
 @pytest.fixture(scope="module")
@@ -307,7 +281,7 @@ def test_keys_alone_draw_a_box_and_take_it_back(page):
 
 @pytest.mark.browser
 def test_too_small_a_box_and_clicks_outside_alone_are_explained(page):
-    i, j = page.evaluate(f"{PAGE}.promptPage.middle()")
+    i, j = page.evaluate(f"{PAGE}.promptPage.tools.middle()")
     drag(page, (i, j), (i, j))
     page.get_by_text("smaller than two voxels").wait_for()
     tool(page, "click outside")
@@ -367,7 +341,7 @@ def test_without_webassembly_there_is_a_clear_text(site, chromium):
 @pytest.mark.browser
 def test_answers_are_quick(page):
     """Timings are not judged here, only that the page keeps them; latency is reported by hand."""
-    i, j = page.evaluate(f"{PAGE}.promptPage.middle()")
+    i, j = page.evaluate(f"{PAGE}.promptPage.tools.middle()")
     for n in range(3):
         after(page, lambda n=n: drag(page, (i - 8 - n, j - 8), (i + 8, j + 8)))
     assert len(page.evaluate(f"{PAGE}.promptPage.times")) == 3

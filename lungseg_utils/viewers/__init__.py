@@ -1,1 +1,28 @@
-"""Slice viewers for the book and for notebooks."""
+"""What is looked at: slices, pages of cases and of prompts, and with a kernel the playground."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from ..types import Case
+    from .asking import OfferedModel
+    from .prompt_playground import Playground
+
+
+def playground(
+    cases: Case | Sequence[Case],
+    models: OfferedModel | Sequence[OfferedModel],
+    folder: Path | None = None,
+    cache_mb: float = 512.0,
+) -> Playground:
+    """A widget to prompt models on cases in JupyterLab or voila: boxes and clicks on the slices, answers with their scores at once.
+
+    The first case is shown and the first model is asked; others can be chosen. Sessions and masks are saved below `folder`
+    (data/sessions without it). `cache_mb` limits the image embeddings that are kept. Raises InputError without case or model.
+    """
+    from .prompt_playground import Playground
+
+    return Playground(cases, models, folder, cache_mb)

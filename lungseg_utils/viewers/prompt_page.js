@@ -1,9 +1,11 @@
 // The page "Prompt it yourself": a case or the reader's own CT, tools to draw a prompt, and a network that answers in the page.
-// The canvas is that of slice_viewer.js, what is asked of the network that of promptable.js; here stand only state and controls.
+// The canvas is that of slice_viewer.js, drawing on it that of prompt_tools.js, what is asked of the network that of promptable.js; here
+// stand only state and controls.
 
 import { Asker, canBeAsked, dice, merge, trivialAnswer } from "./promptable.js";
 import { SliceCanvas, choice, decodeCase, element, minus, overlayControls, windowChoice } from "./slice_viewer.js";
 import { UnusableFile, readCase } from "./nifti.js";
+import { PromptTools, TOOLS } from "./prompt_tools.js";
 
 const BALL_MM = 31; // diameter of the trivial answer to one click, as in models/trivial.py
 const OVERLAYS = [
@@ -11,7 +13,6 @@ const OVERLAYS = [
   { name: "answer", title: "answer", colour: "#e69f00", shown: true, filled: true, opacity: 0.7 },
   { name: "trivial", title: "ellipse or ball", colour: "#cc79a7", shown: false, filled: false, opacity: 1 },
 ];
-const TOOLS = ["box", "click inside", "click outside"];
 
 /** A network of onnxruntime as promptable.js wants it. */
 async function loadNetwork(runtime, folder, view) {
@@ -47,7 +48,7 @@ export class PromptPage {
     this.root = root;
     this.data = new URL(root.dataset.lungsegData, document.baseURI);
     this.runtimeFolder = new URL(root.dataset.lungsegRuntime, document.baseURI).href;
-    Object.assign(this, { prompts: [], history: [], tool: 0, cursor: null, corner: null, networks: new Map(), asker: null, times: [], follow: false, asked: 0 });
+    Object.assign(this, { prompts: [], history: [], networks: new Map(), asker: null, times: [], follow: false, asked: 0 });
     root.classList.add("lungseg-viewer");
     this.ready = this.start();
   }
@@ -68,9 +69,14 @@ export class PromptPage {
   build() {
     this.view = new SliceCanvas(this.root);
     this.view.overlays = OVERLAYS.map((overlay) => ({ ...overlay }));
-    this.view.canvas.classList.add("lp-canvas");
-    this.view.paint = (context, place) => this.paint(context, place);
-    this.view.onpointer = (gesture) => this.pointer(gesture);
+    this.tools = new PromptTools(this.view, {
+      onbox: (from, to, index) => this.addBox(from, to, index),
+      onclick: (voxel, index, inside) => this.addClick(voxel, index, inside),
+      onundo: () => this.undo(),
+      onsay: (text) => this.say(text),
+      prompts: () => this.prompts,
+    });
+    this.view.paint = (context, place) => this.tools.paint(context, place);
     this.view.onslice = () => this.describe();
     const option = (text, value) => element("option", { value }, text);
     this.caseSelect = element("select", { "aria-label": "Case", onchange: () => this.openCase(+this.caseSelect.value) });
@@ -94,7 +100,7 @@ export class PromptPage {
     const panel = element(
       "div",
       { className: "lv-panel" },
-      choice("Draw", TOOLS, 0, (n) => this.change({ tool: n, corner: null })),
+      choice("Draw", TOOLS, 0, (n) => this.tools.change({ tool: n, corner: null })),
       element("label", { className: "lp-follow" }, this.followBox, "follow the lesion through the slices"),
       element("div", { className: "lp-buttons" }, this.undoButton, this.clearButton),
       labelled("What the benchmark's prompters did here", this.rungSelect),
@@ -121,7 +127,6 @@ export class PromptPage {
   }
 
   listen() {
-    this.view.stage.addEventListener("keydown", (event) => this.key(event), true);
     // the network is larger than all else on the page, so it is fetched when somebody turns to the picture
     for (const approach of ["pointerenter", "focus"]) {
       this.view.canvas.addEventListener(approach, () => this.load(this.entry).catch((problem) => this.fail(problem)), { once: true });
@@ -167,7 +172,8 @@ export class PromptPage {
     this.note.textContent = note;
     this.rungSelect.parentElement.hidden = !shown.prompts; // of a reader's own CT there are none
     this.view.set(shown, shown.start);
-    this.change({ asker: null, prompts: [], history: [], corner: null, cursor: null, times: [] });
+    this.tools.change({ corner: null, cursor: null });
+    Object.assign(this, { asker: null, prompts: [], history: [], times: [] });
     return this.answer();
   }
 
@@ -257,7 +263,7 @@ export class PromptPage {
   undo() {
     if (!this.history.length) return this.say("There is nothing to undo.");
     this.prompts = this.history.pop();
-    this.corner = null;
+    this.tools.corner = null;
     return this.answer();
   }
 
@@ -348,114 +354,6 @@ export class PromptPage {
     this.table.replaceChildren(...rows);
     this.table.classList.toggle("lp-hidden", !this.maskOf("reference"));
     Object.assign(this.root.dataset, { dice: number(answer.volume), sliceDice: number(answer.slice), trivialDice: number(trivial.volume) });
-  }
-
-  change(changes) {
-    Object.assign(this, changes);
-    this.view.redraw();
-  }
-
-  /** The voxel under a gesture. */
-  at(ijk) {
-    return [Math.round(ijk[0]), Math.round(ijk[1])];
-  }
-
-  pointer({ phase, ijk, event }) {
-    if (event.button > 0) return false;
-    if (phase === "down" && ijk) {
-      this.view.canvas.focus({ preventScroll: true });
-      this.view.canvas.setPointerCapture(event.pointerId);
-      this.pressed = { from: this.at(ijk), to: this.at(ijk) };
-    } else if (phase === "move" && this.pressed) {
-      if (ijk) this.pressed.to = this.at(ijk);
-      this.view.redraw();
-    } else if (phase === "up" && this.pressed) {
-      const { from, to } = this.pressed;
-      this.pressed = null;
-      this.commit(from, to);
-    } else if (phase === "cancel") {
-      this.pressed = null;
-      this.view.redraw();
-    }
-    return Boolean(this.pressed) && phase !== "leave";
-  }
-
-  commit(from, to) {
-    const index = this.view.slice + this.view.case.voxel[2][0];
-    return this.tool === 0 ? this.addBox(from, to, index) : this.addClick(to, index, this.tool === 1);
-  }
-
-  key(event) {
-    const steps = { ArrowUp: [0, 1], ArrowDown: [0, -1], ArrowLeft: [1, 0], ArrowRight: [-1, 0] };
-    if (event.shiftKey && event.key in steps) this.moveCursor(steps[event.key], event.altKey ? 10 : 1);
-    else if (event.key === "Enter" && event.target === this.view.canvas) this.enter();
-    else if (event.key === "Backspace") this.undo();
-    else return;
-    event.preventDefault();
-    event.stopPropagation();
-  }
-
-  moveCursor([di, dj], step) {
-    const { size } = this.view.case;
-    const [i, j] = this.cursor ?? this.middle();
-    const keep = (value, count) => Math.min(Math.max(value, 0), count - 1);
-    this.change({ cursor: [keep(i + di * step, size[0]), keep(j + dj * step, size[1])] });
-    this.say(`Cross at column ${this.cursor[0]}, row ${this.cursor[1]}.`);
-  }
-
-  middle() {
-    const { voxel, columns, rows } = this.view.case;
-    return [voxel[0][0] + voxel[0][1] * Math.floor(columns / 2), voxel[1][0] + voxel[1][1] * Math.floor(rows / 2)];
-  }
-
-  enter() {
-    const place = this.cursor ?? this.middle();
-    if (this.tool !== 0) return this.commit(place, place);
-    if (!this.corner) {
-      this.change({ corner: place, cursor: place });
-      return this.say("One corner is set. Move the cross to the other one and press Enter.");
-    }
-    const from = this.corner;
-    this.corner = null;
-    return this.commit(from, place);
-  }
-
-  /** The prompt on this slice, what is being drawn, and the keyboard's cross. */
-  paint(context, place) {
-    const index = this.view.slice + this.view.case.voxel[2][0];
-    const ratio = window.devicePixelRatio || 1;
-    const line = (draw, colour, dash = []) => {
-      context.beginPath();
-      draw();
-      context.setLineDash(dash.map((n) => n * ratio));
-      for (const [style, width] of [["#000a", 4], [colour, 2]]) {
-        Object.assign(context, { strokeStyle: style, lineWidth: width * ratio });
-        context.stroke();
-      }
-      context.setLineDash([]);
-    };
-    const box = ([iMin, iMax, jMin, jMax], dash) => {
-      const [[x0, y0], [x1, y1]] = [place([iMax - 0.5, jMax - 0.5, index]), place([iMin - 0.5, jMin - 0.5, index])];
-      line(() => context.rect(x0, y0, x1 - x0, y1 - y0), "#fff", dash);
-    };
-    const cross = ([i, j], colour, size) => {
-      const [x, y] = place([i, j, index]);
-      const arm = size * ratio;
-      line(() => [[arm, 0], [0, arm]].forEach(([dx, dy]) => (context.moveTo(x - dx, y - dy), context.lineTo(x + dx, y + dy))), colour);
-    };
-    for (const hint of this.prompts.flatMap((prompt) => prompt.slices.filter((item) => item.index === index))) {
-      if (hint.box) box(hint.box, [5, 3]);
-      for (const point of hint.points) {
-        const [x, y] = place([point.i, point.j, index]);
-        line(() => context.arc(x, y, 5 * ratio, 0, 7), point.inside ? "#009e73" : "#d55e00");
-        line(() => (context.moveTo(x - 3 * ratio, y), context.lineTo(x + 3 * ratio, y)), "#fff");
-        if (point.inside) line(() => (context.moveTo(x, y - 3 * ratio), context.lineTo(x, y + 3 * ratio)), "#fff");
-      }
-    }
-    const [from, to] = this.pressed ? [this.pressed.from, this.pressed.to] : [this.corner, this.cursor];
-    const sides = (axis) => [Math.min(from[axis], to[axis]), Math.max(from[axis], to[axis]) + 1];
-    if (this.tool === 0 && from && to) box([...sides(0), ...sides(1)]);
-    if (this.cursor) cross(this.cursor, "#f0e442", 9);
   }
 }
 

@@ -102,7 +102,8 @@ export function wheelSteps(state, deltaY, deltaMode) {
   return steps;
 }
 
-async function inflate(base64) {
+/** Bytes that were gzipped and written as base64. */
+export async function inflate(base64) {
   const bytes = Uint8Array.from(atob(base64), (letter) => letter.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   return new Uint8Array(await new Response(stream).arrayBuffer());
@@ -152,6 +153,7 @@ export function overlaysFor(names) {
 
 /** Controls of one overlay; `changed()` is called after each change of it. */
 export function overlayControls(overlay, changed) {
+  const title = overlay.title ?? overlay.name;
   const change = (changes) => {
     Object.assign(overlay, changes);
     changed();
@@ -161,16 +163,16 @@ export function overlayControls(overlay, changed) {
   swatch.style.background = overlay.colour;
   const style = element(
     "select",
-    { "aria-label": `${overlay.name}: drawn as`, onchange: () => change({ filled: style.value === "fill" }) },
+    { "aria-label": `${title}: drawn as`, onchange: () => change({ filled: style.value === "fill" }) },
     element("option", { value: "outline" }, "outline"),
     element("option", { value: "fill" }, "fill"),
   );
   style.value = overlay.filled ? "fill" : "outline";
   const opacity = element("input", { type: "range", min: 10, max: 100, value: overlay.opacity * 100 });
   opacity.oninput = () => change({ opacity: opacity.value / 100 });
-  const title = element("label", {}, toggle, swatch, overlay.title ?? overlay.name);
+  const label = element("label", {}, toggle, swatch, title);
   const strength = element("label", { className: "lv-opacity" }, "opacity", opacity);
-  return element("div", { className: "lv-overlay", role: "group", "aria-label": overlay.name }, title, style, strength);
+  return element("div", { className: "lv-overlay", role: "group", "aria-label": title }, label, style, strength);
 }
 
 /** The choice of the CT window; `select` gets its name. */

@@ -164,8 +164,8 @@ def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict
         "lowest": HU_RANGE[0],
         "step": HU_STEP,
         "count": (HU_RANGE[1] - HU_RANGE[0]) // HU_STEP + 2,
-        "ct": _packed(_residuals(levels)),
-        "masks": [{"name": name, "bits": _packed(np.packbits(mask))} for name, mask in masks.items()],
+        "ct": packed(_residuals(levels)),
+        "masks": [{"name": name, "bits": packed(np.packbits(mask))} for name, mask in masks.items()],
         "start": start,
         "note": note,
         "still": _still(image[start], [mask[start] for mask in masks.values()], case.image.spacing_mm),
@@ -230,7 +230,8 @@ def _residuals(levels: np.ndarray) -> bytes:
     return (codes & 255).astype(np.uint8).tobytes() + (codes >> 8).astype(np.uint8).tobytes()
 
 
-def _packed(data: bytes | np.ndarray) -> str:
+def packed(data: bytes | np.ndarray) -> str:
+    """Bytes as the scripts unpack them: gzipped, in base64, without a time stamp."""
     return base64.b64encode(gzip.compress(bytes(data), 6, mtime=0)).decode("ascii")
 
 

@@ -1,0 +1,217 @@
+"""Models asked about one case: answers, their scores, and how far they spread when a prompt is drawn a little wrongly. No widgets here."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from .. import geometry
+from ..metrics import dsc
+from ..prompts import recorded
+from ..prompts.jitter import perturb
+from ..prompts.ladder import prompt_rng
+from ..types import Case, Mask, Prompt, Study
+
+if TYPE_CHECKING:
+    from ..networks.embedding_cache import EmbeddingCache, KeptEmbeddings
+
+log = logging.getLogger(__name__)
+MOST_DRAWS = 50
+
+
+@dataclass(frozen=True)
+class LoadedModel:
+    """A segmenter that can be asked, and the hash of the file of weights that it has ("none" for one without)."""
+
+    segmenter: Any
+    weights_sha256: str
+
+
+@dataclass(frozen=True)
+class OfferedModel:
+    """A model to choose: what stands beside its numbers, the name of its experiment, and what loads it.
+
+    `load` raises InputError where it cannot be had, e.g. without its weights; it is called when the model is first asked.
+    """
+
+    title: str
+    experiment: str
+    load: Callable[[], LoadedModel]
+
+
+class Interrupted(Exception):
+    """A prediction was stopped: by the person, or by a newer question."""
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What a model said: its mask, the seconds that it took, and 3-D DSC and volume in ml (DSC NaN without a reference)."""
+
+    mask: Mask
+    seconds: float
+    dsc: float
+    volume_ml: float
+    reference: Mask | None = field(repr=False, default=None)
+
+    def slice_dsc(self, index: int) -> float:
+        """DSC on one axial slice."""
+        return dsc(self.reference.array[:, :, index], self.mask.array[:, :, index]) if self.reference else np.nan
+
+
+@dataclass(frozen=True, eq=False)
+class Spread:
+    """Answers to a prompt drawn wrongly several times: in how many of the draws each voxel (x, y, z) was inside, and their DSC and ml."""
+
+    counts: np.ndarray
+    dsc: tuple[float, ...]
+    volume_ml: tuple[float, ...]
+
+
+class Asker:
+    """One case at a time, and a common limit of `cache_mb` for what image encoders said of it and of earlier ones."""
+
+    def __init__(self, cache_mb: float):
+        self._cache_mb = cache_mb
+        self._cache: EmbeddingCache | None = None
+        self._kept: dict[LoadedModel, KeptEmbeddings] = {}
+
+    def open(self, case: Case, study: Study) -> None:
+        """Ask about this case from now on; answers are scored against the first of its references."""
+        self.case, self.study = case, study
+        self.reference = next(iter(study.references.values()), None)
+
+    def answer(self, model: LoadedModel, prompts: Sequence[Prompt], watch: Callable[[Sequence[int]], None] | None = None) -> Answer:
+        """The answer to prompts. `watch(indices)` hears of slices before they are looked at, and may raise to end it."""
+        model.segmenter.set_image(self.study.image)
+        kept = self._keep(model)
+        if kept:
+            kept.watch = watch
+        try:
+            prediction = model.segmenter.predict(prompts)
+        finally:
+            if kept:
+                kept.watch = None
+        mask = prediction.mask
+        score = dsc(self.reference.array, mask.array) if self.reference else np.nan
+        return Answer(mask, prediction.seconds, score, mask.volume_ml, self.reference)
+
+    def spread(
+        self,
+        model: LoadedModel,
+        prompts: Sequence[Prompt],
+        share: float,
+        draws: int,
+        watch: Callable[[Sequence[int]], None] | None = None,
+        drawn: Callable[[int], None] = lambda count: None,
+    ) -> Spread:
+        """Answers to the prompts as the benchmark's own `perturb` draws them wrongly by up to `share` of the lesion's size.
+
+        `watch` as in `answer`; `drawn(count)` hears how many draws are done.
+        """
+        image, counts, scores, volumes = self.study.image, np.zeros(self.study.image.shape, np.uint8), [], []
+        for draw in range(min(draws, MOST_DRAWS)):
+            rng = prompt_rng(self.case.dataset, self.case.case_id, f"{recorded.RUNG}__jitter{share:g}", draw)
+            answer = self.answer(model, perturb(prompts, share, rng, image.shape, image.spacing_mm), watch)
+            counts += answer.mask.array
+            scores.append(answer.dsc)
+            volumes.append(answer.volume_ml)
+            drawn(draw + 1)
+        return Spread(counts, tuple(scores), tuple(volumes))
+
+    def get_ready(self, model: LoadedModel, prompts: Sequence[Prompt], answer: Answer, index: int) -> Iterator[None]:
+        """Encode, one step at a time, what will probably be asked for after slice `index`."""
+        kept = self._keep(model)
+        for place in kept.places_ahead(prompts, answer.mask.array, index) if kept else ():
+            model.segmenter.set_image(self.study.image)
+            kept.make_ready(place)
+            yield
+
+    def drop_embeddings(self) -> None:
+        """Give back the memory of all kept embeddings."""
+        if self._cache is not None:
+            self._cache.clear()
+
+    def _keep(self, model: LoadedModel) -> KeptEmbeddings | None:
+        """The kept embeddings of a model that has an image encoder of slices; None for another one."""
+        if model not in self._kept and hasattr(model.segmenter, "_embed"):
+            from ..networks.embedding_cache import EmbeddingCache, KeptEmbeddings  # torch: only with a model that needs it
+
+            if self._cache is None:
+                self._cache = EmbeddingCache(self._cache_mb)
+            self._kept[model] = KeptEmbeddings(model.segmenter, self._cache)
+        return self._kept.get(model)
+
+
+def filled_planes(array: np.ndarray) -> tuple[int, np.ndarray]:
+    """The slices of an (x, y, z) array from the first to the last one that holds anything, as a picture shows them.
+
+    Returns the index of the first slice, and (slices, rows, columns); no slice if the array is empty.
+    """
+    used = np.flatnonzero(array.any(axis=(0, 1)))
+    if not len(used):
+        return 0, np.zeros((0, array.shape[1], array.shape[0]), array.dtype)
+    first, last = int(used[0]), int(used[-1])
+    return first, geometry.unstack_axial(array[:, :, first : last + 1])
+
+
+class Worker:
+    """One thread for all questions, in their order; in its idle time it takes one step after the other of what is worth having ready.
+
+    `failed` hears of a question that raised; the thread goes on.
+    """
+
+    def __init__(self, failed: Callable[[Exception], None]) -> None:
+        self._failed = failed
+        self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
+        self._ahead: Iterator[None] = iter(())
+        self._thread = threading.Thread(target=self._run, name="playground", daemon=True)
+        self._thread.start()
+
+    def submit(self, job: Callable[[], None]) -> None:
+        """Do this after what was submitted before it."""
+        self._jobs.put(job)
+
+    def get_ready(self, steps: Iterator[None]) -> None:
+        """From within a job: go on with these steps whenever there is nothing else to do, in the place of earlier ones."""
+        self._ahead = steps
+
+    def wait(self) -> None:
+        """Until all that was submitted is done."""
+        done = threading.Event()
+        self.submit(done.set)
+        done.wait()
+
+    def close(self) -> None:
+        """End the thread after what was submitted."""
+        self._jobs.put(None)
+        self._thread.join()
+
+    def _run(self) -> None:
+        while True:
+            if self._jobs.empty() and self._step_ahead():
+                continue
+            job = self._jobs.get()
+            if job is None:
+                return
+            try:
+                job()
+            except Exception as problem:
+                self._failed(problem)
+
+    def _step_ahead(self) -> bool:
+        """One step of what is worth having ready; False if there is none left, or it fails: the question itself will say why."""
+        try:
+            next(self._ahead)
+        except StopIteration:
+            return False
+        except Exception:
+            log.exception("an image could not be encoded ahead")
+            self._ahead = iter(())
+            return False
+        return True

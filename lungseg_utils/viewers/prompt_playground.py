@@ -1,0 +1,450 @@
+"""The playground: a person draws prompts on a case, and models answer at once. For people with a running kernel (JupyterLab, voila).
+
+The picture is `PromptCanvas`, whose script is that of the book's viewers; the controls around it are ipywidgets. What goes to and fro:
+
+| trait of `PromptCanvas` | from | what |
+|---|---|---|
+| `case` | Python | the case as `slice_viewer.embed` packs it, whole (gzipped CT values of 4 HU, reference as bits) |
+| `models` | Python | [{name, title}] of those that are asked; each gets a colour |
+| `answers` | Python | [{name, first, count, bits, spread}], one per model |
+| `prompts` | Python | what stands now, as `prompts.records` writes it |
+| `message` | Python | {text, problem} |
+| `answered` | Python | how many times models were asked |
+| `heard` | Python | id of the last gesture that arrived |
+| `slice` | both | the slice that is shown (k) |
+| `shows_reference` | script | whether the reference is drawn |
+
+A mask is empty but for the slices `first` to `first + count`, which come as gzipped `bits` (slices, rows, columns). `spread` is null or
+{first, count, bytes, draws}: in how many of the draws each voxel was inside, as gzipped bytes.
+
+Gestures are messages, since each of them counts and values of a trait may be passed over: {kind, id} and, for a "box", {from, to, index}
+(voxels (i, j), both inside, and k), for a "click" {place, index, inside}; "undo" and "redo" have nothing more.
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+import threading
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import anywidget
+import ipywidgets
+import numpy as np
+import traitlets
+
+from .. import dicom_seg, io, registry
+from ..config import project_root
+from ..prompts import recorded, records
+from ..types import Case, Image, InputError, Mask, Prompt
+from .asking import Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, filled_planes
+from .drawing import DrawnPrompt, can_be_answered
+from .playground_controls import Controls, file_link, score_table
+from .slice_viewer import ViewerCase, asset, embed, packed
+
+log = logging.getLogger(__name__)
+SEGMENT = "Lung tumor"
+_SCRIPTS = ("slice_viewer.js", "prompt_tools.js", "playground.js")
+_STYLES = ("slice_viewer.css", "prompt_page.css", "playground.css")
+Prompts = tuple[Prompt, ...]
+
+
+def _one_module(names: Sequence[str]) -> str:
+    """Scripts that import each other as the single module that anywidget takes."""
+    return "\n".join(re.sub(r'^import [^;]* from "\./[^"]+";$', "", asset(name), flags=re.MULTILINE) for name in names)
+
+
+class PromptCanvas(anywidget.AnyWidget):
+    """The picture, and what is drawn on it; see the module's description for its traits."""
+
+    _esm = _one_module(_SCRIPTS)
+    _css = "\n".join(asset(name) for name in _STYLES)
+    case = traitlets.Dict().tag(sync=True)
+    models = traitlets.List().tag(sync=True)
+    answers = traitlets.List().tag(sync=True)
+    prompts = traitlets.List().tag(sync=True)
+    message = traitlets.Dict({"text": "", "problem": False}).tag(sync=True)
+    answered = traitlets.Int().tag(sync=True)
+    heard = traitlets.Unicode().tag(sync=True)
+    slice = traitlets.Int().tag(sync=True)
+    shows_reference = traitlets.Bool(False).tag(sync=True)
+
+
+class Playground(ipywidgets.VBox):
+    """Controls around a `PromptCanvas`, and the questions to models behind them. All questions are asked in one thread of its own."""
+
+    def __init__(self, cases: Case | Sequence[Case], models: OfferedModel | Sequence[OfferedModel], folder: Path | None, cache_mb: float):
+        self.cases = (cases,) if isinstance(cases, Case) else tuple(cases)
+        self.offers = (models,) if isinstance(models, OfferedModel) else tuple(models)
+        if not self.cases or not self.offers:
+            raise InputError("playground", "there is no case, or no model", "Give at least one of each.")
+        self.folder = Path(folder) if folder else project_root() / "data" / "sessions"
+        self._asker, self._worker = Asker(cache_mb), Worker(self._failed_itself)
+        self._loaded: dict[str, LoadedModel] = {}
+        self._cancel = threading.Event()
+        self._turn = 0  # of the latest question: what is older is not worth finishing
+        self.canvas = PromptCanvas(layout={"flex": "1 1 24rem", "min_width": "16rem", "max_width": "56rem"})
+        self.controls = Controls([f"{registry.card('datasets', case.dataset).title}: {case.case_id}" for case in self.cases], self.offers)
+        beside = {"flex_flow": "row wrap", "align_items": "flex-start", "grid_gap": "0 1.5rem"}
+        super().__init__([self.controls.head, ipywidgets.HBox([self.canvas, self.controls.panel], layout=beside)])
+        self._open(self.cases[0])
+        self._listen()
+
+    def stop(self) -> None:
+        """End the thread of questions, after those that were asked; for programs that make many playgrounds."""
+        self._worker.close()
+
+    def _listen(self) -> None:
+        controls = self.controls
+        self.canvas.on_msg(lambda _widget, content, _buffers: self._gesture(content))
+        for widget, name, act in (
+            (self.canvas, "slice", lambda change: self._describe()),
+            (self.canvas, "shows_reference", self._reference_toggled),
+            (controls.case_choice, "value", lambda change: self._case_chosen(change["new"])),
+            *((box, "value", lambda change: self._models_chosen()) for box in controls.models.values()),
+            (controls.follow, "value", lambda change: self._step("follow", lambda: self._drawn.set_follow(change["new"]))),
+            (controls.show_scores, "value", self._scores_toggled),
+            (controls.jitter, "value", lambda change: self._ask()),
+            (controls.draws, "value", lambda change: controls.jitter.value and self._ask()),
+            (controls.replay, "value", self._uploaded),
+        ):
+            widget.observe(act, name)
+        for button, act in (
+            (controls.undo, lambda: self._step("undo", self._drawn.undo)),
+            (controls.redo, lambda: self._step("redo", self._drawn.redo)),
+            (controls.clear, lambda: self._step("clear", self._drawn.clear)),
+            (controls.cancel, self._cancel.set),
+            (controls.save, lambda: self._guarded(self._save)),
+            (controls.to_nifti, lambda: self._guarded(self._export_nifti)),
+            (controls.to_seg, lambda: self._guarded(self._export_seg)),
+        ):
+            button.on_click(lambda _button, act=act: act())
+
+    # --- what a person sees ------------------------------------------------------------------------------------------
+
+    def _say(self, text: str, problem: bool = False) -> None:
+        self.canvas.message = {"text": text, "problem": problem}
+
+    def _guarded(self, act: Any) -> None:
+        """Do something that may be refused; the reason is shown, and everything stays as it was."""
+        try:
+            act()
+        except InputError as problem:
+            self._say(str(problem), problem=True)
+
+    def _describe(self) -> None:
+        """The table of scores, for the slice that is shown."""
+        reference = self._asker.reference if self.controls.show_scores.value else None
+        reference_ml = reference.volume_ml if reference is not None else None
+        self.controls.scores.value = score_table(
+            self._chosen(), self._answers, self._spreads, self._failed, self.canvas.slice, reference_ml
+        )
+
+    # --- the case ----------------------------------------------------------------------------------------------------
+
+    def _case_chosen(self, number: int) -> None:
+        if self.cases[number] is not self._case:
+            self._guarded(lambda: self._open(self.cases[number]))
+            self.controls.case_choice.value = self.cases.index(self._case)  # the one before, if this one cannot be read
+
+    def _open(self, case: Case) -> None:
+        self._say("Reading the case …")
+        study = registry.plugin("datasets", case.dataset).load(case)
+        self._turn += 1  # whatever is being asked about the case before ends
+        self._worker.wait()
+        self._case, self._drawn = case, DrawnPrompt(study.image.shape)
+        self._asker.open(case, study)
+        self._answers: dict[str, Answer] = {}
+        self._spreads: dict[str, Spread] = {}
+        self._failed: dict[str, str] = {}
+        self._looks: list[recorded.Look] = []
+        self._started, self._clock = datetime.now(UTC), time.monotonic()
+        self._saw_scores, self._saw_reference = self.controls.show_scores.value, self.canvas.shows_reference
+        self.controls.saved.value = ""
+        self.controls.to_seg.disabled = not case.image_path.is_dir()
+        self.controls.to_seg.tooltip = (
+            "" if case.image_path.is_dir() else "The image of this case is no DICOM series that a SEG file could refer to."
+        )
+        with self.canvas.hold_sync():
+            self.canvas.case = _packed_case(case, study.image, self._asker.reference)
+            self.canvas.slice = self.canvas.case["start"]
+            self.canvas.models = [{"name": offer.experiment, "title": offer.title} for offer in self._chosen()]
+            self.canvas.answers = []
+        self._show_prompts()
+        phantom = "A phantom: computer-generated, no patient. " if registry.card("datasets", case.dataset).phantom else ""
+        self._say(f"{phantom}Draw a box around the tumor, or click into it. Wheel or arrow keys turn the slices.")
+        self._describe()
+
+    def _show_prompts(self) -> None:
+        self.canvas.prompts = [records.to_json(prompt) for prompt in self._drawn.prompts]
+        self.controls.undo.disabled, self.controls.redo.disabled = not self._drawn.can_undo, not self._drawn.can_redo
+        self.controls.clear.disabled = not self._drawn.prompts
+        if self.controls.follow.value != self._drawn.follow:
+            self.controls.follow.value = self._drawn.follow  # comes back as a step that changes nothing
+
+    # --- what a person does ------------------------------------------------------------------------------------------
+
+    def _gesture(self, content: Mapping[str, Any]) -> None:
+        """What was drawn on the picture. It says that it was heard before anything is done."""
+        self.canvas.heard = str(content.get("id", ""))
+        kind = content.get("kind")
+        if kind == "box":
+            self._step("box", lambda: self._drawn.box(content["from"], content["to"], int(content["index"])))
+        elif kind == "click":
+            self._step("click", lambda: self._drawn.click(content["place"], int(content["index"]), bool(content["inside"])))
+        elif kind in ("undo", "redo"):
+            self._step(kind, getattr(self._drawn, kind))
+
+    def _step(self, action: str, draw: Any) -> None:
+        """Change the prompt, then ask the models; a step that is refused, or changes nothing, asks nobody."""
+        before = self._drawn.prompts
+        self._guarded(draw)
+        if self._drawn.prompts == before:
+            return
+        self._show_prompts()
+        self._ask(action)
+
+    def _models_chosen(self) -> None:
+        self.canvas.models = [{"name": offer.experiment, "title": offer.title} for offer in self._chosen()]
+        self._ask("models" if self._drawn.prompts else None)
+
+    def _chosen(self) -> list[OfferedModel]:
+        return [offer for offer in self.offers if self.controls.models[offer.experiment].value]
+
+    def _scores_toggled(self, change: Mapping[str, Any]) -> None:
+        self._saw_scores |= change["new"]
+        self._describe()
+
+    def _reference_toggled(self, change: Mapping[str, Any]) -> None:
+        self._saw_reference |= change["new"]
+
+    # --- questions, in the thread of the worker ----------------------------------------------------------------------
+
+    def _ask(self, action: str | None = None) -> None:
+        """Ask all chosen models about what stands now; a question that is still being answered is given up.
+
+        What the person did (`action`) is remembered at once, the answers to it when they come.
+        """
+        self._turn += 1
+        self._cancel.clear()
+        turn, prompts, chosen, looks = self._turn, self._drawn.prompts, self._chosen(), self._looks
+        number = len(looks) if action else None
+        if action:
+            looks.append(recorded.Look(action, round(time.monotonic() - self._clock, 3), prompts))
+        self._worker.submit(lambda: self._answer(turn, prompts, chosen, looks, number))
+
+    def _answer(self, turn: int, prompts: Prompts, chosen: Sequence[OfferedModel], looks: list[recorded.Look], number: int | None) -> None:
+        answers: dict[str, Answer] = {}
+        spreads: dict[str, Spread] = {}
+        failed: dict[str, str] = {}
+        try:
+            for offer in chosen if can_be_answered(prompts) else ():
+                try:
+                    self._answer_one(turn, prompts, offer, answers, spreads)
+                except Interrupted:
+                    raise
+                except Exception as problem:  # one model that fails must not take the others along; its reason stands in its place
+                    failed[offer.experiment] = self._reason(offer, problem)
+            self._go_on(turn)
+        except Interrupted:
+            if self._cancel.is_set():
+                done = f"{self.controls.progress.value} of at most {self.controls.progress.max}"
+                self._say(f"Stopped at {done}. The prompt stands; the masks are those from before it.")
+            return
+        finally:
+            self.controls.hide_progress()
+        if number is not None:
+            looks[number] = replace(looks[number], answers=tuple(_recorded(name, answer) for name, answer in answers.items()))
+        self._answers, self._spreads, self._failed = answers, spreads, failed
+        self._show(prompts)
+        self._worker.get_ready(self._steps_ahead(turn, chosen, prompts))
+
+    def _answer_one(self, turn: int, prompts: Prompts, offer: OfferedModel, answers: dict[str, Answer], spreads: dict[str, Spread]) -> None:
+        self._go_on(turn)
+        model = self._load(offer)
+        seen: set[int] = set()
+
+        def watch(indices: Sequence[int]) -> None:
+            self._go_on(turn)
+            seen.update(indices)
+            if len(seen) > 1:  # a single slice is answered before anybody could read it
+                self.controls.show_progress(len(seen), self._drawn.shape[2])
+
+        answers[offer.experiment] = self._asker.answer(model, prompts, watch)
+        if self.controls.jitter.value:
+            spreads[offer.experiment] = self._asker.spread(
+                model,
+                prompts,
+                self.controls.jitter.value,
+                self.controls.draws.value,
+                lambda indices: self._go_on(turn),
+                lambda count: self.controls.show_progress(count, self.controls.draws.value),
+            )
+
+    def _go_on(self, turn: int) -> None:
+        """Ends a question that was cancelled, or that a newer one waits for."""
+        if self._cancel.is_set() or turn != self._turn:
+            raise Interrupted
+
+    def _load(self, offer: OfferedModel) -> LoadedModel:
+        if offer.experiment not in self._loaded:
+            self._say(f"Loading {offer.title} … (a stand-in that is not there yet is pretrained first, in a minute or two)")
+            self._loaded[offer.experiment] = offer.load()
+        return self._loaded[offer.experiment]
+
+    def _reason(self, offer: OfferedModel, problem: Exception) -> str:
+        if isinstance(problem, InputError):
+            return str(problem)
+        log.error("%s failed", offer.title, exc_info=problem)
+        if isinstance(problem, MemoryError) or "memory" in str(problem).lower():
+            self._asker.drop_embeddings()
+            return "Out of memory. What was kept of earlier slices was dropped: try again, or choose a smaller model."
+        return f"It failed: {type(problem).__name__}: {problem}"
+
+    def _failed_itself(self, problem: Exception) -> None:
+        """A fault of the playground and not of a model: it is said, and further questions are answered."""
+        log.error("the playground failed", exc_info=problem)
+        self._say(f"The playground failed: {type(problem).__name__}: {problem}", problem=True)
+
+    def _show(self, prompts: Prompts) -> None:
+        self.canvas.answers = [_packed_answer(name, answer, self._spreads.get(name)) for name, answer in self._answers.items()]
+        if self._failed:
+            titles = [offer.title for offer in self.offers if offer.experiment in self._failed]
+            self._say(f"No answer from {', '.join(titles)}: see the table.", problem=True)
+        elif prompts and not can_be_answered(prompts):
+            self._say("Clicks outside alone say nothing: add a click inside, or a box.")
+        else:
+            self._say("")
+        self._describe()
+        self.canvas.answered += 1
+
+    def _steps_ahead(self, turn: int, chosen: Sequence[OfferedModel], prompts: Prompts) -> Iterator[None]:
+        """What will probably be asked for next, one slice after the other, until there is a newer question."""
+        for offer in chosen:
+            if answer := self._answers.get(offer.experiment):
+                for step in self._asker.get_ready(self._loaded[offer.experiment], prompts, answer, self.canvas.slice):
+                    if turn != self._turn:
+                        return
+                    yield step
+
+    # --- sessions and masks ------------------------------------------------------------------------------------------
+
+    @property
+    def session(self) -> recorded.Session:
+        """Everything since the case was shown; what is being answered just now is without its answers."""
+        image, reference = self._asker.study.image, self._asker.reference
+        asked = {answer.experiment for look in self._looks for answer in look.answers}
+        return recorded.Session(
+            dataset=self._case.dataset,
+            case_id=self._case.case_id,
+            shape=tuple(image.shape),
+            affine=tuple(tuple(float(v) for v in row) for row in image.affine),
+            reference_sha256=recorded.sha256_of_mask(reference) if reference is not None else None,
+            started=self._started.isoformat(timespec="seconds"),
+            saw_scores=self._saw_scores and reference is not None,
+            saw_reference=self._saw_reference,
+            models=tuple(
+                recorded.AskedModel(o.title, o.experiment, self._loaded[o.experiment].weights_sha256)
+                for o in self.offers
+                if o.experiment in asked
+            ),
+            looks=tuple(self._looks),
+        )
+
+    def _save(self) -> None:
+        path = self._path("session", ".json")
+        recorded.write(self.session, path)
+        self._offer_files([path])
+
+    def _uploaded(self, change: Mapping[str, Any]) -> None:
+        if change["new"]:
+            file = change["new"][0]
+            self._guarded(lambda: self._replay(recorded.from_text(bytes(file["content"]), file["name"])))
+            self.controls.replay.value = ()
+
+    def _replay(self, session: recorded.Session) -> None:
+        """Do again what was recorded: step by step, so that it can be undone, and with what was chosen to answer then."""
+        recorded.require_case(session, self._case.dataset, self._case.case_id, self._asker.study.image)
+        asked = {model.experiment for model in session.models}
+        for name, box in self.controls.models.items():
+            box.value = name in asked if asked & set(self.controls.models) else box.value
+        self._drawn = DrawnPrompt(self._drawn.shape)
+        for look in session.looks:
+            self._drawn.set(look.prompts)
+        self._show_prompts()
+        self._looks = list(session.looks)
+        self._started, self._clock = datetime.fromisoformat(session.started), time.monotonic() - session.seconds
+        self._saw_scores, self._saw_reference = self._saw_scores or session.saw_scores, self._saw_reference or session.saw_reference
+        self._ask()
+        self._worker.submit(lambda: self._verify(session))
+
+    def _verify(self, session: recorded.Session) -> None:
+        """Tell whether the answers to what stood at the end are those that were recorded."""
+        last = session.looks[-1].answers if session.looks else ()
+        now = {name: recorded.sha256_of_mask(answer.mask) for name, answer in self._answers.items()}
+        other = [told for told in last if now.get(told.experiment) != told.mask_sha256]
+        told = f"Replayed {len(session.looks)} steps of {session.seconds:.0f} s."
+        if not other:
+            self._say(f"{told} All masks are those that were recorded." if last else f"{told} No answer was recorded at its end.")
+            return
+        titles = {model.experiment: model.title for model in session.models}
+        names = ", ".join(titles[answer.experiment] for answer in other)
+        self._say(f"{told} Not the mask that was recorded: {names}. Its weights are others, or it is not offered here.", problem=True)
+
+    def _export_nifti(self) -> None:
+        """Each answer on the grid of the original image, in its own order of axes."""
+        like = self._case.image_path if self._case.image_path.is_file() else None
+        paths = {self._path(name, ".nii.gz"): answer for name, answer in self._standing().items()}
+        for path, answer in paths.items():
+            io.write_mask(answer.mask, path, like_path=like)
+        self._offer_files(list(paths))
+
+    def _export_seg(self) -> None:
+        """Each answer as a DICOM SEG file that refers to the slices of the case."""
+        titles = {offer.experiment: offer.title for offer in self.offers}
+        paths = {self._path(name, ".dcm"): name for name in self._standing()}
+        for path, name in paths.items():
+            dicom_seg.write_dicom_seg(self._answers[name].mask, path, self._case.image_path, SEGMENT, titles[name])
+        self._offer_files(list(paths))
+
+    def _standing(self) -> dict[str, Answer]:
+        if not self._answers:
+            raise InputError("export", "there is no mask yet", "Draw a prompt first.")
+        return self._answers
+
+    def _path(self, name: str, ending: str) -> Path:
+        time_stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
+        return self.folder / self._case.dataset / self._case.case_id / f"{time_stamp}__{name}{ending}"
+
+    def _offer_files(self, paths: Sequence[Path]) -> None:
+        """Say where files were written, and let the page take them."""
+        self.controls.saved.value = "<br>".join(file_link(path) for path in paths)
+        self._say(f"Saved in {paths[0].parent}.")
+
+
+def _packed_case(case: Case, image: Image, reference: Mask | None) -> dict[str, Any]:
+    """The whole case as the book's viewers take it; it opens where the reference is largest."""
+    whole = Mask(np.ones(image.shape, dtype=bool), image.affine)
+    masks = {"reference": reference} if reference is not None else {}
+    stored = embed(ViewerCase(case.case_id, image, masks, around=whole), public=False, margin_mm=0, factor=1)
+    stored.pop("still")
+    return stored
+
+
+def _recorded(name: str, answer: Answer) -> recorded.RecordedAnswer:
+    score = None if np.isnan(answer.dsc) else answer.dsc
+    return recorded.RecordedAnswer(name, round(answer.seconds * 1000, 3), score, recorded.sha256_of_mask(answer.mask))
+
+
+def _packed_answer(name: str, answer: Answer, spread: Spread | None) -> dict[str, Any]:
+    first, planes = filled_planes(answer.mask.array)
+    stored = {"name": name, "first": first, "count": len(planes), "bits": packed(np.packbits(planes)), "spread": None}
+    if spread is not None:
+        first, counts = filled_planes(spread.counts)
+        stored["spread"] = {"first": first, "count": len(counts), "bytes": packed(counts.tobytes()), "draws": len(spread.volume_ml)}
+    return stored
