@@ -34,6 +34,7 @@ from lungseg_utils.prompts.ladder import prompt_rng
 from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt
 from lungseg_utils.viewers.asking import Asker, OfferedModel, Worker, filled_planes
 from lungseg_utils.viewers.drawing import DrawnPrompt, can_be_answered
+from lungseg_utils.viewers.playground_controls import colours_for
 from lungseg_utils.viewers.prompt_playground import PromptCanvas
 
 # --- drawing ------------------------------------------------------------------------------------------------------------
@@ -310,6 +311,15 @@ def test_several_models_answer_the_same_prompt_and_one_without_weights_says_so(p
     playground.controls.models[NO_WEIGHTS].value = False
     playground._worker.wait()
     assert playground.canvas.message == {"text": "", "problem": False}
+
+
+def test_a_model_keeps_its_colour_and_shares_it_with_no_other_one():
+    first = colours_for(["a", "b", "c"], {})
+    assert len(set(first.values())) == 3
+    second = colours_for(["d", "c", "a"], first)
+    assert (second["a"], second["c"]) == (first["a"], first["c"])
+    assert len(set(second.values())) == 3
+    assert set(colours_for([str(n) for n in range(9)], {})) == {str(n) for n in range(9)}
 
 
 def test_jitter_shows_a_range_and_how_often_each_voxel_is_inside(playground, reference):

@@ -84,15 +84,13 @@ export class Playground {
     this.takeMessage();
   }
 
-  /** The models in question, each with a colour that it keeps. */
   takeModels() {
     if (!this.shown) return;
     this.models = this.model.get("models");
-    const free = () => COLOURS.slice(1).find((colour) => ![...this.looks.values()].some((look) => look.colour === colour));
-    for (const name of this.looks.keys()) if (!this.models.some((item) => item.name === name)) this.looks.delete(name);
-    for (const { name, title } of this.models) {
-      if (!this.looks.has(name)) this.looks.set(name, { name, title, colour: free() ?? COLOURS[1], shown: true, filled: true, opacity: 0.7 });
-    }
+    const old = this.looks;
+    this.looks = new Map(
+      this.models.map((item) => [item.name, { ...item, ...(old.get(item.name) ?? { shown: true, filled: true, opacity: 0.7 }), colour: item.colour }]),
+    );
     this.layoutChoice.hidden = this.models.length < 2;
     this.showControls();
     this.arrange(this.layout);
