@@ -104,7 +104,7 @@ class Playground(ipywidgets.VBox):
         controls = self.controls
         self.canvas.on_msg(lambda _widget, content, _buffers: self._gesture(content))
         for widget, name, act in (
-            (self.canvas, "slice", lambda change: self._describe()),
+            (self.canvas, "slice", lambda change: self._turned()),
             (self.canvas, "shows_reference", self._reference_toggled),
             (controls.case_choice, "value", lambda change: self._case_chosen(change["new"])),
             *((box, "value", lambda change: self._models_chosen()) for box in controls.models.values()),
@@ -209,6 +209,12 @@ class Playground(ipywidgets.VBox):
             return
         self._show_prompts()
         self._ask(action)
+
+    def _turned(self) -> None:
+        """Another slice is shown: its scores, and what will be asked for there."""
+        self._describe()
+        ahead = self._steps_ahead(self._turn, self._chosen(), self._drawn.prompts)
+        self._worker.submit(lambda: self._worker.get_ready(ahead))
 
     def _models_chosen(self) -> None:
         self._show_models()
