@@ -41,11 +41,11 @@ def write_case(folder: Path, axes: str = "LPS", seed: int = 0) -> Case:
     return Case("folder", f"chest-{axes}", f"chest-{axes}", paths[0], (paths[1],))
 
 
-def small_segmenter(model: str = "sam_stand_in", seed: int = 0):
-    """A network of the smoke profile on a processor, with random weights."""
+def small_segmenter(model: str = "sam_stand_in", seed: int = 0, **changes):
+    """A network of the smoke profile on a processor, with random weights; `changes` of its options."""
     notebook = {"sam_stand_in": "medsam_fine_tuned", "sam2_stand_in": "medsam2_fine_tuned"}[model]
     options = config.resolve_options(run.plan(notebook, "smoke"), config.load().profile("smoke"))
-    return registry.plugin("models", model).build(options | {"device": "cpu"}, seed)
+    return registry.plugin("models", model).build(options | {"device": "cpu"} | changes, seed)
 
 
 def train_for_a_moment(segmenter, studies, steps: int = 60):

@@ -107,6 +107,28 @@ def test_what_is_encoded_ahead_is_what_following_asks_for(weights, monkeypatch):
     assert sum(encoded) == len(set(asked) - near - {k})
 
 
+@pytest.mark.parametrize("model", MODELS)
+def test_a_network_of_whole_slices_encodes_each_slice_once_and_its_neighbours_ahead(model, monkeypatch):
+    segmenter, study = small_segmenter(model, field_mm=0.0), sample_study()
+    kept = KeptEmbeddings(segmenter, EmbeddingCache(100))
+    reference, k = study.references["reference"], largest_slice(study.references["reference"])
+    segmenter.set_image(study.image)
+    encoded = []
+    encode = segmenter.network.encode
+    monkeypatch.setattr(segmenter.network, "encode", lambda pictures: encoded.append(len(pictures)) or encode(pictures))
+    for grow in range(4):  # another box each time, and the same picture
+        answer = segmenter.predict([box_prompt(reference, k, grow=grow)])
+    assert encoded == [1]
+    ahead = kept.places_ahead([], answer.mask.array, k)
+    assert [index for _, index in ahead] == [k, k + 1, k - 1, k + 2, k - 2]
+    for place in ahead:
+        kept.make_ready(place)
+    assert encoded == [1] * 5
+    segmenter.predict([box_prompt(reference, k + 2)])
+    assert encoded == [1] * 5
+    assert [index for _, index in kept.places_ahead([], answer.mask.array, 0)] == [0, 1, 2]
+
+
 def test_the_least_recently_used_is_dropped_first_and_the_limit_is_in_bytes():
     cache = EmbeddingCache(max_mb=0.0012)
     maps = {name: torch.zeros(100) for name in "abc"}  # 400 bytes each

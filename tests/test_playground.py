@@ -26,7 +26,7 @@ from sample_playground import (
     write_case,
 )
 
-from lungseg_utils import io, registry, viewers
+from lungseg_utils import cohorts, config, io, registry, viewers
 from lungseg_utils.metrics import dsc
 from lungseg_utils.prompts import recorded, records
 from lungseg_utils.prompts.jitter import perturb
@@ -34,6 +34,7 @@ from lungseg_utils.prompts.ladder import prompt_rng
 from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt
 from lungseg_utils.viewers.asking import Asker, OfferedModel, Worker, filled_planes
 from lungseg_utils.viewers.drawing import DrawnPrompt, can_be_answered
+from lungseg_utils.viewers.playground_controls import colours_for
 from lungseg_utils.viewers.prompt_playground import PromptCanvas
 
 # --- drawing ------------------------------------------------------------------------------------------------------------
@@ -312,6 +313,15 @@ def test_several_models_answer_the_same_prompt_and_one_without_weights_says_so(p
     assert playground.canvas.message == {"text": "", "problem": False}
 
 
+def test_a_model_keeps_its_colour_and_shares_it_with_no_other_one():
+    first = colours_for(["a", "b", "c"], {})
+    assert len(set(first.values())) == 3
+    second = colours_for(["d", "c", "a"], first)
+    assert (second["a"], second["c"]) == (first["a"], first["c"])
+    assert len(set(second.values())) == 3
+    assert set(colours_for([str(n) for n in range(9)], {})) == {str(n) for n in range(9)}
+
+
 def test_jitter_shows_a_range_and_how_often_each_voxel_is_inside(playground, reference):
     draw_box(playground, reference)
     playground.controls.draws.value = 3
@@ -553,6 +563,23 @@ def test_a_case_that_cannot_be_read_leaves_the_one_that_is_shown(folder, tmp_pat
     assert "no such file" in made.canvas.message["text"]
     assert made.controls.case_choice.value == 0
     assert made.canvas.answers == before
+    made.stop()
+
+
+def test_the_notebook_opens_it_with_what_the_smoke_profile_has(tmp_path, monkeypatch):
+    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path)  # phantoms are drawn anew; real CTs are not there
+    cells = json.loads((config.project_root() / "notebooks" / "prompt_playground.ipynb").read_text())["cells"]
+    code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
+    names = {}
+    for source in code[:-1]:
+        exec(source, names)
+    made = eval(code[-1], names | {"profile": "smoke"})
+    assert {case.dataset for case in made.cases} == {"phantom_nsclc", "phantom_msd"}
+    assert made.canvas.message["text"].startswith("A phantom")
+    reference = made._asker.reference
+    draw_box(made, reference)
+    assert len(made.canvas.answers) == 1
+    assert not made.controls.to_seg.disabled
     made.stop()
 
 

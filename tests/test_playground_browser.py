@@ -18,13 +18,15 @@ from sample_playground import NETWORK, SHAPE, SLOW, TITLE, TRIVIAL, TRIVIAL_TITL
 from lungseg_utils import io
 from lungseg_utils.metrics import dsc
 from lungseg_utils.prompts import recorded
+from lungseg_utils.prompts.jitter import perturb
+from lungseg_utils.prompts.ladder import prompt_rng
 from lungseg_utils.types import Box, Points, Prompt, SlicePrompt
 
 pytestmark = pytest.mark.browser
 PLAY = "document.querySelector('.lungseg-playground')"
 STUDY = sample_study()
 REFERENCE = STUDY.references["reference"]
-K = largest_slice(REFERENCE)
+K, SPACING = largest_slice(REFERENCE), STUDY.image.spacing_mm
 FIRST, LAST = corners(REFERENCE, K)
 BOX = SlicePrompt(K, box=Box((*FIRST, K), (LAST[0] + 1, LAST[1] + 1, K + 1)))
 
@@ -120,11 +122,20 @@ def tool(page, name: str) -> None:
     page.locator(".lungseg-playground").get_by_role("radio", name=name, exact=True).check(force=True)
 
 
-def mask_of(page, name: str) -> np.ndarray:
-    """A mask that the page shows, as (x, y, z)."""
-    values = page.evaluate(f"Array.from({PLAY}.playground.shown.masks.find((m) => m.name === {name!r}).array)")
-    planes = np.array(values, dtype=bool).reshape(SHAPE[2], SHAPE[1], SHAPE[0])
+def volume_of(page, array: str) -> np.ndarray:
+    """An array of the page (slices, rows, columns) as (x, y, z)."""
+    planes = np.array(page.evaluate(f"Array.from({PLAY}.playground.{array})")).reshape(SHAPE[2], SHAPE[1], SHAPE[0])
     return planes[:, ::-1, ::-1].transpose(2, 1, 0)
+
+
+def mask_of(page, name: str) -> np.ndarray:
+    """A mask that the page shows."""
+    return volume_of(page, f"shown.masks.find((m) => m.name === {name!r}).array").astype(bool)
+
+
+def counts_of(page, name: str) -> np.ndarray:
+    """In how many draws each voxel is inside, as the page shows it."""
+    return volume_of(page, f"looks.get({name!r}).spread.counts")
 
 
 @pytest.fixture(scope="module")
@@ -184,6 +195,17 @@ def test_a_session_in_jupyterlab(lab, plain, folder):
     page.locator(".lungseg-playground").get_by_role("radio", name="side by side").check(force=True)
     assert page.locator("canvas.lp-canvas").count() == 2
     page.locator(".lungseg-playground").get_by_role("radio", name="overlaid").check(force=True)
+
+    page.locator(".noUi-handle").first.focus()
+    after(page, lambda: page.keyboard.press("ArrowRight"))  # wrong by up to 5 %
+    wrongly = [
+        perturb([Prompt(1, (BOX,), find_ends=True)], 0.05, prompt_rng("folder", "chest-LPS", "recorded__jitter0.05", n), SHAPE, SPACING)
+        for n in range(10)
+    ]
+    counts = sum(plain(*prompts[0].slices, find_ends=True).astype(int) for prompts in wrongly)
+    assert np.array_equal(counts_of(page, NETWORK), counts)
+    after(page, lambda: page.keyboard.press("ArrowLeft"))
+    assert page.evaluate(f"[...{PLAY}.playground.looks.values()].filter((look) => look.spread).length") == 0
 
     page.get_by_role("button", name="Save session").click()
     page.get_by_text("Saved in").wait_for()

@@ -26,7 +26,7 @@ export function placed({ first, count }, values, [slices, rows, columns], old = 
 
 export class Playground {
   constructor(model, root) {
-    Object.assign(this, { model, root, panes: [], prompts: [], layout: 0, window: "lung", tool: 0, patience: PATIENCE_MS, slice: null, waiting: null, work: Promise.resolve() });
+    Object.assign(this, { model, root, pool: [], panes: [], prompts: [], layout: 0, window: "lung", tool: 0, patience: PATIENCE_MS, slice: null, waiting: null, work: Promise.resolve() });
     root.classList.add("lungseg-viewer", "lungseg-prompting", "lungseg-playground");
     root.dataset.mounted = ""; // no viewer of stored cases is to be built in here
     this.reference = { name: "reference", colour: COLOURS[0], shown: false, filled: false, opacity: 1 };
@@ -84,15 +84,13 @@ export class Playground {
     this.takeMessage();
   }
 
-  /** The models in question, each with a colour that it keeps. */
   takeModels() {
     if (!this.shown) return;
     this.models = this.model.get("models");
-    const free = () => COLOURS.slice(1).find((colour) => ![...this.looks.values()].some((look) => look.colour === colour));
-    for (const name of this.looks.keys()) if (!this.models.some((item) => item.name === name)) this.looks.delete(name);
-    for (const { name, title } of this.models) {
-      if (!this.looks.has(name)) this.looks.set(name, { name, title, colour: free() ?? COLOURS[1], shown: true, filled: true, opacity: 0.7 });
-    }
+    const old = this.looks;
+    this.looks = new Map(
+      this.models.map((item) => [item.name, { ...item, ...(old.get(item.name) ?? { shown: true, filled: true, opacity: 0.7 }), colour: item.colour }]),
+    );
     this.layoutChoice.hidden = this.models.length < 2;
     this.showControls();
     this.arrange(this.layout);
@@ -115,8 +113,8 @@ export class Playground {
     this.layout = layout;
     const looks = [...this.looks.values()];
     const groups = layout === 1 && looks.length > 1 ? looks.map((look) => [look]) : [looks];
-    while (this.panes.length < groups.length) this.panes.push(this.newPane());
-    this.panes.length = groups.length;
+    while (this.pool.length < groups.length) this.pool.push(this.newPane());
+    this.panes = this.pool.slice(0, groups.length);
     this.pictures.replaceChildren(...this.panes.map(({ figure }) => figure));
     this.pictures.classList.toggle("pg-side", groups.length > 1);
     const slice = this.slice ?? this.shown.start;
@@ -180,20 +178,25 @@ export class Playground {
     if (!this.shown) return;
     const { slices, rows, columns } = this.shown;
     const shape = [slices, rows, columns];
+    const answers = this.model.get("answers");
     const masks = this.shown.masks.filter(({ name }) => name === "reference");
-    for (const { name, first, count, bits, spread } of this.model.get("answers")) {
+    for (const { name, first, count, bits } of answers) {
       const { array } = await decodeMask({ name, bits }, [count, rows, columns]);
       const old = this.shown.masks.find((mask) => mask.name === name);
       masks.push({ name, ...placed({ first, count }, array, shape, old) });
-      const look = this.looks.get(name);
-      if (!look) continue; // deselected meanwhile
-      if (Boolean(look.spread) !== Boolean(spread)) look.filled = !spread; // counts fill the picture by themselves
-      const colours = spread && spreadColours(look.colour, spread.draws);
-      look.spread = spread && { colours, counts: placed(spread, await inflate(spread.bytes), shape).array };
     }
     this.shown.masks = masks;
-    this.showControls();
+    for (const look of this.looks.values()) await this.takeSpread(look, answers.find(({ name }) => name === look.name)?.spread, shape);
     this.panes.forEach(({ view }) => view.redraw());
+  }
+
+  async takeSpread(look, spread, shape) {
+    const changed = Boolean(look.spread) !== Boolean(spread);
+    const counts = spread && placed(spread, await inflate(spread.bytes), shape).array;
+    look.spread = spread && { counts, colours: spreadColours(look.colour, spread.draws) };
+    if (!changed) return;
+    look.filled = !spread; // counts fill the picture by themselves
+    this.showControls();
   }
 
   takeMessage() {

@@ -14,6 +14,8 @@ from .asking import MOST_DRAWS, Answer, OfferedModel, Spread
 
 _LARGEST_LINK_BYTES = 2_000_000
 _DASH = "–"
+# Okabe and Ito's palette as slice_viewer.js has it, without the colour of the reference
+_COLOURS = ("#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
 _FULL = {"width": "auto", "margin": "0 0 2px 0"}
 _WRAP = {"flex_flow": "row wrap"}
 _STYLE = {"description_width": "initial"}
@@ -77,6 +79,13 @@ class Controls:
         self.progress.layout.visibility = self.cancel.layout.visibility = "hidden"
 
 
+def colours_for(names: Sequence[str], before: Mapping[str, str]) -> dict[str, str]:
+    """A colour for each name: the one that it had before, else one that none of the others has, as long as there are some."""
+    kept = {name: before[name] for name in names if name in before}
+    free = [colour for colour in _COLOURS if colour not in kept.values()]
+    return {name: kept.get(name) or (free.pop(0) if free else _COLOURS[n % len(_COLOURS)]) for n, name in enumerate(names)}
+
+
 def _button(text: str, icon: str) -> ipywidgets.Button:
     return ipywidgets.Button(description=text, icon=icon, layout={"width": "auto"})
 
@@ -94,33 +103,33 @@ def _part(title: str, *widgets: ipywidgets.Widget) -> ipywidgets.VBox:
 
 
 def score_table(
-    models: Sequence[OfferedModel],
+    models: Sequence[Mapping[str, str]],
     answers: Mapping[str, Answer],
     spreads: Mapping[str, Spread],
     failed: Mapping[str, str],
     index: int,
     reference_ml: float | None,
 ) -> str:
-    """HTML table with one row per model, by experiment: Dice on slice `index` and in 3-D, ml, ms; below it the range over wrong draws.
+    """HTML table with one row per model: Dice on slice `index` and in 3-D, ml, ms; below it the range over wrong draws.
 
-    With `reference_ml` None there are no Dice scores. A model that failed has its reason in the place of numbers.
+    `models` have name (of the experiment, by which all else is found), title and colour.
+    With `reference_ml` None there are no Dice scores. A model that failed has its reason
+    in the place of numbers; one that was not asked yet has none.
     """
     scored = reference_ml is not None
     rows = [_row("th", "", *(["Dice, slice", "Dice, 3-D"] if scored else []), "ml", "ms")]
-    for offer in models:
-        name, title = offer.experiment, html.escape(offer.title)
-        if name in failed:
-            rows.append(f'<tr><td colspan="5">{title}: {html.escape(failed[name])}</td></tr>')
-        elif name in answers:
+    for model in models:
+        name = model["name"]
+        reason = f": {html.escape(failed[name])}" if name in failed else ""
+        rows.append(f'<tr><td colspan="5"><i style="background: {model["colour"]}"></i>{html.escape(model["title"])}{reason}</td></tr>')
+        if name in answers:
             answer = answers[name]
             scores = [_number(answer.slice_dsc(index)), _number(answer.dsc)] if scored else []
-            rows.append(_row("td", title, *scores, f"{answer.volume_ml:.1f}", f"{answer.seconds * 1000:.0f}"))
-        else:
-            rows.append(_row("td", title, *[_DASH] * (4 if scored else 2)))
+            rows.append(_row("td", "as drawn", *scores, f"{answer.volume_ml:.1f}", f"{answer.seconds * 1000:.0f}"))
         if name in spreads:
             spread = spreads[name]
-            scores = ["", _range(spread.dsc, 3)] if scored else []
-            rows.append(_row("td", f"&emsp;{len(spread.volume_ml)} draws", *scores, _range(spread.volume_ml, 1), ""))
+            scores = ["", _range(spread.dsc, 2)] if scored else []
+            rows.append(_row("td", f"{len(spread.volume_ml)} draws", *scores, _range(spread.volume_ml, 1), ""))
     if scored:
         rows.append(_row("td", "reference", "", "", f"{reference_ml:.1f}", ""))
     return f'<table class="pg-scores">{"".join(rows)}</table>'
@@ -135,7 +144,7 @@ def _number(value: float) -> str:
 
 
 def _range(values: Sequence[float], digits: int) -> str:
-    return _DASH if np.isnan(values).all() else f"{np.nanmin(values):.{digits}f} to {np.nanmax(values):.{digits}f}"
+    return _DASH if np.isnan(values).all() else f"{np.nanmin(values):.{digits}f}–{np.nanmax(values):.{digits}f}"
 
 
 def file_link(path: Path) -> str:

@@ -5,7 +5,7 @@ The picture is `PromptCanvas`, whose script is that of the book's viewers; the c
 | trait of `PromptCanvas` | from | what |
 |---|---|---|
 | `case` | Python | the case as `slice_viewer.embed` packs it, whole (gzipped CT values of 4 HU, reference as bits) |
-| `models` | Python | [{name, title}] of those that are asked; each gets a colour |
+| `models` | Python | [{name, title, colour}] of those that are asked |
 | `answers` | Python | [{name, first, count, bits, spread}], one per model |
 | `prompts` | Python | what stands now, as `prompts.records` writes it |
 | `message` | Python | {text, problem} |
@@ -44,7 +44,7 @@ from ..prompts import recorded, records
 from ..types import Case, Image, InputError, Mask, Prompt
 from .asking import Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, filled_planes
 from .drawing import DrawnPrompt, can_be_answered
-from .playground_controls import Controls, file_link, score_table
+from .playground_controls import Controls, colours_for, file_link, score_table
 from .slice_viewer import ViewerCase, asset, embed, packed
 
 log = logging.getLogger(__name__)
@@ -86,6 +86,7 @@ class Playground(ipywidgets.VBox):
         self.folder = Path(folder) if folder else project_root() / "data" / "sessions"
         self._asker, self._worker = Asker(cache_mb), Worker(self._failed_itself)
         self._loaded: dict[str, LoadedModel] = {}
+        self._colours: dict[str, str] = {}
         self._cancel = threading.Event()
         self._turn = 0  # of the latest question: what is older is not worth finishing
         self.canvas = PromptCanvas(layout={"flex": "1 1 24rem", "min_width": "16rem", "max_width": "56rem"})
@@ -103,7 +104,7 @@ class Playground(ipywidgets.VBox):
         controls = self.controls
         self.canvas.on_msg(lambda _widget, content, _buffers: self._gesture(content))
         for widget, name, act in (
-            (self.canvas, "slice", lambda change: self._describe()),
+            (self.canvas, "slice", lambda change: self._turned()),
             (self.canvas, "shows_reference", self._reference_toggled),
             (controls.case_choice, "value", lambda change: self._case_chosen(change["new"])),
             *((box, "value", lambda change: self._models_chosen()) for box in controls.models.values()),
@@ -142,7 +143,7 @@ class Playground(ipywidgets.VBox):
         reference = self._asker.reference if self.controls.show_scores.value else None
         reference_ml = reference.volume_ml if reference is not None else None
         self.controls.scores.value = score_table(
-            self._chosen(), self._answers, self._spreads, self._failed, self.canvas.slice, reference_ml
+            self.canvas.models, self._answers, self._spreads, self._failed, self.canvas.slice, reference_ml
         )
 
     # --- the case ----------------------------------------------------------------------------------------------------
@@ -173,8 +174,8 @@ class Playground(ipywidgets.VBox):
         with self.canvas.hold_sync():
             self.canvas.case = _packed_case(case, study.image, self._asker.reference)
             self.canvas.slice = self.canvas.case["start"]
-            self.canvas.models = [{"name": offer.experiment, "title": offer.title} for offer in self._chosen()]
             self.canvas.answers = []
+            self._show_models()
         self._show_prompts()
         phantom = "A phantom: computer-generated, no patient. " if registry.card("datasets", case.dataset).phantom else ""
         self._say(f"{phantom}Draw a box around the tumor, or click into it. Wheel or arrow keys turn the slices.")
@@ -209,9 +210,20 @@ class Playground(ipywidgets.VBox):
         self._show_prompts()
         self._ask(action)
 
+    def _turned(self) -> None:
+        """Another slice is shown: its scores, and what will be asked for there."""
+        self._describe()
+        ahead = self._steps_ahead(self._turn, self._chosen(), self._drawn.prompts)
+        self._worker.submit(lambda: self._worker.get_ready(ahead))
+
     def _models_chosen(self) -> None:
-        self.canvas.models = [{"name": offer.experiment, "title": offer.title} for offer in self._chosen()]
+        self._show_models()
         self._ask("models" if self._drawn.prompts else None)
+
+    def _show_models(self) -> None:
+        chosen = self._chosen()
+        self._colours = colours_for([offer.experiment for offer in chosen], self._colours)
+        self.canvas.models = [{"name": o.experiment, "title": o.title, "colour": self._colours[o.experiment]} for o in chosen]
 
     def _chosen(self) -> list[OfferedModel]:
         return [offer for offer in self.offers if self.controls.models[offer.experiment].value]
