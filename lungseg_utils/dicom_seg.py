@@ -37,7 +37,7 @@ def write_dicom_seg(mask: Mask, path: Path, series_folder: Path, label: str, alg
         raise InputError(path, "the mask is empty, and DICOM SEG has no empty segments", "Segment something first.")
     series = io._read_series(Path(series_folder))
     io._refuse_other_grid(mask, io._grid(series.shape, series.stored_affine, series_folder), "mask", series_folder)
-    frames = geometry.from_ras(mask.array, series.stored_affine).transpose(2, 1, 0)  # (slices, rows, columns)
+    frames = geometry.zyx(geometry.from_ras(mask.array, series.stored_affine))  # (slices, rows, columns)
     slice_mm = float(np.linalg.norm(series.stored_affine[:3, 2]))
     version = metadata.version("lungseg-utils")
     segmentation = hd.seg.Segmentation(
