@@ -44,7 +44,7 @@ lab: .venv/installed  ## open the notebooks in JupyterLab, the prompt playground
 	$(BIN)/jupyter lab $(PLAYGROUND) --ServerApp.root_dir=. $(WHOLE_CTS)
 
 app: .venv/installed  ## start the prompt playground as an app of its own (voila)
-	$(BIN)/voila $(PLAYGROUND) $(WHOLE_CTS)
+	JUPYTER_PATH=notebooks $(BIN)/voila $(PLAYGROUND) --template=offline $(WHOLE_CTS)
 
 data: .venv/installed  ## fetch the real sample CTs (licences are shown first)
 	@$(RUN) fetch nsclc_radiomics ibsi_ct_phantom lidc_idri $(if $(YES),--yes)

@@ -37,10 +37,11 @@ def write_dicom_seg(mask: Mask, path: Path, series_folder: Path, label: str, alg
         raise InputError(path, "the mask is empty, and DICOM SEG has no empty segments", "Segment something first.")
     series = io._read_series(Path(series_folder))
     io._refuse_other_grid(mask, io._grid(series.shape, series.stored_affine, series_folder), "mask", series_folder)
-    frames = geometry.from_ras(mask.array, series.stored_affine).transpose(2, 1, 0)  # (slices, rows, columns)
+    frames = geometry.zyx(geometry.from_ras(mask.array, series.stored_affine))  # (slices, rows, columns)
+    slice_mm = float(np.linalg.norm(series.stored_affine[:3, 2]))
     version = metadata.version("lungseg-utils")
     segmentation = hd.seg.Segmentation(
-        source_images=_sources([header.filename for header in series.slices]),
+        source_images=_sources([header.filename for header in series.slices], slice_mm),
         pixel_array=np.ascontiguousarray(frames, np.uint8),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
@@ -69,8 +70,8 @@ def write_dicom_seg(mask: Mask, path: Path, series_folder: Path, label: str, alg
         segmentation.save_as(temporary)
 
 
-def _sources(paths: Sequence[str]) -> list[Any]:
-    """The headers that a SEG file refers to and takes its study from; no pixels, no names."""
+def _sources(paths: Sequence[str], slice_mm: float) -> list[Any]:
+    """The headers that a SEG file refers to and takes its study from; no pixels, no names. `slice_mm`: thickness where none is told."""
     import pydicom
 
     sources = []
@@ -79,6 +80,8 @@ def _sources(paths: Sequence[str]) -> list[Any]:
         lacking = [tag for tag in (*_COPIED, *_GEOMETRY[:3]) if source.get(tag) in (None, "")]
         if lacking:
             raise InputError(path, f"its header lacks {', '.join(lacking)}", "A segmentation cannot refer to it; export NIfTI instead.")
+        if source.get("SliceThickness") is None:
+            source.SliceThickness = slice_mm
         for tag in _EMPTY:
             setattr(source, tag, "")
         sources.append(source)

@@ -79,6 +79,16 @@ def test_geometry_and_references_are_those_of_the_series_by_pydicom_alone(series
     assert highdicom.seg.segread(path).number_of_segments == 1
 
 
+@pytest.mark.parametrize("edit", [lambda d, n: delattr(d, "SliceThickness"), lambda d, n: setattr(d, "SliceThickness", None)])
+def test_a_series_that_tells_no_slice_thickness_gets_the_distance_of_its_slices(series, tmp_path, edit):
+    make, folder = series
+    make(edit=edit)
+    image, path = io.read_image(folder), tmp_path / "seg.dcm"
+    dicom_seg.write_dicom_seg(lopsided(image), path, folder, "Lung tumor", "x")
+    assert np.array_equal(io.read_dicom_seg(path, image, "Lung tumor", series_folder=folder).array, lopsided(image).array)
+    assert float(pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness) == SPACING[2]
+
+
 def test_no_name_comes_along(series, tmp_path):
     make, folder = series
     make()

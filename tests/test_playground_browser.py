@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 from sample_playground import NETWORK, SHAPE, SLOW, TITLE, TRIVIAL, TRIVIAL_TITLE, corners, fill, largest_slice, loaded, sample_study
 
-from lungseg_utils import io
+from lungseg_utils import config, io
 from lungseg_utils.metrics import dsc
 from lungseg_utils.prompts import recorded
 from lungseg_utils.prompts.jitter import perturb
@@ -50,6 +50,7 @@ def serving(folder: Path, *command: str):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     places = {f"JUPYTER_{kind}_DIR": str(folder / "jupyter" / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
+    places |= {"JUPYTER_PATH": str(config.project_root() / "notebooks")}  # as `make app` sets it
     environment = os.environ | places | {"IPYTHONDIR": str(folder / "jupyter" / "ipython")}
     options = ["--no-browser", f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.allow_root=True"]
     with (folder / f"{command[0]}.log").open("w") as log:
@@ -273,10 +274,11 @@ def test_a_restart_of_the_kernel_while_drawing_is_said_and_the_picture_stays(lab
 
 
 def test_a_box_in_voila(folder, chromium, plain):
-    with serving(folder, "voila", "play.ipynb") as address:
+    with serving(folder, "voila", "play.ipynb", "--template=offline") as address:
         context = chromium.new_context(viewport={"width": 420, "height": 900})
         page, problems = context.new_page(), []
         page.on("pageerror", lambda error: problems.append(str(error)))
+        page.on("request", lambda request: request.url.startswith((address, "data:", "blob:")) or problems.append(request.url))
         page.goto(address)
         ready(page)
         after(page, lambda: drag(page, LAST, FIRST))
