@@ -248,12 +248,16 @@ def test_the_control_keeps_what_touches_the_prompt_and_cuts_it():
     assert not keep_prompted(mask, [_hint(5, (20, 20), (25, 25), find_ends=True)], SPACING).any()
 
 
-def test_the_control_takes_clicks_inside_and_drops_what_is_clicked_as_outside():
+def test_the_control_takes_clicks_inside_and_drops_what_is_only_clicked_as_outside():
     mask = _volume(np.s_[10:30, 10:14, 2:9], np.s_[33:38, 33:38, 2:9])
     inside = Prompt(1, (SlicePrompt(5, points=Points(((12, 12, 5),), (1,))),), find_ends=True)
     assert np.array_equal(keep_prompted(mask, [inside], SPACING), _volume(np.s_[10:30, 10:14, 2:9]))
-    both = Points(((12, 12, 5), (29, 13, 5)), (1, 0))
-    assert not keep_prompted(mask, [Prompt(1, (SlicePrompt(5, points=both),), find_ends=True)], SPACING).any()
+    both = Points(((12, 12, 5), (29, 13, 5)), (1, 0))  # of one component: it cannot be cut, and the tumor is not thrown away with it
+    kept = keep_prompted(mask, [Prompt(1, (SlicePrompt(5, points=both),), find_ends=True)], SPACING)
+    assert np.array_equal(kept, _volume(np.s_[10:30, 10:14, 2:9]))
+    two = _hint(5, (12, 10), (36, 36))
+    outside = SlicePrompt(5, box=two.slices[0].box, points=Points(((35, 35, 5),), (0,)))
+    assert np.array_equal(keep_prompted(mask, [Prompt(1, (outside,))], SPACING), _volume(np.s_[10:30, 10:14, 5:6]))
 
 
 def _trivial(rule, image, prompt, diameter=20.0):

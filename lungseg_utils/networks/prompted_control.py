@@ -22,14 +22,19 @@ def keep_prompted(mask: np.ndarray, prompts: Sequence[Prompt], spacing_mm: Seque
     """The 26-connected components of a mask, bool (x, y, z), that touch a prompt, cut to its grown box; united over the prompts.
 
     A box on a slice is grown within the slice; with `find_ends` the cut holds on all slices, else only prompted ones are kept. A box in
-    3-D is grown on all sides. Clicks inside cut nothing, and clicks outside take away the component that they lie in.
+    3-D is grown on all sides. Clicks cut nothing; a click outside takes away the component that it lies in, unless a click inside lies
+    there too: it asks for a cut, which is more than to choose among components.
     """
     labels, count = ndimage.label(mask, structure=_CONNECTED_26)
     result = np.zeros_like(mask)
     for prompt in prompts:
         kept = np.zeros(count + 1, dtype=bool)
-        for value, inside in ((True, 1), (False, 0)):
-            for seen in _seen(labels, prompt, inside):
+        for value, touched in (
+            (True, _in_boxes(labels, prompt)),
+            (False, _clicked(labels, prompt, 0)),
+            (True, _clicked(labels, prompt, 1)),
+        ):
+            for seen in touched:
                 kept[seen] = value
         kept[0] = False
         result |= kept[labels] & _allowed(mask.shape, prompt, spacing_mm)
@@ -68,13 +73,14 @@ def with_prompts(answer: Prediction, prompts: Sequence[Prompt]) -> Prediction:
     return Prediction(mask, answer.probability, answer.seconds, answer.peak_memory_mb)
 
 
-def _seen(labels: np.ndarray, prompt: Prompt, inside: int) -> Iterable[np.ndarray]:
-    """Labels under the prompt's boxes (where `inside` is 1) and under its clicks of that label."""
-    for hint in prompt.slices:
-        if hint.box is not None and inside:
-            yield labels[hint.box.voxels].ravel()
-        if hint.points is not None:
-            yield np.array([labels[p] for p, label in zip(hint.points.ijk, hint.points.labels, strict=True) if label == inside], int)
+def _in_boxes(labels: np.ndarray, prompt: Prompt) -> Iterable[np.ndarray]:
+    return (labels[hint.box.voxels].ravel() for hint in prompt.slices if hint.box is not None)
+
+
+def _clicked(labels: np.ndarray, prompt: Prompt, label: int) -> Iterable[np.ndarray]:
+    """Components under the prompt's clicks that are labelled as inside (1) or outside (0)."""
+    for points in (hint.points for hint in prompt.slices if hint.points is not None):
+        yield np.array([labels[p] for p, given in zip(points.ijk, points.labels, strict=True) if given == label], int)
 
 
 def _allowed(shape: tuple[int, ...], prompt: Prompt, spacing_mm: Sequence[float]) -> np.ndarray:
