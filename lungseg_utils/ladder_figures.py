@@ -153,11 +153,11 @@ def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
 
 def printable_appendix(table: pd.DataFrame) -> pd.DataFrame:
     """The filled places of `analysis.contrasts` by the key secondary metric, and by another test of the primary one."""
-    filled = table[table["n"] > 0]
+    filled, secondary = table[table["n"] > 0], plan.load().raw["secondary_metric"]
     return pd.DataFrame(
         {
             "contrast": filled["name"],
-            "difference, NSD at 3 mm": [
+            f"difference, {title(secondary)}": [
                 interval_text(r["secondary"], r["secondary_low"], r["secondary_high"]) + f", n = {r['secondary_n']:.0f}"
                 for _, r in filled.iterrows()
             ],

@@ -146,7 +146,7 @@ def trained(profile: str) -> list[str]:
 def stand_ins(profile: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
     """Name -> (model, options) of every stand-in that the profile's experiments start from, each once."""
     size, found = config.load().profile(profile), {}
-    for experiment in (e for line in config.load().lines(profile) for e in run.planned(line.notebook, profile)):
+    for experiment in run.all_planned(profile):
         options = config.resolve_options(experiment, size)
         if options.get("pretraining", RANDOM) != RANDOM:
             found.setdefault(f"{experiment.model}__{options['pretraining']}", (experiment.model, options))
