@@ -20,6 +20,10 @@ from . import io
 from .types import InputError
 
 CELL_TIMEOUT_SECONDS = 6 * 3600
+_TRACKED_METADATA = {
+    "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
+    "language_info": {"name": "python"},
+}
 
 
 class NotebookFailed(RuntimeError):
@@ -80,6 +84,21 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Pa
         executed = _read(Path(temporary))
         _require_success(notebook, executed)
         nbformat.write(_titled(_clean(executed), title), str(temporary))
+
+
+def save_as_tracked(model: dict[str, Any], path: str, **_: Any) -> None:
+    """Pre-save hook of a Jupyter server (`make lab`): notebooks of this project are stored without outputs, as the repository has them.
+
+    `model["content"]` is changed in place; notebooks outside `notebooks/`, and other files, are left alone.
+    """
+    if model["type"] != "notebook" or not path.lstrip("/").startswith("notebooks/"):
+        return
+    node = model["content"] = nbformat.from_dict(model["content"])
+    node.metadata = nbformat.from_dict(_TRACKED_METADATA)
+    for cell in node.cells:
+        cell.metadata = nbformat.from_dict({key: value for key, value in cell.metadata.items() if key == "tags"})
+        if cell.cell_type == "code":
+            cell.outputs, cell.execution_count = [], None
 
 
 def _plain(traceback_lines: list[str]) -> str:

@@ -3,7 +3,7 @@
 import nbformat
 import pytest
 
-from lungseg_utils import pages
+from lungseg_utils import config, pages
 from lungseg_utils.types import InputError
 
 
@@ -79,3 +79,25 @@ def test_one_notebook_makes_several_pages_under_their_own_titles(make_notebook, 
     nbformat.write(book, path)
     pages.execute(path, tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False, title="The whole ladder")
     assert nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[0].source == "# The whole ladder\n\nA question."
+
+
+def test_a_tracked_notebook_that_was_run_and_saved_is_stored_as_it_was(tmp_path):
+    path = config.project_root() / "notebooks" / "ladder.ipynb"
+    ran = nbformat.read(path, as_version=4)
+    ran.metadata.language_info.version = "3.11.7"
+    for count, cell in enumerate(cell for cell in ran.cells if cell.cell_type == "code"):
+        cell.outputs, cell.execution_count = [nbformat.v4.new_output("stream", text="42")], count
+        cell.metadata["execution"] = {"iopub.status.busy": "2026-01-01T00:00:00Z"}
+    model = {"type": "notebook", "content": dict(ran)}
+    pages.save_as_tracked(model, "notebooks/ladder.ipynb")
+    nbformat.write(model["content"], tmp_path / "saved.ipynb")
+    assert (tmp_path / "saved.ipynb").read_bytes() == path.read_bytes()
+
+
+def test_notebooks_of_other_places_are_saved_with_their_outputs():
+    cell = nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", text="42")])
+    model = {"type": "notebook", "content": nbformat.v4.new_notebook(cells=[cell])}
+    pages.save_as_tracked(model, "mine/notebooks.ipynb")
+    assert model["content"].cells[0].outputs[0].text == "42"
+    pages.save_as_tracked(file := {"type": "file", "content": "text"}, "notebooks/notes.txt")
+    assert file["content"] == "text"

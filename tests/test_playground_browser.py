@@ -23,6 +23,7 @@ from lungseg_utils.prompts.ladder import prompt_rng
 from lungseg_utils.types import Box, Points, Prompt, SlicePrompt
 
 pytestmark = pytest.mark.browser
+NOTEBOOK = "notebooks/play.ipynb"
 PLAY = "document.querySelector('.lungseg-playground')"
 STUDY = sample_study()
 REFERENCE = STUDY.references["reference"]
@@ -39,7 +40,8 @@ def folder(tmp_path_factory) -> Path:
     lines = ["import sys", f"sys.path.insert(0, {str(Path(__file__).parent)!r})", "from sample_playground import open_playground"]
     cell = nbformat.v4.new_code_cell("\n".join([*lines, f"playground = open_playground({str(path)!r})", "playground"]))
     kernel = {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
-    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), path / "play.ipynb")
+    (path / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(cells=[cell], metadata=kernel), path / NOTEBOOK)
     return path
 
 
@@ -77,11 +79,12 @@ def ready(page) -> None:
 @pytest.fixture(scope="module")
 def lab(folder, chromium):
     """JupyterLab with the notebook open and run; an error that a script throws fails the test."""
-    with serving(folder, "jupyterlab") as address:
+    hook = "--ContentsManager.pre_save_hook=lungseg_utils.pages.save_as_tracked"  # as `make lab` has it
+    with serving(folder, "jupyterlab", hook) as address:
         context = chromium.new_context(viewport={"width": 1360, "height": 1000})
         page, problems = context.new_page(), []
         page.on("pageerror", lambda error: problems.append(str(error)))
-        page.goto(f"{address}/lab/tree/play.ipynb")
+        page.goto(f"{address}/lab/tree/{NOTEBOOK}")
         page.get_by_text("Python 3 (ipykernel) | Idle").wait_for(timeout=60_000)
         page.locator(".jp-Notebook .jp-Cell .cm-content").first.click()
         page.keyboard.press("Shift+Enter")
@@ -232,6 +235,18 @@ def test_a_session_in_jupyterlab(lab, plain, folder):
     assert np.array_equal(mask_of(page, NETWORK), followed)
 
 
+def test_saving_the_notebook_stores_it_without_outputs(lab, folder):
+    path, page = folder / NOTEBOOK, lab
+    written = path.stat().st_mtime_ns
+    page.keyboard.press("Control+s")
+    deadline = time.monotonic() + 30
+    while path.stat().st_mtime_ns == written and time.monotonic() < deadline:
+        time.sleep(0.1)
+    (cell,) = nbformat.read(path, as_version=4).cells
+    assert (cell.outputs, cell.execution_count, dict(cell.metadata)) == ([], None, {})
+    assert page.locator("canvas.lp-canvas").count() >= 1  # what is shown stays
+
+
 def test_following_is_cancelled_in_jupyterlab_and_bad_input_is_explained(lab, plain):
     page = lab
     if page.get_by_role("button", name="Clear").is_enabled():
@@ -274,7 +289,7 @@ def test_a_restart_of_the_kernel_while_drawing_is_said_and_the_picture_stays(lab
 
 
 def test_a_box_in_voila(folder, chromium, plain):
-    with serving(folder, "voila", "play.ipynb", "--template=offline") as address:
+    with serving(folder, "voila", NOTEBOOK, "--template=offline") as address:
         context = chromium.new_context(viewport={"width": 420, "height": 900})
         page, problems = context.new_page(), []
         page.on("pageerror", lambda error: problems.append(str(error)))
