@@ -228,6 +228,12 @@ export class Playground {
     this.waiting = null;
   }
 
+  /** The picture is taken off the page. */
+  dispose() {
+    clearTimeout(this.waiting?.timer);
+    for (const { view } of this.pool) view.dispose();
+  }
+
   unheard() {
     clearTimeout(this.waiting?.timer);
     this.say("The kernel does not answer: it is busy, or it was restarted. If it was, run the notebook again; what was saved can be replayed.", true);
@@ -237,6 +243,6 @@ export class Playground {
 export default {
   render({ model, el }) {
     el.playground = new Playground(model, el);
-    return () => clearTimeout(el.playground.waiting?.timer);
+    return () => el.playground.dispose();
   },
 };

@@ -187,6 +187,7 @@ export class SliceCanvas {
    * pixels; `onslice(slice)` hears of every turn. */
   constructor(root) {
     Object.assign(this, { root, overlays: [], slice: 0, window: "lung", hover: null, paint: null, onpointer: null, onslice: null });
+    this.life = new AbortController();
     this.canvas = element("canvas", { tabIndex: 0, role: "img" });
     this.slider = element("input", { type: "range", min: 0, step: 1, "aria-label": "Slice", oninput: () => this.go(+this.slider.value) });
     this.strip = element("canvas", { className: "lv-strip", "aria-hidden": "true" });
@@ -196,9 +197,16 @@ export class SliceCanvas {
     this.stage = element("div", { className: "lv-stage" }, this.canvas, status, element("div", { className: "lv-slices" }, this.strip, this.slider));
     // JupyterLab would move between cells on arrow keys
     const guard = (event) => this.root.toggleAttribute("data-lm-suppress-shortcuts", !event.ctrlKey && !event.metaKey);
-    window.addEventListener("keydown", guard, true);
+    window.addEventListener("keydown", guard, { capture: true, signal: this.life.signal });
     this.listen();
-    new ResizeObserver(() => this.redraw()).observe(this.canvas);
+    this.resized = new ResizeObserver(() => this.redraw());
+    this.resized.observe(this.canvas);
+  }
+
+  /** Stop listening to the window, which would keep a canvas that was taken off the page. */
+  dispose() {
+    this.life.abort();
+    this.resized.disconnect();
   }
 
   listen() {
@@ -207,7 +215,7 @@ export class SliceCanvas {
       if (!event.defaultPrevented) wheel.passedAt = event.timeStamp;
     };
     // A page already being scrolled goes on scrolling when the canvas comes under a resting pointer.
-    window.addEventListener("wheel", passed, { passive: true });
+    window.addEventListener("wheel", passed, { passive: true, signal: this.life.signal });
     const turn = (event) => {
       const focused = this.root.contains(document.activeElement);
       const end = event.deltaY > 0 ? 0 : (this.case?.slices ?? 1) - 1;

@@ -5,6 +5,7 @@ import { gzipSync } from "node:zlib";
 
 import {
   COLOURS,
+  SliceCanvas,
   WINDOWS,
   decodeCase,
   fit,
@@ -116,4 +117,26 @@ test("a stored case is decoded", async () => {
 
 test("colours are distinct", () => {
   assert.equal(new Set(COLOURS).size, COLOURS.length);
+});
+
+test("a canvas that was taken off the page no longer listens to the window", (context) => {
+  const heard = new Map();
+  const blank = () => ({ style: {}, append() {}, setAttribute() {}, addEventListener() {} });
+  const page = {
+    document: { createElement: blank },
+    window: { addEventListener: (type, _act, { signal }) => heard.set(type, signal) },
+    ResizeObserver: class {
+      observe() {}
+      disconnect() {
+        heard.delete("resize");
+      }
+    },
+  };
+  Object.assign(globalThis, page);
+  context.after(() => Object.keys(page).forEach((name) => delete globalThis[name]));
+  heard.set("resize");
+  const canvas = new SliceCanvas(blank());
+  assert.deepEqual([...heard.values()].map((signal) => signal?.aborted), [undefined, false, false]);
+  canvas.dispose();
+  assert.deepEqual([...heard.values()].map((signal) => signal.aborted), [true, true]);
 });
