@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from . import io
+from . import io, listening
 from .types import InputError, TrainingDiverged
 
 Tensors = torch.Tensor | tuple[torch.Tensor, ...]
@@ -80,6 +80,7 @@ def train(
     state = _resume(folder / "last.pt", signature, network, optimizer)
     bar = tqdm(total=plan.steps, initial=state["step"], desc="training", unit="step", disable=not progress)
     for step in range(state["step"], plan.steps):
+        listening.tell("training", step, plan.steps)
         torch.manual_seed(_step_seed(plan.seed, step))
         inputs, targets = sample_batch(np.random.default_rng([plan.seed, step]))
         if hasattr(loss, "set_progress"):

@@ -26,7 +26,7 @@ from sample_playground import (
     write_case,
 )
 
-from lungseg_utils import cohorts, config, io, registry, viewers
+from lungseg_utils import cohorts, config, io, listening, registry, viewers
 from lungseg_utils.metrics import dsc
 from lungseg_utils.prompts import recorded, records
 from lungseg_utils.prompts.jitter import perturb
@@ -408,6 +408,35 @@ def test_following_can_be_cancelled_and_the_masks_before_it_stay(playground, ref
     playground.controls.follow.value = True
     playground._worker.wait()
     assert playground.canvas.answers != first
+
+
+def test_a_pretraining_is_shown_and_cancelled_and_goes_on_when_it_is_asked_again(tmp_path, reference):
+    case, done = write_case(tmp_path), []
+
+    def pretrained():
+        for step in range(len(done), 50):
+            listening.tell("training", step, 50)
+            done.append(step)
+        return trivial()
+
+    made = viewers.playground(case, OfferedModel("a stand-in that is not there yet", "stand_in", pretrained), tmp_path)
+    show = made.controls.show_progress
+
+    def cancel_at_twenty(step, most):
+        show(step, most)
+        if step == 20:
+            made.controls.cancel.click()
+
+    made.controls.show_progress = cancel_at_twenty
+    draw_box(made, reference)
+    assert made.canvas.message["text"].startswith("Stopped at 20 of at most 50")
+    assert not made.canvas.answers
+    made.controls.show_progress = show
+    draw(made, "undo")
+    draw_box(made, reference)
+    assert len(made.canvas.answers) == 1
+    assert done == list(range(50))
+    made.stop()
 
 
 def test_a_newer_prompt_ends_an_older_question(playground, reference):

@@ -14,7 +14,7 @@ from scipy import ndimage
 from threadpoolctl import threadpool_limits
 from tqdm import trange
 
-from .. import geometry, source_domain
+from .. import geometry, listening, source_domain
 from ..metrics import label_lesions
 from ..types import Box, Study
 
@@ -62,9 +62,12 @@ def lesion_volumes(studies: Iterable[Study], beyond: int) -> list[LesionVolume]:
 
 def drawn_volumes(kind: str, count: int, seed: int, window_hu: tuple[float, float], progress: bool = True) -> list[LesionVolume]:
     """`count` objects of the source domain, in stacks of 8 slices; their gray values in [0, 1] take the place of the window's range."""
-    numbers = trange(count, desc=f"drawing {kind}", disable=not progress)
+    volumes = []
     with threadpool_limits(1, "blas"):  # its many small products take ten times as long when several threads wait for each other
-        return [drawn_volume(kind, np.random.default_rng([seed, number]), window_hu, _SOURCE_SLICES) for number in numbers]
+        for number in trange(count, desc=f"drawing {kind}", disable=not progress):
+            listening.tell(f"drawing {kind}", number, count)
+            volumes.append(drawn_volume(kind, np.random.default_rng([seed, number]), window_hu, _SOURCE_SLICES))
+    return volumes
 
 
 def drawn_volume(kind: str, rng: np.random.Generator, window_hu: tuple[float, float], slices: int) -> LesionVolume:

@@ -38,7 +38,7 @@ import ipywidgets
 import numpy as np
 import traitlets
 
-from .. import dicom_seg, io, registry
+from .. import dicom_seg, io, listening, registry
 from ..config import project_root
 from ..prompts import recorded, records
 from ..types import Case, Image, InputError, Mask, Prompt
@@ -157,6 +157,7 @@ class Playground(ipywidgets.VBox):
         self._say("Reading the case …")
         study = registry.plugin("datasets", case.dataset).load(case)
         self._turn += 1  # whatever is being asked about the case before ends
+        self._cancel.set()
         self._worker.wait()
         self._case, self._drawn = case, DrawnPrompt(study.image.shape)
         self._asker.open(case, study)
@@ -306,8 +307,15 @@ class Playground(ipywidgets.VBox):
     def _load(self, offer: OfferedModel) -> LoadedModel:
         if offer.experiment not in self._loaded:
             self._say(f"Loading {offer.title} … (a stand-in that is not there yet is pretrained first, in a minute or two)")
-            self._loaded[offer.experiment] = offer.load()
+            with listening.heard_by(self._pretraining):
+                self._loaded[offer.experiment] = offer.load()
         return self._loaded[offer.experiment]
+
+    def _pretraining(self, what: str, done: int, total: int) -> None:
+        """A newer prompt waits for it, since it would need the same weights; only the person ends it."""
+        if self._cancel.is_set():
+            raise Interrupted
+        self.controls.show_progress(done, total)
 
     def _reason(self, offer: OfferedModel, problem: Exception) -> str:
         if isinstance(problem, InputError):
