@@ -27,6 +27,11 @@ def project_root() -> Path:
     return root
 
 
+def results_folder(experiment: Experiment) -> Path:
+    """Where everything that an experiment leaves behind here is written."""
+    return project_root() / "results" / experiment.profile / experiment.name
+
+
 @dataclass(frozen=True)
 class PhantomCounts:
     """How many phantoms of each cohort, on which grid, of which split."""

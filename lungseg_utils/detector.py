@@ -64,7 +64,7 @@ class Detector:
 
     def __init__(self, experiment: Experiment):
         self.experiment = experiment
-        self.folder = config.project_root() / "results" / experiment.profile / experiment.name
+        self.folder = config.results_folder(experiment)
         record = tables.read_json(self.folder / "trained.json")
         if not record or record["failure"]:
             raise InputError(self.folder, "this detector is not trained", "Run its notebook first; experiments.yml names it.")

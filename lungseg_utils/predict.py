@@ -31,7 +31,7 @@ def _trained(model: str, profile: str, seed: int) -> tuple[run.Experiment, Path]
     lines = [line for line in config.load().experiments.values() if line.model == model and line.train_dataset != config.NO_DATASET]
     for line in lines:
         experiment = run.plan(line.notebook, profile, seed)
-        weights = config.project_root() / "results" / profile / experiment.name / "weights.pt"
+        weights = config.results_folder(experiment) / "weights.pt"
         if weights.is_file():
             return experiment, weights
     names = ", ".join(line.notebook for line in lines) or "none in experiments.yml"

@@ -45,7 +45,7 @@ def _is_prompted(experiment: Experiment) -> bool:
 
 def _comes_later(experiment: Experiment) -> tuple[int, bool, bool]:
     """What answers at once before what is pretrained first, and that before what has to be trained by its notebook."""
-    finished = (config.project_root() / "results" / experiment.profile / experiment.name / "experiment.json").is_file()
+    finished = (config.results_folder(experiment) / "experiment.json").is_file()
     paradigm = registry.card("paradigms", experiment.paradigm)
     if not registry.card("models", experiment.model).learns:
         rank = 1
@@ -78,7 +78,7 @@ def with_sessions(result: run.RunResult, sessions: Sequence[recorded.Session]) -
             prediction, actions = run.converse(segmenter, study, reference, recorded.RUNG, np.random.default_rng())
             keys = {"experiment": result.experiment.name, "test_dataset": case.dataset, "prompter": recorded.RUNG, "jitter": 0.0}
             keys |= {"case_id": case.case_id}
-            results += run._score(keys | {"patient_id": case.patient_id}, study, run._Given(prediction, actions))
+            results += run.score(keys | {"patient_id": case.patient_id}, study, prediction.mask)
             for quantity, value, unit in (
                 ("actions", actions, "1"),
                 ("drawing", session.seconds, "s"),

@@ -175,8 +175,9 @@ def run(
     profile = config.load().profile(experiment.profile)
     options = config.resolve_options(experiment, profile)
     questions = {name: _questions(experiment, name, prompters, profile.jitter) for name in test_datasets}
-    folder = _folder(experiment)
+    folder = config.results_folder(experiment)
     with locks.exclusive(folder / ".lock", "another process is running this experiment", PATIENCE_SECONDS):
+        io.remove_leftovers(folder)
         cohort = _training_cohort(experiment, profile, workers, progress)
         tests = {name: cohorts.cases_to_test(name, profile, workers, progress) for name in test_datasets}
         for cases in tests.values():
@@ -334,7 +335,7 @@ def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, q
         with measure() as total:
             given = _predict(job, trained, dataset, case, study, pointed_at, question, draw)
         failures.append(given.failure)
-        rows.append(_score(keys | {"patient_id": case.patient_id}, study, given))
+        rows.append(score(keys | {"patient_id": case.patient_id}, study, given.prediction.mask, bool(given.failure)))
         costs.append(_cost_rows(keys, given, total.seconds))
     return {
         "case_id": case.case_id,
@@ -378,12 +379,13 @@ def _predict(
     return _Given(prediction, actions)
 
 
-def _score(keys: Mapping[str, Any], study: Study, given: _Given) -> list[dict[str, Any]]:
+def score(keys: Mapping[str, Any], study: Study, answer: Mask, failed: bool = False) -> list[dict[str, Any]]:
+    """The rows of the result table for one answer to one case, against each of its references; `keys` as `tables.result_rows` wants."""
     rows = []
     for reader, judged in study.references.items():
-        values = metrics.score_case(judged, given.prediction.mask, study.ignore, _open_ends(judged))
-        lesions = metrics.score_lesions(judged, given.prediction.mask, study.ignore)
-        rows += tables.result_rows(keys, reader, values, lesions, failed=bool(given.failure))
+        values = metrics.score_case(judged, answer, study.ignore, _open_ends(judged))
+        lesions = metrics.score_lesions(judged, answer, study.ignore)
+        rows += tables.result_rows(keys, reader, values, lesions, failed)
     return rows
 
 
@@ -433,12 +435,8 @@ def _resolution_ceiling(segmenter: Any, reference: Mask) -> float | None:
     return float(value) if np.isfinite(value) else None
 
 
-def _folder(experiment: Experiment) -> Path:
-    return config.project_root() / "results" / experiment.profile / experiment.name
-
-
 def _places(experiment: Experiment) -> tuple[Path, Path]:
-    return _folder(experiment), stored.folder(experiment.profile, experiment.name)
+    return config.results_folder(experiment), stored.folder(experiment.profile, experiment.name)
 
 
 def _prediction_path(folder: Path, dataset: str, prompter: str, case_id: str) -> Path:
@@ -499,7 +497,9 @@ def open_result(experiment: Experiment) -> RunResult:
     InputError if it is neither.
     """
     if not is_finished(experiment):
-        raise InputError(_folder(experiment) / "experiment.json", "this experiment is not finished", "Run its notebook first.")
+        raise InputError(
+            config.results_folder(experiment) / "experiment.json", "this experiment is not finished", "Run its notebook first."
+        )
     folder = next(f for f in _places(experiment) if (f / "experiment.json").is_file())
     history = folder / "history.csv"
     return RunResult(
@@ -535,7 +535,7 @@ def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
     wanted = Counter(title(e).partition(", k =")[0] for e in all_planned(profile))
     done = Counter(title(r.experiment).partition(", k =")[0] for r in finished)
     missing = [f"{name} ({done[name]} of {n} runs are here)" for name, n in wanted.items() if done[name] < n]
-    own = all(r.folder == _folder(r.experiment) for r in finished)
+    own = all(r.folder == config.results_folder(r.experiment) for r in finished)
     where = "run with this book" if own else "run once, its tables are stored with the project (`data/results`)"
     commits = ", ".join(f"`{c}`" for c in dict.fromkeys(r.provenance["commit"] for r in finished))
     text = f"**Shown:** profile `{profile}`, {where}. {config.load().profile(profile).summary} Code: commit {commits}."

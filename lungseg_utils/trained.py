@@ -25,7 +25,7 @@ def segmenter_of(experiment: Experiment, progress: bool = False) -> Any:
 
 def weights_files(experiment: Experiment, progress: bool = False) -> tuple[Path | None, Path | None]:
     """The files that an experiment started from and ended with, None where there is no such file; InputError as in `segmenter_of`."""
-    folder = config.project_root() / "results" / experiment.profile / experiment.name
+    folder = config.results_folder(experiment)
     if registry.card("paradigms", experiment.paradigm).uses_target_labels and not (folder / "experiment.json").is_file():
         raise InputError(folder, "this experiment is not finished", "Run its notebook first, or `python -m lungseg_utils run`.")
     first = initial_weights.initial_weights(experiment.model, _options(experiment), progress)
