@@ -8,7 +8,7 @@ RUN     := $(BIN)/python -m lungseg_utils
 PUBLIC_FLAG := $(if $(PUBLIC),--public)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book quick serve lab app data test check clean
+.PHONY: help setup book quick serve lab app data test torture check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
@@ -39,9 +39,11 @@ serve: .venv/installed  ## serve the built book, gzipped, on http://localhost:80
 # a whole CT goes to the page at once, which a notebook server takes for a runaway print
 WHOLE_CTS := --ZMQChannelsWebsocketConnection.limit_rate=False
 PLAYGROUND := notebooks/prompt_playground.ipynb
+# who tries a notebook of the project and saves it does not change it
+AS_TRACKED := lungseg_utils.pages.save_as_tracked
 
 lab: .venv/installed  ## open the notebooks in JupyterLab, the prompt playground first
-	$(BIN)/jupyter lab $(PLAYGROUND) --ServerApp.root_dir=. $(WHOLE_CTS)
+	$(BIN)/jupyter lab $(PLAYGROUND) --ServerApp.root_dir=. --ContentsManager.pre_save_hook=$(AS_TRACKED) $(WHOLE_CTS)
 
 app: .venv/installed  ## start the prompt playground as an app of its own (voila)
 	JUPYTER_PATH=notebooks $(BIN)/voila $(PLAYGROUND) --template=offline $(WHOLE_CTS)
@@ -59,6 +61,10 @@ test: .venv/installed check  ## all tests, browser tests included
 	[ -n "$$CHROMIUM" ] || { echo "The browser tests need Chromium: sudo apt-get install chromium (macOS: brew install --cask chromium)"; exit 1; }; \
 	$(MAKE) --no-print-directory quick && \
 	CHROMIUM="$$CHROMIUM" LUNGSEG_BOOK_HTML="$(CURDIR)/build/smoke/html" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q $(TESTS)
+
+torture: .venv/installed  ## kill the workflow 50 times, and give 10000 damaged files to the readers (1 hour)
+	LUNGSEG_KILLS=$${LUNGSEG_KILLS:-50} LUNGSEG_FUZZ=$${LUNGSEG_FUZZ:-1000} OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
+	$(BIN)/python -m pytest -q -rP tests/test_torture.py tests/test_fuzz.py
 
 clean:  ## remove built books and results (data and .venv stay)
 	rm -rf build results

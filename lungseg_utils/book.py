@@ -54,7 +54,7 @@ def build(root: Path, out: Path | None = None, executed: Path | None = None, pag
     _require_notebooks(root, executed)
     vendor(root)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".book-") as temporary:
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".book.tmp.") as temporary:
         source = _stage(root, executed, Path(temporary) / "source")
         html = _run_jupyter_book(source, Path(temporary) / "built")
         (html / ".nojekyll").touch()  # else GitHub Pages leaves out all folders that begin with an underscore

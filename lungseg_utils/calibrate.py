@@ -42,7 +42,7 @@ def read(dataset: str) -> pd.DataFrame:
     """The stored table (index patient_id); InputError if the generator is no longer the one that was measured."""
     if tables.read_json(_record(dataset)).get("generator_sha256") != generator_hash():
         raise InputError(_record(dataset), "measured on phantoms of another generator", "Measure again: python -m lungseg_utils calibrate.")
-    return pd.read_csv(_table(dataset), index_col="patient_id")
+    return tables.read_csv(_table(dataset), "Restore it from the repository.", index_col="patient_id")
 
 
 def _table(dataset: str) -> Path:

@@ -45,9 +45,8 @@ def dataset_root(dataset: str, profile: Profile) -> Path:
 def read_splits(dataset: str) -> pd.DataFrame:
     """The committed split of a data set; refuses unknown columns and a patient on two lines."""
     path = _split_path(dataset)
-    if not path.is_file():
-        raise InputError(path, "there is no split for this data set", "Commit one, by patient, before any result.")
-    frame = pd.read_csv(path, dtype={"patient_id": str, "split": str, "fold": "Int64", "tumor_free": int})
+    kinds = {"patient_id": str, "split": str, "fold": "Int64", "tumor_free": int}
+    frame = tables.read_csv(path, "Commit a split, by patient, before any result.", dtype=kinds)
     if list(frame.columns) != SPLIT_COLUMNS:
         raise InputError(path, f"its columns are {list(frame.columns)}", f"Expected {SPLIT_COLUMNS}.")
     if frame["patient_id"].duplicated().any():

@@ -13,7 +13,7 @@ from typing import Any
 
 import pandas as pd
 
-from . import config, registry
+from . import config, registry, tables
 from .types import Checkpoint, InputError, Pretraining
 
 FILE = Path("data") / "contamination.csv"
@@ -55,9 +55,7 @@ DATASETS: Mapping[str, str] = {  # as the code calls them -> what a reader calls
 def read(path: Path | None = None) -> pd.DataFrame:
     """The checked table (columns `COLUMNS`), one row for each file of weights and data set; InputError names its first fault."""
     path = Path(path) if path else config.project_root() / FILE
-    if not path.is_file():
-        raise InputError(path, "the table does not exist", "Restore it from the repository.")
-    frame = pd.read_csv(path, dtype=str, keep_default_na=False)
+    frame = tables.read_csv(path, "Restore it from the repository.", dtype=str, keep_default_na=False)
     if tuple(frame.columns) != COLUMNS:
         raise InputError(path, f"its columns are {list(frame.columns)}", f"Expected {list(COLUMNS)}.")
     for column, known in (("weights", WEIGHTS), ("dataset", DATASETS), ("level", LEVELS)):

@@ -14,6 +14,7 @@ import itertools
 import os
 import re
 import secrets
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -82,6 +83,15 @@ def atomic_path(path: Path) -> Iterator[Path]:
         raise
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left below a folder in which nobody else writes."""
+    for path in sorted(Path(folder).rglob(".*.tmp.*")):  # a folder before what is in it
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def write_mask(mask: Mask, path: Path, like_path: Path | None = None) -> None:
@@ -190,6 +200,8 @@ def _open_nifti(path: Path) -> Any:
         raise InputError(path, "its voxels are not single numbers (colour or complex)", "Export the CT again in Hounsfield units.")
     if not (int(file.header["sform_code"]) or int(file.header["qform_code"])):
         raise InputError(path, "its header does not say which side is left", "Set the sform or the qform of the file.")
+    if not np.isfinite(file.affine).all():
+        raise InputError(path, "its header places it nowhere: the affine holds NaN or infinite numbers", "Export the CT again.")
     if unit not in ("mm", "unknown"):
         raise InputError(path, "its header does not count in millimetres", "Set the spatial unit of the file to mm.")
     return file
@@ -716,7 +728,7 @@ def _parse_xml(path: Path) -> Any:
     if path.stat().st_size > _MAX_XML_BYTES:
         raise InputError(path, "far too large for an annotation file", "Give the XML file of one CT scan.")
     try:
-        return defusedxml.ElementTree.parse(path).getroot()
+        return defusedxml.ElementTree.parse(path, forbid_dtd=True).getroot()
     except (defusedxml.ElementTree.ParseError, DefusedXmlException, ValueError, LookupError) as error:
         raise InputError(path, f"not a readable XML file: {error}", "Fetch it again.") from error
 

@@ -11,6 +11,7 @@ import hashlib
 import json
 import platform
 import subprocess
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
@@ -70,13 +71,19 @@ def read_costs(path: Path) -> pd.DataFrame:
     return _read(path, COST_COLUMNS)
 
 
-def _read(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
+def read_csv(path: Path, remedy: str, **options: Any) -> pd.DataFrame:
+    """Read a CSV file with pandas; InputError names a file that is not there, or no table, and says `remedy`."""
     if not Path(path).is_file():
-        raise InputError(path, "the table does not exist", "Run its experiment first.")
+        raise InputError(path, "the table does not exist", remedy)
     try:
-        frame = pd.read_csv(path, dtype=dict(columns), keep_default_na=False, na_values={"value": ["nan"]})
-    except (ValueError, pd.errors.ParserError) as error:
-        raise InputError(path, f"not a valid table ({error})", "Delete it and run its experiment again.") from error
+        return pd.read_csv(path, **options)
+    except (ValueError, TypeError, OverflowError, EOFError, OSError, zlib.error) as error:  # pandas' own errors are ValueErrors
+        raise InputError(path, f"not a valid table ({error})", remedy) from error
+
+
+def _read(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
+    options = {"dtype": dict(columns), "keep_default_na": False, "na_values": {"value": ["nan"]}}
+    frame = read_csv(path, "Run its experiment; if it is there, delete it first.", **options)
     if list(frame.columns) != list(columns):
         raise InputError(path, f"its columns are {list(frame.columns)}", f"Expected {list(columns)}.")
     return frame

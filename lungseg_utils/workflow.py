@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import cohorts, config, fetch, initial_weights, locks, registry, run, stored, tables
+from . import cohorts, config, fetch, initial_weights, io, locks, registry, run, stored, tables
 from .prompts.ladder import PROMPTERS
 from .stand_ins import RANDOM
 from .types import Experiment, InputError
@@ -56,6 +56,7 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
     command += ["--prioritize", *(f"build/{profile}/notebooks/{name}.ipynb" for name in trained(profile))]
     command += ["--rerun-incomplete", "--quiet", "all", "--config", f"profile={profile}", f"public={public}", "--", *targets]
     with locks.exclusive(root / "build" / ".workflow.lock", "another workflow is running in this folder"):
+        io.remove_leftovers(root / "build" / profile)
         status = subprocess.run(command, cwd=root, env=os.environ | _ONE_THREAD, check=False).returncode
     _report(root, profile, started, status)
     return status
