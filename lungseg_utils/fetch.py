@@ -51,6 +51,11 @@ def available(name: str, root: Path) -> bool:
     return all((Path(root) / entry.name).is_file() for entry in _entries_of(name))
 
 
+def is_here(name: str, root: Path) -> bool:
+    """What can be fetched is here if all its files are; of another data set only its plug-in knows, so its place has to be there."""
+    return available(name, root) if name in names() else (Path(root) / name).exists()
+
+
 def fetch(name: str, root: Path, yes: bool = False, progress: bool = True) -> Path:
     """Bring a data set below the data root `root`; returns its folder, `root/name`.
 

@@ -23,7 +23,7 @@ def cases(profile: str, most: int = 4) -> list[Case]:
         patients = cohorts.patients_to_test(dataset, size)[:most]
         root = cohorts.ensure_phantoms(dataset, size, patients)
         found += [case for case in registry.plugin("datasets", dataset).cases(root) if case.patient_id in patients]
-    for dataset in cohorts.available_real_datasets(size, fetch.available):
+    for dataset in cohorts.available_real_datasets(size, fetch.is_here):
         found += cohorts.cases_to_test(dataset, size)
     return found
 

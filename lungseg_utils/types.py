@@ -109,7 +109,7 @@ class Mask(_Volume):
     @property
     def volume_ml(self) -> float:
         """Volume of the true voxels in millilitres."""
-        return int(self.array.sum()) * self.voxel_ml
+        return np.count_nonzero(self.array) * self.voxel_ml
 
 
 @dataclass(frozen=True)

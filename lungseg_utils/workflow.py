@@ -78,12 +78,7 @@ def _report(root: Path, profile: str, started: float, status: int) -> None:
 
 def real_datasets(profile: str) -> list[str]:
     """Real data sets of the profile whose files are here."""
-    return list(cohorts.available_real_datasets(config.load().profile(profile), _is_here))
-
-
-def _is_here(name: str, root: Path) -> bool:
-    """What can be fetched is here if all its files are; of another data set only its plug-in knows, so its place has to be there."""
-    return fetch.available(name, root) if name in fetch.names() else (root / name).exists()
+    return list(cohorts.available_real_datasets(config.load().profile(profile), fetch.is_here))
 
 
 def datasets_to_test(notebook: str, profile: str) -> list[str]:

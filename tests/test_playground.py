@@ -26,7 +26,7 @@ from sample_playground import (
     write_case,
 )
 
-from lungseg_utils import cohorts, config, io, listening, registry, viewers
+from lungseg_utils import cohorts, config, io, listening, prompting, registry, viewers
 from lungseg_utils.metrics import dsc
 from lungseg_utils.prompts import recorded, records
 from lungseg_utils.prompts.jitter import perturb
@@ -610,6 +610,11 @@ def test_the_notebook_opens_it_with_what_the_smoke_profile_has(tmp_path, monkeyp
     assert len(made.canvas.answers) == 1
     assert not made.controls.to_seg.disabled
     made.stop()
+
+
+def test_the_default_profile_offers_phantoms_and_the_real_cases_that_are_here(tmp_path, monkeypatch):
+    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path)  # also data sets that nobody can fetch are asked for
+    assert [case.dataset for case in prompting.cases("mini", most=1)] == ["phantom_nsclc", "phantom_msd"]
 
 
 def test_another_case_starts_anew(folder, tmp_path, reference):

@@ -9,7 +9,7 @@ import time
 import pandas as pd
 import pytest
 
-from lungseg_utils import config, locks, metrics, run, stored, tables, workflow
+from lungseg_utils import config, fetch, locks, metrics, run, stored, tables, workflow
 from lungseg_utils.types import InputError
 
 ROOT = config.project_root()
@@ -165,10 +165,10 @@ def test_a_profile_without_pages_runs_what_it_plans_first_runs_first(monkeypatch
 
 
 def test_a_data_set_that_cannot_be_fetched_is_here_if_its_place_is(tmp_path):
-    assert not workflow._is_here("of_my_own", tmp_path)
+    assert not fetch.is_here("of_my_own", tmp_path)
     (tmp_path / "of_my_own").mkdir()
-    assert workflow._is_here("of_my_own", tmp_path)
-    assert not workflow._is_here("lidc_idri", tmp_path)
+    assert fetch.is_here("of_my_own", tmp_path)
+    assert not fetch.is_here("lidc_idri", tmp_path)
 
 
 def test_what_a_notebook_needs_follows_from_its_model_and_paradigm():

@@ -84,7 +84,7 @@ def cases(root: Path) -> list[Case]:
     """All labelled patients in `root`, sorted by id."""
     root = Path(root)
     if not (root / FACTS_FILE).exists():
-        raise InputError(root, "holds no phantom patients", "Make them first: python -m lungseg_utils fetch phantom_msd.")
+        raise InputError(root, "holds no phantom patients", "Make them first: python -m lungseg_utils phantoms phantom_msd.")
     facts = read_facts_table(root)
     labelled = [p for p in sorted(facts) if done(root, p) and patient_number(p) not in UNLABELLED_NUMBERS]
     return [Case("phantom_msd", p, p, root / "imagesTr" / f"{p}.nii.gz", (root / "labelsTr" / f"{p}.nii.gz",), facts[p]) for p in labelled]

@@ -52,7 +52,7 @@ def cases(root: Path) -> list[Case]:
     """All finished patients in `root`, sorted by id."""
     root = Path(root)
     if not (root / FACTS_FILE).exists():
-        raise InputError(root, "holds no phantom patients", "Make them first: python -m lungseg_utils fetch phantom_nsclc.")
+        raise InputError(root, "holds no phantom patients", "Make them first: python -m lungseg_utils phantoms phantom_nsclc.")
     facts = read_facts_table(root)
     return [Case("phantom_nsclc", p, p, root / p, (root / p / "RS.dcm",), facts[p]) for p in sorted(facts) if done(root, p)]
 

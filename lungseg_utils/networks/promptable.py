@@ -131,13 +131,14 @@ class PromptableSegmenter(ABC):
             raise InputError("predict", "no image was set", "Call set_image first.")
         self.network.eval()
         with measure() as cost:
-            probability = np.zeros(self._image.shape, dtype=np.float32)
+            # slice after slice in memory, as images are; slices that nothing is said of are never touched
+            probability, inside = (np.zeros(self._image.shape, kind, order="F") for kind in (np.float32, bool))
             for prompt in prompts:
                 self._check(prompt)
                 for index, plane in self._answer_lesion(prompt).items():
                     np.maximum(probability[:, :, index], plane, out=probability[:, :, index])
-            mask = Mask(probability > self.settings.threshold, self._image.affine)
-        return Prediction(mask, probability, cost.seconds, cost.peak_memory_mb)
+                    inside[:, :, index] = probability[:, :, index] > self.settings.threshold
+        return Prediction(Mask(inside, self._image.affine), probability, cost.seconds, cost.peak_memory_mb)
 
     def _check(self, prompt: Prompt) -> None:
         if not prompt.slices or any(hint.box is None and not _clicks_inside(hint) for hint in prompt.slices if not prompt.find_ends):
