@@ -52,8 +52,8 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
     config.load().profile(profile)
     started = time.time()
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--cores", str(cores), "--nolock"]
-    # the longest jobs first, else one of them ends alone on its core
-    command += ["--prioritize", *(f"build/{profile}/notebooks/{name}.ipynb" for name in trained(profile))]
+    if not targets:  # the longest jobs first, else one of them ends alone on its core; what is named here is made, too
+        command += ["--prioritize", *(f"build/{profile}/notebooks/{name}.ipynb" for name in trained(profile))]
     command += ["--rerun-incomplete", "--quiet", "all", "--config", f"profile={profile}", f"public={public}", "--", *targets]
     with locks.exclusive(root / "build" / ".workflow.lock", "another workflow is running in this folder"):
         io.remove_leftovers(root / "build" / profile)
