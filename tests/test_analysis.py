@@ -173,6 +173,7 @@ def test_methods_are_compared_only_where_both_were_trained_more_than_once(finish
     assert table["difference"][0] == pytest.approx((first.mean() + 0.8) / 2 - 0.5)
     assert "U-Net" in table["b"][0]
     assert len(runs_figures.printable_differences(table)) == 1
+    assert runs_figures.how(pd.Series(["a t interval", "a bootstrap", "a t interval"])) == "95 % intervals: a t interval; a bootstrap."
 
 
 def test_the_best_of_several_draws_is_told_apart_from_their_mean(finished):
