@@ -15,6 +15,8 @@ from typing import Any
 
 import nbformat
 import papermill
+from jupyter_client.kernelspec import NoSuchKernel
+from nbclient.exceptions import DeadKernelError
 
 from . import io
 from .types import InputError
@@ -81,6 +83,10 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Pa
             raise NotebookFailed(
                 f"{notebook}, cell {error.exec_count}: {error.ename}: {error.evalue}\n{_plain(error.traceback)}"
             ) from error
+        except DeadKernelError as error:
+            raise NotebookFailed(f"{notebook}: its process was killed, most probably because the memory was full") from error
+        except NoSuchKernel as error:
+            raise InputError(notebook, "there is no Jupyter kernel named python3", "Set the environment up again: make setup.") from error
         executed = _read(Path(temporary))
         _require_success(notebook, executed)
         nbformat.write(_titled(_clean(executed), title), str(temporary))

@@ -2,6 +2,7 @@
 
 import nbformat
 import pytest
+from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from lungseg_utils import config, pages
 from lungseg_utils.types import InputError
@@ -62,6 +63,21 @@ def test_a_notebook_that_timed_out_leaves_nothing(make_notebook, tmp_path, monke
     with pytest.raises(Exception, match=r"(?i)time"):
         pages.execute(make_notebook("import time; time.sleep(60)"), tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False)
     assert not (tmp_path / "out.ipynb").exists()
+
+
+def test_a_process_that_is_killed_is_said_and_leaves_nothing(make_notebook, tmp_path):
+    with pytest.raises(pages.NotebookFailed, match="memory was full"):
+        pages.execute(make_notebook("import os; os.kill(os.getpid(), 9)"), tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False)
+    assert sorted(p.name for p in tmp_path.iterdir()) == ["n.ipynb"]
+
+
+def test_a_missing_kernel_is_said(make_notebook, tmp_path, monkeypatch):
+    def nothing(self, name):
+        raise NoSuchKernel(name)
+
+    monkeypatch.setattr(KernelSpecManager, "get_kernel_spec", nothing)
+    with pytest.raises(InputError, match="no Jupyter kernel named python3"):
+        pages.execute(make_notebook("1"), tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False)
 
 
 def test_parameters_without_annotation_or_cell_are_refused(make_notebook, tmp_path):
