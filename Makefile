@@ -3,15 +3,16 @@ PYTHON  ?= python3.11
 PROFILE ?= mini
 CORES   ?= 2
 PORT    ?= 8000
+CLUSTER ?= profiles/slurm
 BIN     := .venv/bin
 RUN     := $(BIN)/python -m lungseg_utils
 PUBLIC_FLAG := $(if $(PUBLIC),--public)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book quick serve lab app data test torture check clean
+.PHONY: help setup book cluster quick serve lab app data test torture cluster-test check clean
 
 help:  ## list the commands
-	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z]+):.*## /  make \1\t/' | expand -t 16
+	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
 	@echo; echo "  PROFILE=smoke|dev|mini chooses the size, PUBLIC=1 leaves out voxels that may not be redistributed."
 
 .venv/installed: requirements.txt pyproject.toml
@@ -29,6 +30,9 @@ setup: .venv/installed  ## make the virtual environment only
 
 book: .venv/installed  ## run the default profile and build the book
 	@$(RUN) workflow --profile $(PROFILE) --cores $(CORES) $(PUBLIC_FLAG)
+
+cluster: .venv/installed  ## the same on a SLURM cluster, as profiles/slurm/config.yaml says
+	@$(RUN) workflow --profile $(PROFILE) --cluster $(CLUSTER) $(PUBLIC_FLAG)
 
 quick: .venv/installed  ## everything on the smoke profile, in minutes
 	@$(RUN) workflow --profile smoke --cores $(CORES) $(PUBLIC_FLAG)
@@ -65,6 +69,9 @@ test: .venv/installed check  ## all tests, browser tests included
 torture: .venv/installed  ## kill the workflow 50 times, and give 10000 damaged files to the readers (1 hour)
 	LUNGSEG_KILLS=$${LUNGSEG_KILLS:-50} LUNGSEG_FUZZ=$${LUNGSEG_FUZZ:-1000} OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
 	$(BIN)/python -m pytest -q -rP tests/test_torture.py tests/test_fuzz.py
+
+cluster-test: .venv/installed  ## start a small SLURM on this machine (as root; Debian: slurm-wlm, munge) and run a few experiments on it
+	LUNGSEG_CLUSTER=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -rP tests/test_cluster.py
 
 clean:  ## remove built books and results (data and .venv stay)
 	rm -rf build results

@@ -11,12 +11,15 @@ from lungseg_utils import config as grid, workflow as stages
 
 PROFILE = config.get("profile", "mini")
 PUBLIC = str(config.get("public", "False")) == "True"
+CLUSTER = str(config.get("cluster", "False")) == "True"  # every training a job of its own; else its notebook trains
 FLAGS = f"--profile {PROFILE}" + (" --public" if PUBLIC else "")
 BUILD = f"build/{PROFILE}"
 PYTHON = f"{sys.executable} -m lungseg_utils"
 
 EXPERIMENTS = [line.notebook for line in grid.load().lines(PROFILE)]
 STAND_INS = list(stages.stand_ins(PROFILE))
+CORES = 1 if CLUSTER else workflow.cores  # of rules that can use all; a cluster's own settings say how many (set-threads)
+RUNS = {name: stages.run_names(name, PROFILE) for name in EXPERIMENTS}
 PAGES = {name: stages.page(name, PROFILE) for name in stages.LARGER_PAGES}
 STORED = ["contamination", "efficiency"] + [name for name, page in PAGES.items() if page.profile != PROFILE]  # over tables in data/results, which other runs wrote
 ANALYSES = ["data_calibration", "results", "front_figure", "models", "external_validation", "ladder", "protocol_trap", "comparisons", "strata", "failures", "patient_flow", "readers", "contamination", "efficiency", *PAGES]
@@ -33,6 +36,7 @@ PROSE = ["_config.yml", "_toc.yml", "package.json", "lungseg_utils/book.py"] + s
 
 wildcard_constraints:
     name="[a-z0-9_]+",
+    run="[A-Za-z0-9_]+",
 
 
 rule book:
@@ -46,7 +50,7 @@ rule book:
         flags=FLAGS,
     benchmark:
         BUILD + "/seconds/book.tsv"
-    threads: workflow.cores
+    threads: CORES
     shell:
         PYTHON + " book {BUILD}/notebooks {BUILD}/html --page-data {BUILD}/page_data {params.flags}"
 
@@ -75,7 +79,7 @@ rule phantoms:
         touch(BUILD + "/data/{dataset}.done"),
     benchmark:
         BUILD + "/seconds/phantoms_{dataset}.tsv"
-    threads: workflow.cores
+    threads: CORES
     shell:
         PYTHON + " phantoms {wildcards.dataset} --profile {PROFILE} --workers {threads}"
 
@@ -113,9 +117,30 @@ def needed_tables(wildcards):
     return expand(BUILD + "/notebooks/{name}.ipynb", name=first) + drawn + expand(BUILD + "/stand_ins/{name}.done", name=pretrained)
 
 
+def runs_shown(wildcards):
+    """On a cluster, the runs that a notebook shows."""
+    return expand(BUILD + "/runs/{run}.done", run=RUNS.get(wildcards.name, [])) if CLUSTER else []
+
+
+rule run:
+    input:
+        lambda wildcards: expand(BUILD + "/runs/{run}.done", run=stages.runs_before(wildcards.run, PROFILE)),
+        expand(BUILD + "/data/{dataset}.done", dataset=PHANTOMS),
+        lambda wildcards: expand(BUILD + "/stand_ins/{name}.done", name=stages.stand_ins_before(wildcards.run, PROFILE)),
+        CODE,
+        GRID,
+    output:
+        touch(BUILD + "/runs/{run}.done"),
+    benchmark:
+        BUILD + "/seconds/{run}.tsv"
+    shell:
+        PYTHON + " run {wildcards.run} --profile {PROFILE}"
+
+
 rule notebook:
     input:
         needed_tables,
+        runs_shown,
         lambda wildcards: f"notebooks/{stages.page(wildcards.name, PROFILE).notebook}.ipynb",
         CODE,
         GRID,

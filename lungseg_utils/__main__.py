@@ -31,11 +31,15 @@ def _fetch(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from . import run, workflow
+    from . import config, run, workflow
 
     if arguments.experiment == "all":
         for result in workflow.run_all(arguments.profile, arguments.missing):
             print(f"{run.title(result.experiment)}: {result.folder}", flush=True)
+        return 0
+    if arguments.experiment not in config.load().experiments:
+        result = workflow.run_by_name(arguments.experiment, arguments.profile)
+        print(f"{run.title(result.experiment)}: {result.folder}", flush=True)
         return 0
     tests = arguments.test or workflow.datasets_to_test(arguments.experiment, arguments.profile)
     experiment = run.plan(arguments.experiment, arguments.profile, arguments.seed, arguments.fold, arguments.k, arguments.draw)
@@ -128,7 +132,7 @@ def _report(arguments: argparse.Namespace) -> int:
 def _workflow(arguments: argparse.Namespace) -> int:
     from . import workflow
 
-    return workflow.run_workflow(arguments.profile, arguments.cores, arguments.public, tuple(arguments.targets))
+    return workflow.run_workflow(arguments.profile, arguments.cores, arguments.public, tuple(arguments.targets), arguments.cluster)
 
 
 def _page_data(arguments: argparse.Namespace) -> int:
@@ -173,7 +177,10 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--yes", action="store_true", help="accept the licences without being asked")
 
     run = add("run", _run, "train and evaluate one experiment of experiments.yml")
-    run.add_argument("experiment", help="its notebook's name, e.g. unet_full; or all, for everything that the profile plans")
+    run.add_argument(
+        "experiment",
+        help="its notebook's name, e.g. unet_full; its full name, as below results/; or all, for everything that the profile plans",
+    )
     _profile_argument(run)
     run.add_argument("--seed", type=int, default=0)
     run.add_argument("--fold", type=int, default=0)
@@ -217,6 +224,7 @@ def _parser() -> argparse.ArgumentParser:
     workflow = add("workflow", _workflow, "bring results and book of a profile up to date (make book, make quick)")
     _profile_argument(workflow)
     workflow.add_argument("--cores", type=int, default=2)
+    workflow.add_argument("--cluster", type=Path, metavar="DIR", help="submit jobs as DIR/config.yaml says, e.g. profiles/slurm")
     workflow.add_argument("--public", action="store_true", help="leave out voxels that may not be redistributed")
     workflow.add_argument("targets", nargs="*")
 

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import cohorts, config, fetch, initial_weights, io, locks, registry, run, stored, tables
+from . import cohorts, config, detector, fetch, initial_weights, io, locks, registry, run, stored, tables
 from .prompts.ladder import PROMPTERS
 from .stand_ins import RANDOM
 from .types import Experiment, InputError
@@ -46,15 +46,29 @@ LARGER_PAGES: Mapping[str, Page] = {
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 
 
-def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[str, ...] = ()) -> int:
-    """Bring everything of a profile up to date; returns Snakemake's exit status. A second workflow at once is refused."""
+def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[str, ...] = (), cluster: Path | None = None) -> int:
+    """Bring everything of a profile up to date; returns Snakemake's exit status. A second workflow at once is refused.
+
+    `cluster`: folder with a `config.yaml` that says how Snakemake submits jobs, e.g. profiles/slurm, in the place of `cores` here.
+    """
     root = config.project_root()
     config.load().profile(profile)
     started = time.time()
-    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--cores", str(cores), "--nolock"]
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--nolock"]
+    command += ["--profile", str(cluster)] if cluster else ["--cores", str(cores)]
     if not targets:  # the longest jobs first, else one of them ends alone on its core; what is named here is made, too
         command += ["--prioritize", *(f"build/{profile}/notebooks/{name}.ipynb" for name in trained(profile))]
-    command += ["--rerun-incomplete", "--quiet", "all", "--config", f"profile={profile}", f"public={public}", "--", *targets]
+    command += [
+        "--rerun-incomplete",
+        "--quiet",
+        "all",
+        "--config",
+        f"profile={profile}",
+        f"public={public}",
+        f"cluster={bool(cluster)}",
+        "--",
+        *targets,
+    ]
     with locks.exclusive(root / "build" / ".workflow.lock", "another workflow is running in this folder"):
         io.remove_leftovers(root / "build" / profile)
         status = subprocess.run(command, cwd=root, env=os.environ | _ONE_THREAD, check=False).returncode
@@ -108,6 +122,38 @@ def run_all(profile: str, missing: bool = False) -> Iterator[run.RunResult]:
     return (_run(notebook, e) for notebook, e in ordered if not (missing and stored.holds(profile, e.name)))
 
 
+def run_by_name(name: str, profile: str) -> run.RunResult:
+    """Run one planned experiment by its full name: a job of its own on a cluster."""
+    notebook, experiment = _planned_run(name, profile)
+    return _run(notebook, experiment)
+
+
+def run_names(notebook: str, profile: str) -> list[str]:
+    """Full names of all experiments that a profile plans for a notebook."""
+    return [experiment.name for experiment in run.planned(notebook, profile)]
+
+
+def runs_before(name: str, profile: str) -> list[str]:
+    """Full names of the experiments whose weights another one needs: its detector's, if the profile asks for boxes of a detector."""
+    _, experiment = _planned_run(name, profile)
+    needed = {detector.detector_of(experiment).name} if any(PROMPTERS[rung].from_detector for rung in rungs(experiment)) else set()
+    return sorted(needed - {name})
+
+
+def stand_ins_before(name: str, profile: str) -> list[str]:
+    """The stand-in whose pretraining an experiment starts from, if it starts from one."""
+    _, experiment = _planned_run(name, profile)
+    return [first] if (first := _stand_in(experiment)) else []
+
+
+def _planned_run(name: str, profile: str) -> tuple[str, Experiment]:
+    for line in config.load().lines(profile):
+        for experiment in run.planned(line.notebook, profile):
+            if experiment.name == name:
+                return line.notebook, experiment
+    raise InputError(name, f"not an experiment that profile {profile} plans", f"Notebooks: {', '.join(config.load().experiments)}.")
+
+
 def _run(notebook: str, experiment: Experiment) -> run.RunResult:
     return run.run(experiment, datasets_to_test(notebook, experiment.profile), rungs(experiment))
 
@@ -143,10 +189,14 @@ def stand_ins(profile: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
     """Name -> (model, options) of every stand-in that the profile's experiments start from, each once."""
     size, found = config.load().profile(profile), {}
     for experiment in run.all_planned(profile):
-        options = config.resolve_options(experiment, size)
-        if options.get("pretraining", RANDOM) != RANDOM:
-            found.setdefault(f"{experiment.model}__{options['pretraining']}", (experiment.model, options))
+        if name := _stand_in(experiment):
+            found.setdefault(name, (experiment.model, config.resolve_options(experiment, size)))
     return found
+
+
+def _stand_in(experiment: Experiment) -> str:
+    pretraining = config.resolve_options(experiment, config.load().profile(experiment.profile)).get("pretraining", RANDOM)
+    return "" if pretraining == RANDOM else f"{experiment.model}__{pretraining}"
 
 
 def page(name: str, profile: str) -> Page:

@@ -7,7 +7,6 @@ once; a machine that runs out of memory ends one of them, and what it had starte
 import json
 import os
 import re
-import shutil
 import signal
 import subprocess
 import sys
@@ -21,7 +20,7 @@ import psutil
 import pytest
 import torch
 from sample_book import write_notebooks
-from worked_examples import ROOT
+from worked_examples import ROOT, tracked_project
 
 from lungseg_utils import book, io, run
 
@@ -33,17 +32,6 @@ EXPERIMENTS = [e.name for name in NOTEBOOKS for e in run.planned(name, "smoke")]
 TARGETS = [f"build/smoke/notebooks/{name}.ipynb" for name in NOTEBOOKS]
 COMMAND = [sys.executable, "-m", "lungseg_utils", "workflow", "--profile", "smoke", "--cores", "2"]
 NO_RESULT = re.compile(r"(^|/)\.[^/]*$|/last\.pt$|/(cases|detections)/")  # hidden files, and what a run resumes from
-
-
-def project(folder: Path) -> Path:
-    """The tracked files of this project as a project of its own; phantoms and data are shared, since they are only read."""
-    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
-    for name in filter(None, files):
-        (folder / name).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ROOT / name, folder / name)
-    (ROOT / "data" / "cache").mkdir(exist_ok=True)
-    (folder / "data" / "cache").symlink_to(ROOT / "data" / "cache")
-    return folder
 
 
 def start(root: Path) -> subprocess.Popen:
@@ -108,14 +96,14 @@ def undisturbed(tmp_path_factory) -> dict[str, bytes]:
     """Tables of a run that nobody disturbed: those of `make quick`, where that has just been made."""
     if os.environ.get("LUNGSEG_BOOK_HTML"):
         return results_of(ROOT)
-    root = project(tmp_path_factory.mktemp("undisturbed"))
+    root = tracked_project(tmp_path_factory.mktemp("undisturbed"))
     finish(root)
     return results_of(root)
 
 
 @pytest.mark.parametrize("seed", range(-(-KILLS // KILLS_OF_A_RUN)))
 def test_a_workflow_that_was_killed_ends_as_one_that_was_not(undisturbed, tmp_path, seed):
-    root, rng, told = project(tmp_path), np.random.default_rng(seed), []
+    root, rng, told = tracked_project(tmp_path), np.random.default_rng(seed), []
     for _ in range(min(KILLS_OF_A_RUN, KILLS - seed * KILLS_OF_A_RUN)):
         running, wait = start(root), rng.uniform(0, MOST_SECONDS)
         try:
@@ -136,7 +124,7 @@ def test_a_workflow_that_was_killed_ends_as_one_that_was_not(undisturbed, tmp_pa
 
 @pytest.mark.parametrize("seed", range(-(-KILLS // 10)))
 def test_a_book_whose_build_was_killed_is_the_earlier_one_or_none_and_is_built_again(tmp_path, seed):
-    root, out, rng = project(tmp_path / "root"), tmp_path / "out" / "html", np.random.default_rng(seed)
+    root, out, rng = tracked_project(tmp_path / "root"), tmp_path / "out" / "html", np.random.default_rng(seed)
     write_notebooks(root / "book" / "results")
     book.vendor(root)
     out.mkdir(parents=True)

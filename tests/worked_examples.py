@@ -35,6 +35,17 @@ def copy_project(folder: Path, shared_cache: bool = True) -> Path:
     return folder
 
 
+def tracked_project(folder: Path) -> Path:
+    """The tracked files of this project as a project of its own; phantoms and data are shared, since they are only read."""
+    files = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True, check=True).stdout.split("\0")
+    for name in filter(None, files):
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, folder / name)
+    (ROOT / "data" / "cache").mkdir(exist_ok=True)
+    (folder / "data" / "cache").symlink_to(ROOT / "data" / "cache")
+    return folder
+
+
 def follow(root: Path, *arguments: str) -> subprocess.CompletedProcess:
     """Run Python in a copied project, with that project's package."""
     environment = os.environ | {"LUNGSEG_ROOT": str(root), "PYTHONPATH": str(root)}

@@ -1,0 +1,72 @@
+"""The workflow on a real SLURM: jobs of their own, one of them killed in the middle, and the tables are those of a run without it.
+
+Outside `make test`: `make cluster-test` starts it, and `make quick` has to have been run.
+"""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+import pytest
+import slurm_cluster
+import yaml
+from worked_examples import ROOT, tracked_project
+
+from lungseg_utils import config, run
+
+pytestmark = pytest.mark.skipif(not os.environ.get("LUNGSEG_CLUSTER"), reason="make cluster-test runs it")
+NOTEBOOKS = ("unet_full", "unet_few_shot")
+EXPERIMENTS = [e.name for name in NOTEBOOKS for e in run.planned(name, "smoke")]
+
+
+def settings(folder: Path) -> Path:
+    """Those of profiles/slurm, on a cluster of one small machine without a GPU, accounts and accounting."""
+    own = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
+    own |= {"jobs": 2, "latency-wait": 5, "slurm-no-account": True, "slurm-status-command": "squeue"}
+    own |= {"default-resources": {"mem_mb": 3000, "runtime": 30}, "set-threads": dict.fromkeys(own["set-threads"], 1)}
+    own.pop("set-resources")
+    folder.mkdir()
+    (folder / "config.yaml").write_text(yaml.safe_dump(own))
+    return folder
+
+
+def training(root: Path) -> psutil.Process | None:
+    """The process of a job that has begun to train."""
+    for process in psutil.process_iter(["cmdline"]):
+        words = process.info["cmdline"] or []
+        if words[1:4] == ["-m", "lungseg_utils", "run"] and list((root / "results" / "smoke").glob("*unet__full*/last.pt")):
+            return process
+    return None
+
+
+def kill_a_training(root: Path, workflow: subprocess.Popen) -> None:
+    for _ in range(1200):
+        if found := training(root):
+            found.send_signal(signal.SIGKILL)
+            return
+        assert workflow.poll() is None, (root / "workflow.log").read_text()[-5000:]
+        time.sleep(0.1)
+    raise AssertionError("no job trained anything")
+
+
+def test_tables_of_a_cluster_are_those_of_one_machine_though_a_job_was_killed(tmp_path):
+    assert not slurm_cluster.missing(), slurm_cluster.missing()
+    wanted = {name: (config.project_root() / "results" / "smoke" / name / "results.csv").read_bytes() for name in EXPERIMENTS}
+    root = tracked_project(tmp_path / "project")
+    command = [sys.executable, "-m", "lungseg_utils", "workflow", "--profile", "smoke", "--cluster", str(settings(tmp_path / "settings"))]
+    environment = os.environ | {"LUNGSEG_ROOT": str(root), "PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}
+    begin = time.monotonic()
+    with slurm_cluster.cluster(tmp_path / "slurm"), (root / "workflow.log").open("w") as log:
+        targets = [f"build/smoke/notebooks/{name}.ipynb" for name in NOTEBOOKS]
+        running = subprocess.Popen([*command, *targets], cwd=root, env=environment, stdout=log, stderr=log)
+        kill_a_training(root, running)
+        assert running.wait(1500) == 0, (root / "workflow.log").read_text()[-5000:]
+        jobs = subprocess.run(["squeue", "--noheader", "--states=all"], capture_output=True, text=True, check=True).stdout.count("\n")
+    found = {name: (root / "results" / "smoke" / name / "results.csv").read_bytes() for name in EXPERIMENTS}
+    assert found == wanted
+    assert jobs >= 2 * len(NOTEBOOKS) + 1  # a run and a notebook each, and the run that was killed once more
+    print(f"{len(found)} experiments, {jobs} jobs, {time.monotonic() - begin:.0f} s, one training killed")
