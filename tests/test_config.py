@@ -146,7 +146,7 @@ def test_a_split_with_a_patient_on_two_lines_is_refused(tmp_path, monkeypatch):
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
     with pytest.raises(InputError, match="stands twice"):
         cohorts.read_splits("phantom_nsclc")
-    with pytest.raises(InputError, match="no split"):
+    with pytest.raises(InputError, match="the table does not exist"):
         cohorts.read_splits("phantom_msd")
 
 
