@@ -20,13 +20,12 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from . import cohorts, fetch
+    from . import cohorts, published
 
     if not arguments.names:
-        print("What can be fetched:", ", ".join(fetch.names()))
-        return 0
+        print(published.overview())
     for name in arguments.names:
-        fetch.fetch(name, arguments.to or cohorts.cache_root(), yes=arguments.yes)
+        print(published.fetch(name, arguments.to or cohorts.cache_root(), arguments.all, arguments.yes))
     return 0
 
 
@@ -167,9 +166,10 @@ def _parser() -> argparse.ArgumentParser:
 
     add("list", _list, "models, data sets and paradigms that exist")
 
-    fetch = add("fetch", _fetch, "download data by registry, sha256 checked; without names: what there is")
+    fetch = add("fetch", _fetch, "download samples, whole data sets and published weights, checked; without names: what there is")
     fetch.add_argument("names", nargs="*")
     fetch.add_argument("--to", type=Path, help="folder (default: data/cache)")
+    fetch.add_argument("--all", action="store_true", help="the whole data set, where without it only samples come")
     fetch.add_argument("--yes", action="store_true", help="accept the licences without being asked")
 
     run = add("run", _run, "train and evaluate one experiment of experiments.yml")
