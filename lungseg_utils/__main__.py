@@ -29,6 +29,15 @@ def _fetch(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _exclusions(arguments: argparse.Namespace) -> int:
+    from . import cohorts, exclusions
+
+    found = exclusions.write(arguments.dataset, arguments.root or cohorts.cache_root() / arguments.dataset)
+    print(found.to_string(index=False) if len(found) else "no case is excluded")
+    print(f"table: {exclusions.path(arguments.dataset)}")
+    return 0
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from . import run, workflow
 
@@ -171,6 +180,12 @@ def _parser() -> argparse.ArgumentParser:
     fetch.add_argument("--to", type=Path, help="folder (default: data/cache)")
     fetch.add_argument("--all", action="store_true", help="the whole data set, where without it only samples come")
     fetch.add_argument("--yes", action="store_true", help="accept the licences without being asked")
+
+    exclusions = add(
+        "exclusions", _exclusions, "read every case of a real data set, and list those that cannot be used, with their reasons"
+    )
+    exclusions.add_argument("dataset")
+    exclusions.add_argument("--root", type=Path, help="where it lies (default: data/cache/DATASET)")
 
     run = add("run", _run, "train and evaluate one experiment of experiments.yml")
     run.add_argument("experiment", help="its notebook's name, e.g. unet_full; or all, for everything that the profile plans")
