@@ -38,6 +38,16 @@ def _exclusions(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _data_check(arguments: argparse.Namespace) -> int:
+    from . import data_check, tables
+
+    report = data_check.check(arguments.dataset, arguments.root)
+    print(data_check.in_words(report))
+    if arguments.csv:
+        tables.write(data_check.table(report), arguments.csv)
+    return 1 if len(report.faults) else 0
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from . import run, workflow
 
@@ -186,6 +196,15 @@ def _parser() -> argparse.ArgumentParser:
     )
     exclusions.add_argument("dataset")
     exclusions.add_argument("--root", type=Path, help="where it lies (default: data/cache/DATASET)")
+
+    data = commands.add_parser("data", help="look at a data set of your own")
+    check = data.add_subparsers(required=True, metavar="command").add_parser(
+        "check", help="report every fault; exit status 1 if there is one"
+    )
+    check.set_defaults(function=_data_check)
+    check.add_argument("root", type=Path, metavar="DIR", help="folder, or the CSV table of a data set of your own")
+    check.add_argument("--dataset", default="folder", help="whose layout it has (default: folder, cases of your own)")
+    check.add_argument("--csv", type=Path, help="table to write, one row a case and reader")
 
     run = add("run", _run, "train and evaluate one experiment of experiments.yml")
     run.add_argument("experiment", help="its notebook's name, e.g. unet_full; or all, for everything that the profile plans")
