@@ -48,6 +48,14 @@ def _data_check(arguments: argparse.Namespace) -> int:
     return 1 if len(report.faults) else 0
 
 
+def _convert(arguments: argparse.Namespace) -> int:
+    from . import cohorts, convert
+
+    root = arguments.root or cohorts.cache_root() / arguments.dataset
+    print(f"{len(convert.to_nnunet(arguments.dataset, root, arguments.to))} cases: {arguments.to}")
+    return 0
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from . import run, workflow
 
@@ -205,6 +213,11 @@ def _parser() -> argparse.ArgumentParser:
     check.add_argument("root", type=Path, metavar="DIR", help="folder, or the CSV table of a data set of your own")
     check.add_argument("--dataset", default="folder", help="whose layout it has (default: folder, cases of your own)")
     check.add_argument("--csv", type=Path, help="table to write, one row a case and reader")
+
+    convert = add("convert", _convert, "write the labelled cases of any data set as a raw data set of nnU-Net")
+    convert.add_argument("dataset")
+    convert.add_argument("--to", type=Path, required=True, help="new folder, named like nnUNet_raw/Dataset006_Lung")
+    convert.add_argument("--root", type=Path, help="where the data set lies (default: data/cache/DATASET)")
 
     run = add("run", _run, "train and evaluate one experiment of experiments.yml")
     run.add_argument("experiment", help="its notebook's name, e.g. unet_full; or all, for everything that the profile plans")
