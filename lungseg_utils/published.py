@@ -169,7 +169,7 @@ def _client() -> Any:
     try:
         from idc_index import IDCClient
     except ImportError as error:
-        remedy = 'Install it: .venv/bin/pip install "lungseg-utils[data]", in a clone .venv/bin/pip install -e ".[data]".'
+        remedy = 'In the clone: .venv/bin/pip install -e ".[data]".'
         raise InputError("idc-index", "whole collections come by this client, which is not installed", remedy) from error
     return IDCClient()
 
