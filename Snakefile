@@ -28,7 +28,7 @@ REAL = stages.real_datasets(PROFILE)
 
 # what can change a number or a picture, apart from the book's own files; contents count, not dates
 CODE = sorted(str(p) for p in Path("lungseg_utils").rglob("*") if p.suffix in (".py", ".js", ".css", ".json") and p.name not in ("book.py", "__main__.py"))
-GRID = ["experiments.yml", "requirements.txt", *map(str, sorted([*Path("data/splits").glob("*.csv"), *Path("data/results").rglob("*.*"), Path("data/frozen.json"), Path("data/contamination.csv"), Path("analysis_plan.yml")]))]
+GRID = ["experiments.yml", "requirements.txt", *map(str, sorted([*Path("data/splits").glob("*.csv"), *Path("data/exclusions").glob("*.csv"), *Path("data/results").rglob("*.*"), Path("data/frozen.json"), Path("data/contamination.csv"), Path("analysis_plan.yml")]))]
 PROSE = ["_config.yml", "_toc.yml", "package.json", "lungseg_utils/book.py"] + sorted(
     str(p) for p in Path("book").rglob("*") if p.is_file() and not {"results", "vendor", "_build", "__pycache__"} & set(p.parts)
 )

@@ -20,13 +20,39 @@ def _list(arguments: argparse.Namespace) -> int:
 
 
 def _fetch(arguments: argparse.Namespace) -> int:
-    from . import cohorts, fetch
+    from . import cohorts, published
 
     if not arguments.names:
-        print("What can be fetched:", ", ".join(fetch.names()))
-        return 0
+        print(published.overview())
     for name in arguments.names:
-        fetch.fetch(name, arguments.to or cohorts.cache_root(), yes=arguments.yes)
+        print(published.fetch(name, arguments.to or cohorts.cache_root(), arguments.all, arguments.yes))
+    return 0
+
+
+def _exclusions(arguments: argparse.Namespace) -> int:
+    from . import cohorts, exclusions
+
+    found = exclusions.write(arguments.dataset, arguments.root or cohorts.cache_root() / arguments.dataset)
+    print(found.to_string(index=False) if len(found) else "no case is excluded")
+    print(f"table: {exclusions.path(arguments.dataset)}")
+    return 0
+
+
+def _data_check(arguments: argparse.Namespace) -> int:
+    from . import data_check, tables
+
+    report = data_check.check(arguments.dataset, arguments.root)
+    print(data_check.in_words(report))
+    if arguments.csv:
+        tables.write(data_check.table(report), arguments.csv)
+    return 1 if len(report.faults) else 0
+
+
+def _convert(arguments: argparse.Namespace) -> int:
+    from . import cohorts, convert
+
+    root = arguments.root or cohorts.cache_root() / arguments.dataset
+    print(f"{len(convert.to_nnunet(arguments.dataset, root, arguments.to))} cases: {arguments.to}")
     return 0
 
 
@@ -171,10 +197,31 @@ def _parser() -> argparse.ArgumentParser:
 
     add("list", _list, "models, data sets and paradigms that exist")
 
-    fetch = add("fetch", _fetch, "download data by registry, sha256 checked; without names: what there is")
+    fetch = add("fetch", _fetch, "download samples, whole data sets and published weights, checked; without names: what there is")
     fetch.add_argument("names", nargs="*")
     fetch.add_argument("--to", type=Path, help="folder (default: data/cache)")
+    fetch.add_argument("--all", action="store_true", help="the whole data set, where without it only samples come")
     fetch.add_argument("--yes", action="store_true", help="accept the licences without being asked")
+
+    exclusions = add(
+        "exclusions", _exclusions, "read every case of a real data set, and list those that cannot be used, with their reasons"
+    )
+    exclusions.add_argument("dataset")
+    exclusions.add_argument("--root", type=Path, help="where it lies (default: data/cache/DATASET)")
+
+    data = commands.add_parser("data", help="look at a data set of your own")
+    check = data.add_subparsers(required=True, metavar="command").add_parser(
+        "check", help="report every fault; exit status 1 if there is one"
+    )
+    check.set_defaults(function=_data_check)
+    check.add_argument("root", type=Path, metavar="DIR", help="folder, or the CSV table of a data set of your own")
+    check.add_argument("--dataset", default="folder", help="whose layout it has (default: folder, cases of your own)")
+    check.add_argument("--csv", type=Path, help="table to write, one row a case and reader")
+
+    convert = add("convert", _convert, "write the labelled cases of any data set as a raw data set of nnU-Net")
+    convert.add_argument("dataset")
+    convert.add_argument("--to", type=Path, required=True, help="new folder, named like nnUNet_raw/Dataset006_Lung")
+    convert.add_argument("--root", type=Path, help="where the data set lies (default: data/cache/DATASET)")
 
     run = add("run", _run, "train and evaluate one experiment of experiments.yml")
     run.add_argument(

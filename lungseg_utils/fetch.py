@@ -1,4 +1,4 @@
-"""Downloads by registry: every file is checked by its sha256 in a temporary place, and moved only when it agrees.
+"""Samples by registry: every file is checked by its sha256 in a temporary place, and moved only when it agrees.
 
 `data/registry.txt` (pooch's format) lists each file: path below the data root, sha256, public address. A machine without
 a network takes the files from a local copy instead: the environment variable `LUNGSEG_MIRROR` names a folder where the
@@ -21,10 +21,11 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from . import registry
-from .types import DatasetCard, InputError
+from .download import MIRROR_VARIABLE
+from .types import InputError
 
 REGISTRY = Path(__file__).resolve().parents[1] / "data" / "registry.txt"
-MIRROR_VARIABLE = "LUNGSEG_MIRROR"
+RECORD = "whole.json"  # in the folder of a data set of which all was fetched, not the samples of the registry
 
 _THREADS = 8  # hundreds of small files: most of the time is spent waiting for the server
 _TIMEOUT_SECONDS = 30
@@ -42,7 +43,7 @@ class _Entry:
 
 
 def names() -> list[str]:
-    """Sorted names of the data sets that can be fetched."""
+    """Sorted names of the data sets of which samples can be fetched."""
     return sorted({entry.name.split("/")[0] for entry in _entries()})
 
 
@@ -52,8 +53,9 @@ def available(name: str, root: Path) -> bool:
 
 
 def is_here(name: str, root: Path) -> bool:
-    """What can be fetched is here if all its files are; of another data set only its plug-in knows, so its place has to be there."""
-    return available(name, root) if name in names() else (Path(root) / name).exists()
+    """Samples are here if all their files are, a whole data set if its record is; of others only plug-ins know: their place will do."""
+    folder = Path(root) / name
+    return (folder / RECORD).is_file() or (available(name, root) if name in names() else folder.exists())
 
 
 def fetch(name: str, root: Path, yes: bool = False, progress: bool = True) -> Path:
@@ -68,10 +70,8 @@ def fetch(name: str, root: Path, yes: bool = False, progress: bool = True) -> Pa
     missing = [entry for entry in entries if not _is_intact(root / entry.name, entry.sha256)]
     if missing:
         size = _size_bytes(name) * len(missing) // len(entries)
-        print(_announcement(registry.card("datasets", name), len(missing), size))
-        _refuse_small_disk(root, size)
-        if not yes:
-            _ask(name)
+        card = registry.card("datasets", name)
+        announce(name, card.title, card.licence, card.citation, f"{len(missing)} files, {size / 1e6:.1f} MB", yes, root, size)
         _download_all(missing, root, progress)
     return root / name
 
@@ -154,8 +154,12 @@ def _is_intact(path: Path, sha256: str) -> bool:
     return path.is_file() and pooch.file_hash(str(path), alg="sha256") == sha256
 
 
-def _announcement(card: DatasetCard, files: int, size: int) -> str:
-    return f"{card.title}\nlicence:  {card.licence}\ncitation: {card.citation}\nto fetch: {files} files, {size / 1e6:.1f} MB"
+def announce(name: str, title: str, licence: str, citation: str, what: str, yes: bool, root: Path, size: int) -> None:
+    """Print what would be fetched under which licence; `InputError` if `size` bytes do not fit, or if the answer (or `yes`) is not yes."""
+    print(f"{title}\nlicence:  {licence}\ncitation: {citation}\nto fetch: {what}")
+    _refuse_small_disk(root, size)
+    if not yes:
+        _ask(name)
 
 
 def _ask(name: str) -> None:

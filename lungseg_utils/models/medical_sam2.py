@@ -41,35 +41,33 @@ CARD = ModelCard(
 
 _META = "https://dl.fbaipublicfiles.com/segment_anything_2/072824"
 _META_CITATION = "Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024, arXiv:2408.00714"
-_CHECKPOINTS = {
-    c.file: c
-    for c in (
-        Checkpoint(
-            file="MedSAM2_pretrain.pth",
-            url="https://huggingface.co/jiayuanz3/MedSAM2_pretrain/resolve/main/MedSAM2_pretrain.pth",
-            size=78_078_138,
-            sha256="059572b072eff2e41975bf85b0dcca96bc58889db60a89e9f5b1f075236735d7",
-            licence="GPL, by the badge of its repository",
-            citation="Zhu et al., Medical SAM 2: Segment medical images as video via Segment Anything Model 2, 2024, arXiv:2408.00874",
-        ),
-        Checkpoint(
-            file="sam2_hiera_tiny.pt",
-            url=f"{_META}/sam2_hiera_tiny.pt",
-            size=155_906_050,
-            sha256="65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
-            licence="Apache-2.0",
-            citation=_META_CITATION,
-        ),
-        Checkpoint(
-            file="sam2_hiera_small.pt",
-            url=f"{_META}/sam2_hiera_small.pt",
-            size=184_309_650,
-            sha256="95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
-            licence="Apache-2.0",
-            citation=_META_CITATION,
-        ),
-    )
-}
+CHECKPOINTS = (
+    Checkpoint(
+        file="MedSAM2_pretrain.pth",
+        url="https://huggingface.co/jiayuanz3/MedSAM2_pretrain/resolve/main/MedSAM2_pretrain.pth",
+        size=78_078_138,
+        sha256="059572b072eff2e41975bf85b0dcca96bc58889db60a89e9f5b1f075236735d7",
+        licence="GPL, by the badge of its repository",
+        citation="Zhu et al., Medical SAM 2: Segment medical images as video via Segment Anything Model 2, 2024, arXiv:2408.00874",
+    ),
+    Checkpoint(
+        file="sam2_hiera_tiny.pt",
+        url=f"{_META}/sam2_hiera_tiny.pt",
+        size=155_906_050,
+        sha256="65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
+        licence="Apache-2.0",
+        citation=_META_CITATION,
+    ),
+    Checkpoint(
+        file="sam2_hiera_small.pt",
+        url=f"{_META}/sam2_hiera_small.pt",
+        size=184_309_650,
+        sha256="95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
+        licence="Apache-2.0",
+        citation=_META_CITATION,
+    ),
+)
+_BY_FILE = {checkpoint.file: checkpoint for checkpoint in CHECKPOINTS}
 _CONFIGS = {"MedSAM2_pretrain.pth": "sam2_hiera_t", "sam2_hiera_tiny.pt": "sam2_hiera_t", "sam2_hiera_small.pt": "sam2_hiera_s"}
 # what its authors train from, under the name of those who trained it
 _TITLES = {
@@ -87,9 +85,9 @@ def title(options: Mapping[str, Any]) -> str:
 def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
     """The published file: that of its authors, or one of Meta's from which they start."""
     file = options["checkpoint"]
-    if file not in _CHECKPOINTS:
-        raise InputError(f"checkpoint {file}", "not among those of Medical SAM 2", f"Choose one of {', '.join(_CHECKPOINTS)}.")
-    return _CHECKPOINTS[file]
+    if file not in _BY_FILE:
+        raise InputError(f"checkpoint {file}", "not among those of Medical SAM 2", f"Choose one of {', '.join(_BY_FILE)}.")
+    return _BY_FILE[file]
 
 
 def build(options: Mapping[str, Any], seed: int = 0) -> Sam2Segmenter:

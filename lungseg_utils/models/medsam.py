@@ -38,19 +38,21 @@ CARD = ModelCard(
     },
 )
 
-_CHECKPOINT = Checkpoint(
-    file="medsam_vit_b.pth",
-    url="https://zenodo.org/records/10689643/files/medsam_vit_b.pth",
-    size=0,
-    sha256="",
-    licence="Apache-2.0",
-    citation="Ma et al., Segment anything in medical images, Nature Communications 2024, doi:10.1038/s41467-024-44824-z",
+CHECKPOINTS = (
+    Checkpoint(
+        file="medsam_vit_b.pth",
+        url="https://zenodo.org/records/10689643/files/medsam_vit_b.pth#md5=3bb6db55bd0c9ca30b61248bca72f8d6",
+        size=0,
+        sha256="",
+        licence="Apache-2.0",
+        citation="Ma et al., Segment anything in medical images, Nature Communications 2024, doi:10.1038/s41467-024-44824-z",
+    ),
 )
 
 
 def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
     """The published file."""
-    return _CHECKPOINT
+    return CHECKPOINTS[0]
 
 
 def build(options: Mapping[str, Any], seed: int = 0) -> SamSegmenter:

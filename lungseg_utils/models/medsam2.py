@@ -45,29 +45,30 @@ _TITLES = {"MedSAM2_latest.pt": "MedSAM2 (latest)", "MedSAM2_CTLesion.pt": "MedS
 _REVISION = "e4a6f35edd7e091619cbc0750f462f1574e23955"
 
 
-def _file(options: Mapping[str, Any]) -> str:
-    file = options["checkpoint"]
-    if file not in _TITLES:
-        raise InputError(f"checkpoint {file}", "not among those of MedSAM2", f"Choose one of {', '.join(_TITLES)}.")
-    return file
-
-
-def title(options: Mapping[str, Any]) -> str:
-    """What it is called beside a number."""
-    return _TITLES[_file(options)]
-
-
-def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
-    """The published file; its authors give neither size nor hash."""
-    file = _file(options)
-    return Checkpoint(
+CHECKPOINTS = tuple(
+    Checkpoint(
         file=file,
         url=f"https://huggingface.co/wanglab/MedSAM2/resolve/{_REVISION}/{file}",
-        size=0,
+        size=0,  # its authors give neither size nor hash
         sha256="",
         licence="research and education only, as its model page says",
         citation="Ma et al., MedSAM2: Segment Anything in 3D Medical Images and Videos, 2025, arXiv:2504.03600",
     )
+    for file in _TITLES
+)
+
+
+def title(options: Mapping[str, Any]) -> str:
+    """What it is called beside a number."""
+    return _TITLES[initial_weights(options).file]
+
+
+def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
+    """The published file."""
+    found = {checkpoint.file: checkpoint for checkpoint in CHECKPOINTS}
+    if options["checkpoint"] not in found:
+        raise InputError(f"checkpoint {options['checkpoint']}", "not among those of MedSAM2", f"Choose one of {', '.join(found)}.")
+    return found[options["checkpoint"]]
 
 
 def build(options: Mapping[str, Any], seed: int = 0) -> Sam2Segmenter:

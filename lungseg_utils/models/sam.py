@@ -35,19 +35,21 @@ CARD = ModelCard(
     },
 )
 
-_CHECKPOINT = Checkpoint(
-    file="sam_vit_b_01ec64.pth",
-    url="https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
-    size=375_042_383,
-    sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-    licence="Apache-2.0",
-    citation="Kirillov et al., Segment Anything, ICCV 2023, doi:10.1109/ICCV51070.2023.00371",
+CHECKPOINTS = (
+    Checkpoint(
+        file="sam_vit_b_01ec64.pth",
+        url="https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
+        size=375_042_383,
+        sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
+        licence="Apache-2.0",
+        citation="Kirillov et al., Segment Anything, ICCV 2023, doi:10.1109/ICCV51070.2023.00371",
+    ),
 )
 
 
 def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
     """The published file."""
-    return _CHECKPOINT
+    return CHECKPOINTS[0]
 
 
 def build(options: Mapping[str, Any], seed: int = 0) -> SamSegmenter:

@@ -37,13 +37,15 @@ CARD = ModelCard(
     },
 )
 
-_CHECKPOINT = Checkpoint(
-    file="sam2.1_hiera_tiny.pt",
-    url="https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_tiny.pt",
-    size=156_008_466,
-    sha256="7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
-    licence="Apache-2.0",
-    citation="Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024, arXiv:2408.00714",
+CHECKPOINTS = (
+    Checkpoint(
+        file="sam2.1_hiera_tiny.pt",
+        url="https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_tiny.pt",
+        size=156_008_466,
+        sha256="7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
+        licence="Apache-2.0",
+        citation="Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024, arXiv:2408.00714",
+    ),
 )
 
 
@@ -54,7 +56,7 @@ def title(options: Mapping[str, Any]) -> str:
 
 def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
     """The published file."""
-    return _CHECKPOINT
+    return CHECKPOINTS[0]
 
 
 def build(options: Mapping[str, Any], seed: int = 0) -> Sam2Segmenter:

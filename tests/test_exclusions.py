@@ -1,0 +1,83 @@
+"""Cases that cannot be used: found by reading, kept with reasons, left out only if listed."""
+
+import numpy as np
+import pytest
+
+from lungseg_utils import __main__ as command_line
+from lungseg_utils import cohorts, config, exclusions
+from lungseg_utils.types import InputError
+
+SQUARE = [[(3.5, 3.5, 4.0), (5.5, 3.5, 4.0), (5.5, 5.5, 4.0), (3.5, 5.5, 4.0)]]
+OUTSIDE = [[(3.5, 3.5, 90.0), (5.5, 3.5, 90.0), (5.5, 5.5, 90.0), (3.5, 5.5, 90.0)]]
+
+
+@pytest.fixture
+def here(tmp_path, monkeypatch, dicom):
+    """A project whose NSCLC-Radiomics has one usable patient, and three that are not."""
+    root = tmp_path / "cache" / "nsclc_radiomics"
+    blank = np.full((9, 16, 16), 1024, np.int16)
+    for patient, uid in {"LUNG1-001": "1.1", "LUNG1-007": "1.7", "LUNG1-128": "1.28"}.items():
+        dicom.ct_series(root / patient / "ct", blank, series_uid=uid, patient_id=patient)
+    dicom.rtstruct(root / "LUNG1-001" / "rs.dcm", {"GTV-1": SQUARE}, patient_id="LUNG1-001")
+    dicom.rtstruct(root / "LUNG1-007" / "rs.dcm", {"GTV-1": OUTSIDE}, patient_id="LUNG1-007")
+    dicom.rtstruct(root / "LUNG1-200" / "rs.dcm", {"GTV-1": SQUARE}, patient_id="LUNG1-200")
+    monkeypatch.setattr(exclusions, "path", lambda dataset: tmp_path / "exclusions" / f"{dataset}.csv")
+    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path / "cache")
+    return tmp_path
+
+
+def _tested():
+    return [case.case_id for case in cohorts.cases_to_test("nsclc_radiomics", config.load().profile("mini"))]
+
+
+def test_without_a_list_nothing_is_left_out_and_what_cannot_be_read_is_met(here):
+    assert _tested() == ["LUNG1-001", "LUNG1-007"]
+    assert exclusions.read(["nsclc_radiomics"]).empty
+    assert list(exclusions.read([]).columns) == exclusions.COLUMNS
+
+
+def test_they_are_found_by_reading_written_with_their_reasons_and_left_out(here, capsys):
+    assert command_line.main(["exclusions", "nsclc_radiomics"]) == 0
+    table = exclusions.read(["nsclc_radiomics", "lidc_idri"])
+    assert dict(zip(table["case_id"], table["reason"], strict=True)) == {
+        "LUNG1-007": "a contour lies outside the volume (slice 90 of 9)",
+        "LUNG1-128": "0 files with contours, one is needed",
+        "LUNG1-200": "no CT series",
+    }
+    shown = capsys.readouterr().out
+    assert "LUNG1-128" in shown
+    assert "0 files with contours" in shown
+    assert _tested() == ["LUNG1-001"]
+
+
+def test_a_data_set_without_a_search_of_its_own_is_read_case_by_case(tmp_path, dicom):
+    blank = np.full((9, 16, 16), 1024, np.int16)
+    for patient, uid, names in (("a", "2.1", ("GTV-1vis-1", "GTV-1vis-2")), ("b", "2.2", ("GTV-1vis-1",))):
+        dicom.ct_series(tmp_path / patient / "ct", blank, series_uid=uid, patient_id=patient)
+        dicom.rtstruct(tmp_path / patient / "rs.dcm", dict.fromkeys(names, SQUARE), patient_id=patient)
+    found = exclusions.find("nsclc_radiomics_interobserver1", tmp_path)
+    assert found.to_numpy().tolist() == [["nsclc_radiomics_interobserver1", "b", "1 outlines by hand of 1 readers"]]
+
+
+def test_none_is_written_too(here, capsys):
+    for patient in ("LUNG1-007", "LUNG1-128", "LUNG1-200"):
+        for path in (here / "cache" / "nsclc_radiomics" / patient).rglob("*.dcm"):
+            path.unlink()
+    assert command_line.main(["exclusions", "nsclc_radiomics"]) == 0
+    assert "no case is excluded" in capsys.readouterr().out
+    assert exclusions.path("nsclc_radiomics").read_text() == "dataset,case_id,reason\n"
+    assert exclusions.read(["nsclc_radiomics"]).empty
+
+
+@pytest.mark.parametrize("text", ["case_id,reason\nx,y\n", "dataset,case_id,reason\nd,x,\n", "dataset,case_id,reason\nd,x,y\nd,x,z\n"])
+def test_a_list_without_reasons_or_with_a_case_twice_is_refused(here, text):
+    path = exclusions.path("nsclc_radiomics")
+    path.parent.mkdir()
+    path.write_text(text)
+    with pytest.raises(InputError, match=r"nsclc_radiomics\.csv: not a table"):
+        _tested()
+
+
+def test_every_committed_list_is_of_a_real_data_set_and_readable():
+    for path in sorted((config.project_root() / "data" / "exclusions").glob("*.csv")):
+        assert set(exclusions.read([path.stem])["dataset"]) <= {path.stem}
