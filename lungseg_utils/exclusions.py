@@ -51,7 +51,7 @@ def read(datasets: Iterable[str]) -> pd.DataFrame:
 
 
 def _read(table: Path) -> pd.DataFrame:
-    frame = pd.read_csv(table, dtype=str, keep_default_na=False)
+    frame = tables.read_csv(table, f"Make it again: python -m lungseg_utils exclusions {table.stem}.", dtype=str, keep_default_na=False)
     if list(frame.columns) != COLUMNS or (frame == "").any(axis=None) or frame["case_id"].duplicated().any():
         remedy = f"Make it again: python -m lungseg_utils exclusions {table.stem}."
         raise InputError(table, f"not a table of {', '.join(COLUMNS)} with one row a case and a reason in each", remedy)
