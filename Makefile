@@ -9,7 +9,7 @@ RUN     := $(BIN)/python -m lungseg_utils
 PUBLIC_FLAG := $(if $(PUBLIC),--public)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book cluster quick serve lab app data test torture cluster-test check clean
+.PHONY: help setup book cluster quick serve lab app data bench bench-full test torture cluster-test check clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
@@ -54,6 +54,12 @@ app: .venv/installed  ## start the prompt playground as an app of its own (voila
 
 data: .venv/installed  ## fetch the real sample CTs (licences are shown first)
 	@$(RUN) fetch nsclc_radiomics ibsi_ct_phantom lidc_idri $(if $(YES),--yes)
+
+bench: .venv/installed  ## time this project beside the scripts that people use (at most 25 minutes)
+	$(BIN)/python -m benchmarks
+
+bench-full: .venv/installed  ## the same with the long rows (a night)
+	$(BIN)/python -m benchmarks --full
 
 check: .venv/installed  ## lint, format and layer checks
 	$(BIN)/ruff check .

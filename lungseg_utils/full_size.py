@@ -235,10 +235,10 @@ def measure(
     """
     from . import training
 
-    chosen, threads = training.choose_device(device).type, threads or _cores()
+    chosen, threads = training.choose_device(device).type, threads or cores()
     if repeats < 1 or threads < 0:
         raise InputError("efficiency", f"{repeats} repeats, {threads} threads", "Give at least one repeat, and threads from 0 on.")
-    commit, failed = _commit(config.project_root(), out), []
+    commit, failed = commit_besides(out), []
     frame = read(out) if out.is_file() else pd.DataFrame(columns=list(COLUMNS)).astype(dict(COLUMNS))
     setting = {"device": device_name(chosen), "threads": threads, "commit": commit}
     for subject in subjects:
@@ -288,10 +288,11 @@ def device_name(device: str) -> str:
 
         return torch.cuda.get_device_name()
     found = re.search(r"^model name\s*:\s*(.+)$", _text("/proc/cpuinfo"), re.MULTILINE)
-    return f"{found[1].strip() if found else platform.processor() or platform.machine()}, {_cores()} cores"
+    return f"{found[1].strip() if found else platform.processor() or platform.machine()}, {cores()} cores"
 
 
-def _cores() -> int:
+def cores() -> int:
+    """Those of the processor that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
@@ -302,10 +303,10 @@ def _text(path: str) -> str:
         return ""
 
 
-def _commit(root: Path, out: Path) -> str:
-    """The commit, with "+" if any file but the table itself differs from it: else a run could not be resumed after its first row."""
+def commit_besides(out: Path) -> str:
+    """The commit, with "+" if any file but the table `out` differs from it: else a run could not be resumed after its first row."""
+    root, where = config.project_root(), out.resolve()
     commit = tables.commit(root).rstrip("+")
-    where = out.resolve()
     if commit == "unknown" or not where.is_relative_to(root.resolve()):
         return tables.commit(root)
     status = ["git", "status", "--porcelain", "--", ".", f":(exclude){where.relative_to(root.resolve())}"]

@@ -19,6 +19,7 @@ from .. import geometry, training
 from ..geometry import AxialWindow
 from ..types import Box, SlicePrompt
 from . import propagation
+from .attention import fuse_attention
 from .lesion_volumes import LesionVolume, jitter_box
 from .promptable import SlicewiseSegmenter, View, prompt_tokens
 from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
@@ -90,6 +91,7 @@ class PromptedSam(Sam):
                 iou_head_hidden_dim=256,
             ),
         )
+        fuse_attention(self.image_encoder)
         self.view = view
 
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:

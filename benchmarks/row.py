@@ -1,0 +1,78 @@
+"""What a row of the benchmark is: the same work by a fast and a plain path, a check that they agree, and what the work needs at least."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Callable
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any
+
+from lungseg_utils import speed
+from lungseg_utils.types import InputError
+
+from . import rows
+
+
+@dataclass(frozen=True)
+class Row:
+    """A row's card. `goal` in the unit of `compared` (`speed.GAIN` or `speed.EXTRA`); NaN: a figure without a goal.
+
+    `pairs`: of timed runs. `warm`: run once untimed before, unless that takes minutes. `overnight`: part of a full run only.
+    """
+
+    work: str
+    against: str
+    goal: float
+    compared: str = speed.GAIN
+    pairs: int = 5
+    warm: bool = True
+    overnight: bool = False
+    device: str = "cpu"
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a row is run. `full`: the work of an overnight run, where it is larger."""
+
+    device: str = "cpu"
+    full: bool = False
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How far two answers agree, by one of `speed.AGREEMENTS`, and the limit that it must keep."""
+
+    kind: str
+    value: float
+    limit: float
+
+
+@dataclass(frozen=True)
+class Work:
+    """Work that is ready to be timed. Both paths start from the same data in memory (or on disk, where reading is the work).
+
+    `check(fast, plain)` compares what they returned. `plain_share`: of the work that the plain path does. `operations` and `bytes`:
+    what the work needs at least (a multiply-add is two).
+    """
+
+    fast: Callable[[], Any]
+    plain: Callable[[], Any]
+    check: Callable[[Any, Any], Agreement]
+    operations: float
+    bytes: float
+    precision: str = "fp32"
+    plain_share: float = 1.0
+
+
+def names() -> list[str]:
+    """All rows, sorted."""
+    return sorted(module.name for module in pkgutil.iter_modules(rows.__path__))
+
+
+def load(name: str) -> ModuleType:
+    """The module of a row; InputError lists those there are."""
+    if name not in names():
+        raise InputError(f"row {name}", "there is none of this name", f"Choose among {', '.join(names())}.")
+    return importlib.import_module(f"{rows.__name__}.{name}")

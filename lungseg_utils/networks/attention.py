@@ -1,0 +1,45 @@
+"""segment-anything's attention in one fused product: the same numbers without writing the table of weights down several times."""
+
+from __future__ import annotations
+
+import torch
+from segment_anything.modeling.image_encoder import Attention, ImageEncoderViT
+from torch.nn import functional
+
+
+class FusedAttention(torch.nn.Module):
+    """A packaged attention layer's own parameters, under their own names, with relative positions as the mask of the fused product."""
+
+    def __init__(self, packaged: Attention):
+        super().__init__()
+        self.num_heads = packaged.num_heads
+        self.rel_pos_h, self.rel_pos_w = packaged.rel_pos_h, packaged.rel_pos_w
+        self.qkv, self.proj = packaged.qkv, packaged.proj
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens (n, rows, columns, channels) to as many."""
+        count, rows, columns, channels = tokens.shape
+        shape = (count, rows * columns, 3, self.num_heads, channels // self.num_heads)
+        query, key, value = self.qkv(tokens).reshape(shape).permute(2, 0, 3, 1, 4)
+        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=self._places(query, rows, columns))
+        return self.proj(mixed.transpose(1, 2).reshape(tokens.shape))
+
+    def _places(self, query: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+        """What relative positions add to the weights before the softmax: (n, heads, tokens, tokens)."""
+        query = query.unflatten(2, (rows, columns))
+        by_row = torch.einsum("nhijc,ikc->nhijk", query, _by_offset(self.rel_pos_h))
+        by_column = torch.einsum("nhijc,jkc->nhijk", query, _by_offset(self.rel_pos_w))
+        return (by_row[..., :, None] + by_column[..., None, :]).flatten(4, 5).flatten(2, 3)
+
+
+def _by_offset(places: torch.Tensor) -> torch.Tensor:
+    """One row for each offset, from -(n - 1) to n - 1, as a table (n, n, channels) for each pair of a query and a key."""
+    index = torch.arange(len(places) // 2 + 1, device=places.device)
+    return places[index[:, None] - index + len(index) - 1]
+
+
+def fuse_attention(encoder: ImageEncoderViT) -> ImageEncoderViT:
+    """The encoder, its attention layers replaced; parameters, their names and their values stay."""
+    for block in encoder.blocks:
+        block.attn = FusedAttention(block.attn)
+    return encoder

@@ -1,0 +1,131 @@
+"""How fast this project's code is beside the scripts that people use: the table that `python -m benchmarks` writes, and how it is shown.
+
+A row is one piece of work, done in turn by the fast path (this project) and the plain one, in one run on one machine. Machines are noisy,
+so that pairs are compared and not times: `gain` is plain over fast seconds (at least `goal`), `extra` fast minus plain seconds (at most).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from . import tables
+from .efficiency_figures import duration
+from .types import InputError
+
+COLUMNS: Mapping[str, type] = {
+    "row": str,
+    "work": str,
+    "against": str,
+    "compared": str,
+    "goal": float,
+    "pairs": int,
+    "value_min": float,
+    "value_median": float,
+    "value_max": float,
+    "fast_seconds": float,  # medians
+    "plain_seconds": float,
+    "plain_share": float,  # of the work that the plain path ran; its seconds are scaled to the whole
+    "agreement": str,  # what holds the two answers together
+    "agreement_value": float,
+    "agreement_limit": float,
+    "operations": float,  # that the work needs at least; a multiply-add is two
+    "bytes": float,  # that it must read and write at least
+    "operations_per_second": float,  # of this machine in a large matrix product, in the row's precision
+    "bytes_per_second": float,  # of this machine in a large copy
+    "device": str,
+    "threads": int,
+    "precision": str,
+    "versions": str,
+    "commit": str,
+}
+KEY = ("row", "device", "threads")
+GAIN, EXTRA = "gain", "extra"
+# how two answers are compared, and whether the limit is the least or the most
+AGREEMENTS: Mapping[str, str] = {"dice": "least", "difference": "most", "memory ratio": "most"}
+_REMEDY = "Delete the table and run: make bench"
+
+
+def read(path: Path) -> pd.DataFrame:
+    """Read and validate a table of speeds; InputError names the file and its first fault."""
+    return validate(tables.read_csv(path, "Run: make bench", dtype=dict(COLUMNS), keep_default_na=False, na_values={"goal": ["nan"]}), path)
+
+
+def validate(frame: pd.DataFrame, where: object = "speeds") -> pd.DataFrame:
+    """Return `frame` if it obeys the schema: columns, kinds of comparison, answers that agree, one row per work and setting."""
+    if list(frame.columns) != list(COLUMNS):
+        raise InputError(where, f"its columns are {list(frame.columns)}", f"Expected {list(COLUMNS)}.")
+    for column, known in (("compared", {GAIN, EXTRA}), ("agreement", set(AGREEMENTS))):
+        if unknown := sorted(set(frame[column]) - known):
+            raise InputError(where, f"unknown {column} {unknown[0]!r}", _REMEDY)
+    for _, row in frame.iterrows():
+        if not agrees(row["agreement"], row["agreement_value"], row["agreement_limit"]):
+            raise InputError(where, f"the two answers of {row['row']} do not agree", _REMEDY)
+    if frame.duplicated(list(KEY)).any():
+        raise InputError(where, "a doubled row", _REMEDY)
+    return frame
+
+
+def agrees(agreement: str, value: float, limit: float) -> bool:
+    """Whether an agreement keeps its limit (never if it is NaN)."""
+    return bool(value >= limit if AGREEMENTS[agreement] == "least" else value <= limit)
+
+
+def merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
+    """`old` with rows of the same work and setting replaced by `new`, sorted by work."""
+    replaced = pd.MultiIndex.from_frame(old[list(KEY)]).isin(pd.MultiIndex.from_frame(new[list(KEY)]))
+    return pd.concat([old[~replaced], new], ignore_index=True).sort_values(list(KEY), ignore_index=True)
+
+
+def is_met(frame: pd.DataFrame) -> pd.Series:
+    """Whether the median reaches the goal of its row; rows that only state a figure have none, and count as met."""
+    reached = np.where(frame["compared"] == GAIN, frame["value_median"] >= frame["goal"], frame["value_median"] <= frame["goal"])
+    return pd.Series(reached | frame["goal"].isna(), index=frame.index)
+
+
+def floor_seconds(frame: pd.DataFrame) -> pd.Series:
+    """Least seconds of each row's work on its machine: operations or bytes, whichever takes longer."""
+    return np.maximum(frame["operations"] / frame["operations_per_second"], frame["bytes"] / frame["bytes_per_second"])
+
+
+def printable(frame: pd.DataFrame) -> pd.DataFrame:
+    """The table as people read it."""
+    return pd.DataFrame(
+        {
+            "work": frame["work"],
+            "against": [_against(row) for _, row in frame.iterrows()],
+            "this project": [duration(s) for s in frame["fast_seconds"]],
+            "plain": [duration(s) for s in frame["plain_seconds"]],
+            "compared (min to max), pairs": [_compared(row) for _, row in frame.iterrows()],
+            "goal": [_goal(row) for _, row in frame.iterrows()],
+            "answers": [f"{r['agreement']} {r['agreement_value']:.3g} ({_sign(r)} {r['agreement_limit']:g})" for _, r in frame.iterrows()],
+            "floor": [duration(s) for s in floor_seconds(frame)],
+            "share of the floor": [f"{s:.0%}" for s in floor_seconds(frame) / frame["fast_seconds"]],
+            "precision": frame["precision"],
+        }
+    )
+
+
+def _against(row: pd.Series) -> str:
+    scaled = f", {row['plain_share']:.2g} of it run and scaled" if row["plain_share"] != 1 else ""
+    return f"{row['against']}{scaled}"
+
+
+def _compared(row: pd.Series) -> str:
+    unit = "x" if row["compared"] == GAIN else " s more"
+    value, low, high = (f"{row[f'value_{name}']:.3g}" for name in ("median", "min", "max"))
+    return f"{value}{unit} ({low} to {high}), {row['pairs']}"
+
+
+def _goal(row: pd.Series) -> str:
+    if np.isnan(row["goal"]):
+        return "none"
+    text = f"≥ {row['goal']:g}x" if row["compared"] == GAIN else f"≤ {row['goal']:g} s more"
+    return f"{text}, {'met' if is_met(row.to_frame().T).item() else 'missed'}"
+
+
+def _sign(row: pd.Series) -> str:
+    return "≥" if AGREEMENTS[row["agreement"]] == "least" else "≤"

@@ -1,0 +1,163 @@
+"""The benchmark of speed: each fast path answers as its plain one does, at small size; the table and the way of measuring."""
+
+import math
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+
+from benchmarks import __main__ as command_line
+from benchmarks import measure, networks
+from benchmarks import row as rows
+from benchmarks.rows import encoder_vit_b
+from lungseg_utils import speed
+from lungseg_utils.networks.promptable import View
+from lungseg_utils.networks.sam import Size
+from lungseg_utils.types import InputError
+
+SMALL = Size(patch=8, width=16, depth=2, heads=2, global_blocks=(1,), window=3, prompt_width=16, decoder_width=32)
+
+
+def _check(work):
+    agreement = work.check(work.fast(), work.plain())
+    assert speed.agrees(agreement.kind, agreement.value, agreement.limit)
+    return agreement
+
+
+def test_fused_attention_equals_the_packaged_one_on_whole_and_partial_windows():
+    """A grid of 5 x 5 tokens in windows of 3: the last row and column of windows are filled up."""
+    network, packaged = networks.twin_encoders(SMALL, View(40, (-160.0, 240.0)), "cpu")
+    pictures = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    expected = packaged(pictures)
+    assert torch.allclose(network.image_encoder(pictures), expected, atol=1e-5)
+    with torch.no_grad():
+        packaged.blocks[1].attn.rel_pos_h.add_(torch.linspace(0, 1, 9)[:, None])
+    assert not torch.allclose(network.image_encoder(pictures), packaged(pictures), atol=1e-3)  # places do count here
+
+
+def test_a_batch_of_slices_is_encoded_as_one_by_one():
+    _check(encoder_vit_b.compare_encoders(SMALL, 40, 3, "cpu"))
+
+
+# --- the way of measuring ---------------------------------------------------------------------------------------------
+
+
+class _Row:
+    """In the place of a row's module: paths that answer at once."""
+
+    def __init__(self, fast=1, plain=1, **card):
+        self.fast, self.plain, self.order = fast, plain, []
+        self.ROW = rows.Row("work", "plain", goal=1.0, pairs=3, warm=False, **card)
+
+    def prepare(self, setting):
+        def path(name, answer):
+            return lambda: (self.order.append(name), answer)[1]
+
+        check = lambda a, b: rows.Agreement("difference", abs(a - b), 0.5)  # noqa: E731
+        return rows.Work(path("fast", self.fast), path("plain", self.plain), check, 0.0, 0.0, plain_share=0.5)
+
+
+def test_pairs_take_turns_in_who_comes_first_and_a_share_is_scaled(monkeypatch):
+    stub = _Row()
+    monkeypatch.setattr(rows, "load", lambda name: stub)
+    monkeypatch.setattr(measure, "seconds", lambda action, device: (2.0, action()))
+    monkeypatch.setattr(measure, "product_per_second", lambda *_: 1e9)
+    figures = measure.here("stub", rows.Setting())
+    assert stub.order == ["fast", "plain", "plain", "fast", "fast", "plain"]
+    assert figures["plain_seconds"] == 4.0  # half of the work in 2 s
+    assert (figures["value_min"], figures["value_median"], figures["value_max"]) == (2.0, 2.0, 2.0)
+
+
+def test_paths_that_disagree_are_no_comparison(monkeypatch):
+    monkeypatch.setattr(rows, "load", lambda name: _Row(fast=1, plain=2))
+    with pytest.raises(InputError, match="do not agree: difference 1"):
+        measure.here("stub", rows.Setting())
+
+
+def test_a_gain_is_a_ratio_and_an_extra_a_difference():
+    assert measure.compare(speed.GAIN, fast=2.0, plain=6.0) == 3.0
+    assert measure.compare(speed.EXTRA, fast=2.5, plain=2.0) == 0.5
+
+
+def test_a_named_row_runs_whatever_its_length_and_others_only_in_a_full_run(monkeypatch):
+    cards = {"short": _Row(), "long": _Row(overnight=True), "gpu": _Row(device="cuda")}
+    monkeypatch.setattr(rows, "names", lambda: list(cards))
+    monkeypatch.setattr(rows, "load", cards.get)
+    assert command_line.choose([], "cpu", full=False) == ["short"]
+    assert command_line.choose([], "cpu", full=True) == ["short", "long"]
+    assert command_line.choose(["long"], "cpu", full=False) == ["long"]
+    assert command_line.choose([], "cuda", full=False) == ["gpu"]
+
+
+def test_every_row_says_what_it_is_and_an_unknown_one_is_refused():
+    for name in rows.names():
+        card = rows.load(name).ROW
+        assert card.work
+        assert card.compared in (speed.GAIN, speed.EXTRA)
+    with pytest.raises(InputError, match="Choose among"):
+        rows.load("nothing")
+
+
+# --- the table --------------------------------------------------------------------------------------------------------
+
+
+def _figures(**changes):
+    figures = {name: "x" if kind is str else kind(1) for name, kind in speed.COLUMNS.items()}
+    figures |= {"compared": speed.GAIN, "agreement": "dice", "agreement_value": 1.0, "agreement_limit": 0.99, "goal": 2.0}
+    return pd.DataFrame([figures | changes]).astype(dict(speed.COLUMNS))
+
+
+def test_a_goal_is_met_from_above_by_a_gain_and_from_below_by_an_extra():
+    assert not speed.is_met(_figures(value_median=1.9)).item()
+    assert speed.is_met(_figures(value_median=2.0)).item()
+    assert speed.is_met(_figures(compared=speed.EXTRA, value_median=1.9)).item()
+    assert not speed.is_met(_figures(compared=speed.EXTRA, value_median=2.1)).item()
+    assert speed.is_met(_figures(goal=math.nan, value_median=0.1)).item()
+
+
+def test_the_floor_is_what_takes_longer_of_operations_and_bytes():
+    compute = _figures(operations=6e9, operations_per_second=2e9, bytes=1e9, bytes_per_second=1e9)
+    traffic = _figures(operations=6e9, operations_per_second=2e9, bytes=9e9, bytes_per_second=1e9)
+    assert [speed.floor_seconds(f).item() for f in (compute, traffic)] == [3.0, 9.0]
+    assert speed.printable(compute.assign(fast_seconds=12.0))["share of the floor"].item() == "25%"
+
+
+def test_a_new_figure_replaces_that_of_the_same_machine_only():
+    old = pd.concat([_figures(value_median=1.0), _figures(value_median=1.0, device="other")], ignore_index=True)
+    both = speed.merged(old, _figures(value_median=3.0))
+    assert both.set_index("device")["value_median"].to_dict() == {"other": 1.0, "x": 3.0}
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"agreement_value": 0.98}, "do not agree"),
+        ({"agreement": "difference", "agreement_value": math.nan}, "do not agree"),
+        ({"compared": "faster"}, "unknown compared 'faster'"),
+    ],
+)
+def test_a_table_with_a_fault_is_refused(changes, message):
+    with pytest.raises(InputError, match=message):
+        speed.validate(_figures(**changes))
+
+
+def test_figures_are_written_with_where_they_come_from_and_a_failed_row_leaves_the_others(tmp_path, monkeypatch, capsys):
+    def apart(name, *_):
+        if name == "bad":
+            raise InputError("row bad", "failed", "Look.")
+        return _figures(row=name).iloc[0].to_dict()
+
+    monkeypatch.setattr(measure, "apart", apart)
+    out = tmp_path / "bench.csv"
+    assert command_line.run(["good", "bad", "better"], rows.Setting(), 2, None, out) == ["bad"]
+    table = speed.read(out)
+    assert table["row"].tolist() == ["better", "good"]
+    assert table["threads"].tolist() == [2, 2]
+    assert set(table["versions"]) == {f"torch {torch.__version__}, numpy {np.__version__}"}
+    assert "row bad" in capsys.readouterr().err
+
+
+def test_an_unknown_row_is_refused_with_the_known_ones(tmp_path, capsys):
+    assert command_line.main(["--only", "nothing", "--out", str(tmp_path / "bench.csv")]) == 2
+    assert "encoder_vit_b" in capsys.readouterr().err
