@@ -117,7 +117,8 @@ def _phantoms(arguments: argparse.Namespace) -> int:
     print(f"== phantoms of {arguments.dataset}, profile {arguments.profile}", flush=True)
     profile = config.load().profile(arguments.profile)
     patients = cohorts.patients_to_test(arguments.dataset, profile)
-    trained_on = arguments.dataset in {line.train_dataset for line in config.load().lines(arguments.profile)}
+    lines = config.load().lines(arguments.profile)
+    trained_on = any(arguments.dataset in config.load().train_datasets(line.notebook, arguments.profile) for line in lines)
     for fold in profile.folds if trained_on else ():
         patients += [p for part in cohorts.training_patients(arguments.dataset, profile, fold) for p in part if p not in patients]
     cohorts.ensure_phantoms(arguments.dataset, profile, patients, workers=arguments.workers)

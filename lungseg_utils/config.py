@@ -80,7 +80,8 @@ class Profile:
     notebook_options: Mapping[str, Mapping[str, Any]]  # per notebook, options on top of those of its model
     variants: Mapping[str, tuple[Mapping[str, Any], ...]]  # per notebook, options of further experiments
     experiments: tuple[str, ...] | None  # the notebooks that are run; None is all
-    test_datasets: tuple[str, ...] | None = None  # of those that a line tests on, the ones that are asked; None is all
+    test_datasets: tuple[str, ...] | None = None  # in the place of those that a line names; None is the line's own
+    train_datasets: tuple[str, ...] | None = None  # likewise what lines that learn are trained on, one experiment for each
 
 
 @dataclass(frozen=True)
@@ -113,6 +114,16 @@ class Config:
         """The lines of the grid that a profile runs."""
         wanted = self.profile(profile).experiments
         return [line for line in self.experiments.values() if wanted is None or line.notebook in wanted]
+
+    def train_datasets(self, notebook: str, profile: str) -> tuple[str, ...]:
+        """What a line's model is trained on under a profile, each in an experiment of its own."""
+        own, asked = self.experiment(notebook).train_dataset, self.profile(profile).train_datasets
+        return (own,) if own == NO_DATASET or asked is None else asked
+
+    def test_datasets(self, notebook: str, profile: str) -> tuple[str, ...]:
+        """What a line is tested on under a profile, apart from the profile's real data sets."""
+        asked = self.profile(profile).test_datasets
+        return self.experiment(notebook).test_datasets if asked is None else asked
 
     def experiment(self, notebook: str) -> PlannedNotebook:
         """A line of the grid by its notebook."""
@@ -166,7 +177,7 @@ def _profile(name: str, value: Mapping[str, Any]) -> Profile:
         stand_ins={model: StandIn(s["model"], s.get("options", {})) for model, s in value.get("stand_ins", {}).items()},
         notebook_options=value.get("notebook_options", {}),
         variants={notebook: tuple(options) for notebook, options in value.get("variants", {}).items()},
-        **{key: tuple(value[key]) if key in value else None for key in ("experiments", "test_datasets")},
+        **{key: tuple(value[key]) if key in value else None for key in ("experiments", "test_datasets", "train_datasets")},
         **lists,
     )
 
@@ -195,6 +206,8 @@ def _check_profiles(planned: list[PlannedNotebook], profiles: Mapping[str, Profi
     lines = {line.notebook: line for line in planned}
     for profile in profiles.values():
         where = f"profile {profile.name}"
+        for dataset in (*(profile.train_datasets or ()), *(profile.test_datasets or ())):
+            registry.plugin("datasets", dataset)
         for name in (*profile.prompters, *profile.jitter.prompters):
             prompter(name)
         for model, options in profile.model_options.items():

@@ -35,15 +35,16 @@ CHOICES = tuple(Rule(*values) for values in itertools.product((0.5, 0.3, 0.7, 0.
 
 
 def detector_of(experiment: Experiment) -> Experiment:
-    """The automatic experiment whose boxes `experiment` may use: of experiments.yml, with its own seed, fold, k and draw."""
+    """The automatic experiment whose boxes `experiment` may use: of experiments.yml, with its own training set, seed, fold, k and draw."""
     grid = config.load()
     notebook = grid.detectors[experiment.paradigm]
     line, size = grid.experiment(notebook), grid.profile(experiment.profile)
     options = size.notebook_options.get(notebook, {})
     shots = {"k": experiment.k, "draw": experiment.draw} if registry.card("paradigms", line.paradigm).few_shot else {}
+    own = experiment.train_dataset
     return Experiment(
         experiment.profile,
-        line.train_dataset,
+        grid.train_datasets(notebook, experiment.profile)[0] if own == config.NO_DATASET else own,
         line.model,
         line.paradigm,
         seed=experiment.seed,

@@ -69,32 +69,35 @@ def plan(
     k: int | None = None,
     draw: int = 0,
     options: Mapping[str, Any] | None = None,
+    train_dataset: str | None = None,
 ) -> Experiment:
     """The Experiment that a line of experiments.yml means under a profile, with the profile's stand-in for a published model.
 
-    Few-shot: `k` 0 or None is the profile's first k.
+    Few-shot: `k` 0 or None is the profile's first k. `train_dataset` None: the profile's first, else the line's own.
     """
+    train_dataset = train_dataset or config.load().train_datasets(notebook, profile)[0]
     line, size = config.load().experiment(notebook), config.load().profile(profile)
     stand_in = size.stand_ins.get(line.model)
     model = stand_in.model if stand_in else line.model
     options = {**(stand_in.options if stand_in else {}), **size.notebook_options.get(notebook, {}), **(options or {})}
     shots = {"k": k or size.k[0], "draw": draw} if registry.card("paradigms", line.paradigm).few_shot else {}
     experiment = Experiment(
-        profile, line.train_dataset, model, line.paradigm, seed=seed, fold=fold, options=tuple(sorted(options.items())), **shots
+        profile, train_dataset, model, line.paradigm, seed=seed, fold=fold, options=tuple(sorted(options.items())), **shots
     )
     config.resolve_options(experiment, size)
     return experiment
 
 
 def planned(notebook: str, profile: str) -> list[Experiment]:
-    """All experiments of a notebook under a profile: its own first, then seeds, folds, k, draws and variants."""
+    """All experiments of a notebook under a profile: its own first, then training sets, seeds, folds, k, draws and variants."""
     size, line = config.load().profile(profile), config.load().experiment(notebook)
     paradigm = registry.card("paradigms", line.paradigm)
     runs = [(s, f) for s in size.seeds for f in size.folds] if paradigm.uses_target_labels else [(size.seeds[0], size.folds[0])]
     shots = [(k, draw) for draw in size.draws for k in size.k] if paradigm.few_shot else [(None, 0)]
     return [
-        plan(notebook, profile, seed, fold, k, draw, options)
+        plan(notebook, profile, seed, fold, k, draw, options, train_dataset)
         for options in ({}, *size.variants.get(notebook, ()))
+        for train_dataset in config.load().train_datasets(notebook, profile)
         for seed, fold in runs
         for k, draw in shots
     ]
@@ -106,13 +109,18 @@ def all_planned(profile: str) -> list[Experiment]:
 
 
 def title(experiment: Experiment) -> str:
-    """What stands beside the experiment's numbers: a stand-in, or a shortened training, is named as such."""
-    module = registry.plugin("models", experiment.model)
-    options = config.resolve_options(experiment, config.load().profile(experiment.profile))
+    """What stands beside the experiment's numbers: a stand-in, or a shortened training, is named as such.
+
+    So is the training set, where the profile has several.
+    """
+    module, size = registry.plugin("models", experiment.model), config.load().profile(experiment.profile)
+    options = config.resolve_options(experiment, size)
     model = module.title(options) if hasattr(module, "title") else module.CARD.title
     if not module.CARD.learns:
         return model
     paradigm = registry.card("paradigms", experiment.paradigm).title
+    if len(size.train_datasets or ()) > 1 and experiment.train_dataset != config.NO_DATASET:
+        paradigm += f" on {registry.card('datasets', experiment.train_dataset).title}"
     return f"{model}, {paradigm}" + (f", k = {experiment.k}" if experiment.k is not None else "")
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import gzip
 import hashlib
 import json
+import os
 import platform
 import subprocess
 import zlib
@@ -212,7 +213,9 @@ def sha256_of_json(value: Any) -> str:
 
 
 def commit(root: Path) -> str:
-    """The checked-out commit with "+" if files differ from it, or "unknown" outside a checkout."""
+    """The checked-out commit with "+" if files differ from it; LUNGSEG_COMMIT for a copy without git's own files; else "unknown"."""
+    if named := os.environ.get("LUNGSEG_COMMIT"):
+        return named
     try:
         head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
         status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)

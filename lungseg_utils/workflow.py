@@ -97,9 +97,7 @@ def real_datasets(profile: str) -> list[str]:
 
 def datasets_to_test(notebook: str, profile: str) -> list[str]:
     """What a notebook is tested on: the data sets of its line that the profile asks for, and the real ones that are here."""
-    asked = config.load().profile(profile).test_datasets
-    own = [name for name in config.load().experiment(notebook).test_datasets if asked is None or name in asked]
-    return [*own, *real_datasets(profile)]
+    return [*config.load().test_datasets(notebook, profile), *real_datasets(profile)]
 
 
 def run_experiment(notebook: str, profile: str, seed: int = 0, fold: int = 0, k: int = 0, draw: int = 0) -> run.RunResult:

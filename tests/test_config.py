@@ -5,7 +5,7 @@ import shutil
 
 import pytest
 
-from lungseg_utils import cohorts, config, registry, run, tables
+from lungseg_utils import cohorts, config, detector, registry, run, tables
 from lungseg_utils.phantoms.store import generator_hash
 from lungseg_utils.types import Experiment, InputError
 
@@ -42,6 +42,8 @@ def _changed(tmp_path, old, new):
         ("{pretraining: shapes}}", "{pretrained: shapes}}", "no option pretrained"),
         ("sam_zero_shot: [{pretraining: random}]", "sam_zero: [{pretraining: random}]", "sam_zero is not among the experiments"),
         ("sam_zero_shot: [{pretraining: random}]", "sam_zero_shot: [{rule: filled}]", "no option rule"),
+        ("train_datasets: [phantom_nsclc, phantom_msd]", "train_datasets: [phantom_nsclc, atlantis]", "atlantis"),
+        ("    test_datasets: [phantom_nsclc, phantom_msd]\n    real", "    test_datasets: [atlantis]\n    real", "atlantis"),
         ("profiles:", "profiles: [", "cannot be read"),
     ],
 )
@@ -86,6 +88,23 @@ def test_zero_shot_is_planned_once_and_few_shot_for_every_k_and_draw(tmp_path, m
     assert len(run.planned("medsam_few_shot", "smoke")) == 2 * 2 * 3
     assert len(run.planned("unet_full", "smoke")) == 2
     assert run.plan("medsam_few_shot", "smoke").k == 1
+
+
+def test_a_profile_with_two_training_sets_trains_each_model_on_both_and_says_so_in_its_titles():
+    both = ["phantom_nsclc", "phantom_msd"]
+    full, few = run.planned("unet_full", "standard"), run.planned("medsam_few_shot", "standard")
+    assert [e.train_dataset for e in full] == [e.train_dataset for e in few] == both
+    assert run.plan("unet_full", "standard") == full[0]
+    assert [run.title(e) for e in full] == ["U-Net, full training on Phantom NSCLC", "U-Net, full training on Phantom MSD Lung"]
+    assert run.title(few[1]).endswith("few-shot on Phantom MSD Lung, k = 5")
+    assert run.title(run.plan("unet_full", "mini")) == "U-Net, full training"
+    zero_shot = run.planned("medsam_zero_shot", "standard")
+    assert [e.train_dataset for e in zero_shot] == ["none"]
+    # boxes come from the detector that was trained on the same patients; a zero-shot model takes the first, and never on its own test set
+    assert [detector.detector_of(e) for e in run.planned("medsam_fine_tuned", "standard")] == full
+    assert detector.detector_of(zero_shot[0]) == full[0]
+    assert not detector.applies(zero_shot[0], "phantom_nsclc")
+    assert detector.applies(zero_shot[0], "phantom_msd")
 
 
 def test_few_shot_draws_are_nested_differ_and_have_no_validation_patient():

@@ -104,3 +104,10 @@ def test_the_best_draw_is_a_value_of_its_own_for_each_reader_and_only_of_whole_c
         ("2", "dsc_best_of_draws", 0.2),
     ]
     assert tables.best_rows([draw(0.5, 0.2)]) == []
+
+
+def test_a_copy_without_git_is_told_its_commit(tmp_path, monkeypatch):
+    monkeypatch.delenv("LUNGSEG_COMMIT", raising=False)
+    assert tables.commit(tmp_path) == "unknown"
+    monkeypatch.setenv("LUNGSEG_COMMIT", "0123456789ab")
+    assert tables.commit(tmp_path) == "0123456789ab"
