@@ -538,12 +538,14 @@ def strata(finished: Sequence[run.RunResult], dataset: str, rung: str, facts: pd
 def abroad(finished: Sequence[run.RunResult], home: str, elsewhere: str) -> pd.DataFrame:
     """Mean DSC by method and rung on the data set that was trained on and on another one, and the drop between the two.
 
-    The patients differ, so that the groups are independent. Columns: title, rung, home, elsewhere, drop with interval, n_home, n_elsewhere.
+    An experiment that was trained on `elsewhere` is at home there; one that was not trained at all, on `home`. The patients differ, so
+    that the groups are independent. Columns: title, rung, home, elsewhere, drop with interval, n_home, n_elsewhere.
     """
     rows, names = [], figures.method_titles(results_of(finished), titles(finished))
     for rung in PROMPTERS:
         for result in (r for r in finished if _asked(r, home, rung) and _asked(r, elsewhere, rung)):
-            here, there = (dsc_by_patient(result, name, rung) for name in (home, elsewhere))
+            swapped = result.experiment.train_dataset == elsewhere
+            here, there = (dsc_by_patient(result, name, rung) for name in ((elsewhere, home) if swapped else (home, elsewhere)))
             drop = stats.summarize_difference(here.to_numpy(), there.to_numpy())
             row = {"title": names[result.experiment.name, rung], "rung": rung, "home": here.mean(), "elsewhere": there.mean()}
             row |= {"drop": drop.mean, "drop_low": drop.low, "drop_high": drop.high}

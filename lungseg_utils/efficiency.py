@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import os
+import platform
+import re
 import resource
 import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 
@@ -50,3 +54,26 @@ def count_parameters(network: Any) -> dict[str, int]:
     """Number of parameters of a torch module: all, and those that are trained."""
     counts = [(p.numel(), p.requires_grad) for p in network.parameters()]
     return {"parameters": sum(n for n, _ in counts), "parameters_trained": sum(n for n, trained in counts if trained)}
+
+
+def device_name(device: str) -> str:
+    """The machine without its name: the graphics card, or the processor's model and the cores that this process may use."""
+    if device == "cuda":
+        import torch
+
+        return torch.cuda.get_device_name()
+    found = re.search(r"^model name\s*:\s*(.+)$", text_of("/proc/cpuinfo"), re.MULTILINE)
+    return f"{found[1].strip() if found else platform.processor() or platform.machine()}, {cores()} cores"
+
+
+def cores() -> int:
+    """Those of the processor that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def text_of(path: str) -> str:
+    """What a file of the operating system says; nothing on a system without it."""
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""

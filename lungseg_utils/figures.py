@@ -397,6 +397,20 @@ def training_seconds(history: pd.DataFrame) -> int:
     return round(float(history.loc[history["quantity"] == "seconds", "value"].iloc[0]))
 
 
+def printable_training(finished: Sequence[Any]) -> pd.DataFrame:
+    """Of each experiment that was trained (`run.RunResult`): steps, seconds, parameters, device."""
+    trained = [result for result in finished if len(result.history)]
+    return pd.DataFrame(
+        {
+            "method": [result.provenance["title"] for result in trained],
+            "steps": [int(result.history["step"].max()) for result in trained],
+            "seconds": [training_seconds(result.history) for result in trained],
+            "parameters (M)": [_number(result.provenance["parameters"] / 1e6, 1) for result in trained],
+            "device": [result.provenance["device"] for result in trained],
+        }
+    )
+
+
 def mean_ceiling(records: Sequence[Mapping[str, Any]], dataset: str) -> float:
     """Mean resolution ceiling (DSC) over the cases of a data set that have a tumor."""
     ceilings = [r["resolution_ceiling"] for r in records if r["test_dataset"] == dataset and r["resolution_ceiling"] is not None]

@@ -11,7 +11,6 @@ import contextlib
 import json
 import math
 import os
-import platform
 import re
 import statistics
 import subprocess
@@ -29,7 +28,7 @@ import numpy as np
 import pandas as pd
 
 from . import config, geometry, registry, tables
-from .efficiency import count_parameters
+from .efficiency import cores, count_parameters, device_name, text_of
 from .types import Box, Image, InputError, Prompt, SlicePrompt
 
 if TYPE_CHECKING:
@@ -281,28 +280,6 @@ def measure_apart(subject: Subject, repeats: int, threads: int, device: str) -> 
         return json.loads(out.read_text())
 
 
-def device_name(device: str) -> str:
-    """The machine without its name: the graphics card, or the processor's model and the cores that this process may use."""
-    if device == "cuda":
-        import torch
-
-        return torch.cuda.get_device_name()
-    found = re.search(r"^model name\s*:\s*(.+)$", _text("/proc/cpuinfo"), re.MULTILINE)
-    return f"{found[1].strip() if found else platform.processor() or platform.machine()}, {cores()} cores"
-
-
-def cores() -> int:
-    """Those of the processor that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _text(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""
-
-
 def commit_besides(out: Path) -> str:
     """The commit, with "+" if any file but the table `out` differs from it: else a run could not be resumed after its first row."""
     root, where = config.project_root(), out.resolve()
@@ -475,7 +452,7 @@ def count_flops(action: Callable[[], Any]) -> int:
 
 
 def _status_mb(name: str) -> float | None:
-    found = re.search(rf"^{name}:\s*(\d+) kB", _text("/proc/self/status"), re.MULTILINE)
+    found = re.search(rf"^{name}:\s*(\d+) kB", text_of("/proc/self/status"), re.MULTILINE)
     return int(found[1]) * 1024 / 1e6 if found else None
 
 

@@ -284,6 +284,20 @@ def printable_abroad(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def abroad_answers(table: pd.DataFrame, rung: str) -> dict[str, Any]:
+    """Values for the text of a page, of `analysis.abroad` on one rung: how many methods there are, do worse abroad, drop most."""
+    part = table[table["rung"] == rung]
+    if part.empty:
+        return dict.fromkeys(("n_methods", "n_lower", "largest_drop", "largest_drop_of"), "(not run yet)")
+    worst = part.loc[part["drop"].idxmax()]
+    return {
+        "n_methods": len(part),
+        "n_lower": int((part["drop"] > 0).sum()),
+        "largest_drop": interval_text(worst["drop"], worst["drop_low"], worst["drop_high"]),
+        "largest_drop_of": worst["title"],
+    }
+
+
 def printable_failures(table: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
     """`analysis.failures` of some kinds, for people."""
     part = table[table["kind"].isin(kinds)].sort_values(["method", "test_dataset", "dsc"], kind="stable")

@@ -21,7 +21,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import code_hash, cohorts, config, detector, initial_weights, io, locks, metrics, registry, stored, tables
-from .efficiency import measure
+from .efficiency import device_name, measure
 from .prompts.jitter import perturb
 from .prompts.ladder import prompt_rng
 from .prompts.ladder import prompter as rung
@@ -492,7 +492,8 @@ def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any
         },
         "commit": tables.commit(config.project_root()),
         "environment": tables.environment(),
-        "device": str(getattr(trained.segmenter, "device", "cpu")),
+        "device": (device := str(getattr(trained.segmenter, "device", "cpu"))),
+        "machine": device_name(device.partition(":")[0]),
         **trained.segmenter.parameters(),
         "cases": [{key: value for key, value in record.items() if key not in ("rows", "costs", "identity")} for record in records],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
@@ -548,3 +549,9 @@ def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
     commits = ", ".join(f"`{c}`" for c in dict.fromkeys(r.provenance["commit"] for r in finished))
     text = f"**Shown:** profile `{profile}`, {where}. {config.load().profile(profile).summary} Code: commit {commits}."
     return text + (f" **Planned and not run yet:** {'; '.join(missing)}." if missing else f" All {wanted.total()} planned runs are here.")
+
+
+def machines(finished: Sequence[RunResult]) -> str:
+    """One sentence of Markdown: on which machines experiments were run, and how many on each."""
+    count = Counter(r.provenance.get("machine", f"not recorded ({r.provenance['device']})") for r in finished)
+    return "**Machine:** " + "; ".join(f"{name} ({n} of {count.total()} runs)" for name, n in count.items()) + "."

@@ -39,6 +39,7 @@ LARGER_PAGES: Mapping[str, Page] = {
     "seeds": Page("seeds", "seeds"),
     "selection": Page("selection", "selection"),
     "loss_ablation": Page("loss_ablation", "losses"),
+    "gpu": Page("gpu", "standard"),
 }
 
 # Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads

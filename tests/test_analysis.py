@@ -214,6 +214,19 @@ def test_a_drop_abroad_is_between_independent_groups(finished):
     paired = (table["drop_low"] == table["drop_high"]).any()
     assert not paired
     assert "n = 12" in ladder_figures.printable_abroad(table).columns[2]
+    assert ladder_figures.abroad_answers(table, "none") | {"largest_drop": ""} == {
+        **{"n_methods": 1, "n_lower": 1, "largest_drop": "", "largest_drop_of": table["title"].iloc[1]}
+    }
+    assert ladder_figures.abroad_answers(table, "click")["n_methods"] == "(not run yet)"
+
+
+def test_who_was_trained_elsewhere_is_at_home_there(finished):
+    unet, experiment = finished[0], replace(finished[0].experiment, train_dataset="phantom_msd")
+    other = unet.results.assign(test_dataset="phantom_msd", patient_id="M" + unet.results["patient_id"])
+    other.loc[other["metric"] == "dsc", "value"] -= 0.2
+    results = pd.concat([unet.results, other]).assign(experiment=experiment.name)
+    table = analysis.abroad([replace(unet, experiment=experiment, results=results)], "phantom_nsclc", "phantom_msd")
+    assert table["drop"].tolist() == pytest.approx([-0.2, -0.2])
 
 
 def test_diameters_are_the_longest_in_the_axial_plane():

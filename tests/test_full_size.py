@@ -195,7 +195,7 @@ def measured(monkeypatch):
         return None if subject.name in calls.broken else own
 
     monkeypatch.setattr(full_size, "measure_apart", apart)
-    monkeypatch.setattr(full_size, "_commit", lambda root, out: "abc")
+    monkeypatch.setattr(full_size, "commit_besides", lambda out: "abc")
     return calls
 
 
@@ -220,7 +220,7 @@ def test_another_commit_replaces_and_other_threads_stand_beside(measured, tmp_pa
     out = tmp_path / "costs.csv"
     _measure(["a", "b"], out)
     _measure(["a"], out, threads=2)
-    monkeypatch.setattr(full_size, "_commit", lambda root, out: "def")
+    monkeypatch.setattr(full_size, "commit_besides", lambda out: "def")
     _measure(["a"], out)
     assert measured == ["a", "b", "a", "a"]
     frame = full_size.read(out)
@@ -319,6 +319,20 @@ def test_tables_for_people_say_what_was_extrapolated(table):
     assert models.loc["SAM (ViT-B)", "s per slice"] == "10.1"
     assert models.loc["U-Net, as trained here", "s per slice"] == "0.1"  # 12 s over 120 slices
     assert not any("DSC" in column for column in [*models.columns, *volumes.columns])
+
+
+def test_two_machines_are_compared_by_what_was_measured_on_both(table):
+    halved = table[table["model"] != "unet"].assign(
+        device="a card", value=lambda t: t["value"].where(t["quantity"] != "seconds", t["value"] / 2)
+    )
+    shown = efficiency_figures.printable_machines(table, halved)
+    assert len(shown)
+    assert set(shown["times faster"]) == {"2"}
+    assert "U-Net, as trained here" not in set(shown["model"])
+    assert shown.columns[3].startswith("a card")
+    values = efficiency_figures.machine_answers(table, halved)
+    assert values["missing"] == "U-Net, as trained here"
+    assert values["least_gain"] == values["most_gain"] == "2"
 
 
 def test_answers_give_times_and_the_setting_that_they_belong_to(table):
