@@ -210,13 +210,15 @@ def _parser() -> argparse.ArgumentParser:
     exclusions.add_argument("dataset")
     exclusions.add_argument("--root", type=Path, help="where it lies (default: data/cache/DATASET)")
 
-    data = commands.add_parser("data", help="look at a data set of your own")
+    data = commands.add_parser("data", help="look at data before anything is computed with it")
     check = data.add_subparsers(required=True, metavar="command").add_parser(
         "check", help="report every fault; exit status 1 if there is one"
     )
     check.set_defaults(function=_data_check)
     check.add_argument("root", type=Path, metavar="DIR", help="folder, or the CSV table of a data set of your own")
-    check.add_argument("--dataset", default="folder", help="whose layout it has (default: folder, cases of your own)")
+    check.add_argument(
+        "--dataset", nargs="+", default=["folder"], help="whose layout it has, several below a data root (default: folder, your own cases)"
+    )
     check.add_argument("--csv", type=Path, help="table to write, one row a case and reader")
 
     convert = add("convert", _convert, "write the labelled cases of any data set as a raw data set of nnU-Net")

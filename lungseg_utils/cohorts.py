@@ -133,13 +133,11 @@ def training_cohort(
 
 
 def cases_to_test(dataset: str, profile: Profile, workers: int = 1, progress: bool = True) -> tuple[Case, ...]:
-    """The cases to be tested: a profile's number of phantoms, or a real data set's labelled ones, not excluded, of its test split."""
+    """The cases to be tested: a profile's number of phantoms, or a real data set's usable ones of its test split."""
     if registry.card("datasets", dataset).phantom:
         patients = patients_to_test(dataset, profile)
         return _select(_cases_of(dataset, profile, patients, workers, progress), patients)
-    excluded = set(exclusions.read([dataset])["case_id"])
-    found = registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile))
-    cases = [c for c in found if c.reference_paths and c.case_id not in excluded]
+    cases = exclusions.usable(dataset, dataset_root(dataset, profile))
     if not _split_path(dataset).is_file():
         return tuple(cases)
     test = set(read_splits(dataset).query("split == 'test'")["patient_id"])

@@ -43,9 +43,12 @@ class Collection:
     lacking: str = ""
 
 
-def _of_card(name: str, lacking: str = "") -> Collection:
+RIDER_CONTOURS = "10.7937/tcia.2020.jit9grk8"  # of Wee et al., which the collection's own DOI leaves out
+
+
+def _of_card(name: str, *more_dois: str, lacking: str = "") -> Collection:
     card = registry.card("datasets", name)
-    return Collection(card.title, (card.doi,), card.citation, lacking)
+    return Collection(card.title, (card.doi, *more_dois), card.citation, lacking)
 
 
 def collections() -> dict[str, Collection]:
@@ -55,16 +58,9 @@ def collections() -> dict[str, Collection]:
         "nsclc_radiomics": _of_card("nsclc_radiomics"),
         "nsclc_radiomics_interobserver1": _of_card("nsclc_radiomics_interobserver1"),
         "lidc_idri": _of_card(
-            "lidc_idri", f"The readers' XML files are not there: get them from {card.source} and unpack them into the folder."
+            "lidc_idri", lacking=f"The readers' XML files are not there: get them from {card.source} and unpack them into the folder."
         ),
-        "rider_lung_ct": Collection(
-            "RIDER Lung CT, with the tumor contours of Wee et al.",
-            ("10.7937/K9/TCIA.2015.U1X8A5NR", "10.7937/tcia.2020.jit9grk8"),
-            "Zhao B et al. (2015) Data From RIDER Lung CT, The Cancer Imaging Archive; "
-            "Wee L et al. (2020) RIDER Lung CT Segmentation Labels from: Decoding tumour phenotype by noninvasive imaging using a "
-            "quantitative radiomics approach, The Cancer Imaging Archive",
-            "This benchmark has no reader for it yet.",
-        ),
+        "rider_lung_ct": _of_card("rider_lung_ct", RIDER_CONTOURS),
     }
 
 
