@@ -103,19 +103,23 @@ def fetch(name: str, root: Path, whole: bool = False, yes: bool = False, progres
 # --- weights ---------------------------------------------------------------------------------------------------------
 
 
-def _fetch_weights(checkpoint: Checkpoint, folder: Path, yes: bool, progress: bool) -> Path:
-    pinned, path = tables.read_json(folder / PINNED), folder / checkpoint.file
-    record = pinned.get(checkpoint.file, {})
+def as_published(checkpoint: Checkpoint, folder: Path) -> Published:
+    """What a file of weights must be: size and hash of its model file, else those of the first download into `folder`."""
+    record = tables.read_json(folder / PINNED).get(checkpoint.file, {})
     sha256, size = checkpoint.sha256 or record.get("sha256", ""), checkpoint.size or record.get("size", 0)
-    published = Published.of(checkpoint.file, [checkpoint.url], size, sha256)
+    return Published.of(checkpoint.file, [checkpoint.url], size, sha256)
+
+
+def _fetch_weights(checkpoint: Checkpoint, folder: Path, yes: bool, progress: bool) -> Path:
+    published, path = as_published(checkpoint, folder), folder / checkpoint.file
     if not path.is_file() or download.fault(published, path):
-        missing = max(0, size - download.bytes_so_far(published, folder))
-        what = f"{checkpoint.file}, {size / 1e6:.1f} MB" if size else f"{checkpoint.file}, size not published"
+        missing = max(0, published.size - download.bytes_so_far(published, folder))
+        what = f"{checkpoint.file}, " + (f"{published.size / 1e6:.1f} MB" if published.size else "size not published")
         samples.announce(checkpoint.file, checkpoint.file, checkpoint.licence, checkpoint.citation, what, yes, folder, missing)
         download.download(published, folder, progress)
-    if not sha256:
-        pinned[checkpoint.file] = {"sha256": download.digest(path, "sha256"), "size": path.stat().st_size, "url": checkpoint.url}
-        tables.write_json(pinned, folder / PINNED)
+    if "sha256" not in dict(published.digests):
+        record = {"sha256": download.digest(path, "sha256"), "size": path.stat().st_size, "url": checkpoint.url}
+        tables.write_json({**tables.read_json(folder / PINNED), checkpoint.file: record}, folder / PINNED)
     return path
 
 

@@ -29,8 +29,8 @@ from .types import Case, Experiment, InputError, Mask, Prediction, Study, Traini
 
 PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
 log = logging.getLogger(__name__)
-# what only shows results, or only makes phantoms (whose bytes are hashed themselves), cannot change a result
-_NOT_HASHED = ("figures", "stats", "fetch", "phantoms")
+# what only shows results, or only brings or makes files (whose bytes are hashed themselves), cannot change a result
+_NOT_HASHED = ("figures", "stats", "fetch", "download", "published", "phantoms")
 
 
 @dataclass(frozen=True)
@@ -186,11 +186,11 @@ def run(
     folder = config.results_folder(experiment)
     with locks.exclusive(folder / ".lock", "another process is running this experiment", PATIENCE_SECONDS):
         io.remove_leftovers(folder)
+        initial = initial_weights.initial_weights(experiment.model, options, progress)  # a wrong file ends it before any work
         cohort = _training_cohort(experiment, profile, workers, progress)
         tests = {name: cohorts.cases_to_test(name, profile, workers, progress) for name in test_datasets}
         for cases in tests.values():
             cohorts.require_apart((*cohort.train, *cohort.validation), cases)
-        initial = initial_weights.initial_weights(experiment.model, options, progress)
         identities = _identities(experiment, options, cohort, tests, initial)
         job = _Job(experiment, options, folder, cohort, tests, questions, None, initial, identities, progress)
         trained = _prepare(job)
