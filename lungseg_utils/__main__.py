@@ -38,6 +38,16 @@ def _exclusions(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _split(arguments: argparse.Namespace) -> int:
+    from . import cohorts, exclusions
+
+    cases = exclusions.usable(arguments.dataset, arguments.root or cohorts.cache_root() / arguments.dataset)
+    patients = sorted({case.patient_id for case in cases})
+    table = cohorts.write_splits(arguments.dataset, patients, arguments.test, arguments.set_aside)
+    print(table.groupby(["split", "fold"], dropna=False).size().to_string())
+    return 0
+
+
 def _data_check(arguments: argparse.Namespace) -> int:
     from . import data_check, tables
 
@@ -117,9 +127,7 @@ def _phantoms(arguments: argparse.Namespace) -> int:
     print(f"== phantoms of {arguments.dataset}, profile {arguments.profile}", flush=True)
     profile = config.load().profile(arguments.profile)
     patients = cohorts.patients_to_test(arguments.dataset, profile)
-    lines = config.load().lines(arguments.profile)
-    trained_on = any(arguments.dataset in config.load().train_datasets(line.notebook, arguments.profile) for line in lines)
-    for fold in profile.folds if trained_on else ():
+    for fold in profile.folds if arguments.dataset in config.load().trained_on(arguments.profile) else ():
         patients += [p for part in cohorts.training_patients(arguments.dataset, profile, fold) for p in part if p not in patients]
     cohorts.ensure_phantoms(arguments.dataset, profile, patients, workers=arguments.workers)
     return 0
@@ -209,6 +217,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     exclusions.add_argument("dataset")
     exclusions.add_argument("--root", type=Path, help="where it lies (default: data/cache/DATASET)")
+
+    split = add("split", _split, "write the split of a real data set, by patient, once and before any result")
+    split.add_argument("dataset")
+    split.add_argument("--test", type=float, required=True, metavar="SHARE", help="of the patients; 0: tested out of fold")
+    split.add_argument("--set-aside", nargs="+", default=[], metavar="PATIENT", help="neither trained on nor tested")
+    split.add_argument("--root", type=Path, help="where it lies (default: data/cache/DATASET)")
 
     data = commands.add_parser("data", help="look at data before anything is computed with it")
     check = data.add_subparsers(required=True, metavar="command").add_parser(

@@ -58,7 +58,7 @@ class RunResult:
 
     def cases(self, dataset: str) -> tuple[Case, ...]:
         """The cases of a test data set, in the order of the split."""
-        return cohorts.cases_to_test(dataset, config.load().profile(self.experiment.profile), progress=False)
+        return cohorts.cases_to_test(dataset, config.load().profile(self.experiment.profile), progress=False, experiment=self.experiment)
 
 
 def plan(
@@ -89,10 +89,14 @@ def plan(
 
 
 def planned(notebook: str, profile: str) -> list[Experiment]:
-    """All experiments of a notebook under a profile: its own first, then training sets, seeds, folds, k, draws and variants."""
+    """All experiments of a notebook under a profile: its own first, then training sets, seeds, folds, k, draws and variants.
+
+    Draws of k patients are the runs of few-shot training: they are not crossed with folds, which only say who validates.
+    """
     size, line = config.load().profile(profile), config.load().experiment(notebook)
     paradigm = registry.card("paradigms", line.paradigm)
-    runs = [(s, f) for s in size.seeds for f in size.folds] if paradigm.uses_target_labels else [(size.seeds[0], size.folds[0])]
+    folds = size.folds[:1] if paradigm.few_shot else size.folds
+    runs = [(s, f) for s in size.seeds for f in folds] if paradigm.uses_target_labels else [(size.seeds[0], size.folds[0])]
     shots = [(k, draw) for draw in size.draws for k in size.k] if paradigm.few_shot else [(None, 0)]
     return [
         plan(notebook, profile, seed, fold, k, draw, options, train_dataset)
@@ -188,7 +192,7 @@ def run(
         io.remove_leftovers(folder)
         initial = initial_weights.initial_weights(experiment.model, options, progress)  # a wrong file ends it before any work
         cohort = _training_cohort(experiment, profile, workers, progress)
-        tests = {name: cohorts.cases_to_test(name, profile, workers, progress) for name in test_datasets}
+        tests = {name: cohorts.cases_to_test(name, profile, workers, progress, experiment) for name in test_datasets}
         for cases in tests.values():
             cohorts.require_apart((*cohort.train, *cohort.validation), cases)
         identities = _identities(experiment, options, cohort, tests, initial)
