@@ -66,6 +66,16 @@ def _convert(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _dry_run(arguments: argparse.Namespace) -> int:
+    from . import dry_run, tables
+
+    outlook = dry_run.look_ahead(arguments.profile)
+    print(dry_run.in_words(outlook))
+    if arguments.csv:
+        tables.write(outlook.steps, arguments.csv)
+    return 0
+
+
 def _run(arguments: argparse.Namespace) -> int:
     from . import config, run, workflow
 
@@ -239,6 +249,10 @@ def _parser() -> argparse.ArgumentParser:
     convert.add_argument("dataset")
     convert.add_argument("--to", type=Path, required=True, help="new folder, named like nnUNet_raw/Dataset006_Lung")
     convert.add_argument("--root", type=Path, help="where the data set lies (default: data/cache/DATASET)")
+
+    dry_run = add("dry-run", _dry_run, "what a profile would take: every experiment, GPU hours, disk, what is missing and how to get it")
+    _profile_argument(dry_run)
+    dry_run.add_argument("--csv", type=Path, help="table to write, one row a training or evaluation")
 
     run = add("run", _run, "train and evaluate one experiment of experiments.yml")
     run.add_argument(

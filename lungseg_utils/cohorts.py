@@ -73,6 +73,11 @@ def write_splits(dataset: str, patient_ids: Iterable[str], test_share: float, se
     return read_splits(dataset)
 
 
+def has_split(dataset: str) -> bool:
+    """Whether a split is committed."""
+    return _split_path(dataset).is_file()
+
+
 def _split_path(dataset: str) -> Path:
     return project_root() / "data" / "splits" / f"{dataset}.csv"
 
@@ -178,13 +183,19 @@ def cases_to_test(
     cases = exclusions.usable(dataset, dataset_root(dataset, profile))
     if dataset not in config.load().trained_on(profile.name):
         return tuple(cases)
-    splits = read_splits(dataset)
-    _require_known(cases, splits, dataset)
-    rows = splits[splits["split"] == ("test" if _has_test_part(splits) else "development")]
-    if not _has_test_part(splits) and experiment is not None and experiment.train_dataset == dataset:
-        rows = rows[rows["fold"] == experiment.fold]
-    tested = set(rows["patient_id"])
+    _require_known(cases, read_splits(dataset), dataset)
+    trained_on_it = experiment is not None and experiment.train_dataset == dataset
+    tested = held_out_patients(dataset, experiment.fold if trained_on_it else None)
     return tuple(case for case in cases if case.patient_id in tested)
+
+
+def held_out_patients(dataset: str, trained_fold: int | None) -> set[str]:
+    """Patients of a split that may be tested: its test part; without one the fold of a training on it, or all folds for any other."""
+    splits = read_splits(dataset)
+    rows = splits[splits["split"] == ("test" if _has_test_part(splits) else "development")]
+    if not _has_test_part(splits) and trained_fold is not None:
+        rows = rows[rows["fold"] == trained_fold]
+    return set(rows["patient_id"])
 
 
 def _require_known(cases: Iterable[Case], splits: pd.DataFrame, dataset: str) -> None:

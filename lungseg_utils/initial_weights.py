@@ -21,20 +21,31 @@ _SEED = 0  # a stand-in is one artefact, like a published checkpoint; seeds of e
 
 def initial_weights(model: str, options: Mapping[str, Any], progress: bool = True) -> Path | None:
     """The file that the network's first weights come from; None for a model that starts from random ones."""
-    module = registry.plugin("models", model)
-    source = module.initial_weights(options) if hasattr(module, "initial_weights") else None
+    source = _source(model, options)
     if isinstance(source, Checkpoint):
         return _published(source)
+    module = registry.plugin("models", model)
     return _pretrained(module, model, options, source, progress) if isinstance(source, Pretraining) else None
 
 
-def _published(checkpoint: Checkpoint) -> Path:
+def checkpoint(model: str, options: Mapping[str, Any]) -> Checkpoint | None:
+    """The published file that a model starts from; None for any other."""
+    source = _source(model, options)
+    return source if isinstance(source, Checkpoint) else None
+
+
+def _source(model: str, options: Mapping[str, Any]) -> Checkpoint | Pretraining | None:
+    module = registry.plugin("models", model)
+    return module.initial_weights(options) if hasattr(module, "initial_weights") else None
+
+
+def _published(wanted: Checkpoint) -> Path:
     folder = cohorts.cache_root() / published.WEIGHTS
-    path, remedy = folder / checkpoint.file, f"python -m lungseg_utils fetch {checkpoint.file}"
+    path, remedy = folder / wanted.file, f"python -m lungseg_utils fetch {wanted.file}"
     if not path.is_file():
-        problem = f"the published weights are not here ({checkpoint.licence}; {checkpoint.citation})"
-        raise InputError(path, problem, f"Fetch them ({checkpoint.url}): {remedy}. Or use a profile with stand-ins.")
-    if problem := download.fault(published.as_published(checkpoint, folder), path):
+        problem = f"the published weights are not here ({wanted.licence}; {wanted.citation})"
+        raise InputError(path, problem, f"Fetch them ({wanted.url}): {remedy}. Or use a profile with stand-ins.")
+    if problem := download.fault(published.as_published(wanted, folder), path):
         raise InputError(path, problem, f"Fetch it again: {remedy}.")
     return path
 

@@ -35,32 +35,38 @@ ARCHIVES: Mapping[str, Published] = {
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection in NCI's Imaging Data Commons: the DOIs whose series belong to it (others only analyse it), and what is not there."""
+    """A collection in NCI's Imaging Data Commons: the DOIs whose series belong to it (others only analyse it), and what is not there.
+
+    `size`: bytes of its series in release 25, to the megabyte; what is fetched is counted then.
+    """
 
     title: str
     dois: tuple[str, ...]
     citation: str
+    size: int
     lacking: str = ""
 
 
 RIDER_CONTOURS = "10.7937/tcia.2020.jit9grk8"  # of Wee et al., which the collection's own DOI leaves out
 
 
-def _of_card(name: str, *more_dois: str, lacking: str = "") -> Collection:
+def _of_card(name: str, size: int, *more_dois: str, lacking: str = "") -> Collection:
     card = registry.card("datasets", name)
-    return Collection(card.title, (card.doi, *more_dois), card.citation, lacking)
+    return Collection(card.title, (card.doi, *more_dois), card.citation, size, lacking)
 
 
 def collections() -> dict[str, Collection]:
     """Collections by the name of their folder, which is also that of the collection in the Imaging Data Commons."""
     card = registry.card("datasets", "lidc_idri")
     return {
-        "nsclc_radiomics": _of_card("nsclc_radiomics"),
-        "nsclc_radiomics_interobserver1": _of_card("nsclc_radiomics_interobserver1"),
+        "nsclc_radiomics": _of_card("nsclc_radiomics", 35_776_000_000),
+        "nsclc_radiomics_interobserver1": _of_card("nsclc_radiomics_interobserver1", 3_220_000_000),
         "lidc_idri": _of_card(
-            "lidc_idri", lacking=f"The readers' XML files are not there: get them from {card.source} and unpack them into the folder."
+            "lidc_idri",
+            133_146_000_000,
+            lacking=f"The readers' XML files are not there: get them from {card.source} and unpack them into the folder.",
         ),
-        "rider_lung_ct": _of_card("rider_lung_ct", RIDER_CONTOURS),
+        "rider_lung_ct": _of_card("rider_lung_ct", 43_971_000_000, RIDER_CONTOURS),
     }
 
 
@@ -68,6 +74,12 @@ def weights() -> dict[str, Checkpoint]:
     """All published weights by the name of their file, as the model files give them."""
     modules = [registry.plugin("models", name) for name in registry.names("models")]
     return {checkpoint.file: checkpoint for module in modules for checkpoint in getattr(module, "CHECKPOINTS", ())}
+
+
+def size(dataset: str) -> int:
+    """Bytes that the whole of a data set takes on disk, an unpacked archive as much as the archive; 0 for one that is not fetched."""
+    known = {**{name: archive.size for name, archive in ARCHIVES.items()}, **{name: c.size for name, c in collections().items()}}
+    return known.get(dataset, 0)
 
 
 def overview() -> str:

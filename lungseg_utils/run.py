@@ -142,7 +142,7 @@ def what_runs_here(experiment: Experiment, notebook: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Question:
+class Question:
     """One way of asking: a rung, and by what share of a lesion's size its prompts are drawn wrongly, how often."""
 
     prompter: str
@@ -164,7 +164,7 @@ class _Job:
     folder: Path
     cohort: cohorts.TrainingCohort
     tests: Mapping[str, Sequence[Case]]
-    questions: Mapping[str, Sequence[_Question]]  # by test data set
+    questions: Mapping[str, Sequence[Question]]  # by test data set
     detector: detector.Detector | None
     initial: Path | None
     identities: Mapping[str, Any]
@@ -186,7 +186,7 @@ def run(
     """Train the experiment if it is not trained yet, evaluate it, and return all that there is to show."""
     profile = config.load().profile(experiment.profile)
     options = config.resolve_options(experiment, profile)
-    questions = {name: _questions(experiment, name, prompters, profile.jitter) for name in test_datasets}
+    questions = {name: questions_of(experiment, name, prompters) for name in test_datasets}
     folder = config.results_folder(experiment)
     with locks.exclusive(folder / ".lock", "another process is running this experiment", PATIENCE_SECONDS):
         io.remove_leftovers(folder)
@@ -202,13 +202,15 @@ def run(
         return _finish(job, trained, _evaluate(job, trained))
 
 
-def _questions(experiment: Experiment, dataset: str, prompters: Sequence[str], jitter: config.Jitter) -> list[_Question]:
+def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str]) -> list[Question]:
+    """What is asked of an experiment on a data set: the rungs that it can be asked there, and those again with wrong prompts."""
+    jitter = config.load().profile(experiment.profile).jitter
     asked = [name for name in prompters if not rung(name).from_detector or detector.applies(experiment, dataset)]
-    wrongly = [_Question(name, share, jitter.draws) for name in asked if name in jitter.prompters for share in jitter.shares]
-    return [*map(_Question, asked), *wrongly]
+    wrongly = [Question(name, share, jitter.draws) for name in asked if name in jitter.prompters for share in jitter.shares]
+    return [*map(Question, asked), *wrongly]
 
 
-def _detector(experiment: Experiment, questions: Mapping[str, Sequence[_Question]]) -> detector.Detector | None:
+def _detector(experiment: Experiment, questions: Mapping[str, Sequence[Question]]) -> detector.Detector | None:
     needed = any(rung(q.prompter).from_detector for part in questions.values() for q in part)
     return detector.Detector(detector.detector_of(experiment)) if needed else None
 
@@ -336,7 +338,7 @@ def _facts(case: Case, study: Study, segmenter: Any) -> dict[str, Any]:
     }
 
 
-def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: _Question) -> dict[str, Any]:
+def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: Question) -> dict[str, Any]:
     """Prompt, predict, score: all rows of one case under one question, averaged over the draws of its jitter."""
     reference = next(iter(study.references.values()))
     pointed_at = job.detector.find(case, study) if rung(question.prompter).from_detector else reference
@@ -370,7 +372,7 @@ class _Given:
 
 
 def _predict(
-    job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, pointed_at: Mask, question: _Question, draw: int
+    job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, pointed_at: Mask, question: Question, draw: int
 ) -> _Given:
     """The answer to one question; without jitter it is written to its file."""
     path = _prediction_path(job.folder, dataset, question.prompter, case.case_id)

@@ -27,6 +27,7 @@ CARD = DatasetCard(
     "Aerts HJWL et al. (2014) Nature Communications 5:4006, doi:10.1038/ncomms5006",
     doi="10.7937/K9/TCIA.2015.PF0M9REI",
     source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics/",
+    labelled_patients=422,
 )
 
 NAME = "nsclc_radiomics"

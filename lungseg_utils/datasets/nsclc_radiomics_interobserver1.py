@@ -27,6 +27,7 @@ CARD = DatasetCard(
     "Aerts HJWL et al. (2014) Nature Communications 5:4006, doi:10.1038/ncomms5006",
     doi="10.7937/tcia.2019.cwvlpd26",
     source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics-interobserver1/",
+    labelled_patients=21,
 )
 
 NAME = "nsclc_radiomics_interobserver1"

@@ -27,6 +27,7 @@ CARD = DatasetCard(
     "Labels from: Decoding tumour phenotype by noninvasive imaging using a quantitative radiomics approach, The Cancer Imaging Archive",
     doi="10.7937/K9/TCIA.2015.U1X8A5NR",
     source="https://www.cancerimagingarchive.net/collection/rider-lung-ct/",
+    labelled_patients=31,
 )
 
 NAME = "rider_lung_ct"
