@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-from pydicom.dataset import Dataset
 
 from lungseg_utils import exclusions
 from lungseg_utils.datasets import rider_lung_ct
@@ -26,8 +25,8 @@ def rider(tmp_path, dicom):
 
         def contours(self, patient, uid, refers_to, description, outlines, study="study"):
             path = self.root / patient / study / f"RTSTRUCT_{uid}" / f"{uid}.dcm"
-            dicom.rtstruct(path, {name: [points] for name, points in outlines.items()}, patient_id=patient)
-            _refer(path, refers_to, description, dicom)
+            contours = {name: [points] for name, points in outlines.items()}
+            dicom.rtstruct(path, contours, patient_id=patient, refers_to=refers_to, description=description)
             return path
 
         def loaded(self):
@@ -35,22 +34,6 @@ def rider(tmp_path, dicom):
             return rider_lung_ct.load(case)
 
     return Rider()
-
-
-def _refer(path, series_uids, description, dicom):
-    import pydicom
-
-    file = pydicom.dcmread(path)
-    file.SeriesDescription = description
-    frame, study = Dataset(), Dataset()
-    study.ReferencedSOPInstanceUID, study.RTReferencedSeriesSequence = "1.2.3.4.9", []
-    for uid in series_uids:
-        series = Dataset()
-        series.SeriesInstanceUID = uid
-        study.RTReferencedSeriesSequence.append(series)
-    frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = dicom.frame, [study]
-    file.ReferencedFrameOfReferenceSequence = [frame]
-    dicom.save(file, path)
 
 
 def test_of_many_series_the_one_that_the_contours_refer_to_is_read_and_the_outline_by_hand_is_the_reference(rider):
