@@ -16,7 +16,7 @@ from tqdm import tqdm
 from . import config, exclusions, registry, tables
 from .config import Profile, project_root
 from .phantoms.store import generator_hash
-from .types import Case, Experiment, InputError
+from .types import Case, Experiment, InputError, Study
 
 SPLIT_COLUMNS = ["patient_id", "split", "fold", "tumor_free"]
 FOLDS = 5
@@ -30,6 +30,22 @@ class TrainingCohort:
 
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
+
+
+class Studies(Sequence[Study]):
+    """Cases as studies that are read when they are asked for, one at a time: a data set of patients does not fit into memory."""
+
+    def __init__(self, cases: Sequence[Case]):
+        self._cases = tuple(cases)
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __getitem__(self, index: int | slice) -> Study | Studies:
+        if isinstance(index, slice):
+            return Studies(self._cases[index])
+        case = self._cases[index]
+        return registry.plugin("datasets", case.dataset).load(case)
 
 
 def cache_root() -> Path:

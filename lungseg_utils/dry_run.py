@@ -31,10 +31,11 @@ NNUNET_EPOCH_SECONDS = 51.17
 PUBLISHED_SPEED = f"nnU-Net's published epoch of {NNUNET_EPOCH_SECONDS} s on an A100 40 GB"
 # Adam keeps two numbers a weight, the best weights are kept beside the last ones (training.train): float32 all of them.
 WEIGHT_BYTES, CHECKPOINT_BYTES = 4, 4 * 4
-# A training patient in memory: float32 and a mask on the reference volume of full_size.
-PATIENT_BYTES = 5 * math.prod(full_size.SHAPE)
+# A validation patient is kept in memory as float32 and a mask (run), on the reference volume of full_size; a training patient only on the
+# working grid of networks.automatic, as int16 and float16.
+PATIENT_BYTES, WORKING_BYTES = 5 * math.prod(full_size.SHAPE), 2 + 2
 
-COLUMNS = ["experiment", "title", "kind", "dataset", "patients", "amount", "gpu_hours", "disk_gb", "speed", "finished"]
+COLUMNS = ["experiment", "title", "kind", "dataset", "patients", "amount", "gpu_hours", "disk_gb", "memory_gb", "speed", "finished"]
 TRAINING, EVALUATION = "training", "evaluation"
 
 
@@ -90,13 +91,14 @@ def _rows(experiment: Experiment, datasets: Sequence[str], rungs: Sequence[str],
     if registry.card("paradigms", experiment.paradigm).uses_target_labels:
         counts = (experiment.k, 0) if experiment.k else known.training_patients(profile, experiment.train_dataset, experiment.fold)
         row = {"kind": TRAINING, "dataset": experiment.train_dataset, "patients": sum(counts), "amount": work.steps}
-        yield shared | row | {"gpu_hours": work.hours(work.training(counts[1])), "disk_gb": work.bytes_kept / 1e9}
+        sizes = {"disk_gb": work.bytes_kept / 1e9, "memory_gb": work.bytes_held(*counts) / 1e9}
+        yield shared | row | {"gpu_hours": work.hours(work.training(counts[1]))} | sizes
     for dataset in datasets:
         questions = run.questions_of(experiment, dataset, rungs)
         trained_on_it = experiment.fold if experiment.train_dataset == dataset else None
         patients = known.tested_patients(profile, dataset, trained_on_it)
         row = {"kind": EVALUATION, "dataset": dataset, "patients": patients, "amount": len(questions)}
-        yield shared | row | {"gpu_hours": work.hours(patients * work.evaluation(questions)), "disk_gb": 0.0}
+        yield shared | row | {"gpu_hours": work.hours(patients * work.evaluation(questions)), "disk_gb": 0.0, "memory_gb": 0.0}
 
 
 def _training_patients(profile: str, dataset: str, fold: int) -> tuple[int, int]:
@@ -236,6 +238,13 @@ class _Work:
         """Weights, and the state to go on from, which nnU-Net does not leave."""
         return self.network.parameters * (WEIGHT_BYTES + (0 if "epochs" in self.options else CHECKPOINT_BYTES))
 
+    def bytes_held(self, train: int, validation: int) -> float:
+        """Of patients, in memory while it trains."""
+        if self.promptable or "epochs" in self.options:
+            return validation * PATIENT_BYTES
+        voxels = math.prod(full_size.SHAPE) * math.prod(full_size.SPACING_MM) / math.prod(self.options["spacing_mm"])
+        return validation * PATIENT_BYTES + (train + validation) * voxels * WORKING_BYTES
+
 
 def _like(rung: str) -> str:
     every_slice = rung in ("box_every_slice", "box_alternate_slices", "box_3d", "detector_box")
@@ -323,7 +332,6 @@ def _totals(outlook: Outlook) -> str:
     steps, still = outlook.steps, outlook.steps[~outlook.steps["finished"]]
     finished, unknown = (steps.loc[rows, "experiment"].nunique() for rows in (steps["finished"], steps["gpu_hours"].isna()))
     trainings = steps["kind"] == TRAINING
-    patients = steps.loc[trainings, "patients"].max() if trainings.any() else 0
     to_fetch, kept = sum(m.size for m in outlook.missing), still["disk_gb"].sum() * 1e9
     lines = [
         "Still to do, by method:",
@@ -334,7 +342,7 @@ def _totals(outlook: Outlook) -> str:
         f"Still to do: {_hours(still['gpu_hours'].sum())}, {_hours(still.loc[trainings, 'gpu_hours'].sum())} of it trainings; "
         f"{unknown} experiments have no estimate.",
         f"Disk: {_gigabytes(to_fetch)} to fetch, {_gigabytes(kept)} of weights and states to go on from; answers and tables are small.",
-        f"Memory: {_gigabytes(patients * PATIENT_BYTES)} for the patients of the largest training; nnU-Net copies them to disk meanwhile.",
+        f"Memory: up to {_gigabytes(steps['memory_gb'].max() * 1e9)} for the patients of a training; nnU-Net copies its own to disk.",
         "All hours are estimates, of the networks alone: counted operations, a training step as three forward passes (arXiv:2001.08361),",
         "patients as large as the reference volume of data/results/efficiency_cpu.csv, at the speed of:",
         *[f"  {source} ({part['experiment'].nunique()} experiments)" for source, part in steps.groupby("speed")],

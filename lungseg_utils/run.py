@@ -285,7 +285,8 @@ def _take_over(folder: Path, identity: str) -> None:
 
 def _train(job: _Job, segmenter: Any) -> _Trained:
     """Let the paradigm train. A training that diverges is a result too: its cases are scored as failed, its reason is kept."""
-    train, validation = ([load_study(c) for c in cases] for cases in (job.cohort.train, job.cohort.validation))
+    # training patients are looked through once, those of validation again and again
+    train, validation = cohorts.Studies(job.cohort.train), [load_study(case) for case in job.cohort.validation]
     paradigm = registry.plugin("paradigms", job.experiment.paradigm)
     with measure() as cost:
         try:

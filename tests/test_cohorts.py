@@ -84,6 +84,17 @@ def test_all_scans_of_a_patient_go_where_the_patient_goes(msd, monkeypatch):
     assert len(cohort.train) == 2 * len({c.patient_id for c in cohort.train})
 
 
+def test_studies_are_read_one_at_a_time_when_they_are_asked_for(msd, monkeypatch):
+    read = []
+    monkeypatch.setattr(registry.plugin("datasets", "msd_lung"), "load", lambda case: read.append(case.case_id) or case.case_id)
+    studies = cohorts.Studies(cohorts.training_cohort("msd_lung", PROFILE, 0).train)
+    assert read == []
+    assert len(studies) == 37
+    assert studies[1] == read[0]
+    assert list(studies[:2]) == [studies[0], studies[1]]
+    assert list(studies) == read[-37:]
+
+
 # --- the committed splits --------------------------------------------------------------------------------------------
 
 

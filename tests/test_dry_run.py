@@ -66,6 +66,15 @@ def test_an_automatic_network_answers_a_patient_once_and_a_promptable_one_encode
     assert medsam["gpu_hours"] == pytest.approx(31 * (14 * encode + (4 * 12 + 2 * 14) * prompt) / A100_SPEED / 3600)
 
 
+def test_memory_is_that_of_validation_patients_and_of_the_working_grid(paper):
+    volume = 512 * 512 * 120
+    medsam = _row(paper, "paper__medsam__fine_tuned__nsclc_radiomics__fold0__seed0")
+    assert medsam["memory_gb"] == pytest.approx(63 * 5 * volume / 1e9)
+    unet = _row(paper, "paper__unet__full__nsclc_radiomics__fold0__seed0")  # voxels of 1.5 x 1.5 x 3 mm
+    assert unet["memory_gb"] == pytest.approx((63 * 5 + 315 * 4 * (0.8 * 0.8 * 2.5) / (1.5 * 1.5 * 3)) * volume / 1e9)
+    assert unet["disk_gb"] == pytest.approx(19_221_712 * 20 / 1e9)
+
+
 def test_patients_follow_from_splits_and_exclusions(tmp_path, monkeypatch):
     table = pd.DataFrame([("nsclc_radiomics", p, "damaged") for p in ("LUNG1-003", "LUNG1-128")], columns=exclusions.COLUMNS)
     table.to_csv(tmp_path / "nsclc_radiomics.csv", index=False)
