@@ -38,6 +38,16 @@ def _exclusions(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _split(arguments: argparse.Namespace) -> int:
+    from . import cohorts, exclusions
+
+    cases = exclusions.usable(arguments.dataset, arguments.root or cohorts.cache_root() / arguments.dataset)
+    patients = sorted({case.patient_id for case in cases})
+    table = cohorts.write_splits(arguments.dataset, patients, arguments.test, arguments.set_aside)
+    print(table.groupby(["split", "fold"], dropna=False).size().to_string())
+    return 0
+
+
 def _data_check(arguments: argparse.Namespace) -> int:
     from . import data_check, tables
 
@@ -53,6 +63,16 @@ def _convert(arguments: argparse.Namespace) -> int:
 
     root = arguments.root or cohorts.cache_root() / arguments.dataset
     print(f"{len(convert.to_nnunet(arguments.dataset, root, arguments.to))} cases: {arguments.to}")
+    return 0
+
+
+def _dry_run(arguments: argparse.Namespace) -> int:
+    from . import dry_run, tables
+
+    outlook = dry_run.look_ahead(arguments.profile)
+    print(dry_run.in_words(outlook))
+    if arguments.csv:
+        tables.write(outlook.steps, arguments.csv)
     return 0
 
 
@@ -117,9 +137,7 @@ def _phantoms(arguments: argparse.Namespace) -> int:
     print(f"== phantoms of {arguments.dataset}, profile {arguments.profile}", flush=True)
     profile = config.load().profile(arguments.profile)
     patients = cohorts.patients_to_test(arguments.dataset, profile)
-    lines = config.load().lines(arguments.profile)
-    trained_on = any(arguments.dataset in config.load().train_datasets(line.notebook, arguments.profile) for line in lines)
-    for fold in profile.folds if trained_on else ():
+    for fold in profile.folds if arguments.dataset in config.load().trained_on(arguments.profile) else ():
         patients += [p for part in cohorts.training_patients(arguments.dataset, profile, fold) for p in part if p not in patients]
     cohorts.ensure_phantoms(arguments.dataset, profile, patients, workers=arguments.workers)
     return 0
@@ -210,19 +228,31 @@ def _parser() -> argparse.ArgumentParser:
     exclusions.add_argument("dataset")
     exclusions.add_argument("--root", type=Path, help="where it lies (default: data/cache/DATASET)")
 
-    data = commands.add_parser("data", help="look at a data set of your own")
+    split = add("split", _split, "write the split of a real data set, by patient, once and before any result")
+    split.add_argument("dataset")
+    split.add_argument("--test", type=float, required=True, metavar="SHARE", help="of the patients; 0: tested out of fold")
+    split.add_argument("--set-aside", nargs="+", default=[], metavar="PATIENT", help="neither trained on nor tested")
+    split.add_argument("--root", type=Path, help="where it lies (default: data/cache/DATASET)")
+
+    data = commands.add_parser("data", help="look at data before anything is computed with it")
     check = data.add_subparsers(required=True, metavar="command").add_parser(
         "check", help="report every fault; exit status 1 if there is one"
     )
     check.set_defaults(function=_data_check)
     check.add_argument("root", type=Path, metavar="DIR", help="folder, or the CSV table of a data set of your own")
-    check.add_argument("--dataset", default="folder", help="whose layout it has (default: folder, cases of your own)")
+    check.add_argument(
+        "--dataset", nargs="+", default=["folder"], help="whose layout it has, several below a data root (default: folder, your own cases)"
+    )
     check.add_argument("--csv", type=Path, help="table to write, one row a case and reader")
 
     convert = add("convert", _convert, "write the labelled cases of any data set as a raw data set of nnU-Net")
     convert.add_argument("dataset")
     convert.add_argument("--to", type=Path, required=True, help="new folder, named like nnUNet_raw/Dataset006_Lung")
     convert.add_argument("--root", type=Path, help="where the data set lies (default: data/cache/DATASET)")
+
+    dry_run = add("dry-run", _dry_run, "what a profile would take: every experiment, GPU hours, disk, what is missing and how to get it")
+    _profile_argument(dry_run)
+    dry_run.add_argument("--csv", type=Path, help="table to write, one row a training or evaluation")
 
     run = add("run", _run, "train and evaluate one experiment of experiments.yml")
     run.add_argument(

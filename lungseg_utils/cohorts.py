@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -12,12 +13,13 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from . import exclusions, registry, tables
+from . import config, exclusions, registry, tables
 from .config import Profile, project_root
 from .phantoms.store import generator_hash
-from .types import Case, InputError
+from .types import Case, Experiment, InputError, Study
 
 SPLIT_COLUMNS = ["patient_id", "split", "fold", "tumor_free"]
+FOLDS = 5
 _DRAWS_OF_K = 20250501  # a stream of random numbers of its own, apart from those of the phantoms and of training
 FROZEN_FILE = Path("data") / "frozen.json"
 
@@ -28,6 +30,22 @@ class TrainingCohort:
 
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
+
+
+class Studies(Sequence[Study]):
+    """Cases as studies that are read when they are asked for, one at a time: a data set of patients does not fit into memory."""
+
+    def __init__(self, cases: Sequence[Case]):
+        self._cases = tuple(cases)
+
+    def __len__(self) -> int:
+        return len(self._cases)
+
+    def __getitem__(self, index: int | slice) -> Study | Studies:
+        if isinstance(index, slice):
+            return Studies(self._cases[index])
+        case = self._cases[index]
+        return registry.plugin("datasets", case.dataset).load(case)
 
 
 def cache_root() -> Path:
@@ -54,19 +72,54 @@ def read_splits(dataset: str) -> pd.DataFrame:
     return frame
 
 
+def write_splits(dataset: str, patient_ids: Iterable[str], test_share: float, set_aside: Iterable[str] = ()) -> pd.DataFrame:
+    """A new split by patient, committed before any result; returns the table.
+
+    The patients are ordered by the sha256 of "DATASET/PATIENT": the first `test_share` of them are tested, the others are dealt out to
+    five folds in turn. Those `set_aside` are neither trained on nor tested. Raises `InputError` if there is a split already.
+    """
+    path, aside = _split_path(dataset), set(set_aside)
+    if path.exists():
+        raise InputError(path, "there is a split already", "Keep it: results depend on it.")
+    ordered = sorted(set(patient_ids) - aside, key=lambda p: hashlib.sha256(f"{dataset}/{p}".encode()).hexdigest())
+    tested = round(test_share * len(ordered))
+    rows = [(p, "test", "", 0) for p in ordered[:tested]] + [(p, "set_aside", "", 0) for p in aside]
+    rows += [(p, "development", str(index % FOLDS), 0) for index, p in enumerate(ordered[tested:])]
+    tables.write(pd.DataFrame(sorted(rows), columns=SPLIT_COLUMNS), path)
+    return read_splits(dataset)
+
+
+def has_split(dataset: str) -> bool:
+    """Whether a split is committed."""
+    return _split_path(dataset).is_file()
+
+
 def _split_path(dataset: str) -> Path:
     return project_root() / "data" / "splits" / f"{dataset}.csv"
 
 
 def training_patients(dataset: str, profile: Profile, fold: int) -> tuple[list[str], list[str]]:
-    """Patient ids of (training, validation): fold `fold` validates, the others train, first ones first."""
+    """Patient ids of (training, validation): fold `fold` validates, the others train.
+
+    Of phantoms the first ones, as many as the profile says; of a real data set all who are not excluded. One without a test part is
+    tested out of fold: fold `fold` is tested, the next one validates.
+    """
     splits = read_splits(dataset)
     development = splits[splits["split"] == "development"]
-    counts = profile.phantoms
-    return (
-        _first(development[development["fold"] != fold], counts.train, f"training patients of {dataset}"),
-        _first(development[development["fold"] == fold], counts.validation, f"validation patients of {dataset}"),
-    )
+    if registry.card("datasets", dataset).phantom:
+        counts = profile.phantoms
+        return (
+            _first(development[development["fold"] != fold], counts.train, f"training patients of {dataset}"),
+            _first(development[development["fold"] == fold], counts.validation, f"validation patients of {dataset}"),
+        )
+    usable = development[~development["patient_id"].isin(exclusions.read([dataset])["case_id"])]
+    validating = fold if _has_test_part(splits) else (fold + 1) % development["fold"].nunique()
+    train = usable[~usable["fold"].isin([fold, validating])]
+    return list(train["patient_id"]), list(usable["patient_id"][usable["fold"] == validating])
+
+
+def _has_test_part(splits: pd.DataFrame) -> bool:
+    return bool((splits["split"] == "test").any())
 
 
 def few_shot_patients(dataset: str, profile: Profile, fold: int, k: int, draw: int) -> list[str]:
@@ -132,31 +185,56 @@ def training_cohort(
     return TrainingCohort(_select(found, train), _select(found, validation))
 
 
-def cases_to_test(dataset: str, profile: Profile, workers: int = 1, progress: bool = True) -> tuple[Case, ...]:
-    """The cases to be tested: a profile's number of phantoms, or a real data set's labelled ones, not excluded, of its test split."""
+def cases_to_test(
+    dataset: str, profile: Profile, workers: int = 1, progress: bool = True, experiment: Experiment | None = None
+) -> tuple[Case, ...]:
+    """The cases to be tested: a profile's number of phantoms; of a real data set the usable ones (see `exclusions`).
+
+    Of a real data set that the profile trains on, those of its test part; without one, those of the fold that `experiment` left out,
+    or all that the folds hold if it was trained on another data set.
+    """
     if registry.card("datasets", dataset).phantom:
         patients = patients_to_test(dataset, profile)
         return _select(_cases_of(dataset, profile, patients, workers, progress), patients)
-    excluded = set(exclusions.read([dataset])["case_id"])
-    found = registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile))
-    cases = [c for c in found if c.reference_paths and c.case_id not in excluded]
-    if not _split_path(dataset).is_file():
+    cases = exclusions.usable(dataset, dataset_root(dataset, profile))
+    if dataset not in config.load().trained_on(profile.name):
         return tuple(cases)
-    test = set(read_splits(dataset).query("split == 'test'")["patient_id"])
-    return tuple(c for c in cases if c.patient_id in test)
+    _require_known(cases, read_splits(dataset), dataset)
+    trained_on_it = experiment is not None and experiment.train_dataset == dataset
+    tested = held_out_patients(dataset, experiment.fold if trained_on_it else None)
+    return tuple(case for case in cases if case.patient_id in tested)
+
+
+def held_out_patients(dataset: str, trained_fold: int | None) -> set[str]:
+    """Patients of a split that may be tested: its test part; without one the fold of a training on it, or all folds for any other."""
+    splits = read_splits(dataset)
+    rows = splits[splits["split"] == ("test" if _has_test_part(splits) else "development")]
+    if not _has_test_part(splits) and trained_fold is not None:
+        rows = rows[rows["fold"] == trained_fold]
+    return set(rows["patient_id"])
+
+
+def _require_known(cases: Iterable[Case], splits: pd.DataFrame, dataset: str) -> None:
+    known = set(splits["patient_id"])
+    if strangers := sorted({case.patient_id for case in cases} - known):
+        remedy = "Add them before any result, or list them with their reason in data/exclusions."
+        raise InputError(_split_path(dataset), f"{len(strangers)} patients on disk are not in it, {strangers[0]} first", remedy)
 
 
 def _cases_of(dataset: str, profile: Profile, patients: Sequence[str], workers: int, progress: bool) -> list[Case]:
     if registry.card("datasets", dataset).phantom:
         ensure_phantoms(dataset, profile, patients, workers, progress)
-    return registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile))
+        return registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile))
+    return exclusions.usable(dataset, dataset_root(dataset, profile))
 
 
 def _select(cases: Sequence[Case], patient_ids: Sequence[str]) -> tuple[Case, ...]:
-    by_patient = {case.patient_id: case for case in cases}
+    by_patient: dict[str, list[Case]] = {}
+    for case in cases:
+        by_patient.setdefault(case.patient_id, []).append(case)
     if lacking := [p for p in patient_ids if p not in by_patient]:
         raise InputError(lacking[0], "the split names this patient, but the data set has no case", "Repair the split, or add the case.")
-    return tuple(by_patient[p] for p in patient_ids)
+    return tuple(case for patient_id in patient_ids for case in by_patient[patient_id])
 
 
 def available_real_datasets(profile: Profile, is_available: Callable[[str, Path], bool]) -> tuple[str, ...]:

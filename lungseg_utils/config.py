@@ -120,6 +120,10 @@ class Config:
         own, asked = self.experiment(notebook).train_dataset, self.profile(profile).train_datasets
         return (own,) if own == NO_DATASET or asked is None else asked
 
+    def trained_on(self, profile: str) -> set[str]:
+        """All data sets that a profile trains on."""
+        return {name for line in self.lines(profile) for name in self.train_datasets(line.notebook, profile)} - {NO_DATASET}
+
     def test_datasets(self, notebook: str, profile: str) -> tuple[str, ...]:
         """What a line is tested on under a profile, apart from the profile's real data sets."""
         asked = self.profile(profile).test_datasets

@@ -10,26 +10,12 @@ import secrets
 import shutil
 from collections.abc import Sequence
 from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 
-from . import exclusions, registry, tables
+from . import cohorts, exclusions, registry, tables
 from .networks import nnunet_steps
-from .types import Case, InputError, Study
-
-
-class _Studies(Sequence):
-    """Studies that are read when they are asked for, one at a time: a data set does not fit into memory."""
-
-    def __init__(self, module: ModuleType, cases: Sequence[Case]):
-        self._module, self._cases = module, cases
-
-    def __len__(self) -> int:
-        return len(self._cases)
-
-    def __getitem__(self, index: int) -> Study:
-        return self._module.load(self._cases[index])
+from .types import Case, InputError
 
 
 def to_nnunet(dataset: str, root: Path, to: Path) -> list[Case]:
@@ -50,7 +36,7 @@ def to_nnunet(dataset: str, root: Path, to: Path) -> list[Case]:
         raise InputError(root, "no case with a reference in it", "Give the folder of a labelled data set.")
     temporary = to.with_name(f".{secrets.token_hex(4)}.tmp.{to.name}")
     try:
-        numbered = nnunet_steps.write_raw(_Studies(module, cases), temporary)
+        numbered = nnunet_steps.write_raw(cohorts.Studies(cases), temporary)
         written = temporary / "nnUNet_raw" / nnunet_steps.DATASET
         _name_by_case(written, numbered, cases)
         written.rename(to)

@@ -1,13 +1,13 @@
-"""A report on a data set before anything is computed with it: every fault with its file, and what the cases are like.
+"""A report on data sets before anything is computed with them: every fault with its file, and what the cases are like.
 
 A fault is what the readers refuse, what they would accept but an answer would suffer from (values that are not HU), a reference without a
-lesion, and voxels that come twice. One bad case does not end the check.
+lesion, and voxels that come twice. One bad case does not end the check, nor does a data set whose cases cannot even be listed.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,40 +23,64 @@ from .types import Case, Image, InputError, Mask, Study
 # Air and soft tissue are in every chest: 5 % of the voxels below and above these say that the values are HU.
 AIR_HU, TISSUE_HU, LEAST_SHARE = -700.0, -200.0, 0.05
 THICKEST_MM = 10.0
-FAULT_COLUMNS = ["case_id", "where", "problem", "remedy"]
+CASE_COLUMNS = ["dataset", "case_id", "patient_id", "readable"]
+FAULT_COLUMNS = ["dataset", "case_id", "where", "problem", "remedy"]
+
+
+_Found = tuple[list[dict[str, object]], list[tuple[str, ...]]]  # rows of `Report.cases`, and of `Report.faults`
 
 
 @dataclass(frozen=True)
 class Report:
-    """`cases`: one row a case and reader, or one row for a case that cannot be read; `faults`: one row each, see `FAULT_COLUMNS`."""
+    """`cases`: one row a case and reader, or one row for a case that cannot be read; `faults`: one row each, see `FAULT_COLUMNS`.
+
+    A data set whose cases cannot be listed has one row in each, with an empty case_id.
+    """
 
     cases: pd.DataFrame
     faults: pd.DataFrame
 
 
-def check(dataset: str, root: Path) -> Report:
-    """Read all cases of a data set below `root` (a folder, or the CSV table of `folder`).
-
-    Raises `InputError` if its plug-in cannot even list them; a case that cannot be read is a fault among others.
-    """
-    module = registry.plugin("datasets", dataset)
-    rows, faults, seen = [], [], {}
-    for case in module.cases(Path(root)):
+def check(datasets: Sequence[str], root: Path) -> Report:
+    """Read all cases of data sets below `root` (the data root, or the folder or CSV table of a single one)."""
+    found, seen = [], {}
+    for dataset in datasets:
         try:
-            study = module.load(case)
+            cases = _cases(dataset, Path(root))
         except InputError as error:
-            rows.append({"case_id": case.case_id, "patient_id": case.patient_id, "readable": False})
-            faults.append((case.case_id, error.where, error.problem, error.remedy))
-            continue
-        rows += _rows(case, study)
-        faults += [(case.case_id, str(where), problem, remedy) for where, problem, remedy in _faults(case, study, seen)]
+            found.append(_refused(dataset, error))
+        else:
+            found += [_check_case(case, seen) for case in cases]
+    rows, faults = ([item for part in parts for item in part] for parts in zip(*found, strict=True))
     return Report(pd.DataFrame(rows), pd.DataFrame(faults, columns=FAULT_COLUMNS))
+
+
+def _cases(dataset: str, root: Path) -> list[Case]:
+    cases = registry.plugin("datasets", dataset).cases(root)
+    if not cases:
+        raise InputError(root, f"no case of {dataset} in it", "Give the folder that it lies in.")
+    return cases
+
+
+def _refused(dataset: str, error: InputError, case_id: str = "", patient_id: str = "") -> _Found:
+    row = dict(zip(CASE_COLUMNS, (dataset, case_id, patient_id, False), strict=True))
+    return [row], [(dataset, case_id, error.where, error.problem, error.remedy)]
+
+
+def _check_case(case: Case, seen: dict[str, Case]) -> _Found:
+    try:
+        study = registry.plugin("datasets", case.dataset).load(case)
+    except InputError as error:
+        return _refused(case.dataset, error, case.case_id, case.patient_id)
+    faults = [(case.dataset, case.case_id, str(where), problem, remedy) for where, problem, remedy in _faults(case, study, seen)]
+    return _rows(case, study), faults
 
 
 def _rows(case: Case, study: Study) -> list[dict[str, object]]:
     image = study.image
     low, middle, high = (float(v) for v in np.percentile(image.array[::2, ::2], [1, 50, 99]))
-    shared = {"case_id": case.case_id, "patient_id": case.patient_id, "readable": True, "axes": _stored_axes(case.image_path)}
+    shared = dict(zip(CASE_COLUMNS, (case.dataset, case.case_id, case.patient_id, True), strict=True))
+    shared |= {"axes": _stored_axes(case.image_path)}
     shared |= dict(zip(("size_x", "size_y", "size_z"), image.shape, strict=True))
     shared |= dict(zip(("spacing_x_mm", "spacing_y_mm", "spacing_z_mm"), image.spacing_mm, strict=True))
     shared |= {"hu_1_percent": low, "hu_median": middle, "hu_99_percent": high}
@@ -101,18 +125,20 @@ def _image_faults(path: Path, image: Image) -> Iterator[tuple[object, str, str]]
 def in_words(report: Report) -> str:
     """The report for people: what the cases are like, then every fault."""
     cases, faults = report.cases, report.faults
-    readable = cases[cases["readable"]]
-    lines = [f"{cases['case_id'].nunique()} cases, {cases['patient_id'].nunique()} patients, {len(faults)} faults"]
+    readable, named = cases[cases["readable"]], cases[cases["case_id"] != ""]
+    patients = named.groupby(["dataset", "patient_id"]).ngroups
+    lines = [f"{named.groupby(['dataset', 'case_id']).ngroups} cases, {patients} patients, {len(faults)} faults"]
     names = [name for name in ("spacing_x_mm", "spacing_z_mm", "hu_median", "lesions", "volume_ml", "diameter_mm") if name in readable]
     if len(readable):
         lines += [readable[names].describe().loc[["count", "min", "50%", "max"]].round(2).to_string()]
         lines += ["axes as stored: " + ", ".join(f"{axes} {n}" for axes, n in readable["axes"].value_counts().items())]
-    lines += [f"{row.case_id}: {row.where}: {row.problem}. {row.remedy}" for row in faults.itertuples()]
+    lines += [f"{row.case_id or row.dataset}: {row.where}: {row.problem}. {row.remedy}" for row in faults.itertuples()]
     return "\n".join(lines)
 
 
 def table(report: Report) -> pd.DataFrame:
     """One table for a file: the rows of the cases, with the faults of each case joined by semicolons."""
-    told = report.faults.assign(fault=report.faults["where"].astype(str) + ": " + report.faults["problem"]).groupby("case_id")["fault"]
-    joined = {case_id: "; ".join(faults) for case_id, faults in told}
-    return report.cases.assign(faults=[joined.get(case_id, "") for case_id in report.cases["case_id"]])
+    told = report.faults.assign(fault=report.faults["where"].astype(str) + ": " + report.faults["problem"])
+    joined = told.groupby(["dataset", "case_id"])["fault"].agg("; ".join)
+    keys = report.cases[["dataset", "case_id"]].itertuples(index=False, name=None)
+    return report.cases.assign(faults=[joined.get(key, "") for key in keys])

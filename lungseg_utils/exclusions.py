@@ -1,20 +1,22 @@
 """Real cases that cannot be used: found by reading every one of them, kept with their reasons, and left out only if they are listed.
 
-`data/exclusions/DATASET.csv` is committed like a split. A labelled case that cannot be read and is not listed there stops an experiment, so
-that the number of patients never changes unseen; cases without any reference are counted under Patient flow.
+`data/exclusions/DATASET.csv` is committed like a split. A case that cannot be read, or has no reference, and is not listed there stops an
+experiment, so that the number of patients never changes unseen.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 
 from . import config, registry, tables
-from .types import InputError
+from .types import Case, InputError
 
 COLUMNS = ["dataset", "case_id", "reason"]
+NO_REFERENCE = "no reference"
 
 
 def path(dataset: str) -> Path:
@@ -25,16 +27,28 @@ def path(dataset: str) -> Path:
 def find(dataset: str, root: Path) -> pd.DataFrame:
     """Every case below `root` that cannot be used, with the reason; reads all of the data."""
     module = registry.plugin("datasets", dataset)
-    pairs = module.exclusions(root) if hasattr(module, "exclusions") else _refused(module, root)
-    return pd.DataFrame([(dataset, case_id, reason) for case_id, reason in pairs], columns=COLUMNS)
+    return pd.DataFrame([(dataset, case_id, reason) for case_id, reason in _unusable(module, root)], columns=COLUMNS)
 
 
-def _refused(module: object, root: Path) -> Iterator[tuple[str, str]]:
+def _unusable(module: ModuleType, root: Path) -> Iterator[tuple[str, str]]:
     for case in module.cases(root):
         try:
-            module.load(case)
+            labelled = bool(module.load(case).references)
         except InputError as error:
             yield case.case_id, error.problem
+            continue
+        if not labelled:
+            yield case.case_id, NO_REFERENCE
+
+
+def usable(dataset: str, root: Path) -> list[Case]:
+    """The cases below `root` that are not listed, of which each has a reference; `InputError` for one that has none and is not listed."""
+    listed = set(read([dataset])["case_id"])
+    cases = [case for case in registry.plugin("datasets", dataset).cases(root) if case.case_id not in listed]
+    if unlabelled := [case.case_id for case in cases if not case.reference_paths]:
+        problem = f"{len(unlabelled)} cases have no reference and are not listed in {path(dataset)}, {unlabelled[0]} first"
+        raise InputError(dataset, problem, f"List them with their reasons: python -m lungseg_utils exclusions {dataset}.")
+    return cases
 
 
 def write(dataset: str, root: Path) -> pd.DataFrame:

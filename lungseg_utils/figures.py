@@ -21,6 +21,8 @@ TITLES: Mapping[str, str] = {
     "lidc_idri": "LIDC-IDRI (real)",
     "ibsi_ct_phantom": "IBSI CT phantom (real)",
     "nsclc_radiomics_interobserver1": "NSCLC-Radiomics-Interobserver1 (real)",
+    "msd_lung": "MSD Task06 Lung (real)",
+    "rider_lung_ct": "RIDER Lung CT (real)",
     "dsc": "DSC",
     "iou": "IoU",
     "hd95": "HD95 (mm)",

@@ -137,6 +137,31 @@ def choose(names: Sequence[str] = ()) -> list[Subject]:
     return [subject for subject in SUBJECTS if (subject.name in names if names else subject.by_default)]
 
 
+# options that say what a network is, and not on which grid, of which picture and for how long it is trained
+_ARCHITECTURE = (
+    *("widths", "residual_units", "backbone", "width", "output_stride", "atrous_rates", "head_width", "neighbours"),
+    *("canvas", "config"),
+)
+_NNUNET_SIZES = ("spacing_mm", "patch", "batch_size", "features_per_stage", "convolutions_per_stage")  # nnU-Net's own where empty
+
+
+def subject_of(model: str, options: Mapping[str, Any]) -> Subject | None:
+    """The subject whose network a model is under these (resolved) options; None if that network is none of them."""
+    card = registry.card("models", model)
+    for subject in (s for s in SUBJECTS if s.model == model):
+        theirs = {**card.options, **subject.options}
+        same = all(_plain_value(options[name]) == _plain_value(theirs[name]) for name in _ARCHITECTURE if name in options)
+        if model == "nnunet":
+            same = options["configuration"] == theirs["configuration"] and not any(options[name] for name in _NNUNET_SIZES)
+        if same:
+            return subject
+    return None
+
+
+def _plain_value(value: Any) -> Any:
+    return [_plain_value(v) for v in value] if isinstance(value, list | tuple) else value
+
+
 # --- the table -------------------------------------------------------------------------------------------------------
 
 COLUMNS: Mapping[str, type] = {

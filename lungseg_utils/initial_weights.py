@@ -1,6 +1,6 @@
 """What a promptable model starts from: its published checkpoint, or the pretraining of its stand-in, done once and kept.
 
-Published files lie in data/cache/weights and are checked by size and sha256. A stand-in's weights lie in
+Published files lie in data/cache/weights and are checked by size and hash. A stand-in's weights lie in
 results/stand_ins, for all profiles, and are made again only if what they depend on (options, code) has changed.
 """
 
@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from . import code_hash, cohorts, config, locks, registry, tables
+from . import code_hash, cohorts, config, download, locks, published, registry, tables
 from .types import Checkpoint, InputError, Pretraining
 
 # they say how a pretrained network is trained further, so they leave its first weights alone
@@ -21,25 +21,32 @@ _SEED = 0  # a stand-in is one artefact, like a published checkpoint; seeds of e
 
 def initial_weights(model: str, options: Mapping[str, Any], progress: bool = True) -> Path | None:
     """The file that the network's first weights come from; None for a model that starts from random ones."""
-    module = registry.plugin("models", model)
-    source = module.initial_weights(options) if hasattr(module, "initial_weights") else None
+    source = _source(model, options)
     if isinstance(source, Checkpoint):
         return _published(source)
+    module = registry.plugin("models", model)
     return _pretrained(module, model, options, source, progress) if isinstance(source, Pretraining) else None
 
 
-def _published(checkpoint: Checkpoint) -> Path:
-    path = cohorts.cache_root() / "weights" / checkpoint.file
+def checkpoint(model: str, options: Mapping[str, Any]) -> Checkpoint | None:
+    """The published file that a model starts from; None for any other."""
+    source = _source(model, options)
+    return source if isinstance(source, Checkpoint) else None
+
+
+def _source(model: str, options: Mapping[str, Any]) -> Checkpoint | Pretraining | None:
+    module = registry.plugin("models", model)
+    return module.initial_weights(options) if hasattr(module, "initial_weights") else None
+
+
+def _published(wanted: Checkpoint) -> Path:
+    folder = cohorts.cache_root() / published.WEIGHTS
+    path, remedy = folder / wanted.file, f"python -m lungseg_utils fetch {wanted.file}"
     if not path.is_file():
-        raise InputError(
-            path,
-            f"the published weights are not here ({checkpoint.licence}; {checkpoint.citation})",
-            f"Download {checkpoint.url} to this place, or use a profile with stand-ins.",
-        )
-    if checkpoint.size and path.stat().st_size != checkpoint.size:
-        raise InputError(path, f"{path.stat().st_size:,} bytes instead of {checkpoint.size:,}", f"Fetch it again from {checkpoint.url}.")
-    if checkpoint.sha256 and tables.sha256_of_file(path) != checkpoint.sha256:
-        raise InputError(path, "its sha256 is not that of the published file", f"Fetch it again from {checkpoint.url}.")
+        problem = f"the published weights are not here ({wanted.licence}; {wanted.citation})"
+        raise InputError(path, problem, f"Fetch them ({wanted.url}): {remedy}. Or use a profile with stand-ins.")
+    if problem := download.fault(published.as_published(wanted, folder), path):
+        raise InputError(path, problem, f"Fetch it again: {remedy}.")
     return path
 
 

@@ -35,36 +35,38 @@ ARCHIVES: Mapping[str, Published] = {
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection in NCI's Imaging Data Commons: the DOIs whose series belong to it (others only analyse it), and what is not there."""
+    """A collection in NCI's Imaging Data Commons: the DOIs whose series belong to it (others only analyse it), and what is not there.
+
+    `size`: bytes of its series in release 25, to the megabyte; what is fetched is counted then.
+    """
 
     title: str
     dois: tuple[str, ...]
     citation: str
+    size: int
     lacking: str = ""
 
 
-def _of_card(name: str, lacking: str = "") -> Collection:
+RIDER_CONTOURS = "10.7937/tcia.2020.jit9grk8"  # of Wee et al., which the collection's own DOI leaves out
+
+
+def _of_card(name: str, size: int, *more_dois: str, lacking: str = "") -> Collection:
     card = registry.card("datasets", name)
-    return Collection(card.title, (card.doi,), card.citation, lacking)
+    return Collection(card.title, (card.doi, *more_dois), card.citation, size, lacking)
 
 
 def collections() -> dict[str, Collection]:
     """Collections by the name of their folder, which is also that of the collection in the Imaging Data Commons."""
     card = registry.card("datasets", "lidc_idri")
     return {
-        "nsclc_radiomics": _of_card("nsclc_radiomics"),
-        "nsclc_radiomics_interobserver1": _of_card("nsclc_radiomics_interobserver1"),
+        "nsclc_radiomics": _of_card("nsclc_radiomics", 35_776_000_000),
+        "nsclc_radiomics_interobserver1": _of_card("nsclc_radiomics_interobserver1", 3_220_000_000),
         "lidc_idri": _of_card(
-            "lidc_idri", f"The readers' XML files are not there: get them from {card.source} and unpack them into the folder."
+            "lidc_idri",
+            133_146_000_000,
+            lacking=f"The readers' XML files are not there: get them from {card.source} and unpack them into the folder.",
         ),
-        "rider_lung_ct": Collection(
-            "RIDER Lung CT, with the tumor contours of Wee et al.",
-            ("10.7937/K9/TCIA.2015.U1X8A5NR", "10.7937/tcia.2020.jit9grk8"),
-            "Zhao B et al. (2015) Data From RIDER Lung CT, The Cancer Imaging Archive; "
-            "Wee L et al. (2020) RIDER Lung CT Segmentation Labels from: Decoding tumour phenotype by noninvasive imaging using a "
-            "quantitative radiomics approach, The Cancer Imaging Archive",
-            "This benchmark has no reader for it yet.",
-        ),
+        "rider_lung_ct": _of_card("rider_lung_ct", 43_971_000_000, RIDER_CONTOURS),
     }
 
 
@@ -72,6 +74,12 @@ def weights() -> dict[str, Checkpoint]:
     """All published weights by the name of their file, as the model files give them."""
     modules = [registry.plugin("models", name) for name in registry.names("models")]
     return {checkpoint.file: checkpoint for module in modules for checkpoint in getattr(module, "CHECKPOINTS", ())}
+
+
+def size(dataset: str) -> int:
+    """Bytes that the whole of a data set takes on disk, an unpacked archive as much as the archive; 0 for one that is not fetched."""
+    known = {**{name: archive.size for name, archive in ARCHIVES.items()}, **{name: c.size for name, c in collections().items()}}
+    return known.get(dataset, 0)
 
 
 def overview() -> str:
@@ -107,19 +115,23 @@ def fetch(name: str, root: Path, whole: bool = False, yes: bool = False, progres
 # --- weights ---------------------------------------------------------------------------------------------------------
 
 
-def _fetch_weights(checkpoint: Checkpoint, folder: Path, yes: bool, progress: bool) -> Path:
-    pinned, path = tables.read_json(folder / PINNED), folder / checkpoint.file
-    record = pinned.get(checkpoint.file, {})
+def as_published(checkpoint: Checkpoint, folder: Path) -> Published:
+    """What a file of weights must be: size and hash of its model file, else those of the first download into `folder`."""
+    record = tables.read_json(folder / PINNED).get(checkpoint.file, {})
     sha256, size = checkpoint.sha256 or record.get("sha256", ""), checkpoint.size or record.get("size", 0)
-    published = Published.of(checkpoint.file, [checkpoint.url], size, sha256)
+    return Published.of(checkpoint.file, [checkpoint.url], size, sha256)
+
+
+def _fetch_weights(checkpoint: Checkpoint, folder: Path, yes: bool, progress: bool) -> Path:
+    published, path = as_published(checkpoint, folder), folder / checkpoint.file
     if not path.is_file() or download.fault(published, path):
-        missing = max(0, size - download.bytes_so_far(published, folder))
-        what = f"{checkpoint.file}, {size / 1e6:.1f} MB" if size else f"{checkpoint.file}, size not published"
+        missing = max(0, published.size - download.bytes_so_far(published, folder))
+        what = f"{checkpoint.file}, " + (f"{published.size / 1e6:.1f} MB" if published.size else "size not published")
         samples.announce(checkpoint.file, checkpoint.file, checkpoint.licence, checkpoint.citation, what, yes, folder, missing)
         download.download(published, folder, progress)
-    if not sha256:
-        pinned[checkpoint.file] = {"sha256": download.digest(path, "sha256"), "size": path.stat().st_size, "url": checkpoint.url}
-        tables.write_json(pinned, folder / PINNED)
+    if "sha256" not in dict(published.digests):
+        record = {"sha256": download.digest(path, "sha256"), "size": path.stat().st_size, "url": checkpoint.url}
+        tables.write_json({**tables.read_json(folder / PINNED), checkpoint.file: record}, folder / PINNED)
     return path
 
 

@@ -1,33 +1,59 @@
-"""What collections of planning CTs with contours (RTSTRUCT or SEG) share: patients by headers, regions by name."""
+"""What collections of CTs with contours (RTSTRUCT or SEG) share: patients by headers, the series drawn on, regions by name."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable
 from pathlib import Path
 
 from . import io
 from .types import Case, Image, InputError, Mask
 
 
-def patients(root: Path, dataset: str) -> Iterator[tuple[Case | None, str]]:
-    """(case, patient_id) of every patient below `root` (the data root or the data set's own folder), sorted; None without a CT."""
+def files_by_patient(root: Path, dataset: str) -> dict[str, list[io.DicomFile]]:
+    """DICOM files below `root` (the data root or the data set's own folder) by patient_id, sorted; reads headers only.
+
+    Raises `InputError` if there is no CT at all.
+    """
     own = root / dataset
     groups: dict[str, list[io.DicomFile]] = {}
     for file in io.list_dicom(own if own.is_dir() else root):
         groups.setdefault(file.patient_id, []).append(file)
-    for patient_id, files in sorted(groups.items()):
-        yield _case(dataset, patient_id, files), patient_id
+    if not any(file.modality == "CT" for files in groups.values() for file in files):
+        raise InputError(root, "holds no DICOM CT series", f"Fetch the data first: python -m lungseg_utils fetch {dataset}.")
+    return dict(sorted(groups.items()))
 
 
-def _case(dataset: str, patient_id: str, files: list[io.DicomFile]) -> Case | None:
-    folders = {file.path.parent for file in files if file.modality == "CT"}
-    if not folders:
-        return None
-    while len(folders) > 1:  # a patient's slices in several folders: the one above them all
+def patients(root: Path, dataset: str) -> list[Case]:
+    """One case for every patient below `root` (see `files_by_patient`), sorted: its CT, and its RTSTRUCT or else SEG files.
+
+    A patient who lacks one of the two is among them: reading refuses it, so that nobody is lost unseen.
+    """
+    return [_case(dataset, patient_id, files) for patient_id, files in files_by_patient(root, dataset).items()]
+
+
+def _case(dataset: str, patient_id: str, files: list[io.DicomFile]) -> Case:
+    of_kind = {kind: [file for file in files if file.modality == kind] for kind in ("CT", "RTSTRUCT", "SEG")}
+    contours = of_kind["RTSTRUCT"] or of_kind["SEG"]
+    return Case(dataset, patient_id, patient_id, common_folder(of_kind["CT"] or files), tuple(file.path for file in contours))
+
+
+def common_folder(files: Iterable[io.DicomFile]) -> Path:
+    """The deepest folder that holds all of these files, at any depth."""
+    folders = {file.path.parent for file in files}
+    while len(folders) > 1:
         deepest = max(folders, key=lambda folder: len(folder.parts))
         folders = folders - {deepest} | {deepest.parent}
-    contours = [tuple(file.path for file in files if file.modality == kind) for kind in ("RTSTRUCT", "SEG")]
-    return Case(dataset, patient_id, patient_id, folders.pop(), contours[0] or contours[1])
+    return folders.pop()
+
+
+def drawn_on(path: Path) -> tuple[str, tuple[str, ...]]:
+    """What an RTSTRUCT file says of itself: its series description ("" if it has none), and the UIDs of the series it was drawn on."""
+    file = io._read_rtstruct_file(Path(path))
+    with io._refusing_damage(path, "the series that it refers to cannot be read"):
+        frames = file.get("ReferencedFrameOfReferenceSequence") or ()
+        studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or ()]
+        series = [str(item.SeriesInstanceUID) for study in studies for item in study.get("RTReferencedSeriesSequence") or ()]
+        return str(file.get("SeriesDescription") or "").strip(), tuple(dict.fromkeys(series))
 
 
 def only_contours(case: Case) -> Path:

@@ -29,8 +29,8 @@ from .types import Case, Experiment, InputError, Mask, Prediction, Study, Traini
 
 PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
 log = logging.getLogger(__name__)
-# what only shows results, or only makes phantoms (whose bytes are hashed themselves), cannot change a result
-_NOT_HASHED = ("figures", "stats", "fetch", "phantoms")
+# what only shows results, or only brings or makes files (whose bytes are hashed themselves), cannot change a result
+_NOT_HASHED = ("figures", "stats", "fetch", "download", "published", "phantoms")
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class RunResult:
 
     def cases(self, dataset: str) -> tuple[Case, ...]:
         """The cases of a test data set, in the order of the split."""
-        return cohorts.cases_to_test(dataset, config.load().profile(self.experiment.profile), progress=False)
+        return cohorts.cases_to_test(dataset, config.load().profile(self.experiment.profile), progress=False, experiment=self.experiment)
 
 
 def plan(
@@ -89,10 +89,14 @@ def plan(
 
 
 def planned(notebook: str, profile: str) -> list[Experiment]:
-    """All experiments of a notebook under a profile: its own first, then training sets, seeds, folds, k, draws and variants."""
+    """All experiments of a notebook under a profile: its own first, then training sets, seeds, folds, k, draws and variants.
+
+    Draws of k patients are the runs of few-shot training: they are not crossed with folds, which only say who validates.
+    """
     size, line = config.load().profile(profile), config.load().experiment(notebook)
     paradigm = registry.card("paradigms", line.paradigm)
-    runs = [(s, f) for s in size.seeds for f in size.folds] if paradigm.uses_target_labels else [(size.seeds[0], size.folds[0])]
+    folds = size.folds[:1] if paradigm.few_shot else size.folds
+    runs = [(s, f) for s in size.seeds for f in folds] if paradigm.uses_target_labels else [(size.seeds[0], size.folds[0])]
     shots = [(k, draw) for draw in size.draws for k in size.k] if paradigm.few_shot else [(None, 0)]
     return [
         plan(notebook, profile, seed, fold, k, draw, options, train_dataset)
@@ -138,7 +142,7 @@ def what_runs_here(experiment: Experiment, notebook: str) -> str:
 
 
 @dataclass(frozen=True)
-class _Question:
+class Question:
     """One way of asking: a rung, and by what share of a lesion's size its prompts are drawn wrongly, how often."""
 
     prompter: str
@@ -160,7 +164,7 @@ class _Job:
     folder: Path
     cohort: cohorts.TrainingCohort
     tests: Mapping[str, Sequence[Case]]
-    questions: Mapping[str, Sequence[_Question]]  # by test data set
+    questions: Mapping[str, Sequence[Question]]  # by test data set
     detector: detector.Detector | None
     initial: Path | None
     identities: Mapping[str, Any]
@@ -182,15 +186,15 @@ def run(
     """Train the experiment if it is not trained yet, evaluate it, and return all that there is to show."""
     profile = config.load().profile(experiment.profile)
     options = config.resolve_options(experiment, profile)
-    questions = {name: _questions(experiment, name, prompters, profile.jitter) for name in test_datasets}
+    questions = {name: questions_of(experiment, name, prompters) for name in test_datasets}
     folder = config.results_folder(experiment)
     with locks.exclusive(folder / ".lock", "another process is running this experiment", PATIENCE_SECONDS):
         io.remove_leftovers(folder)
+        initial = initial_weights.initial_weights(experiment.model, options, progress)  # a wrong file ends it before any work
         cohort = _training_cohort(experiment, profile, workers, progress)
-        tests = {name: cohorts.cases_to_test(name, profile, workers, progress) for name in test_datasets}
+        tests = {name: cohorts.cases_to_test(name, profile, workers, progress, experiment) for name in test_datasets}
         for cases in tests.values():
             cohorts.require_apart((*cohort.train, *cohort.validation), cases)
-        initial = initial_weights.initial_weights(experiment.model, options, progress)
         identities = _identities(experiment, options, cohort, tests, initial)
         job = _Job(experiment, options, folder, cohort, tests, questions, None, initial, identities, progress)
         trained = _prepare(job)
@@ -198,13 +202,15 @@ def run(
         return _finish(job, trained, _evaluate(job, trained))
 
 
-def _questions(experiment: Experiment, dataset: str, prompters: Sequence[str], jitter: config.Jitter) -> list[_Question]:
+def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str]) -> list[Question]:
+    """What is asked of an experiment on a data set: the rungs that it can be asked there, and those again with wrong prompts."""
+    jitter = config.load().profile(experiment.profile).jitter
     asked = [name for name in prompters if not rung(name).from_detector or detector.applies(experiment, dataset)]
-    wrongly = [_Question(name, share, jitter.draws) for name in asked if name in jitter.prompters for share in jitter.shares]
-    return [*map(_Question, asked), *wrongly]
+    wrongly = [Question(name, share, jitter.draws) for name in asked if name in jitter.prompters for share in jitter.shares]
+    return [*map(Question, asked), *wrongly]
 
 
-def _detector(experiment: Experiment, questions: Mapping[str, Sequence[_Question]]) -> detector.Detector | None:
+def _detector(experiment: Experiment, questions: Mapping[str, Sequence[Question]]) -> detector.Detector | None:
     needed = any(rung(q.prompter).from_detector for part in questions.values() for q in part)
     return detector.Detector(detector.detector_of(experiment)) if needed else None
 
@@ -279,7 +285,8 @@ def _take_over(folder: Path, identity: str) -> None:
 
 def _train(job: _Job, segmenter: Any) -> _Trained:
     """Let the paradigm train. A training that diverges is a result too: its cases are scored as failed, its reason is kept."""
-    train, validation = ([load_study(c) for c in cases] for cases in (job.cohort.train, job.cohort.validation))
+    # training patients are looked through once, those of validation again and again
+    train, validation = cohorts.Studies(job.cohort.train), [load_study(case) for case in job.cohort.validation]
     paradigm = registry.plugin("paradigms", job.experiment.paradigm)
     with measure() as cost:
         try:
@@ -332,7 +339,7 @@ def _facts(case: Case, study: Study, segmenter: Any) -> dict[str, Any]:
     }
 
 
-def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: _Question) -> dict[str, Any]:
+def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: Question) -> dict[str, Any]:
     """Prompt, predict, score: all rows of one case under one question, averaged over the draws of its jitter."""
     reference = next(iter(study.references.values()))
     pointed_at = job.detector.find(case, study) if rung(question.prompter).from_detector else reference
@@ -366,7 +373,7 @@ class _Given:
 
 
 def _predict(
-    job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, pointed_at: Mask, question: _Question, draw: int
+    job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, pointed_at: Mask, question: Question, draw: int
 ) -> _Given:
     """The answer to one question; without jitter it is written to its file."""
     path = _prediction_path(job.folder, dataset, question.prompter, case.case_id)

@@ -287,7 +287,10 @@ class Pretraining:
 
 @dataclass(frozen=True)
 class DatasetCard:
-    """What a data-set file says of itself. `redistributable`: may voxels appear in a published book?"""
+    """What a data-set file says of itself. `redistributable`: may voxels appear in a published book?
+
+    `labelled_patients`: as published; 0 where that is not one number.
+    """
 
     title: str
     summary: str
@@ -298,6 +301,7 @@ class DatasetCard:
     citation: str
     doi: str
     source: str
+    labelled_patients: int = 0
 
 
 @dataclass(frozen=True)

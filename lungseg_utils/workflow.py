@@ -147,10 +147,16 @@ def stand_ins_before(name: str, profile: str) -> list[str]:
 
 def _planned_run(name: str, profile: str) -> tuple[str, Experiment]:
     for line in config.load().lines(profile):
-        for experiment in run.planned(line.notebook, profile):
+        for experiment in run.planned(line.notebook, profile) if name.startswith(f"{profile}__{_kind(line, profile)}__") else ():
             if experiment.name == name:
                 return line.notebook, experiment
     raise InputError(name, f"not an experiment that profile {profile} plans", f"Notebooks: {', '.join(config.load().experiments)}.")
+
+
+def _kind(line: config.PlannedNotebook, profile: str) -> str:
+    """How the names of a line's experiments begin, after the profile: the model, or its stand-in, and the paradigm."""
+    stand_in = config.load().profile(profile).stand_ins.get(line.model)
+    return f"{stand_in.model if stand_in else line.model}__{line.paradigm}"
 
 
 def _run(notebook: str, experiment: Experiment) -> run.RunResult:
@@ -159,8 +165,10 @@ def _run(notebook: str, experiment: Experiment) -> run.RunResult:
 
 def rungs(experiment: Experiment) -> list[str]:
     """What the profile asks of an experiment. Two notebooks whose models share a stand-in share its answers, so it is asked for both."""
-    lines = [line for line in config.load().lines(experiment.profile) if experiment in run.planned(line.notebook, experiment.profile)]
-    wanted = {name for line in lines for name in line.prompters} & set(config.load().profile(experiment.profile).prompters)
+    profile, kind = experiment.profile, f"{experiment.model}__{experiment.paradigm}"
+    alike = [line for line in config.load().lines(profile) if _kind(line, profile) == kind]
+    lines = [line for line in alike if experiment in run.planned(line.notebook, profile)]
+    wanted = {name for line in lines for name in line.prompters} & set(config.load().profile(profile).prompters)
     return [name for name in PROMPTERS if name in wanted]
 
 

@@ -141,13 +141,14 @@ def _ct_slice(pixels, series_uid, patient_id, index):
     return dataset
 
 
-def write_rtstruct(path, rois, frame=FRAME, kind="CLOSED_PLANAR", patient_id="P1"):
-    """Write contours: {name: [points (n, 3) in LPS mm, ...]}, without any reference to slices."""
+def write_rtstruct(path, rois, frame=FRAME, kind="CLOSED_PLANAR", patient_id="P1", refers_to=(), description=""):
+    """Write contours: {name: [points (n, 3) in LPS mm, ...]}, without any reference to slices; `refers_to`: UIDs of series."""
     from pydicom.dataset import Dataset
 
     dataset = Dataset()
     dataset.SOPClassUID, dataset.SOPInstanceUID = "1.2.840.10008.5.1.4.1.1.481.3", "1.2.3.4.5"
     dataset.SeriesInstanceUID, dataset.Modality, dataset.PatientID = "1.2.3.4.6", "RTSTRUCT", patient_id
+    dataset.SeriesDescription, dataset.ReferencedFrameOfReferenceSequence = description, [_referenced_frame(refers_to)]
     dataset.StructureSetROISequence, dataset.ROIContourSequence = [], []
     for number, (name, contours) in enumerate(rois.items(), 1):
         roi, group = Dataset(), Dataset()
@@ -164,6 +165,17 @@ def write_rtstruct(path, rois, frame=FRAME, kind="CLOSED_PLANAR", patient_id="P1
         dataset.ROIContourSequence.append(group)
     save_dicom(dataset, path)
     return path
+
+
+def _referenced_frame(series_uids):
+    from pydicom.dataset import Dataset
+
+    frame, study = Dataset(), Dataset()
+    study.ReferencedSOPInstanceUID, study.RTReferencedSeriesSequence = "1.2.3.4.9", [Dataset() for _ in series_uids]
+    for series, uid in zip(study.RTReferencedSeriesSequence, series_uids, strict=True):
+        series.SeriesInstanceUID = uid
+    frame.FrameOfReferenceUID, frame.RTReferencedStudySequence = FRAME, [study]
+    return frame
 
 
 def write_seg(path, datasets, pixels, kind="BINARY", labels=("Tumor",)):

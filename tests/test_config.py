@@ -62,7 +62,8 @@ def test_every_line_has_its_notebook_and_every_plan_a_name_of_its_own():
             assert (config.project_root() / "notebooks" / f"{notebook}.ipynb").is_file()
             names.add((loaded.experiment(notebook).model.replace("medical_sam2", "medsam2"), run.plan(notebook, profile).name))
     shared = sum(line.model == "medical_sam2" for line in loaded.experiments.values())  # one row with medsam2, as stand-ins
-    assert len(names) == len({name for _, name in names}) == len(loaded.profiles) * (len(loaded.experiments) - shared)
+    expected = sum(len(loaded.experiments) - (shared if size.stand_ins else 0) for size in loaded.profiles.values())
+    assert len(names) == len({name for _, name in names}) == expected
 
 
 def test_stand_ins_take_the_place_and_the_name_of_published_models_and_share_a_row_where_they_would_share_weights():
@@ -76,6 +77,25 @@ def test_stand_ins_take_the_place_and_the_name_of_published_models_and_share_a_r
             assert not {"sam", "medsam", "sam2", "medsam2", "medical_sam2"} & set(experiment.name.split("__"))
     note = run.what_runs_here(ours, "medical_sam2_zero_shot")
     assert "no number on this page is a result of Medical SAM 2" in note
+
+
+def test_the_paper_profile_is_the_published_models_by_their_own_recipe_trained_in_both_directions_and_never_on_rider():
+    planned, size = run.all_planned("paper"), config.load().profile("paper")
+    assert not size.stand_ins
+    assert config.load().trained_on("paper") == {"nsclc_radiomics", "msd_lung"}
+    for experiment in planned:
+        module, options = registry.plugin("models", experiment.model), config.resolve_options(experiment, size)
+        if hasattr(module, "initial_weights"):
+            assert module.initial_weights(options) in module.CHECKPOINTS
+        if experiment.model == "nnunet":  # without any addition to the name: nothing is less than nnU-Net's recipe
+            assert run.title(experiment).startswith("nnU-Net, ")
+        if experiment.k is not None:
+            assert experiment.fold == 0
+    runs = {(e.train_dataset, e.fold) for e in planned if (e.model, e.paradigm) == ("nnunet", "full")}
+    assert runs == {(name, fold) for name in ("nsclc_radiomics", "msd_lung") for fold in range(5)}  # five runs of each method
+    draws = {(e.train_dataset, e.k, e.draw) for e in planned if (e.model, e.paradigm) == ("medsam", "few_shot")}
+    assert len(draws) == 2 * 3 * 10
+    assert run.plan("medsam_few_shot", "paper").k == 5
 
 
 def test_zero_shot_is_planned_once_and_few_shot_for_every_k_and_draw(tmp_path, monkeypatch):

@@ -37,7 +37,7 @@ def add(tmp_path):
 
 
 def _problems(add):
-    return data_check.check("folder", add.root).faults[["case_id", "problem"]].to_numpy().tolist()
+    return data_check.check(["folder"], add.root).faults[["case_id", "problem"]].to_numpy().tolist()
 
 
 def test_a_sound_data_set_has_no_fault_and_is_described(add, capsys, tmp_path):
@@ -98,7 +98,7 @@ def test_equal_voxels_of_one_patient_are_called_so(add):
     add("b", _chest(0), _reference())
     rows = [f"{n},imagesTr/{n}_0000.nii.gz,labelsTr/{n}.nii.gz,P1" for n in ("a", "b")]
     (add.root / "cases.csv").write_text("\n".join(["case_id,image,reference,patient_id", *rows]) + "\n")
-    report = data_check.check("folder", add.root / "cases.csv")
+    report = data_check.check(["folder"], add.root / "cases.csv")
     assert report.faults["problem"].tolist() == ["its voxels are those of a (the same patient)"]
 
 
@@ -109,11 +109,31 @@ def test_other_layouts_are_checked_by_their_plug_in(tmp_path, dicom):
     for patient, uid in (("LUNG1-001", "1.1"), ("LUNG1-128", "1.28")):
         dicom.ct_series(tmp_path / patient / "ct", pixels, series_uid=uid, patient_id=patient)
     dicom.rtstruct(tmp_path / "LUNG1-001" / "rs.dcm", {"GTV-1": square}, patient_id="LUNG1-001")
-    report = data_check.check("nsclc_radiomics", tmp_path)
+    report = data_check.check(["nsclc_radiomics"], tmp_path)
     assert report.faults[["case_id", "problem"]].to_numpy().tolist() == [["LUNG1-128", "0 files with contours, one is needed"]]
     assert report.cases["axes"].tolist()[0] == "DICOM"
 
 
-def test_a_folder_without_cases_is_an_error(tmp_path, capsys):
-    assert command_line.main(["data", "check", str(tmp_path)]) == 2
-    assert str(tmp_path) in capsys.readouterr().err
+def test_a_data_set_whose_cases_cannot_be_listed_is_a_fault_and_the_others_are_checked(tmp_path, dicom, capsys):
+    pixels = np.full((9, 16, 16), 1064, np.int16)
+    pixels[:, :8] = 150
+    square = [[(3.5, 3.5, 4.0), (6.5, 3.5, 4.0), (6.5, 6.5, 4.0), (3.5, 6.5, 4.0)]]
+    dicom.ct_series(tmp_path / "nsclc_radiomics" / "ct", pixels, patient_id="LUNG1-001")
+    dicom.rtstruct(tmp_path / "nsclc_radiomics" / "rs.dcm", {"GTV-1": square}, patient_id="LUNG1-001")
+    (tmp_path / "msd_lung").mkdir()
+    names = ["msd_lung", "nsclc_radiomics"]
+    assert command_line.main(["data", "check", str(tmp_path), "--dataset", *names, "--csv", str(tmp_path / "report.csv")]) == 1
+    shown = capsys.readouterr().out
+    assert "1 cases, 1 patients, 1 faults" in shown
+    assert f"msd_lung: {tmp_path}: no dataset.json in it" in shown
+    table = pd.read_csv(tmp_path / "report.csv", keep_default_na=False)
+    assert table["dataset"].tolist() == names
+    assert table["case_id"].tolist() == ["", "LUNG1-001"]
+    assert table["readable"].tolist() == [False, True]
+    assert "no dataset.json" in table["faults"][0]
+    assert table["faults"][1] == ""
+
+
+def test_a_folder_without_cases_is_a_fault(tmp_path, capsys):
+    assert command_line.main(["data", "check", str(tmp_path)]) == 1
+    assert f"folder: {tmp_path}: no case in it" in capsys.readouterr().out

@@ -15,7 +15,7 @@ from lungseg_utils.datasets import folder, ibsi_ct_phantom, lidc_idri, msd_lung,
 from lungseg_utils.types import DatasetCard, InputError, Mask
 
 SPLITS = Path(__file__).resolve().parents[1] / "data" / "splits"
-REAL = ["folder", "ibsi_ct_phantom", "lidc_idri", "msd_lung", "nsclc_radiomics", "nsclc_radiomics_interobserver1"]
+REAL = ["folder", "ibsi_ct_phantom", "lidc_idri", "msd_lung", "nsclc_radiomics", "nsclc_radiomics_interobserver1", "rider_lung_ct"]
 
 
 def _nifti(path, value=0, shape=(6, 6, 6)):
@@ -135,8 +135,8 @@ def nsclc(tmp_path, dicom):
 
 def test_nsclc_finds_patients_by_header_in_any_nesting(nsclc):
     found = nsclc_radiomics.cases(nsclc)
-    assert [case.case_id for case in found] == ["LUNG1-001", "LUNG1-003", "LUNG1-128"]
-    assert [len(case.reference_paths) for case in found] == [1, 1, 0]
+    assert [case.case_id for case in found] == ["LUNG1-001", "LUNG1-003", "LUNG1-004", "LUNG1-128"]
+    assert [len(case.reference_paths) for case in found] == [1, 1, 1, 0]
     assert all(not case.attributes for case in found)
 
 
@@ -161,13 +161,18 @@ def test_nsclc_growth_is_euclidean_in_millimetres():
     assert not transforms.grow_mm(np.zeros((3, 3, 3), bool), (1, 1, 1), 3.0).any()
 
 
-def test_nsclc_exclusions_are_found_by_code_with_reasons(nsclc):
-    assert [(case, reason.split(",")[0]) for case, reason in nsclc_radiomics.exclusions(nsclc)] == [
-        ("LUNG1-003", "0 regions for 'GTV-1'"),
-        ("LUNG1-004", "no CT series"),
-        ("LUNG1-128", "0 files with contours"),
-    ]
-    assert [case for case, _ in nsclc_radiomics.exclusions(nsclc, target="(?i)gtv(-1)?")] == ["LUNG1-004", "LUNG1-128"]
+def test_nsclc_refuses_each_patient_that_lacks_something_by_name(nsclc):
+    reasons = {}
+    for case in nsclc_radiomics.cases(nsclc)[1:]:
+        with pytest.raises(InputError) as caught:
+            nsclc_radiomics.load(case)
+        reasons[case.case_id] = caught.value.problem
+    assert reasons == {
+        "LUNG1-003": "0 regions for 'GTV-1', one is needed",
+        "LUNG1-004": "no CT image in it (found: RTSTRUCT)",
+        "LUNG1-128": "0 files with contours, one is needed",
+    }
+    assert nsclc_radiomics.load(nsclc_radiomics.cases(nsclc)[1], target="(?i)gtv(-1)?").references["GTV-1"].array.any()
 
 
 def test_the_readers_of_interobserver1_are_those_who_drew_by_hand(tmp_path, dicom):

@@ -1,5 +1,6 @@
 """Cases that cannot be used: found by reading, kept with reasons, left out only if listed."""
 
+import nibabel as nib
 import numpy as np
 import pytest
 
@@ -30,10 +31,23 @@ def _tested():
     return [case.case_id for case in cohorts.cases_to_test("nsclc_radiomics", config.load().profile("mini"))]
 
 
-def test_without_a_list_nothing_is_left_out_and_what_cannot_be_read_is_met(here):
-    assert _tested() == ["LUNG1-001", "LUNG1-007"]
+def test_without_a_list_nothing_is_left_out_and_a_case_without_reference_is_named(here):
+    with pytest.raises(InputError, match=r"nsclc_radiomics: 1 cases have no reference.*LUNG1-128 first.*exclusions nsclc_radiomics"):
+        _tested()
+    (here / "cache" / "nsclc_radiomics" / "LUNG1-128").rename(here / "elsewhere")
+    assert _tested() == ["LUNG1-001", "LUNG1-007", "LUNG1-200"]  # the last two are met when they are read
     assert exclusions.read(["nsclc_radiomics"]).empty
     assert list(exclusions.read([]).columns) == exclusions.COLUMNS
+
+
+def test_scans_that_come_without_reference_are_listed_with_that_reason(tmp_path):
+    for folder, name in (("imagesTr", "a"), ("labelsTr", "a"), ("imagesTs", "b")):
+        path = tmp_path / folder / (f"{name}.nii.gz" if folder == "labelsTr" else f"{name}_0000.nii.gz")
+        path.parent.mkdir(exist_ok=True)
+        array = np.zeros((4, 4, 4), np.int16)
+        array[1:3, 1:3, 1:3] = 1
+        nib.save(nib.Nifti1Image(array, np.eye(4)), path)
+    assert exclusions.find("folder", tmp_path).to_numpy().tolist() == [["folder", "b", "no reference"]]
 
 
 def test_they_are_found_by_reading_written_with_their_reasons_and_left_out(here, capsys):
@@ -42,7 +56,7 @@ def test_they_are_found_by_reading_written_with_their_reasons_and_left_out(here,
     assert dict(zip(table["case_id"], table["reason"], strict=True)) == {
         "LUNG1-007": "a contour lies outside the volume (slice 90 of 9)",
         "LUNG1-128": "0 files with contours, one is needed",
-        "LUNG1-200": "no CT series",
+        "LUNG1-200": "no CT image in it (found: RTSTRUCT)",
     }
     shown = capsys.readouterr().out
     assert "LUNG1-128" in shown

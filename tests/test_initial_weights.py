@@ -2,13 +2,14 @@
 
 import dataclasses
 import hashlib
+import json
 
 import pytest
 import torch
 
-from lungseg_utils import cohorts, config, initial_weights, registry
+from lungseg_utils import cohorts, config, initial_weights, registry, run
 from lungseg_utils.networks import promptable
-from lungseg_utils.types import Checkpoint, InputError
+from lungseg_utils.types import Checkpoint, Experiment, InputError
 
 SMALL = {"canvas": 32, "patch": 8, "width": 16, "depth": 1, "heads": 2, "global_blocks": (0,), "window": 2, "prompt_width": 16}
 SMALL |= {"decoder_width": 16, "pretraining_steps": 3, "pretraining_batch_size": 2, "steps": 2}
@@ -64,6 +65,7 @@ def test_published_weights_that_are_not_here_are_named_with_address_and_licence(
         initial_weights.initial_weights("medsam", registry.card("models", "medsam").options)
     assert "https://" in str(caught.value)
     assert "Apache" in str(caught.value)
+    assert "python -m lungseg_utils fetch medsam_vit_b.pth" in caught.value.remedy
 
 
 def test_a_published_file_is_checked_by_size_and_sha256(here, monkeypatch):
@@ -85,6 +87,40 @@ def test_a_published_file_is_checked_by_size_and_sha256(here, monkeypatch):
         else:
             with pytest.raises(InputError, match=message):
                 initial_weights.initial_weights("sam", {})
+
+
+def test_a_file_whose_hash_nobody_published_must_be_the_one_that_was_fetched_first(here):
+    options = registry.card("models", "medsam2").options
+    path = here / "data" / "weights" / options["checkpoint"]
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"fetched first")
+    assert initial_weights.initial_weights("medsam2", options) == path  # put there by hand: nothing is known of it
+    record = {path.name: {"sha256": hashlib.sha256(b"fetched first").hexdigest(), "size": 13}}
+    (path.parent / "pinned.json").write_text(json.dumps(record))
+    assert initial_weights.initial_weights("medsam2", options) == path
+    path.write_bytes(b"another one  ")
+    with pytest.raises(InputError, match=r"MedSAM2_latest\.pt: its sha256 is not that.*fetch MedSAM2_latest\.pt"):
+        initial_weights.initial_weights("medsam2", options)
+
+
+def test_a_digest_that_ends_the_address_is_checked_too(here):
+    path = here / "data" / "weights" / "medsam_vit_b.pth"
+    path.parent.mkdir(parents=True)
+    path.write_bytes(b"not it")
+    with pytest.raises(InputError, match=r"medsam_vit_b\.pth: its md5 is not that of the published file"):
+        initial_weights.initial_weights("medsam", registry.card("models", "medsam").options)
+
+
+def test_a_run_with_wrong_weights_ends_before_any_patient_is_looked_for(tmp_path, monkeypatch):
+    def drawn(*_arguments, **_named):
+        raise AssertionError("phantoms were drawn first")
+
+    monkeypatch.setattr(config, "results_folder", lambda experiment: tmp_path / experiment.name)
+    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path)
+    monkeypatch.setattr(cohorts, "training_cohort", drawn)
+    monkeypatch.setattr(cohorts, "cases_to_test", drawn)
+    with pytest.raises(InputError, match="the published weights are not here"):
+        run.run(Experiment("losses", "phantom_nsclc", "medsam", "fine_tuned"), ["phantom_nsclc"], ["box_every_slice"], progress=False)
 
 
 @pytest.mark.parametrize("name", [n for n in registry.names("models") if hasattr(registry.plugin("models", n), "initial_weights")])

@@ -21,6 +21,7 @@ CARD = DatasetCard(
     citation="Antonelli M et al. (2022) The Medical Segmentation Decathlon, Nature Communications 13:4128",
     doi="10.1038/s41467-022-30695-9",
     source="http://medicaldecathlon.com",
+    labelled_patients=63,
 )
 
 

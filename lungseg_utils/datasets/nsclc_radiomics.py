@@ -27,6 +27,7 @@ CARD = DatasetCard(
     "Aerts HJWL et al. (2014) Nature Communications 5:4006, doi:10.1038/ncomms5006",
     doi="10.7937/K9/TCIA.2015.PF0M9REI",
     source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics/",
+    labelled_patients=422,
 )
 
 NAME = "nsclc_radiomics"
@@ -36,15 +37,11 @@ IGNORE_MARGIN_MM = 5.0
 
 
 def cases(root: Path) -> list[Case]:
-    """All patients with a CT below `root` (the data root or the data set's own folder), sorted; reads headers only.
+    """All patients below `root` (the data root or the data set's own folder), sorted; reads headers only.
 
-    A patient with neither RTSTRUCT nor SEG is among them, without a reference: `load` refuses it, `exclusions` lists it.
-    Raises `InputError` if there is no CT at all.
+    A patient without a CT, or without contours, is among them: `load` refuses it. Raises `InputError` if there is no CT at all.
     """
-    found = [case for case, _ in patients(Path(root), NAME) if case is not None]
-    if not found:
-        raise InputError(root, "holds no DICOM CT series", "Fetch the data first: make data.")
-    return found
+    return patients(Path(root), NAME)
 
 
 def load(case: Case, target: str = TARGET) -> Study:
@@ -62,20 +59,6 @@ def load(case: Case, target: str = TARGET) -> Study:
     reference = read_region(path, image, wanted[0], case.image_path)
     nodes = [name for name in names if re.fullmatch(OTHER_GTV, name) and name != wanted[0]]
     return Study(image, {"GTV-1": reference}, _ignore_region(path, image, nodes, reference, case.image_path))
-
-
-def exclusions(root: Path, target: str = TARGET) -> list[tuple[str, str]]:
-    """Every patient that cannot be used, with the reason, as (case_id, reason); reads all of the data."""
-    result = []
-    for case, patient_id in patients(Path(root), NAME):
-        if case is None:
-            result.append((patient_id, "no CT series"))
-            continue
-        try:
-            load(case, target)
-        except InputError as error:
-            result.append((case.case_id, error.problem))
-    return result
 
 
 def _ignore_region(path: Path, image: Image, nodes: list[str], reference: Mask, series_folder: Path) -> Mask | None:

@@ -2,7 +2,7 @@
 
 A file of contours holds "GTV-1vis-1" to "GTV-1vis-5", drawn by hand, and "GTV-1auto-1" to "GTV-1auto-5", drawn by the same people
 with the help of a program. Readers are the former only: what a program proposed to all of them agrees for that reason. Files are
-chosen by what their headers say, so any nesting of folders will do. Nothing of it is in the registry of downloads.
+chosen by what their headers say, so any nesting of folders will do.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ CARD = DatasetCard(
     "Aerts HJWL et al. (2014) Nature Communications 5:4006, doi:10.1038/ncomms5006",
     doi="10.7937/tcia.2019.cwvlpd26",
     source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics-interobserver1/",
+    labelled_patients=21,
 )
 
 NAME = "nsclc_radiomics_interobserver1"
@@ -35,14 +36,11 @@ MIN_READERS = 2
 
 
 def cases(root: Path) -> list[Case]:
-    """All patients with a CT below `root` (the data root or the data set's own folder), sorted; reads headers only.
+    """All patients below `root` (the data root or the data set's own folder), sorted; reads headers only.
 
-    Raises `InputError` if there is no CT at all.
+    A patient without a CT, or without contours, is among them: `load` refuses it. Raises `InputError` if there is no CT at all.
     """
-    found = [case for case, _ in patients(Path(root), NAME) if case is not None]
-    if not found:
-        raise InputError(root, "holds no DICOM CT series", f"Get the collection from {CARD.source} and put it into this folder.")
-    return found
+    return patients(Path(root), NAME)
 
 
 def load(case: Case) -> Study:

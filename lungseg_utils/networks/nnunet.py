@@ -8,10 +8,11 @@ holds them, and what is left empty stays nnU-Net's choice. The network is planne
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 import shutil
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -165,7 +166,7 @@ class NnUNetSegmenter(AutomaticAnswers):
         work.mkdir(parents=True)
         record = _Record(self.settings.schedule(bool(validation_studies)), progress)
         with _logged(work / "log.txt"):
-            dice = self._train([*train_studies, *validation_studies], len(train_studies), seed, work, record)
+            dice = self._train(itertools.chain(train_studies, validation_studies), len(train_studies), seed, work, record)
         if validation_studies:
             record.add_pseudo_dice(dice)
             record.add("validation DSC", self._validation_dsc(validation_studies))
@@ -173,7 +174,7 @@ class NnUNetSegmenter(AutomaticAnswers):
             shutil.rmtree(work / name)
         return record.frame()
 
-    def _train(self, studies: Sequence[Study], count: int, seed: int, work: Path, record: _Record) -> list[float]:
+    def _train(self, studies: Iterable[Study], count: int, seed: int, work: Path, record: _Record) -> list[float]:
         """Train on the first `count` studies, look at the others; the network is this segmenter's from its first step on."""
         steps, settings = _steps(), self.settings
         names = steps.write_raw(studies, work)

@@ -10,7 +10,7 @@ import json
 import multiprocessing
 import os
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -65,17 +65,17 @@ def environment(folder: Path, processes: int) -> Iterator[None]:
 # --- raw data, fingerprint, plans, preprocessing --------------------------------------------------------------------
 
 
-def write_raw(studies: Sequence[Study], folder: Path) -> list[str]:
-    """The studies as a raw data set of nnU-Net; returns their names there, in order."""
-    target = folder / "nnUNet_raw" / DATASET
-    names = [f"case_{n:04d}" for n in range(len(studies))]
-    for name, study in zip(names, studies, strict=True):
+def write_raw(studies: Iterable[Study], folder: Path) -> list[str]:
+    """The studies as a raw data set of nnU-Net, one after the other; returns their names there, in order."""
+    target, names = folder / "nnUNet_raw" / DATASET, []
+    for study in studies:
+        names.append(name := f"case_{len(names):04d}")
         io.write_image(study.image, target / "imagesTr" / f"{name}_0000.nii")
         io.write_mask(next(iter(study.references.values())), target / "labelsTr" / f"{name}.nii")
     description = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "tumor": 1},
-        "numTraining": len(studies),
+        "numTraining": len(names),
         "file_ending": ".nii",
         "overwrite_image_reader_writer": "NibabelIO",
     }

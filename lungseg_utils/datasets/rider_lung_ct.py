@@ -1,0 +1,81 @@
+"""RIDER Lung CT of The Cancer Imaging Archive: two chest CTs within fifteen minutes, with the tumor contours of Wee et al.
+
+A patient has many series: both scans, each reconstructed several times. Which one was outlined is said by the contours alone, an RTSTRUCT
+that calls itself "test" or "retest" and names the series by its UID. One scan a patient is used, so that the two do not count twice: the
+first ("test"), or the second ("retest") where the first was not outlined; `attributes` say which. Each RTSTRUCT holds what a radiation
+oncologist drew (GTVp_test_man) and what a program proposed (GTVp_test_auto): the former is the reference. The SEG files beside them do
+not say which is which, and are passed over.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from ..io import DicomFile, read_image
+from ..radiotherapy import common_folder, drawn_on, files_by_patient, only_contours, read_region, region_names
+from ..types import Case, DatasetCard, InputError, Study
+
+CARD = DatasetCard(
+    title="RIDER Lung CT",
+    summary="Two CTs, fifteen minutes apart, of 32 patients with non-small-cell lung cancer; 31 with the primary tumor outlined by hand.",
+    target="primary gross tumor volume (GTVp), drawn by hand on the first of the two scans",
+    licence="CC BY 3.0 (contours), CC BY 4.0 (images)",
+    redistributable=True,
+    phantom=False,
+    citation="Zhao B et al. (2015) Data From RIDER Lung CT, The Cancer Imaging Archive; Wee L et al. (2020) RIDER Lung CT Segmentation "
+    "Labels from: Decoding tumour phenotype by noninvasive imaging using a quantitative radiomics approach, The Cancer Imaging Archive",
+    doi="10.7937/K9/TCIA.2015.U1X8A5NR",
+    source="https://www.cancerimagingarchive.net/collection/rider-lung-ct/",
+    labelled_patients=31,
+)
+
+NAME = "rider_lung_ct"
+SCANS = ("test", "retest")  # in the order in which they are preferred
+
+
+def cases(root: Path) -> list[Case]:
+    """One case for each patient below `root` (the data root or the data set's own folder), sorted; any nesting will do.
+
+    `image_path` is the folder of the series that its contours refer to, or all of the patient's where that series is not there:
+    then `load` refuses it. A patient without contours is among them, without a reference. Raises `InputError` if there is no CT at all.
+    """
+    return [_case(patient_id, files) for patient_id, files in files_by_patient(Path(root), NAME).items()]
+
+
+def load(case: Case) -> Study:
+    """Read a case: reference "GTVp", as drawn by hand.
+
+    Raises `InputError` for contours that are missing or doubled, that do not say which scan they are of, that refer to a series that is
+    not there, or that hold no outline by hand (or two) of their scan.
+    """
+    path = only_contours(case)
+    scan, series = drawn_on(path)
+    if scan.lower() not in SCANS:
+        raise InputError(path, f"its description {scan!r} is neither test nor retest", "Fetch it again, or leave the patient out.")
+    if len(series) != 1:
+        raise InputError(path, f"it refers to {len(series)} series, one is needed", "Fetch it again, or leave the patient out.")
+    image = read_image(case.image_path, series[0])
+    names = region_names(path)
+    by_hand = [name for name in names if re.fullmatch(rf"(?i)gtvp_{scan}_man", name)]
+    if len(by_hand) != 1:
+        raise InputError(path, f"{len(by_hand)} outlines by hand of the {scan} scan, one is needed", f"It has: {', '.join(names)}.")
+    return Study(image, {"GTVp": read_region(path, image, by_hand[0], case.image_path)})
+
+
+def _case(patient_id: str, files: list[DicomFile]) -> Case:
+    contours = {file.path: _said(file.path) for file in files if file.modality == "RTSTRUCT"}
+    of_scan = {scan: [path for path, (own, _) in contours.items() if own.lower() == scan] for scan in SCANS}
+    scan = next((name for name in SCANS if of_scan[name]), "")
+    chosen = of_scan.get(scan, list(contours))
+    wanted = {uid for path in chosen for uid in contours[path][1]}
+    slices = [file for file in files if file.modality == "CT"]
+    image_path = common_folder([file for file in slices if file.series_uid in wanted] or slices or files)
+    return Case(NAME, patient_id, patient_id, image_path, tuple(chosen), {"scan": scan} if scan else {})
+
+
+def _said(path: Path) -> tuple[str, tuple[str, ...]]:
+    try:
+        return drawn_on(path)
+    except InputError:  # listing goes on: `load` meets the same fault, and names it
+        return "", ()
