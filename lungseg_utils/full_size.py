@@ -449,14 +449,14 @@ class _Meter:
 
             torch.cuda.reset_peak_memory_stats()
         else:
-            _reset_peak_resident()
+            reset_peak_resident()
 
     def peak_mb(self) -> float:
         if self.device.type == "cuda":
             import torch
 
             return torch.cuda.max_memory_allocated() / 1e6
-        return max(0.0, _peak_resident_mb() - self._memory_before)
+        return max(0.0, peak_resident_mb() - self._memory_before)
 
 
 def count_flops(action: Callable[[], Any]) -> int:
@@ -485,7 +485,7 @@ def _resident_mb() -> float:
     return _status_mb("VmRSS") or 0.0
 
 
-def _peak_resident_mb() -> float:
+def peak_resident_mb() -> float:
     """Highest resident size since it was last reset; where that is impossible, since the process began."""
     import resource
 
@@ -493,7 +493,8 @@ def _peak_resident_mb() -> float:
     return _status_mb("VmHWM") or (peak / 1e6 if sys.platform == "darwin" else peak * 1024 / 1e6)
 
 
-def _reset_peak_resident() -> None:
+def reset_peak_resident() -> None:
+    """Let `peak_resident_mb` begin anew, where the system can."""
     try:
         Path("/proc/self/clear_refs").write_text("5")  # Linux: VmHWM starts again at VmRSS
     except OSError:

@@ -13,6 +13,7 @@ from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from tqdm import tqdm
 from . import code_hash, cohorts, config, detector, initial_weights, io, locks, metrics, registry, stored, tables
 from .efficiency import device_name, measure
 from .prompts.jitter import perturb
-from .prompts.ladder import prompt_rng
+from .prompts.ladder import MOST_CLICKS, prompt_rng
 from .prompts.ladder import prompter as rung
 from .types import Case, Experiment, InputError, Mask, Prediction, Study, TrainingDiverged
 
@@ -313,7 +314,7 @@ def _evaluate(job: _Job, trained: _Trained) -> list[dict[str, Any]]:
 
 
 def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Iterator[dict[str, Any]]:
-    study, facts = None, {}
+    study, facts, segmenter = None, {}, Remembering(trained.segmenter)
     for question in job.questions[dataset]:
         path = job.folder / "cases" / dataset / question.name / f"{case.case_id}.json"
         identity = f"{job.identities['evaluation']} {question.draws}"
@@ -323,9 +324,21 @@ def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Ite
         if record.get("identity") != identity:
             study = study or load_study(case)
             facts = facts or _facts(case, study, trained.segmenter)
-            record = _ask(job, trained, dataset, case, study, question) | facts | {"identity": identity}
+            record = _ask(job, replace(trained, segmenter=segmenter), dataset, case, study, question) | facts | {"identity": identity}
             tables.write_json(record, path)
         yield record
+
+
+class Remembering:
+    """A segmenter that is asked about one image: what it is asked again it answers as before.
+
+    A dialogue of n corrective clicks begins with all that those of fewer clicks ask, so that the whole ladder takes as many answers as
+    its longest dialogue.
+    """
+
+    def __init__(self, segmenter: Any):
+        self.set_image = segmenter.set_image
+        self.predict = lru_cache(MOST_CLICKS)(segmenter.predict)
 
 
 def _facts(case: Case, study: Study, segmenter: Any) -> dict[str, Any]:

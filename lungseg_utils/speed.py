@@ -8,12 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from . import tables
 from .efficiency_figures import duration
+from .figures import plot_style
 from .types import InputError
 
 COLUMNS: Mapping[str, type] = {
@@ -95,6 +97,7 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
     """The table as people read it."""
     return pd.DataFrame(
         {
+            "row": frame["row"],
             "work": frame["work"],
             "against": [_against(row) for _, row in frame.iterrows()],
             "this project": [duration(s) for s in frame["fast_seconds"]],
@@ -107,6 +110,39 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
             "precision": frame["precision"],
         }
     )
+
+
+def gains(frame: pd.DataFrame) -> Any:
+    """Gain of each row on a logarithmic axis: median, least and most of its pairs, and the goal as a tick."""
+    sns = plot_style()
+    import matplotlib.pyplot as plt
+
+    table = frame[frame["compared"] == GAIN].sort_values("value_median", ignore_index=True)
+    figure, axes = plt.subplots(figsize=(8.5, 0.38 * len(table) + 1.0), layout="constrained")
+    places, (missed, met) = np.arange(len(table)), (sns.color_palette()[1], sns.color_palette()[0])
+    for place, (_, row), reached in zip(places, table.iterrows(), is_met(table), strict=True):
+        axes.plot([row["value_min"], row["value_max"]], [place, place], color="0.5", linewidth=1.5, zorder=1)
+        axes.plot(row["value_median"], place, "o" if reached else "X", color=met if reached else missed, zorder=2)
+        axes.plot(row["goal"], place, "|", color="0.2", markersize=14)
+    axes.axvline(1, color="0.5", linestyle="--", linewidth=1)
+    axes.set(xscale="log", yticks=places, yticklabels=table["row"], xlabel="seconds of the plain path / seconds of this project (1)")
+    axes.grid(visible=False, axis="y")
+    plt.close(figure)
+    return figure
+
+
+def answers(frame: pd.DataFrame) -> dict[str, str]:
+    """What the text of the page says: how many rows reach their goal, which do not, and the setting."""
+    with_goal = frame[frame["goal"].notna()]
+    met = is_met(with_goal)
+    shared = {name: ", ".join(dict.fromkeys(frame[name].astype(str))) for name in ("device", "threads", "versions", "commit")}
+    missed = ", ".join(with_goal["row"][~met]) or "none"
+    return {"rows": str(len(with_goal)), "met": str(int(met.sum())), "missed": missed, **shared}
+
+
+def provenance(frame: pd.DataFrame) -> pd.DataFrame:
+    """Where each row comes from."""
+    return frame[["row", "pairs", "device", "threads", "versions", "commit"]]
 
 
 def _against(row: pd.Series) -> str:

@@ -19,6 +19,9 @@ from tqdm import tqdm
 from . import io, listening
 from .types import InputError, TrainingDiverged
 
+BY_DEVICE = "by_device"
+PRECISIONS = (BY_DEVICE, "fp32", "bf16")
+
 Tensors = torch.Tensor | tuple[torch.Tensor, ...]
 
 
@@ -43,9 +46,15 @@ def choose_device(device: str = "auto") -> torch.device:
     return torch.device(device)
 
 
-def autocast(device: torch.device) -> torch.autocast:
-    """bfloat16 on a GPU, full precision on a CPU (there bf16 changes results and gains little at these sizes)."""
-    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=device.type == "cuda")
+def autocast(device: torch.device, precision: str = BY_DEVICE) -> torch.autocast:
+    """Products in a precision: "fp32", "bf16", or by device: bfloat16 on a GPU, full precision on a CPU.
+
+    On a CPU bf16 changes results and gains little at the sizes that are trained here, so it is an option of large networks only.
+    """
+    if precision not in PRECISIONS:
+        raise InputError(f"precision {precision}", "not known", f"Choose one of {', '.join(PRECISIONS)}.")
+    enabled = precision == "bf16" or (precision == BY_DEVICE and device.type == "cuda")
+    return torch.autocast(device.type, dtype=torch.bfloat16, enabled=enabled)
 
 
 def learning_rate_at(step: int, plan: Plan) -> float:

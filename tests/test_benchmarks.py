@@ -10,11 +10,12 @@ import torch
 from benchmarks import __main__ as command_line
 from benchmarks import measure, networks
 from benchmarks import row as rows
-from benchmarks.rows import encoder_vit_b
-from lungseg_utils import speed
+from benchmarks.rows import dicom_series, encoder_vit_b, ladder_vit_b, metrics_near, propagation_hiera_t, scale_100, start_list, statistics
+from lungseg_utils import metrics, registry, speed
 from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import Size
-from lungseg_utils.types import InputError
+from lungseg_utils.networks.sam2 import Size as Sam2Size
+from lungseg_utils.types import Image, InputError, Mask
 
 SMALL = Size(patch=8, width=16, depth=2, heads=2, global_blocks=(1,), window=3, prompt_width=16, decoder_width=32)
 
@@ -38,6 +39,70 @@ def test_fused_attention_equals_the_packaged_one_on_whole_and_partial_windows():
 
 def test_a_batch_of_slices_is_encoded_as_one_by_one():
     _check(encoder_vit_b.compare_encoders(SMALL, 40, 3, "cpu"))
+
+
+def _slab(shape, index):
+    """A noisy slab, and a lesion on two of its slices."""
+    hu = np.random.default_rng(0).normal(-600, 300, shape).astype(np.float32)
+    lesion = np.zeros(shape, dtype=bool)
+    lesion[20:40, 20:36, index : index + 2] = True
+    affine = np.diag([1.0, 1.0, 2.0, 1.0])
+    return Image(hu, affine), Mask(lesion, affine)
+
+
+def test_forty_prompts_a_slice_are_answered_as_by_a_script_that_sets_the_image_each_time():
+    """Boxes, and at the end clicks; two scripts that always said no would agree too, hence the share."""
+    image, lesion = _slab((64, 64, 6), 2)
+    prompts = ladder_vit_b.ladder_prompts(image, lesion)
+    assert len(prompts) == 40
+    small = {"patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 3, "prompt_width": 16}
+    segmenter = ladder_vit_b.segmenter_of({**small, "decoder_width": 32, "canvas": 40})
+    work = ladder_vit_b.compare_prompts(segmenter, SMALL, image, prompts, 3)
+    assert 0.01 < np.mean(work.fast()) < 0.99
+    assert _check(work).value == 1.0
+    assert 0 < work.plain_share < 0.2
+
+
+def test_a_lesion_is_followed_as_by_the_packaged_predictor():
+    changes = {"width": 32, "trunk_width": 16, "stages": (1, 1, 2, 1), "global_blocks": (3,), "memory_layers": 1, "memory_feedforward": 32}
+    size = Sam2Size(**changes)
+    work = propagation_hiera_t.compare_following({**changes, "canvas": 64}, *_slab((64, 64, 6), 2), size)
+    assert 0.01 < work.fast().mean() < 0.99
+    assert _check(work).value == 1.0
+
+
+@pytest.mark.parametrize("far", [False, True])
+def test_overlaps_are_those_of_monai(far):
+    work = metrics_near.compare_metrics((60, 60, 30), far)
+    assert set(work.plain()) <= set(metrics.UNITS)
+    _check(work)
+
+
+def test_resampled_statistics_are_those_of_a_loop(monkeypatch):
+    monkeypatch.setattr(statistics.stats, "RESAMPLES", 9_999)
+    _check(statistics.compare_statistics(models=3, patients=12, resamples=500))
+
+
+def test_a_series_is_read_as_by_simpleitk_and_a_plain_rasterizer(tmp_path, dicom):
+    stored = np.random.default_rng(0).integers(0, 2000, (6, 32, 40)).astype(np.int16)
+    dicom.ct_series(tmp_path / "ct", stored, origin=(-10.0, 5.0, 3.0), spacing=(0.8, 0.8, 2.0))
+    outline = np.array([[0.0, 9.0], [12.0, 9.0], [12.0, 20.0], [0.0, 20.0]])
+    contours = [np.column_stack([outline, np.full(4, 3.0 + 2 * k)]) for k in (1, 2, 3)]
+    dicom.rtstruct(tmp_path / "ct" / "contours.dcm", {"GTV-1": contours})
+    work = dicom_series.compare_reading(tmp_path / "ct")
+    assert work.fast()[1].array.any()
+    assert _check(work).value == 1.0
+
+
+def test_what_a_started_program_prints_is_looked_at():
+    work = start_list.compare_starts(["-c", "print('unet medsam')"], ["unet", "medsam"])
+    assert _check(work).value == 0
+    assert work.check("unet", "").value == 1
+    assert "medsam" in registry.names("models")
+
+
+def test_ten_times_the_cases_are_ten_times_the_rows():
+    assert len(scale_100.evaluate(20)) == 10 * len(scale_100.evaluate(2))
 
 
 # --- the way of measuring ---------------------------------------------------------------------------------------------

@@ -175,6 +175,23 @@ def test_a_dialogue_of_clicks_ends_at_its_number_or_when_all_is_right(rung, look
     assert (dsc(reference.array, prediction.mask.array) == 1) == (rung == "clicks_5")
 
 
+def test_dialogues_of_fewer_clicks_are_not_asked_again():
+    reference = Mask(_volume(np.s_[10:20, 10:20, 3:9]), AFFINE)
+    study = Study(Image(np.zeros(reference.shape), AFFINE), {"r": reference})
+
+    def talk(segmenter):
+        rungs = ("clicks_5", "clicks_4", "clicks_3", "clicks_2", "click")
+        return [run.converse(segmenter, study, reference, rung, np.random.default_rng(0)) for rung in rungs]
+
+    alone, remembering = _GrowsWithClicks(reference), _GrowsWithClicks(reference)
+    plain, kept = talk(alone), talk(run.Remembering(remembering))
+    assert len(alone.asked) == 15
+    assert remembering.asked == [1, 2, 3, 4, 5]
+    for (first, actions), (second, as_many) in zip(plain, kept, strict=True):
+        assert np.array_equal(first.mask.array, second.mask.array)
+        assert actions == as_many
+
+
 # --- jitter -----------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from lungseg_utils import registry
 from lungseg_utils.geometry import plane_box
 from lungseg_utils.networks import sam2 as adapter
 from lungseg_utils.networks.checkpoints import load_checkpoint
+from lungseg_utils.networks.embedding_cache import EmbeddingCache
 from lungseg_utils.networks.lesion_volumes import LesionVolume, drawn_volume
 from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.prompted_training import TrainingSettings, free_parts
@@ -215,17 +216,16 @@ def test_a_second_prompt_on_a_slice_encodes_nothing_and_another_image_everything
     assert sum(encoded) == 6
 
 
-def test_little_room_forgets_features_and_changes_no_answer(monkeypatch):
+def test_little_room_forgets_features_and_changes_no_answer():
     image = Image(np.random.default_rng(0).normal(-500, 300, (64, 64, 9)), np.eye(4))
     prompt = Prompt(1, (SlicePrompt(4, box=adapter.geometry.Box((8, 8, 4), (20, 20, 5))),), find_ends=True)
     answers = []
-    for room in (adapter._CACHED_BYTES, 1):
-        monkeypatch.setattr(adapter, "_CACHED_BYTES", room)
+    for room_mb in (100.0, 0.0):
         segmenter = _segmenter()
-        segmenter.batch_size = 2
+        segmenter.batch_size, segmenter.cache = 2, EmbeddingCache(room_mb)
         segmenter.set_image(image)
         answers.append(segmenter.predict([prompt]).probability)
-    assert len(segmenter._kept) == 1
+    assert len(segmenter.cache) == 0
     assert np.allclose(*answers, atol=1e-5)
 
 

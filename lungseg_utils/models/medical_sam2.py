@@ -36,6 +36,7 @@ CARD = ModelCard(
         "loss": "dice_bce_per_image",
         "clip_slices": 2,
         "device": "auto",
+        "precision": "by_device",  # or fp32, or bf16: on a processor a choice whose effect has to be shown
     },
 )
 

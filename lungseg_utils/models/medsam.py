@@ -35,6 +35,7 @@ CARD = ModelCard(
         "trainable": "encoder_and_decoder",
         "loss": "dice_bce_per_image",
         "device": "auto",
+        "precision": "by_device",  # or fp32, or bf16: on a processor a choice whose effect has to be shown
     },
 )
 

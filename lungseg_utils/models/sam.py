@@ -32,6 +32,7 @@ CARD = ModelCard(
         "validate_every": 1,
         "box_jitter": 0.0,
         "device": "auto",
+        "precision": "by_device",  # or fp32, or bf16: on a processor a choice whose effect has to be shown
     },
 )
 

@@ -34,6 +34,7 @@ CARD = ModelCard(
         "box_jitter": 0.0,
         "clip_slices": 8,
         "device": "auto",
+        "precision": "by_device",  # or fp32, or bf16: on a processor a choice whose effect has to be shown
     },
 )
 

@@ -6,6 +6,8 @@ import torch
 from segment_anything.modeling.image_encoder import Attention, ImageEncoderViT
 from torch.nn import functional
 
+_MASK_BYTES = 64 * 1024 * 1024  # of relative positions at once: all heads of a whole slice would be a gigabyte that no cache holds
+
 
 class FusedAttention(torch.nn.Module):
     """A packaged attention layer's own parameters, under their own names, with relative positions as the mask of the fused product."""
@@ -20,16 +22,25 @@ class FusedAttention(torch.nn.Module):
         """Tokens (n, rows, columns, channels) to as many."""
         count, rows, columns, channels = tokens.shape
         shape = (count, rows * columns, 3, self.num_heads, channels // self.num_heads)
-        query, key, value = self.qkv(tokens).reshape(shape).permute(2, 0, 3, 1, 4)
-        mixed = functional.scaled_dot_product_attention(query, key, value, attn_mask=self._places(query, rows, columns))
+        parts = self.qkv(tokens).reshape(shape).permute(2, 0, 3, 1, 4)
+        places = self._places(parts[0].unflatten(2, (rows, columns)))
+        at_once = max(1, _MASK_BYTES // (count * (rows * columns) ** 2 * tokens.element_size()))
+        # made contiguous, since a mask in another order would be written a second time
+        groups = zip(parts.split(at_once, dim=2), *(p.contiguous().split(at_once, dim=1) for p in places), strict=True)
+        mixed = torch.cat([_mix(*group) for group in groups], dim=1)
         return self.proj(mixed.transpose(1, 2).reshape(tokens.shape))
 
-    def _places(self, query: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-        """What relative positions add to the weights before the softmax: (n, heads, tokens, tokens)."""
-        query = query.unflatten(2, (rows, columns))
+    def _places(self, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """What the relative row, and the relative column, of a key adds: (n, heads, rows, columns, rows or columns)."""
         by_row = torch.einsum("nhijc,ikc->nhijk", query, _by_offset(self.rel_pos_h))
         by_column = torch.einsum("nhijc,jkc->nhijk", query, _by_offset(self.rel_pos_w))
-        return (by_row[..., :, None] + by_column[..., None, :]).flatten(4, 5).flatten(2, 3)
+        return by_row, by_column
+
+
+def _mix(parts: torch.Tensor, by_row: torch.Tensor, by_column: torch.Tensor) -> torch.Tensor:
+    """Values of some heads by the weights of their queries: (n, heads, tokens, channels)."""
+    mask = (by_row[..., :, None] + by_column[..., None, :]).flatten(4, 5).flatten(2, 3)
+    return functional.scaled_dot_product_attention(*parts, attn_mask=mask)
 
 
 def _by_offset(places: torch.Tensor) -> torch.Tensor:

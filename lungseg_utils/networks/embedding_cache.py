@@ -1,36 +1,35 @@
-"""Image embeddings that are kept for further prompts, within a limit of bytes, whatever segmenter they are of.
+"""What image encoders said, kept for further prompts: in memory within a limit of bytes, and as files for further runs.
 
-A prompt on a slice that was seen in the same window then costs prompt encoder and mask decoder only. The adapters keep some embeddings
-for themselves, by number of slices; here is what a person needs who asks many models about many slices for an hour.
+A prompt on a slice that was seen in the same window then costs prompt encoder and mask decoder only.
 """
 
 from __future__ import annotations
 
-import itertools
+import contextlib
+import hashlib
+import os
 from collections import OrderedDict
-from collections.abc import Callable, Hashable, Sequence
-from typing import Any
-from weakref import WeakKeyDictionary
+from collections.abc import Callable, Hashable, Iterator, Sequence
+from pathlib import Path
 
 import numpy as np
 import torch
 
-from .. import geometry, training
-from ..geometry import AxialWindow
-from ..types import Image, Prompt, SlicePrompt
-from . import propagation
-from .promptable import WHOLE_SLICE, SlicewiseSegmenter
+from .. import io
 
-Place = tuple[AxialWindow, int]  # what an image encoder sees: a window of a slice
-_SLICES_AHEAD = 2  # to either side
+FOLDER_VARIABLE = "LUNGSEG_EMBEDDINGS"  # names the folder of kept embeddings; without it there is none
+LIMIT_VARIABLE = "LUNGSEG_EMBEDDINGS_GB"
+_DEFAULT_GB = 20.0
+
+Embedding = list[torch.Tensor]  # of one picture, coarse and fine levels: (1, channels, side, side) each
 
 
 class EmbeddingCache:
-    """Embeddings (a tensor, or a list of tensors) by key; beyond `max_mb` (1e6 bytes each) those least recently asked for are dropped."""
+    """Embeddings by key; beyond `max_mb` (1e6 bytes each) those least recently asked for are dropped."""
 
     def __init__(self, max_mb: float):
         self.max_mb = max_mb
-        self._kept: OrderedDict[Hashable, Any] = OrderedDict()
+        self._kept: OrderedDict[Hashable, Embedding] = OrderedDict()
         self._bytes = 0
 
     def __len__(self) -> int:
@@ -41,13 +40,13 @@ class EmbeddingCache:
         """What is kept now."""
         return self._bytes / 1e6
 
-    def get(self, key: Hashable) -> Any | None:
+    def get(self, key: Hashable) -> Embedding | None:
         """The embedding, now the last one to be dropped; None if it is not kept."""
         if key in self._kept:
             self._kept.move_to_end(key)
         return self._kept.get(key)
 
-    def put(self, key: Hashable, embedding: Any) -> None:
+    def put(self, key: Hashable, embedding: Embedding) -> None:
         """Keep a new embedding; one that is larger than the limit by itself is not kept."""
         self._kept[key] = embedding
         self._bytes += _bytes(embedding)
@@ -60,75 +59,70 @@ class EmbeddingCache:
         self._bytes = 0
 
 
-def _bytes(embedding: Any) -> int:
-    return sum(t.nbytes for t in ([embedding] if isinstance(embedding, torch.Tensor) else embedding))
+def _bytes(embedding: Embedding) -> int:
+    return sum(level.nbytes for level in embedding)
 
 
-class KeptEmbeddings:
-    """Puts a cache before the image encoder of a slice-wise segmenter, in the place of the segmenter's own store.
+class EmbeddingFolder:
+    """Embeddings as files, for any number of processes; beyond `max_gb` (1e9 bytes each) those least recently used are removed.
 
-    Its weights must not move any more. `watch(indices)` hears of slices before they are looked at; what it raises ends the prediction,
-    so that a long one can be followed and stopped. One thread at a time.
+    An embedding is found by what it was computed from: the picture itself, hence image, window and preprocessing, and the `identity` of
+    what computes it (weights, normalization, precision). It comes back bit by bit.
     """
 
-    def __init__(self, segmenter: SlicewiseSegmenter, cache: EmbeddingCache, watch: Callable[[Sequence[int]], None] | None = None):
-        self.segmenter, self.cache, self.watch = segmenter, cache, watch
-        self._images: WeakKeyDictionary[Image, int] = WeakKeyDictionary()
-        self._numbers = itertools.count()  # never given twice, unlike addresses
-        # Every answer comes by here, and nothing else does. The adapters themselves stay as they are: all trained weights depend on them.
-        self._encode = segmenter._embed
-        segmenter._embed = self._embed
+    def __init__(self, folder: Path, max_gb: float = _DEFAULT_GB):
+        self.folder, self.max_gb = Path(folder), max_gb
 
-    def _embed(self, places: Sequence[Place]) -> Any:
-        if self.watch:
-            self.watch([index for _, index in places])
-        known = {place: self.cache.get(self._key(place)) for place in dict.fromkeys(places)}
-        missing = [place for place, embedding in known.items() if embedding is None]
-        if missing:
-            self.segmenter._forget()  # what it would keep by itself, a second time
-            for place, embedding in zip(missing, self._encode(missing), strict=True):
-                # a row of a batch would hold the memory of the whole batch
-                known[place] = embedding.clone() if isinstance(embedding, torch.Tensor) else embedding
-                self.cache.put(self._key(place), known[place])
-            self.segmenter._forget()
-        found = [known[place] for place in places]
-        return torch.stack(found) if isinstance(found[0], torch.Tensor) else found
+    def complete(
+        self, identity: str, pictures: Sequence[np.ndarray], encode: Callable[[Sequence[np.ndarray]], list[Embedding]]
+    ) -> list[Embedding]:
+        """Embeddings of pictures, read where they are there; the others are computed, at once, and written."""
+        paths = [self._path(identity, picture) for picture in pictures]
+        found = [self._read(path) for path in paths]
+        missing = [n for n, embedding in enumerate(found) if embedding is None]
+        for n, embedding in zip(missing, encode([pictures[n] for n in missing]) if missing else (), strict=True):
+            found[n] = embedding
+            self._write(paths[n], embedding)
+        return found
 
-    def _key(self, place: Place) -> Hashable:
-        image = self.segmenter._image
-        if image not in self._images:
-            self._images[image] = next(self._numbers)
-        return (self, self._images[image], *place)
+    def _path(self, identity: str, picture: np.ndarray) -> Path:
+        digest = hashlib.sha256(f"{identity} {picture.shape} {picture.dtype}".encode())
+        digest.update(np.ascontiguousarray(picture))
+        return self.folder / f"{digest.hexdigest()}.pt"
 
-    def make_ready(self, place: Place) -> None:
-        """Encode a window of a slice of the segmenter's image, if it is not kept."""
-        if self.cache.get(self._key(place)) is None:
-            self.segmenter.network.eval()
-            with torch.inference_mode(), training.autocast(self.segmenter.device):
-                self._embed([place])
-
-    def places_ahead(self, prompts: Sequence[Prompt], mask: np.ndarray, index: int) -> list[Place]:
-        """What will probably be asked for after slice `index`, whose answer is in `mask` (x, y, z): its neighbours, nearest first.
-
-        A network of whole slices sees the same window everywhere. One with a memory follows a lesion inside the window of its prompt. Of
-        the others the next window is known one slice ahead: around the mask, as the propagation rule asks.
-        """
-        count = self.segmenter._image.shape[2]
-        ways = [index + sign * step for step in range(1, _SLICES_AHEAD + 1) for sign in (1, -1)]
-        ways = [way for way in ways if 0 <= way < count]
-        if self.segmenter.view.field_mm == WHOLE_SLICE:
-            return [(geometry.whole_plane(mask.shape), way) for way in (index, *ways)]
-        hints = [hint for prompt in prompts for hint in prompt.slices if hint.index == index]
-        if type(self.segmenter)._answer_lesion is SlicewiseSegmenter._answer_lesion:
-            return [place for hint in hints for way in ways[:2] if (place := self._propagated(hint, mask, way))]
-        return [(self.segmenter.view.window_for(hint, self.segmenter._image), way) for hint in hints for way in ways]
-
-    def _propagated(self, hint: SlicePrompt, mask: np.ndarray, index: int) -> Place | None:
-        """The window that the propagation rule asks for next to a prompted slice; None where its answer is empty."""
-        plane = np.zeros(mask.shape[:2], dtype=bool)
-        where = hint.box.voxels[:2] if hint.box is not None else (slice(None), slice(None))
-        plane[where] = mask[(*where, hint.index)]
-        if not plane.any():
+    def _read(self, path: Path) -> Embedding | None:
+        try:
+            embedding = torch.load(path, weights_only=True)
+            os.utime(path)  # the youngest are kept
+        except FileNotFoundError:  # never there, or removed by another process just now
             return None
-        box = geometry.plane_box(plane, index, grow=propagation.GROW)
-        return self.segmenter.view.window_for(SlicePrompt(index, box=box), self.segmenter._image), index
+        return embedding
+
+    def _write(self, path: Path, embedding: Embedding) -> None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with io.atomic_path(path) as temporary:
+            torch.save([level.cpu() for level in embedding], temporary)
+        self._remove_oldest()
+
+    def _remove_oldest(self) -> None:
+        total = 0
+        for _, size, path in sorted(self._files(), reverse=True):  # the youngest first
+            total += size
+            if total > self.max_gb * 1e9:
+                path.unlink(missing_ok=True)
+
+    def _files(self) -> Iterator[tuple[float, int, Path]]:
+        """When each file was last used, its bytes, and the file."""
+        for path in self.folder.glob("[!.]*.pt"):  # a name with a dot is of a file that is just being written
+            with contextlib.suppress(FileNotFoundError):  # removed by another process just now
+                status = path.stat()
+                yield status.st_mtime, status.st_size, path
+
+
+def folder_from_environment() -> EmbeddingFolder | None:
+    """The folder that `LUNGSEG_EMBEDDINGS` names, up to `LUNGSEG_EMBEDDINGS_GB`; None without one.
+
+    Kept by choice alone: what is found on disk takes no encoder's seconds, so that costs of such a run are those of a warm one.
+    """
+    folder = os.environ.get(FOLDER_VARIABLE)
+    return EmbeddingFolder(Path(folder), float(os.environ.get(LIMIT_VARIABLE, _DEFAULT_GB))) if folder else None

@@ -6,11 +6,14 @@ models see the whole slice; small ones a window around the prompt, since a small
 
 from __future__ import annotations
 
+import hashlib
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import pandas as pd
@@ -24,6 +27,7 @@ from ..metrics import dsc, label_lesions
 from ..prompts import boxes
 from ..types import Image, InputError, Mask, Prediction, Prompt, SlicePrompt, Study
 from .checkpoints import load_checkpoint
+from .embedding_cache import Embedding, EmbeddingCache, folder_from_environment
 from .lesion_volumes import LesionVolume, drawn_volumes, lesion_volumes
 from .losses import build_loss
 from .prompted_training import TrainingSettings, free_parts
@@ -32,6 +36,11 @@ from .propagation import propagate
 PRETRAINING_OBJECTS = 400  # each drawn in several slices and seen many times; drawing takes longer than a training step
 _AIR_HU = -1024.0
 WHOLE_SLICE = 0.0
+_PIXELS_AT_ONCE = 4 * 1024 * 1024  # of pictures that a network takes in one go; bounds memory
+_MOST_AT_ONCE = 16
+_CACHED_MB = 512.0
+
+Place = tuple[AxialWindow, int]  # what an image encoder sees: a window of a slice
 
 
 @dataclass(frozen=True)
@@ -107,47 +116,47 @@ class PromptableSegmenter(ABC):
     trained_parts: tuple[str, ...]  # names of submodules that fine-tuning moves: the image encoder first
     attention_layers: tuple[str, ...]  # names of the linear layers in it that low-rank updates go to
 
-    def __init__(self, network: torch.nn.Module, view: View, settings: TrainingSettings, device: str = "auto"):
-        self.device = training.choose_device(device)
+    def __init__(
+        self, network: torch.nn.Module, view: View, settings: TrainingSettings, device: str = "auto", precision: str = training.BY_DEVICE
+    ):
+        self.device, self.precision = training.choose_device(device), precision
         self.network = network.to(self.device)
         self.view = view
         self.settings = settings
-        self._image: Image | None = None
+        self.image: Image | None = None
 
     def set_image(self, image: Image) -> None:
-        """Take a CT; what was known of another one is forgotten, of the same one it is kept."""
-        if image is not self._image:
-            self._image = image
-            self._forget()
+        """Take a CT, to be asked about."""
+        self.image = image
 
     @abstractmethod
     def _forget(self) -> None:
-        """Drop what was computed of an earlier image, or by other weights."""
+        """Drop what was computed by other weights."""
 
     @torch.inference_mode()
     def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
         """Segment what the prompts point at; without prompts nothing."""
-        if self._image is None:
+        if self.image is None:
             raise InputError("predict", "no image was set", "Call set_image first.")
         self.network.eval()
         with measure() as cost:
             # slice after slice in memory, as images are; slices that nothing is said of are never touched
-            probability, inside = (np.zeros(self._image.shape, kind, order="F") for kind in (np.float32, bool))
+            probability, inside = (np.zeros(self.image.shape, kind, order="F") for kind in (np.float32, bool))
             for prompt in prompts:
                 self._check(prompt)
                 for index, plane in self._answer_lesion(prompt).items():
                     np.maximum(probability[:, :, index], plane, out=probability[:, :, index])
                     inside[:, :, index] = probability[:, :, index] > self.settings.threshold
-        return Prediction(Mask(inside, self._image.affine), probability, cost.seconds, cost.peak_memory_mb)
+        return Prediction(Mask(inside, self.image.affine), probability, cost.seconds, cost.peak_memory_mb)
 
     def _check(self, prompt: Prompt) -> None:
         if not prompt.slices or any(hint.box is None and not _clicks_inside(hint) for hint in prompt.slices if not prompt.find_ends):
             raise InputError("prompt", f"lesion {prompt.lesion_id} has a slice without box and click inside", "Give one of them.")
         if not any(hint.box is not None or _clicks_inside(hint) for hint in prompt.slices):
             raise InputError("prompt", f"lesion {prompt.lesion_id} has clicks outside only", "Give a box or a click inside.")
-        outside = [h.index for h in prompt.slices if not 0 <= h.index < self._image.shape[2]]
+        outside = [h.index for h in prompt.slices if not 0 <= h.index < self.image.shape[2]]
         if outside:
-            raise InputError("prompt", f"slice {outside[0]} is not in an image of {self._image.shape[2]} slices", "Give an index inside.")
+            raise InputError("prompt", f"slice {outside[0]} is not in an image of {self.image.shape[2]} slices", "Give an index inside.")
 
     @abstractmethod
     def _answer_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
@@ -155,7 +164,7 @@ class PromptableSegmenter(ABC):
 
     def _put_back(self, picture: np.ndarray, window: AxialWindow) -> np.ndarray:
         """A square probability picture of the window to a plane (x, y) of the image; zero beyond the window."""
-        return _put_back(picture, window, self._image.shape)
+        return _put_back(picture, window, self.image.shape)
 
     def resolution_ceiling(self, reference: Mask) -> float:
         """DSC of a perfect answer on the canvas, put back, with a box on every slice (NaN for an empty reference)."""
@@ -252,16 +261,85 @@ class PromptableSegmenter(ABC):
 
 
 class SlicewiseSegmenter(PromptableSegmenter):
-    """Answers slice by slice; a lesion that was prompted on few slices is followed from each of them by the shared propagation rule."""
+    """Answers slice by slice; a lesion that was prompted on few slices is followed from each of them by the shared propagation rule.
 
-    batch_size = 16
+    What the image encoder says of a window of a slice is kept in `cache`, by image and weights, so that a further prompt there costs the
+    decoder only; several segmenters may share one cache, one thread at a time. With a `folder` it is kept for later runs as well.
+    `watch(indices)` hears of slices before they are looked at; what it raises ends the prediction.
+    """
+
+    follows_in_one_window = False  # from a prompt on a few slices; else every slice has a window of its own
+
+    def __init__(
+        self, network: torch.nn.Module, view: View, settings: TrainingSettings, device: str = "auto", precision: str = training.BY_DEVICE
+    ):
+        super().__init__(network, view, settings, device, precision)
+        self.batch_size = max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // view.canvas**2))
+        self.cache = EmbeddingCache(_CACHED_MB)
+        self.folder = folder_from_environment()
+        self.watch: Callable[[Sequence[int]], None] | None = None
+        self._images: WeakKeyDictionary[Image, int] = WeakKeyDictionary()
+        self._numbers = itertools.count()  # never given twice, unlike addresses
+        self._identity = ""
+
+    def _forget(self) -> None:
+        self.cache.clear()
+        self._identity = ""
+
+    @torch.inference_mode()
+    def make_ready(self, place: Place) -> None:
+        """Encode a window of a slice of the image, if it is not kept."""
+        self.network.eval()
+        self._embed([place])
+
+    def _embed(self, places: Sequence[Place]) -> list[Embedding]:
+        """What the encoder says of each window of a slice, kept or computed now."""
+        if self.watch:
+            self.watch([index for _, index in places])
+        known = {place: self.cache.get(self._key(place)) for place in dict.fromkeys(places)}
+        missing = [place for place, embedding in known.items() if embedding is None]
+        for start in range(0, len(missing), self.batch_size):
+            part = missing[start : start + self.batch_size]
+            for place, embedding in zip(part, self._encode(part), strict=True):
+                known[place] = embedding
+                self.cache.put(self._key(place), embedding)
+        return [known[place] for place in places]
+
+    def _key(self, place: Place) -> tuple[Any, ...]:
+        if self.image not in self._images:
+            self._images[self.image] = next(self._numbers)
+        return (self, self._images[self.image], *place)
+
+    def _encode(self, places: Sequence[Place]) -> list[Embedding]:
+        pictures = [self.view.picture(self.image.array, *place) for place in places]
+        if self.folder is None:
+            return self._encode_pictures(pictures)
+        self._identity = self._identity or self._describe_encoder()
+        found = self.folder.complete(self._identity, pictures, self._encode_pictures)
+        return [[level.to(self.device) for level in embedding] for embedding in found]
+
+    def _encode_pictures(self, pictures: Sequence[np.ndarray]) -> list[Embedding]:
+        with training.autocast(self.device, self.precision):
+            said = self.network.encode(torch.from_numpy(np.stack(pictures)[:, None]).to(self.device))
+        levels = [said] if isinstance(said, torch.Tensor) else said
+        # a row of a batch would hold the memory of the whole batch
+        return [[level[n : n + 1].clone() for level in levels] for n in range(len(pictures))]
+
+    def _describe_encoder(self) -> str:
+        """All that an embedding depends on besides its picture: weights, normalization, precision and device, and torch itself."""
+        weights = hashlib.sha256()
+        for name, tensor in self.network.state_dict().items():
+            weights.update(f"{name} {tuple(tensor.shape)}".encode())
+            weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+        rest = (self.view.mean, self.view.std, self.precision, self.device.type, torch.__version__)
+        return f"{weights.hexdigest()} {rest}"
 
     def _answer_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
         if not prompt.find_ends:
             return self._answer_slices(prompt.slices)
         planes: dict[int, np.ndarray] = {}
         clicks = {hint.index: hint.points for hint in prompt.slices if hint.points is not None}
-        count, slice_mm = self._image.shape[2], self._image.spacing_mm[2]
+        count, slice_mm = self.image.shape[2], self.image.spacing_mm[2]
         for seed in prompt.slices:
             if seed.box is not None or _clicks_inside(seed):
                 _unite(planes, propagate(seed, lambda hint: self._answer_slices([hint])[hint.index], count, slice_mm, clicks))
@@ -270,7 +348,7 @@ class SlicewiseSegmenter(PromptableSegmenter):
     def _answer_slices(self, hints: Sequence[SlicePrompt]) -> dict[int, np.ndarray]:
         planes: dict[int, np.ndarray] = {}
         for part in _batches_of_one_form(hints, self.batch_size):
-            windows = [self.view.window_for(hint, self._image) for hint in part]
+            windows = [self.view.window_for(hint, self.image) for hint in part]
             pictures = self._probabilities(part, windows)
             for hint, window, picture in zip(part, windows, pictures, strict=True):
                 _unite(planes, {hint.index: self._put_back(picture, window)})
@@ -284,6 +362,11 @@ class SlicewiseSegmenter(PromptableSegmenter):
         """The prompts as the network takes them: positions (n, m, 2) and labels (n, m); see `prompt_tokens`."""
         tokens = [prompt_tokens(hint, window, self.view.canvas) for hint, window in zip(hints, windows, strict=True)]
         return tuple(torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*tokens, strict=True))
+
+
+def where(options: Mapping[str, Any]) -> dict[str, str]:
+    """The options of a model that say where it computes and in which precision (`training.autocast`)."""
+    return {"device": str(options["device"]), "precision": str(options.get("precision", training.BY_DEVICE))}
 
 
 def prompt_tokens(hint: SlicePrompt, window: AxialWindow, canvas: int) -> tuple[np.ndarray, np.ndarray]:

@@ -21,11 +21,10 @@ from ..types import Box, SlicePrompt
 from . import propagation
 from .attention import fuse_attention
 from .lesion_volumes import LesionVolume, jitter_box
-from .promptable import SlicewiseSegmenter, View, prompt_tokens
+from .promptable import SlicewiseSegmenter, View, prompt_tokens, where
 from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
 
 END_SHARE = 0.3  # of the samples that follow an object: from its first or last slice, so that its end is seen often
-_CACHED_EMBEDDINGS = 64  # slices of one volume whose embedding is kept, for further prompts on them
 
 
 @dataclass(frozen=True)
@@ -115,36 +114,16 @@ class PromptedSam(Sam):
 
 
 class SamSegmenter(SlicewiseSegmenter):
-    """Segments CT slices by prompts. Embeddings of whole slices are kept, so that a second prompt on a slice costs the decoder only."""
+    """Segments CT slices by prompts, each for itself."""
 
     trained_parts = ("image_encoder", "mask_decoder")  # MedSAM's recipe: the prompt encoder stays as it is
     attention_layers = ("qkv",)
 
-    def __init__(self, network: PromptedSam, view: View, settings: TrainingSettings, device: str = "auto"):
-        super().__init__(network, view, settings, device)
-        self._embeddings: dict[tuple[AxialWindow, int], torch.Tensor] = {}
-
-    def _forget(self) -> None:
-        self._embeddings.clear()
-
     def _probabilities(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
-        with training.autocast(self.device):
-            embeddings = self._embed([(w, h.index) for h, w in zip(hints, windows, strict=True)])
+        embeddings = torch.cat([level for (level,) in self._embed([(w, h.index) for h, w in zip(hints, windows, strict=True)])])
+        with training.autocast(self.device, self.precision):
             logits = self.network.decode(embeddings, *self._tokens(hints, windows))
         return torch.sigmoid(logits.float())[:, 0].cpu().numpy()
-
-    def _embed(self, places: Sequence[tuple[AxialWindow, int]]) -> torch.Tensor:
-        new = [place for place in dict.fromkeys(places) if place not in self._embeddings]
-        if new:
-            pictures = np.stack([self.view.picture(self._image.array, *place) for place in new])[:, None]
-            fresh = dict(zip(new, self.network.encode(torch.from_numpy(pictures).to(self.device)), strict=True))
-        known = {**self._embeddings, **(fresh if new else {})}
-        for place in places:
-            self._embeddings.pop(place, None)  # the youngest stand last
-            self._embeddings[place] = known[place]
-        while len(self._embeddings) > _CACHED_EMBEDDINGS:
-            self._embeddings.pop(next(iter(self._embeddings)))
-        return torch.stack([known[place] for place in places])
 
     def _batch(self, volumes: Sequence[LesionVolume], rng: np.random.Generator) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         form = PromptForm.draw(self.settings.point_share, rng)
@@ -184,4 +163,4 @@ def build_segmenter(options: Mapping[str, Any], seed: int) -> SamSegmenter:
     """A segmenter from the flat options of a model: view, sizes and training; first weights are drawn from `seed`."""
     torch.manual_seed(seed)
     view = View.from_options(options)
-    return SamSegmenter(PromptedSam(Size.from_options(options), view), view, TrainingSettings.from_options(options), str(options["device"]))
+    return SamSegmenter(PromptedSam(Size.from_options(options), view), view, TrainingSettings.from_options(options), **where(options))

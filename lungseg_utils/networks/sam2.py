@@ -24,7 +24,7 @@ from ..geometry import AxialWindow
 from ..types import InputError, Prompt, SlicePrompt
 from .lesion_volumes import LesionVolume, jitter_box
 from .losses import build_loss
-from .promptable import SlicewiseSegmenter, View, prompt_tokens
+from .promptable import SlicewiseSegmenter, View, prompt_tokens, where
 from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
 from .propagation import REACH_MM
 
@@ -34,9 +34,6 @@ LEAST_LOGIT = -32.0  # in the loss: a hidden mask has logits of -1024, which wou
 PICTURE_SHARE = 0.5  # of training steps take slices as pictures: SAM 2 was trained on images and videos in turn (arXiv 2408.00714)
 _TOLD_LOGIT = 32.0  # of a mask that is known
 END_SHARE = 0.5  # of training clips show the end of the object, where the stack does
-_PIXELS_AT_ONCE = 4 * 1024 * 1024  # of pictures that the image encoder takes in one go; bounds memory
-_MOST_AT_ONCE = 16
-_CACHED_BYTES = 512 * 1024 * 1024  # of features of slices, kept for further prompts on one image
 _STRIDE = 32  # of the coarsest stage: the canvas is a multiple of it
 
 Maps = list[torch.Tensor]  # features of n slices: (n, channels, side, side) at 1/4, 1/8 and 1/16 of the canvas
@@ -198,9 +195,7 @@ def build_segmenter(options: Mapping[str, Any], seed: int) -> Sam2Segmenter:
     """A segmenter from the flat options of a model: view, sizes and training; first weights are drawn from `seed`."""
     torch.manual_seed(seed)
     view = View.from_options(options)
-    return Sam2Segmenter(
-        build_network(Size.from_options(options), view), view, TrainingSettings.from_options(options), str(options["device"])
-    )
+    return Sam2Segmenter(build_network(Size.from_options(options), view), view, TrainingSettings.from_options(options), **where(options))
 
 
 class ClipLoss:
@@ -229,22 +224,12 @@ class ClipLoss:
 
 
 class Sam2Segmenter(SlicewiseSegmenter):
-    """Answers prompts on every slice as pictures, and prompts on few as a video that runs from the first of them in both directions.
-
-    Features of slices are kept, so that a second prompt costs the memory and the decoder only.
-    """
+    """Answers prompts on every slice as pictures, and prompts on few as a video that runs from the first of them in both directions."""
 
     # the prompt encoder stays as it is; so do the few loose parameters (what stands for "no memory" and "no object")
     trained_parts = ("image_encoder", "memory_attention", "memory_encoder", "sam_mask_decoder", "obj_ptr_proj", "obj_ptr_tpos_proj")
     attention_layers = ("qkv",)
-
-    def __init__(self, network: PromptedSam2, view: View, settings: TrainingSettings, device: str = "auto"):
-        super().__init__(network, view, settings, device)
-        self.batch_size = max(1, min(_MOST_AT_ONCE, _PIXELS_AT_ONCE // view.canvas**2))
-        self._kept: dict[tuple[AxialWindow, int], Maps] = {}
-
-    def _forget(self) -> None:
-        self._kept.clear()
+    follows_in_one_window = True
 
     def _answer_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
         if not prompt.find_ends:
@@ -252,16 +237,16 @@ class Sam2Segmenter(SlicewiseSegmenter):
         return dict(self._follow(prompt.slices))
 
     def _probabilities(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
-        with training.autocast(self.device):
-            places = self._embed([(w, h.index) for h, w in zip(hints, windows, strict=True)])
-            maps = [torch.cat(level) for level in zip(*places, strict=True)]
+        places = self._embed([(w, h.index) for h, w in zip(hints, windows, strict=True)])
+        maps = [torch.cat(level) for level in zip(*places, strict=True)]
+        with training.autocast(self.device, self.precision):
             logits, _ = self.network.look(maps, 0, 1, new_memory(), self._tokens(hints, windows), remember=False)
         return torch.sigmoid(logits.float()).cpu().numpy()
 
     def _follow(self, hints: Sequence[SlicePrompt]) -> Iterator[tuple[int, np.ndarray]]:
         """Probability planes (x, y): the prompted slices, then upwards, then downwards, with one memory and inside one window."""
         seed, told = hints[0], {hint.index for hint in hints}
-        window, memory = self.view.window_for(seed, self._image), new_memory()
+        window, memory = self.view.window_for(seed, self.image), new_memory()
         for hint in hints:
             reverse = hint.index < seed.index
             picture = self._look(window, hint.index, memory, prompt=self._tokens([hint], [window]), reverse=reverse)
@@ -281,37 +266,20 @@ class Sam2Segmenter(SlicewiseSegmenter):
 
     def _ways(self, start: int, reverse: bool, window: AxialWindow) -> Iterator[int]:
         """Slices from the seed's neighbour on to the end of the scan or of the reach; their features are made ready in groups."""
-        reach = int(REACH_MM / self._image.spacing_mm[2])
-        stop = max(-1, start - reach - 1) if reverse else min(self._image.shape[2], start + reach + 1)
+        reach = int(REACH_MM / self.image.spacing_mm[2])
+        stop = max(-1, start - reach - 1) if reverse else min(self.image.shape[2], start + reach + 1)
         way = range(start - 1, stop, -1) if reverse else range(start + 1, stop)
         for first in range(0, len(way), self.batch_size):
             group = way[first : first + self.batch_size]
-            with training.autocast(self.device):
-                self._embed([(window, index) for index in group])
+            self._embed([(window, index) for index in group])
             yield from group
 
     def _look(self, window: AxialWindow, index: int, memory: Memory, **how: Any) -> np.ndarray:
         """Probability picture (canvas, canvas) of one slice."""
-        with training.autocast(self.device):
-            maps = self._embed([(window, index)])[0]
-            logits, _ = self.network.look(maps, index, self._image.shape[2], memory, **how)
+        maps = self._embed([(window, index)])[0]
+        with training.autocast(self.device, self.precision):
+            logits, _ = self.network.look(maps, index, self.image.shape[2], memory, **how)
         return torch.sigmoid(logits[0].float()).cpu().numpy()
-
-    def _embed(self, places: Sequence[tuple[AxialWindow, int]]) -> list[Maps]:
-        """Features of slices, each (1, channels, side, side); those least asked for are forgotten first."""
-        new = [place for place in dict.fromkeys(places) if place not in self._kept]
-        known = dict(self._kept)
-        if new:
-            pictures = np.stack([self.view.picture(self._image.array, *place) for place in new])[:, None]
-            maps = self.network.encode(torch.from_numpy(pictures).to(self.device))
-            known |= {place: [m[i : i + 1].clone() for m in maps] for i, place in enumerate(new)}
-        for place in places:
-            self._kept.pop(place, None)  # the youngest stand last
-            self._kept[place] = known[place]
-        most = max(len(set(places)), _CACHED_BYTES // sum(m.nbytes for m in known[places[0]]))
-        while len(self._kept) > most:
-            self._kept.pop(next(iter(self._kept)))
-        return [known[place] for place in places]
 
     def _loss(self) -> ClipLoss:
         return ClipLoss(self.settings.loss)

@@ -19,7 +19,7 @@ from ..prompts.ladder import prompt_rng
 from ..types import Case, Mask, Prompt, Study
 
 if TYPE_CHECKING:
-    from ..networks.embedding_cache import EmbeddingCache, KeptEmbeddings
+    from ..networks.embedding_cache import EmbeddingCache
 
 log = logging.getLogger(__name__)
 MOST_DRAWS = 50
@@ -79,7 +79,6 @@ class Asker:
     def __init__(self, cache_mb: float):
         self._cache_mb = cache_mb
         self._cache: EmbeddingCache | None = None
-        self._kept: dict[LoadedModel, KeptEmbeddings] = {}
 
     def open(self, case: Case, study: Study) -> None:
         """Ask about this case from now on; answers are scored against the first of its references."""
@@ -88,15 +87,16 @@ class Asker:
 
     def answer(self, model: LoadedModel, prompts: Sequence[Prompt], watch: Callable[[Sequence[int]], None] | None = None) -> Answer:
         """The answer to prompts. `watch(indices)` hears of slices before they are looked at, and may raise to end it."""
-        model.segmenter.set_image(self.study.image)
-        kept = self._keep(model)
-        if kept:
-            kept.watch = watch
+        segmenter = model.segmenter
+        segmenter.set_image(self.study.image)
+        keeps = self._keep_embeddings(segmenter)
         try:
-            prediction = model.segmenter.predict(prompts)
+            if keeps:
+                segmenter.watch = watch
+            prediction = segmenter.predict(prompts)
         finally:
-            if kept:
-                kept.watch = None
+            if keeps:
+                segmenter.watch = None
         mask = prediction.mask
         score = dsc(self.reference.array, mask.array) if self.reference else np.nan
         return Answer(mask, prediction.seconds, score, mask.volume_ml, self.reference)
@@ -126,10 +126,15 @@ class Asker:
 
     def get_ready(self, model: LoadedModel, prompts: Sequence[Prompt], answer: Answer, index: int) -> Iterator[None]:
         """Encode, one step at a time, what will probably be asked for after slice `index`."""
-        kept = self._keep(model)
-        for place in kept.places_ahead(prompts, answer.mask.array, index) if kept else ():
-            model.segmenter.set_image(self.study.image)
-            kept.make_ready(place)
+        segmenter = model.segmenter
+        if not self._keep_embeddings(segmenter):
+            return
+        from ..networks.ahead import places_ahead
+
+        segmenter.set_image(self.study.image)
+        for place in places_ahead(segmenter, prompts, answer.mask.array, index):
+            segmenter.set_image(self.study.image)  # others may have been asked between two steps
+            segmenter.make_ready(place)
             yield
 
     def drop_embeddings(self) -> None:
@@ -137,15 +142,16 @@ class Asker:
         if self._cache is not None:
             self._cache.clear()
 
-    def _keep(self, model: LoadedModel) -> KeptEmbeddings | None:
-        """The kept embeddings of a model that has an image encoder of slices; None for another one."""
-        if model not in self._kept and hasattr(model.segmenter, "_embed"):
-            from ..networks.embedding_cache import EmbeddingCache, KeptEmbeddings  # torch: only with a model that needs it
+    def _keep_embeddings(self, segmenter: Any) -> bool:
+        """Give a segmenter that has an image encoder of slices the common cache; False for another one."""
+        if not hasattr(segmenter, "cache"):
+            return False
+        if self._cache is None:
+            from ..networks.embedding_cache import EmbeddingCache  # torch: only with a model that needs it
 
-            if self._cache is None:
-                self._cache = EmbeddingCache(self._cache_mb)
-            self._kept[model] = KeptEmbeddings(model.segmenter, self._cache)
-        return self._kept.get(model)
+            self._cache = EmbeddingCache(self._cache_mb)
+        segmenter.cache = self._cache
+        return True
 
 
 def filled_planes(array: np.ndarray) -> tuple[int, np.ndarray]:

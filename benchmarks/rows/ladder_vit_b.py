@@ -1,0 +1,98 @@
+"""Many prompts on the same slices: embeddings that are computed once, and a script that sets the image for each prompt."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from lungseg_utils import cohorts, registry
+from lungseg_utils.datasets import lidc_idri
+from lungseg_utils.geometry import plane_box
+from lungseg_utils.networks.sam import SamSegmenter, Size
+from lungseg_utils.prompts.jitter import perturb
+from lungseg_utils.types import Image, InputError, Mask, Points, Prompt, SlicePrompt
+
+from ..networks import draw_places, encoder_operations, least_dice, weight_bytes
+from ..plain_sam import ask, packaged_sam
+from ..row import Agreement, Row, Setting, Work
+
+SHARES, DRAWS = (0.05, 0.1, 0.2), 10  # of boxes; and as many clicks
+FEW_SLICES, PLAIN_PROMPTS = 2, 3
+AGAINST = "segment_anything's classes, the image set for each prompt"
+ROW = Row(
+    work="ViT-B at 1024, 40 prompts on each slice of a real CT (two slices; all with --full)",
+    against=AGAINST,
+    goal=25.0,
+    pairs=1,
+    warm=False,
+)
+
+
+def prepare(setting: Setting) -> Work:
+    """MedSAM's preprocessing, random weights, the slices of a real lesion."""
+    image, lesion = real_lesion(None if setting.full else FEW_SLICES)
+    return compare_prompts(segmenter_of({}), Size(), image, ladder_prompts(image, lesion), PLAIN_PROMPTS)
+
+
+def segmenter_of(options: dict) -> SamSegmenter:
+    """MedSAM as its card has it, with changes."""
+    module = registry.plugin("models", "medsam")
+    segmenter = module.build({**module.CARD.options, "device": "cpu", **options})
+    draw_places(segmenter.network)
+    return segmenter
+
+
+def real_lesion(most: int | None = None) -> tuple[Image, Mask]:
+    """A slab of LIDC-IDRI and one reader's lesion, on its first `most` slices only (None: all); InputError if it is not at hand."""
+    root = cohorts.cache_root() / "lidc_idri"
+    if not root.is_dir():
+        raise InputError(root, "the sample CTs are not at hand", "Run: make data")
+    study = lidc_idri.load(lidc_idri.cases(cohorts.cache_root())[0])
+    reference = max(study.references.values(), key=lambda mask: mask.array.sum())
+    lesion = reference.array.copy()
+    lesion[:, :, np.flatnonzero(lesion.any(axis=(0, 1)))[most:] if most else []] = False
+    return study.image, Mask(lesion, reference.affine)
+
+
+def ladder_prompts(image: Image, lesion: Mask) -> list[Prompt]:
+    """Boxes on all slices of the lesion, drawn wrongly by each share, and a click on each; every one `DRAWS` times."""
+    slices = [int(k) for k in np.flatnonzero(lesion.array.any(axis=(0, 1)))]
+    box = Prompt(1, tuple(SlicePrompt(k, box=plane_box(lesion.array[:, :, k], k)) for k in slices))
+    click = Prompt(1, tuple(SlicePrompt(k, points=Points((_centre(lesion.array[:, :, k], k),), (1,))) for k in slices))
+    drawn = []
+    for draw in range(DRAWS):
+        for n, (prompt, share) in enumerate([*((box, share) for share in SHARES), (click, SHARES[-1])]):
+            drawn += perturb([prompt], share, np.random.default_rng([draw, n]), image.shape, image.spacing_mm)
+    return drawn
+
+
+def _centre(plane: np.ndarray, index: int) -> tuple[int, int, int]:
+    i, j = np.argwhere(plane).mean(axis=0).round().astype(int).tolist()
+    return i, j, index
+
+
+def compare_prompts(segmenter: SamSegmenter, size: Size, image: Image, prompts: Sequence[Prompt], plain_prompts: int) -> Work:
+    """All prompts by the segmenter; the last `plain_prompts` of them (boxes, and a click at the end) by the plain script, scaled."""
+    sam, view, chosen = packaged_sam(segmenter.network, size), segmenter.view, prompts[-plain_prompts:]
+    slices = len({hint.index for prompt in prompts for hint in prompt.slices})
+
+    def fast() -> list[np.ndarray]:
+        segmenter.cache.clear()
+        segmenter.set_image(image)
+        answers = [segmenter.predict([prompt]).mask.array for prompt in prompts]
+        return _planes(answers[-plain_prompts:], chosen)
+
+    def plain() -> list[np.ndarray]:
+        return [ask(sam, view, image, hint) for prompt in chosen for hint in prompt.slices]
+
+    def check(fast_planes: list[np.ndarray], plain_planes: list[np.ndarray]) -> Agreement:
+        return Agreement("dice", least_dice(np.array(fast_planes), np.array(plain_planes)), 0.99)
+
+    asked, all_asked = (sum(len(prompt.slices) for prompt in some) for some in (chosen, prompts))
+    operations = encoder_operations(size, view.canvas, slices)
+    return Work(fast, plain, check, operations, weight_bytes(sam), segmenter.precision.replace("by_device", "fp32"), asked / all_asked)
+
+
+def _planes(masks: Sequence[np.ndarray], prompts: Sequence[Prompt]) -> list[np.ndarray]:
+    return [mask[:, :, hint.index] for mask, prompt in zip(masks, prompts, strict=True) for hint in prompt.slices]

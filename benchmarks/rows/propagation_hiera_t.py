@@ -1,0 +1,60 @@
+"""A lesion followed through a CT from one box, by a network with a memory."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from lungseg_utils import registry
+from lungseg_utils.full_size import count_flops
+from lungseg_utils.geometry import plane_box
+from lungseg_utils.networks.sam2 import Sam2Segmenter, Size
+from lungseg_utils.types import Image, Mask, Prompt, SlicePrompt
+
+from ..networks import least_dice, weight_bytes
+from ..plain_sam2 import follow, packaged_predictor
+from ..row import Agreement, Row, Setting, Work
+from .ladder_vit_b import real_lesion
+
+AGAINST = "sam2's own video predictor, fp32"
+ROW = Row(
+    work="Hiera-T at 512, a lesion followed from one box through a real CT of 16 slices", against=AGAINST, goal=2.0, pairs=2, warm=False
+)
+
+
+def prepare(setting: Setting) -> Work:
+    """In full precision, as by default on a processor."""
+    return compare_following({}, *real_lesion())
+
+
+def compare_following(options: dict, image: Image, lesion: Mask, size: Size | None = None) -> Work:
+    """The comparison with changed options of the segmenter, which must be those of `size`."""
+    module = registry.plugin("models", "medsam2")
+    segmenter: Sam2Segmenter = module.build({**module.CARD.options, "device": "cpu", **options})
+    segmenter.network.eval()
+    size = size or Size()
+    predictor, view = packaged_predictor(segmenter.network, size), segmenter.view
+    areas = lesion.array.sum(axis=(0, 1))
+    index = int(areas.argmax())
+    hint = SlicePrompt(index, box=plane_box(lesion.array[:, :, index], index))
+
+    def fast() -> np.ndarray:
+        segmenter.cache.clear()
+        segmenter.set_image(image)
+        return segmenter.predict([Prompt(1, (hint,), find_ends=True)]).mask.array
+
+    def check(mask: np.ndarray, other: np.ndarray) -> Agreement:
+        return Agreement("dice", least_dice(np.moveaxis(mask, 2, 0), np.moveaxis(other, 2, 0)), 0.99)
+
+    precision = segmenter.precision.replace("by_device", "fp32")
+    operations = _operations(segmenter, image, hint)
+    return Work(fast, lambda: follow(predictor, view, image, hint), check, operations, weight_bytes(predictor), precision)
+
+
+def _operations(segmenter: Sam2Segmenter, image: Image, hint: SlicePrompt) -> float:
+    """Of the whole answer, counted while a smaller stack of slices is answered."""
+    few = 3
+    start = min(max(0, hint.index - 1), image.shape[2] - few)
+    box = plane_box(np.ones(image.shape[:2], bool), 1)
+    segmenter.set_image(Image(image.array[:, :, start : start + few], image.affine))
+    counted = count_flops(lambda: segmenter.predict([Prompt(1, (SlicePrompt(1, box=box),), find_ends=True)]))
+    return counted / few * image.shape[2]
