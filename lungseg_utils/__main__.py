@@ -91,8 +91,9 @@ def _notebook(arguments: argparse.Namespace) -> int:
     page = workflow.page(arguments.name, arguments.profile)
     print(f"== page {arguments.name}: notebook {page.notebook}, profile {page.profile}", flush=True)
     root = config.project_root()
-    parameters = {"profile": page.profile, "public": arguments.public}
-    pages.execute(root / "notebooks" / f"{page.notebook}.ipynb", arguments.out, parameters, cwd=root, title=page.title)
+    notebook = root / "notebooks" / f"{page.notebook}.ipynb"
+    parameters = {"profile": page.profile, "public": arguments.public} | pages.read_parameters(notebook, dict(arguments.parameter))
+    pages.execute(notebook, arguments.out, parameters, cwd=root, title=page.title)
     return 0
 
 
@@ -282,6 +283,7 @@ def _parser() -> argparse.ArgumentParser:
     notebook = add("notebook", _notebook, "execute the notebook of one page strictly (a step of the workflow)")
     notebook.add_argument("name", help="of the page: the notebook's, or one of those that show a larger profile's stored tables")
     notebook.add_argument("out", type=Path)
+    notebook.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="e.g. -p seed 1")
     _profile_argument(notebook)
     notebook.add_argument("--public", action="store_true")
 

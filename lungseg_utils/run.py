@@ -29,6 +29,9 @@ from .types import Case, Experiment, InputError, Mask, Prediction, Study, Traini
 
 PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
 log = logging.getLogger(__name__)
+_LARGEST_SEED = 2**32 - 1  # that all generators of random numbers take
+# smallest and largest value of what tells runs of one notebook apart
+_CHOICES = {"seed": (0, _LARGEST_SEED), "fold": (0, cohorts.FOLDS - 1), "k": (0, _LARGEST_SEED), "draw": (0, _LARGEST_SEED)}
 # what only shows results, or only makes phantoms (whose bytes are hashed themselves), cannot change a result
 _NOT_HASHED = ("figures", "stats", "fetch", "phantoms")
 
@@ -72,18 +75,36 @@ def plan(
 ) -> Experiment:
     """The Experiment that a line of experiments.yml means under a profile, with the profile's stand-in for a published model.
 
-    Few-shot: `k` 0 or None is the profile's first k.
+    Few-shot: `k` 0 or None is the profile's first k. InputError names a number that cannot be, and those that can.
     """
     line, size = config.load().experiment(notebook), config.load().profile(profile)
+    few_shot = registry.card("paradigms", line.paradigm).few_shot
+    _check_choices(notebook, few_shot, seed=seed, fold=fold, k=k or 0, draw=draw)
     stand_in = size.stand_ins.get(line.model)
     model = stand_in.model if stand_in else line.model
     options = {**(stand_in.options if stand_in else {}), **size.notebook_options.get(notebook, {}), **(options or {})}
-    shots = {"k": k or size.k[0], "draw": draw} if registry.card("paradigms", line.paradigm).few_shot else {}
+    shots = {"k": k or size.k[0], "draw": draw} if few_shot else {}
     experiment = Experiment(
         profile, line.train_dataset, model, line.paradigm, seed=seed, fold=fold, options=tuple(sorted(options.items())), **shots
     )
     config.resolve_options(experiment, size)
     return experiment
+
+
+def _check_choices(notebook: str, few_shot: bool, **chosen: int) -> None:
+    for name, value in chosen.items():
+        low, high = _CHOICES[name]
+        if not low <= value <= high:
+            raise InputError(notebook, f"{name} is {value}", f"Give a whole number from {low} to {high}.")
+    if not few_shot and (chosen["k"] or chosen["draw"]):
+        raise InputError(notebook, f"k is {chosen['k']} and draw {chosen['draw']}, but it is not few-shot", "Leave both at 0.")
+
+
+def check_patients(experiment: Experiment) -> None:
+    """InputError if the split has too few patients for the fold and k of an experiment. Nothing is drawn or loaded for it."""
+    if experiment.train_dataset != config.NO_DATASET:
+        profile = config.load().profile(experiment.profile)
+        cohorts.labelled_patients(experiment.train_dataset, profile, experiment.fold, experiment.k, experiment.draw)
 
 
 def planned(notebook: str, profile: str) -> list[Experiment]:
@@ -172,6 +193,7 @@ def run(
     experiment: Experiment, test_datasets: Sequence[str], prompters: Sequence[str], progress: bool = True, workers: int = 1
 ) -> RunResult:
     """Train the experiment if it is not trained yet, evaluate it, and return all that there is to show."""
+    check_patients(experiment)
     profile = config.load().profile(experiment.profile)
     options = config.resolve_options(experiment, profile)
     questions = {name: _questions(experiment, name, prompters, profile.jitter) for name in test_datasets}
