@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .types import InputError
+from .types import Experiment, InputError
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -57,8 +57,13 @@ def _convert(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from . import config, run, workflow
+    from . import config, processes, run, workflow
 
+    if processes.started() > 1 and arguments.experiment == "all":
+        raise InputError("run all", "several processes train one experiment together", "Name one, or start it without torchrun.")
+    if processes.helps():
+        run.help_to_train(_experiment(arguments))
+        return 0
     if arguments.experiment == "all":
         for result in workflow.run_all(arguments.profile, arguments.missing):
             print(f"{run.title(result.experiment)}: {result.folder}", flush=True)
@@ -68,13 +73,21 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"{run.title(result.experiment)}: {result.folder}", flush=True)
         return 0
     tests = arguments.test or workflow.datasets_to_test(arguments.experiment, arguments.profile)
-    experiment = run.plan(arguments.experiment, arguments.profile, arguments.seed, arguments.fold, arguments.k, arguments.draw)
+    experiment = _experiment(arguments)
     result = run.run(experiment, tests, workflow.rungs(experiment), workers=arguments.workers)
     print(run.title(experiment))
     dsc = result.results.query("metric == 'dsc' and lesion_id == '' and status != 'undefined'")
     print(dsc.groupby(["test_dataset", "prompter", "reader"])["value"].agg(["mean", "median", "count"]).to_string())
     print(f"\ntables: {result.folder}")
     return 0
+
+
+def _experiment(arguments: argparse.Namespace) -> Experiment:
+    from . import config, run, workflow
+
+    if arguments.experiment not in config.load().experiments:
+        return workflow.planned_run(arguments.experiment, arguments.profile)[1]
+    return run.plan(arguments.experiment, arguments.profile, arguments.seed, arguments.fold, arguments.k, arguments.draw)
 
 
 def _predict(arguments: argparse.Namespace) -> int:

@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from . import code_hash, cohorts, config, detector, initial_weights, io, locks, metrics, registry, stored, tables
+from . import code_hash, cohorts, config, detector, initial_weights, io, locks, metrics, processes, registry, stored, tables
 from .efficiency import measure
 from .prompts.jitter import perturb
 from .prompts.ladder import prompt_rng
@@ -258,15 +258,14 @@ def load_study(case: Case) -> Study:
 
 def _prepare(job: _Job) -> _Trained:
     """The segmenter as its paradigm leaves it; weights that are there from the same identity are used, also those of another profile."""
-    segmenter = registry.plugin("models", job.experiment.model).build(job.options, job.experiment.seed)
+    segmenter = _untrained(job)
     weights, history_path, identity = job.folder / "weights.pt", job.folder / "history.csv", job.identities["training"]
     trained = job.folder / "trained.json"  # written last, read first: outdated weights are never loaded, not even to look at them
-    if job.initial:
-        segmenter.load_pretrained(job.initial)
     if tables.read_json(trained).get("identity") != identity:
         trained.unlink(missing_ok=True)
         _take_over(job.folder, identity)
     record = tables.read_json(trained)
+    processes.call(identity if not record and getattr(segmenter, "shares_batches", False) else "")
     if record:
         if not record["failure"]:
             segmenter.load(weights)
@@ -278,6 +277,26 @@ def _prepare(job: _Job) -> _Trained:
             segmenter.save(weights, {"identity": identity, "experiment": job.experiment.name})
         tables.write_json({"identity": identity, "failure": result.failure}, trained)
     return result
+
+
+def _untrained(job: _Job) -> Any:
+    segmenter = registry.plugin("models", job.experiment.model).build(job.options, job.experiment.seed)
+    if job.initial:
+        segmenter.load_pretrained(job.initial)
+    return segmenter
+
+
+def help_to_train(experiment: Experiment) -> None:
+    """What a process does that torchrun started beside the first: wait until that one trains, and train with it. It writes nothing."""
+    identity = processes.call()
+    if not identity:
+        return
+    profile = config.load().profile(experiment.profile)
+    options, folder = config.resolve_options(experiment, profile), config.results_folder(experiment)
+    cohort = _training_cohort(experiment, profile, workers=1, progress=False)
+    initial = initial_weights.initial_weights(experiment.model, options, progress=False)
+    job = _Job(experiment, options, folder, cohort, {}, {}, None, initial, {"training": identity}, progress=False)
+    _train(job, _untrained(job))
 
 
 def _take_over(folder: Path, identity: str) -> None:
@@ -304,6 +323,7 @@ def _train(job: _Job, segmenter: Any) -> _Trained:
         except TrainingDiverged as error:
             log.exception("%s diverged", job.experiment.name)
             history, failure = error.history, f"TrainingDiverged: {error}"
+    processes.leave()
     if len(history):
         history = pd.concat([history, pd.DataFrame([{"step": history["step"].max(), "quantity": "seconds", "value": cost.seconds}])])
     return _Trained(segmenter, history, failure)
