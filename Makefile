@@ -55,10 +55,11 @@ app: .venv/installed  ## start the prompt playground as an app of its own (voila
 data: .venv/installed  ## fetch the real sample CTs (licences are shown first)
 	@$(RUN) fetch nsclc_radiomics ibsi_ct_phantom lidc_idri $(if $(YES),--yes)
 
-check: .venv/installed  ## lint, format and layer checks
+check: .venv/installed  ## lint, format, layer and container checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 test: .venv/installed check  ## all tests, browser tests included
 	@CHROMIUM="$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}"; \
