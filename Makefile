@@ -9,7 +9,7 @@ RUN     := $(BIN)/python -m lungseg_utils
 PUBLIC_FLAG := $(if $(PUBLIC),--public)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup book cluster quick serve lab app data bench bench-full test torture cluster-test check clean
+.PHONY: help setup book cluster quick serve lab app data bench bench-full test torture cluster-test check audit clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
@@ -61,10 +61,11 @@ bench: .venv/installed  ## time this project beside the scripts that people use 
 bench-full: .venv/installed  ## the same with the long rows (a night)
 	$(BIN)/python -m benchmarks --full
 
-check: .venv/installed  ## lint, format and layer checks
+check: .venv/installed  ## lint, format, layer and container checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Dockerfile
 
 test: .venv/installed check  ## all tests, browser tests included
 	@CHROMIUM="$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}"; \
@@ -78,6 +79,12 @@ torture: .venv/installed  ## kill the workflow 50 times, and give 10000 damaged 
 
 cluster-test: .venv/installed  ## start a small SLURM on this machine (as root; Debian: slurm-wlm, munge) and run a few experiments on it
 	LUNGSEG_CLUSTER=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -rP tests/test_cluster.py
+
+audit: .venv/installed  ## report known vulnerabilities of all pinned packages (asks PyPI)
+	$(BIN)/python -m venv .venv/audit
+	.venv/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
+	@# strict: a package that could not be looked up is a failure, not a pass
+	.venv/audit/bin/pip-audit --strict --requirement requirements.txt --no-deps --disable-pip
 
 clean:  ## remove built books and results (data and .venv stay)
 	rm -rf build results

@@ -122,6 +122,12 @@ def runs_shown(wildcards):
     return expand(BUILD + "/runs/{run}.done", run=RUNS.get(wildcards.name, [])) if CLUSTER else []
 
 
+def launcher(wildcards, resources):
+    """A training that is given several GPUs (set-resources) shares its batches among as many processes."""
+    gpus = resources.get("gpu", 1)
+    return "" if gpus == 1 else f"-m torch.distributed.run --standalone --nproc-per-node {gpus} "
+
+
 rule run:
     input:
         lambda wildcards: expand(BUILD + "/runs/{run}.done", run=stages.runs_before(wildcards.run, PROFILE)),
@@ -131,10 +137,12 @@ rule run:
         GRID,
     output:
         touch(BUILD + "/runs/{run}.done"),
+    params:
+        launcher=launcher,
     benchmark:
         BUILD + "/seconds/{run}.tsv"
     shell:
-        PYTHON + " run {wildcards.run} --profile {PROFILE}"
+        sys.executable + " {params.launcher}-m lungseg_utils run {wildcards.run} --profile {PROFILE}"
 
 
 rule notebook:

@@ -6,7 +6,7 @@ import argparse
 import sys
 from pathlib import Path
 
-from .types import InputError
+from .types import Experiment, InputError
 
 
 def _list(arguments: argparse.Namespace) -> int:
@@ -77,8 +77,13 @@ def _dry_run(arguments: argparse.Namespace) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> int:
-    from . import config, run, workflow
+    from . import config, processes, run, workflow
 
+    if processes.started() > 1 and arguments.experiment == "all":
+        raise InputError("run all", "several processes train one experiment together", "Name one, or start it without torchrun.")
+    if processes.helps():
+        run.help_to_train(_experiment(arguments))
+        return 0
     if arguments.experiment == "all":
         for result in workflow.run_all(arguments.profile, arguments.missing):
             print(f"{run.title(result.experiment)}: {result.folder}", flush=True)
@@ -88,13 +93,21 @@ def _run(arguments: argparse.Namespace) -> int:
         print(f"{run.title(result.experiment)}: {result.folder}", flush=True)
         return 0
     tests = arguments.test or workflow.datasets_to_test(arguments.experiment, arguments.profile)
-    experiment = run.plan(arguments.experiment, arguments.profile, arguments.seed, arguments.fold, arguments.k, arguments.draw)
+    experiment = _experiment(arguments)
     result = run.run(experiment, tests, workflow.rungs(experiment), workers=arguments.workers)
     print(run.title(experiment))
     dsc = result.results.query("metric == 'dsc' and lesion_id == '' and status != 'undefined'")
     print(dsc.groupby(["test_dataset", "prompter", "reader"])["value"].agg(["mean", "median", "count"]).to_string())
     print(f"\ntables: {result.folder}")
     return 0
+
+
+def _experiment(arguments: argparse.Namespace) -> Experiment:
+    from . import config, run, workflow
+
+    if arguments.experiment not in config.load().experiments:
+        return workflow.planned_run(arguments.experiment, arguments.profile)[1]
+    return run.plan(arguments.experiment, arguments.profile, arguments.seed, arguments.fold, arguments.k, arguments.draw)
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -111,8 +124,9 @@ def _notebook(arguments: argparse.Namespace) -> int:
     page = workflow.page(arguments.name, arguments.profile)
     print(f"== page {arguments.name}: notebook {page.notebook}, profile {page.profile}", flush=True)
     root = config.project_root()
-    parameters = {"profile": page.profile, "public": arguments.public}
-    pages.execute(root / "notebooks" / f"{page.notebook}.ipynb", arguments.out, parameters, cwd=root, title=page.title)
+    notebook = root / "notebooks" / f"{page.notebook}.ipynb"
+    parameters = {"profile": page.profile, "public": arguments.public} | pages.read_parameters(notebook, dict(arguments.parameter))
+    pages.execute(notebook, arguments.out, parameters, cwd=root, title=page.title)
     return 0
 
 
@@ -313,6 +327,7 @@ def _parser() -> argparse.ArgumentParser:
     notebook = add("notebook", _notebook, "execute the notebook of one page strictly (a step of the workflow)")
     notebook.add_argument("name", help="of the page: the notebook's, or one of those that show a larger profile's stored tables")
     notebook.add_argument("out", type=Path)
+    notebook.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="e.g. -p seed 1")
     _profile_argument(notebook)
     notebook.add_argument("--public", action="store_true")
 

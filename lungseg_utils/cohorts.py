@@ -19,7 +19,7 @@ from .phantoms.store import generator_hash
 from .types import Case, Experiment, InputError, Study
 
 SPLIT_COLUMNS = ["patient_id", "split", "fold", "tumor_free"]
-FOLDS = 5
+FOLDS = 5  # of every committed split
 _DRAWS_OF_K = 20250501  # a stream of random numbers of its own, apart from those of the phantoms and of training
 FROZEN_FILE = Path("data") / "frozen.json"
 
@@ -129,9 +129,17 @@ def few_shot_patients(dataset: str, profile: Profile, fold: int, k: int, draw: i
     eligible = [p for p in train if p not in tumor_free]
     if k > len(eligible):
         there = f"{dataset} has {len(eligible)} training patients with a tumor under profile {profile.name}"
-        raise InputError(f"k = {k}", there, "Choose a smaller k.")
+        raise InputError(f"k = {k}", there, f"Choose k from 1 to {len(eligible)}.")
     order = np.random.default_rng([_DRAWS_OF_K, draw]).permutation(len(eligible))
     return [eligible[i] for i in order[:k]]
+
+
+def labelled_patients(dataset: str, profile: Profile, fold: int, k: int | None = None, draw: int = 0) -> tuple[list[str], list[str]]:
+    """Patient ids of (training, validation) as an experiment uses them: of a fold, or with `k` those of one draw and none to validate on.
+
+    Reads the split only: InputError if it has too few, before anything is drawn or loaded.
+    """
+    return training_patients(dataset, profile, fold) if k is None else (few_shot_patients(dataset, profile, fold, k, draw), [])
 
 
 def patients_to_test(dataset: str, profile: Profile) -> list[str]:
@@ -178,9 +186,7 @@ def training_cohort(
     dataset: str, profile: Profile, fold: int, workers: int = 1, progress: bool = True, k: int | None = None, draw: int = 0
 ) -> TrainingCohort:
     """The labelled cases of one fold, or (with `k`) the k patients of one draw; generated first where they are phantoms."""
-    train, validation = training_patients(dataset, profile, fold)
-    if k is not None:
-        train, validation = few_shot_patients(dataset, profile, fold, k, draw), []
+    train, validation = labelled_patients(dataset, profile, fold, k, draw)
     found = _cases_of(dataset, profile, [*train, *validation], workers, progress)
     return TrainingCohort(_select(found, train), _select(found, validation))
 

@@ -18,7 +18,7 @@ import papermill
 from jupyter_client.kernelspec import NoSuchKernel
 from nbclient.exceptions import DeadKernelError
 
-from . import io
+from . import config, io, run
 from .types import InputError
 
 CELL_TIMEOUT_SECONDS = 6 * 3600
@@ -46,8 +46,23 @@ def declared_parameters(notebook: Path) -> dict[str, tuple[str, Any]]:
     return declared
 
 
+def read_parameters(notebook: Path, texts: Mapping[str, str]) -> dict[str, Any]:
+    """Parameters as a command line gives them, as values of the types that the notebook declares."""
+    declared = declared_parameters(notebook)
+    return {name: _value(notebook, name, text, *declared[name]) if name in declared else text for name, text in texts.items()}
+
+
+def _value(notebook: Path, name: str, text: str, annotation: str, default: Any) -> Any:
+    if annotation == "str":
+        return text
+    try:
+        return ast.literal_eval(text.capitalize() if annotation == "bool" else text)
+    except (ValueError, SyntaxError) as error:
+        raise InputError(notebook, f"parameter {name} is {text!r}", f"Give a value of type {annotation}, e.g. {default}.") from error
+
+
 def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
-    """Refuse parameters that the notebook does not declare, or of another type than it declares."""
+    """Refuse parameters that the notebook does not declare, of another type than it declares, or that no run can be planned from."""
     declared = declared_parameters(notebook)
     for name, value in parameters.items():
         if name not in declared:
@@ -55,6 +70,19 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
         annotation, _ = declared[name]
         if type(value).__name__ != annotation:
             raise InputError(notebook, f"parameter {name} is {type(value).__name__} {value!r}", f"Give a value of type {annotation}.")
+    _check_values(notebook, {name: default for name, (_, default) in declared.items()} | dict(parameters))
+
+
+def _check_values(notebook: Path, values: Mapping[str, Any]) -> None:
+    """What the notebook's first call would refuse: an unknown profile, a seed, fold or draw that cannot be, too many patients."""
+    chosen = {name: values[name] for name in ("profile", "seed", "fold", "k", "draw") if name in values}
+    try:
+        if notebook.stem in config.load().experiments:
+            run.check_patients(run.plan(notebook.stem, **chosen))
+        elif "profile" in chosen:
+            config.load().profile(chosen["profile"])
+    except InputError as error:
+        raise InputError(notebook, f"its parameters {chosen} cannot be: {error.where}: {error.problem}", error.remedy) from error
 
 
 def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Path, progress: bool = True, title: str = "") -> None:

@@ -21,7 +21,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from . import code_hash, cohorts, config, detector, initial_weights, io, locks, metrics, registry, stored, tables
+from . import code_hash, cohorts, config, detector, initial_weights, io, locks, metrics, processes, registry, stored, tables
 from .efficiency import device_name, measure
 from .prompts.jitter import perturb
 from .prompts.ladder import MOST_CLICKS, prompt_rng
@@ -30,6 +30,9 @@ from .types import Case, Experiment, InputError, Mask, Prediction, Study, Traini
 
 PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
 log = logging.getLogger(__name__)
+_LARGEST_SEED = 2**32 - 1  # that all generators of random numbers take
+# smallest and largest value of what tells runs of one notebook apart
+_CHOICES = {"seed": (0, _LARGEST_SEED), "fold": (0, cohorts.FOLDS - 1), "k": (0, _LARGEST_SEED), "draw": (0, _LARGEST_SEED)}
 # what only shows results, or only brings or makes files (whose bytes are hashed themselves), cannot change a result
 _NOT_HASHED = ("figures", "stats", "fetch", "download", "published", "phantoms")
 
@@ -74,19 +77,38 @@ def plan(
 ) -> Experiment:
     """The Experiment that a line of experiments.yml means under a profile, with the profile's stand-in for a published model.
 
-    Few-shot: `k` 0 or None is the profile's first k. `train_dataset` None: the profile's first, else the line's own.
+    Few-shot: `k` 0 or None is the profile's first k. `train_dataset` None: the profile's first, else the line's own. InputError names a
+    number that cannot be, and those that can.
     """
     train_dataset = train_dataset or config.load().train_datasets(notebook, profile)[0]
     line, size = config.load().experiment(notebook), config.load().profile(profile)
+    few_shot = registry.card("paradigms", line.paradigm).few_shot
+    _check_choices(notebook, few_shot, seed=seed, fold=fold, k=k or 0, draw=draw)
     stand_in = size.stand_ins.get(line.model)
     model = stand_in.model if stand_in else line.model
     options = {**(stand_in.options if stand_in else {}), **size.notebook_options.get(notebook, {}), **(options or {})}
-    shots = {"k": k or size.k[0], "draw": draw} if registry.card("paradigms", line.paradigm).few_shot else {}
+    shots = {"k": k or size.k[0], "draw": draw} if few_shot else {}
     experiment = Experiment(
         profile, train_dataset, model, line.paradigm, seed=seed, fold=fold, options=tuple(sorted(options.items())), **shots
     )
     config.resolve_options(experiment, size)
     return experiment
+
+
+def _check_choices(notebook: str, few_shot: bool, **chosen: int) -> None:
+    for name, value in chosen.items():
+        low, high = _CHOICES[name]
+        if not low <= value <= high:
+            raise InputError(notebook, f"{name} is {value}", f"Give a whole number from {low} to {high}.")
+    if not few_shot and (chosen["k"] or chosen["draw"]):
+        raise InputError(notebook, f"k is {chosen['k']} and draw {chosen['draw']}, but it is not few-shot", "Leave both at 0.")
+
+
+def check_patients(experiment: Experiment) -> None:
+    """InputError if the split has too few patients for the fold and k of an experiment. Nothing is drawn or loaded for it."""
+    if experiment.train_dataset != config.NO_DATASET:
+        profile = config.load().profile(experiment.profile)
+        cohorts.labelled_patients(experiment.train_dataset, profile, experiment.fold, experiment.k, experiment.draw)
 
 
 def planned(notebook: str, profile: str) -> list[Experiment]:
@@ -185,6 +207,7 @@ def run(
     experiment: Experiment, test_datasets: Sequence[str], prompters: Sequence[str], progress: bool = True, workers: int = 1
 ) -> RunResult:
     """Train the experiment if it is not trained yet, evaluate it, and return all that there is to show."""
+    check_patients(experiment)
     profile = config.load().profile(experiment.profile)
     options = config.resolve_options(experiment, profile)
     questions = {name: questions_of(experiment, name, prompters) for name in test_datasets}
@@ -251,15 +274,14 @@ def load_study(case: Case) -> Study:
 
 def _prepare(job: _Job) -> _Trained:
     """The segmenter as its paradigm leaves it; weights that are there from the same identity are used, also those of another profile."""
-    segmenter = registry.plugin("models", job.experiment.model).build(job.options, job.experiment.seed)
+    segmenter = _untrained(job)
     weights, history_path, identity = job.folder / "weights.pt", job.folder / "history.csv", job.identities["training"]
     trained = job.folder / "trained.json"  # written last, read first: outdated weights are never loaded, not even to look at them
-    if job.initial:
-        segmenter.load_pretrained(job.initial)
     if tables.read_json(trained).get("identity") != identity:
         trained.unlink(missing_ok=True)
         _take_over(job.folder, identity)
     record = tables.read_json(trained)
+    processes.call(identity if not record and getattr(segmenter, "shares_batches", False) else "")
     if record:
         if not record["failure"]:
             segmenter.load(weights)
@@ -271,6 +293,26 @@ def _prepare(job: _Job) -> _Trained:
             segmenter.save(weights, {"identity": identity, "experiment": job.experiment.name})
         tables.write_json({"identity": identity, "failure": result.failure}, trained)
     return result
+
+
+def _untrained(job: _Job) -> Any:
+    segmenter = registry.plugin("models", job.experiment.model).build(job.options, job.experiment.seed)
+    if job.initial:
+        segmenter.load_pretrained(job.initial)
+    return segmenter
+
+
+def help_to_train(experiment: Experiment) -> None:
+    """What a process does that torchrun started beside the first: wait until that one trains, and train with it. It writes nothing."""
+    identity = processes.call()
+    if not identity:
+        return
+    profile = config.load().profile(experiment.profile)
+    options, folder = config.resolve_options(experiment, profile), config.results_folder(experiment)
+    cohort = _training_cohort(experiment, profile, workers=1, progress=False)
+    initial = initial_weights.initial_weights(experiment.model, options, progress=False)
+    job = _Job(experiment, options, folder, cohort, {}, {}, None, initial, {"training": identity}, progress=False)
+    _train(job, _untrained(job))
 
 
 def _take_over(folder: Path, identity: str) -> None:
@@ -298,6 +340,7 @@ def _train(job: _Job, segmenter: Any) -> _Trained:
         except TrainingDiverged as error:
             log.exception("%s diverged", job.experiment.name)
             history, failure = error.history, f"TrainingDiverged: {error}"
+    processes.leave()
     if len(history):
         history = pd.concat([history, pd.DataFrame([{"step": history["step"].max(), "quantity": "seconds", "value": cost.seconds}])])
     return _Trained(segmenter, history, failure)

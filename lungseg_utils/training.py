@@ -16,7 +16,7 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from . import io, listening
+from . import io, listening, processes
 from .types import InputError, TrainingDiverged
 
 BY_DEVICE = "by_device"
@@ -77,16 +77,18 @@ def train(
 ) -> pd.DataFrame:
     """Train `network` in place and leave it with the best weights (by `validate`, higher is better) or, without, the last.
 
-    `sample_batch(rng)` gives (inputs, targets), each a tensor or a tuple of tensors; a tuple of inputs becomes the arguments of
-    `network`. Frozen parameters stay as they are. A loss that changes on the way (`set_progress`) is told the share of the budget that
-    is used. The state is saved in `folder/last.pt`; if one is there from the same plan
-    and `identity` (a hash of data and options), training goes on from it. Returns the history (step, quantity, value).
+    `sample_batch(rng)` gives (inputs, targets) by this `rng` alone, each a tensor or a tuple of tensors; a tuple of inputs becomes the
+    arguments of `network`. Frozen parameters stay as they are. A loss that changes on the way (`set_progress`) is told the share of
+    the budget that is used. The state is saved in `folder/last.pt`; if one is there from the same plan and `identity` (a hash of data
+    and options), training goes on from it. Several `processes` share the batches of a plan, with the same results; the first one
+    writes. Returns the history (step, quantity, value).
     """
     device = next(network.parameters()).device
     trained = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=plan.learning_rate, weight_decay=plan.weight_decay)
     signature = {"plan": asdict(plan), "identity": identity}
     state = _resume(folder / "last.pt", signature, network, optimizer)
+    answering = processes.connect(network)
     bar = tqdm(total=plan.steps, initial=state["step"], desc="training", unit="step", disable=not progress)
     for step in range(state["step"], plan.steps):
         listening.tell("training", step, plan.steps)
@@ -94,7 +96,8 @@ def train(
         inputs, targets = sample_batch(np.random.default_rng([plan.seed, step]))
         if hasattr(loss, "set_progress"):
             loss.set_progress(step / plan.steps)
-        value = _step(network, optimizer, loss, _on(inputs, device), _on(targets, device), learning_rate_at(step, plan), plan.gradient_clip)
+        inputs, targets = _on(processes.part(inputs), device), _on(targets, device)
+        value = _step(answering, optimizer, loss, inputs, targets, learning_rate_at(step, plan), plan.gradient_clip)
         state["history"].append({"step": step + 1, "quantity": "training loss", "value": value})
         if not math.isfinite(value):
             history = pd.DataFrame(state["history"], columns=["step", "quantity", "value"])
@@ -104,7 +107,7 @@ def train(
         if validate and (state["step"] % plan.validate_every == 0 or state["step"] == plan.steps):
             _keep_best(state, network, validate())
             bar.set_postfix(best=f"{state['best_score']:.3f}")
-        if state["step"] % plan.checkpoint_every == 0 or state["step"] == plan.steps:
+        if processes.index() == 0 and (state["step"] % plan.checkpoint_every == 0 or state["step"] == plan.steps):
             _save(
                 folder / "last.pt", state | {"network": network.state_dict(), "optimizer": optimizer.state_dict(), "signature": signature}
             )
@@ -115,7 +118,8 @@ def train(
 
 
 def _step_seed(seed: int, step: int) -> int:
-    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+    # a last 0 changes nothing; other processes drop other units of their parts
+    return int(np.random.SeedSequence([seed, step, processes.index()]).generate_state(1)[0])
 
 
 def _on(tensors: Tensors, device: torch.device) -> Tensors:
@@ -137,9 +141,9 @@ def _step(
     optimizer.zero_grad(set_to_none=True)
     arguments = inputs if isinstance(inputs, tuple) else (inputs,)
     with autocast(arguments[0].device):
-        value = loss(network(*arguments), targets)
+        value = loss(processes.whole(network(*arguments)), targets)
     if torch.isfinite(value):
-        value.backward()
+        value.backward(torch.full_like(value, processes.size()))  # each process has its own part's gradients only, and they are averaged
         torch.nn.utils.clip_grad_norm_([p for group in optimizer.param_groups for p in group["params"]], gradient_clip)
         optimizer.step()
     return float(value.detach())

@@ -123,7 +123,7 @@ def run_all(profile: str, missing: bool = False) -> Iterator[run.RunResult]:
 
 def run_by_name(name: str, profile: str) -> run.RunResult:
     """Run one planned experiment by its full name: a job of its own on a cluster."""
-    notebook, experiment = _planned_run(name, profile)
+    notebook, experiment = planned_run(name, profile)
     return _run(notebook, experiment)
 
 
@@ -134,18 +134,19 @@ def run_names(notebook: str, profile: str) -> list[str]:
 
 def runs_before(name: str, profile: str) -> list[str]:
     """Full names of the experiments whose weights another one needs: its detector's, if the profile asks for boxes of a detector."""
-    _, experiment = _planned_run(name, profile)
+    _, experiment = planned_run(name, profile)
     needed = {detector.detector_of(experiment).name} if any(PROMPTERS[rung].from_detector for rung in rungs(experiment)) else set()
     return sorted(needed - {name})
 
 
 def stand_ins_before(name: str, profile: str) -> list[str]:
     """The stand-in whose pretraining an experiment starts from, if it starts from one."""
-    _, experiment = _planned_run(name, profile)
+    _, experiment = planned_run(name, profile)
     return [first] if (first := _stand_in(experiment)) else []
 
 
-def _planned_run(name: str, profile: str) -> tuple[str, Experiment]:
+def planned_run(name: str, profile: str) -> tuple[str, Experiment]:
+    """The notebook and the experiment of a full name; InputError if the profile does not plan it."""
     for line in config.load().lines(profile):
         for experiment in run.planned(line.notebook, profile) if name.startswith(f"{profile}__{_kind(line, profile)}__") else ():
             if experiment.name == name:

@@ -4,7 +4,7 @@ import nbformat
 import pytest
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
-from lungseg_utils import config, pages
+from lungseg_utils import __main__, config, pages
 from lungseg_utils.types import InputError
 
 
@@ -48,6 +48,52 @@ def test_misspelled_and_mistyped_parameters_are_errors_before_the_kernel_starts(
     with pytest.raises(InputError, match=message):
         pages.execute(make_notebook("1"), tmp_path / "out.ipynb", parameters, cwd=tmp_path)
     assert not (tmp_path / "out.ipynb").exists()
+
+
+@pytest.mark.parametrize(
+    ("notebook", "parameters", "message"),
+    [
+        ("unet_few_shot", {"k": -1}, r"unet_few_shot.ipynb: its parameters .* k is -1\. Give a whole number from 0"),
+        (
+            "unet_few_shot",
+            {"k": 99},
+            r"unet_few_shot.ipynb: .*k = 99: phantom_nsclc has \d+ training patients .* mini\. Choose k from 1 to",
+        ),
+        ("unet_few_shot", {"draw": -1}, "draw is -1"),
+        ("unet_full", {"seed": -1}, r"unet_full.ipynb: .*seed is -1\. Give a whole number from 0 to 4294967295"),
+        ("unet_full", {"fold": 5}, r"fold is 5\. Give a whole number from 0 to 4\."),
+        ("unet_full", {"seed": 1.0}, "parameter seed is float 1.0"),
+        ("ladder", {"profile": "gigantic"}, r"ladder.ipynb: .*profile gigantic: not in experiments.yml\. Choose one of smoke"),
+    ],
+)
+def test_values_that_no_run_can_be_planned_from_are_errors_before_the_kernel_starts(tmp_path, monkeypatch, notebook, parameters, message):
+    monkeypatch.setattr(pages.papermill, "execute_notebook", lambda *a, **k: pytest.fail("the kernel was started"))
+    with pytest.raises(InputError, match=message):
+        pages.execute(config.project_root() / "notebooks" / f"{notebook}.ipynb", tmp_path / "out.ipynb", parameters, cwd=tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_command_line_gives_gets_the_types_that_the_notebook_declares(make_notebook):
+    notebook = make_notebook("1")
+    read = pages.read_parameters(notebook, {"profile": "smoke", "seed": "3", "public": "false"})
+    assert read == {"profile": "smoke", "seed": 3, "public": False}
+    pages.check_parameters(notebook, read)
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "message"),
+    [("seed", "x", "seed is 'x'"), ("seed", "1.5", "float 1.5"), ("public", "perhaps", "type bool"), ("sed", "1", "'sed'")],
+)
+def test_what_a_command_line_gives_in_another_type_is_refused(make_notebook, name, text, message):
+    notebook = make_notebook("1")
+    with pytest.raises(InputError, match=message):
+        pages.check_parameters(notebook, pages.read_parameters(notebook, {name: text}))
+
+
+def test_the_command_takes_parameters_and_names_the_notebook_of_a_bad_one(tmp_path, capsys):
+    assert __main__.main(["notebook", "unet_full", str(tmp_path / "out.ipynb"), "-p", "fold", "7"]) == 2
+    assert "unet_full.ipynb: its parameters" in (error := capsys.readouterr().err)
+    assert "fold is 7" in error
 
 
 def test_a_failed_notebook_leaves_nothing_and_names_the_cell(make_notebook, tmp_path):

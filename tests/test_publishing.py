@@ -2,6 +2,8 @@
 
 import json
 import re
+import subprocess
+import tomllib
 
 import pytest
 import yaml
@@ -51,6 +53,23 @@ def test_a_workflow_is_bounded_pinned_and_may_do_little(path):
         assert "latest" not in job["runs-on"]
     for line in re.findall(r"uses: .*", path.read_text()):
         assert re.fullmatch(r"uses: [\w-]+/[\w-]+@[0-9a-f]{40}  # v\d+\.\d+\.\d+", line), line
+
+
+def test_every_package_that_is_installed_has_an_exact_version():
+    lines = [line for line in (ROOT / "requirements.txt").read_text().splitlines() if not line.startswith("#")]
+    assert len(lines) > 100
+    for line in lines:
+        assert re.fullmatch(r'[\w.-]+==[\w.]+( ; sys_platform == "\w+")?', line), line
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["optional-dependencies"].values()
+    installed = re.findall(r"pip install.* ([\w.-]+[=<>][^ ]*)$", (ROOT / "Makefile").read_text(), flags=re.MULTILINE)
+    assert [line.split("==")[0] for line in installed] == ["pip-audit"]
+    for line in [*installed, *(package for extra in extras for package in extra)]:
+        assert re.fullmatch(r"[\w.-]+==[\w.]+", line), line
+
+
+def test_an_audit_that_could_not_look_a_package_up_is_no_pass():
+    planned = subprocess.run(["make", "--dry-run", "audit"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    assert "pip-audit --strict --requirement requirements.txt" in planned
 
 
 def test_the_book_that_is_published_is_the_default_profiles_and_public():

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from lungseg_utils import cohorts, config, io, registry, run, tables
+from lungseg_utils import __main__, cohorts, config, io, registry, run, tables
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import InputError
 
@@ -178,7 +178,7 @@ def test_few_shot_uses_k_patients_and_none_to_validate_on(here):
     assert result.provenance["patients"]["train"] == cohorts.few_shot_patients("phantom_nsclc", profile, 0, 1, 0)
     assert result.provenance["patients"]["validation"] == []
     assert set(result.history["quantity"]) == {"training loss", "seconds"}
-    with pytest.raises(InputError, match="Choose a smaller k"):
+    with pytest.raises(InputError, match="Choose k from 1 to 2"):
         run.run(run.plan("unet_few_shot", "smoke", k=3), TESTS, ["none"], progress=False)
 
 
@@ -264,6 +264,35 @@ def test_predict_names_what_is_wrong_and_ends_with_2(here, more, message):
     assert done.returncode == 2
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (["unet_few_shot", "--k", "-1"], "unet_few_shot: k is -1. Give a whole number from 0"),
+        (
+            ["unet_few_shot", "--k", "3"],
+            "k = 3: phantom_nsclc has 2 training patients with a tumor under profile smoke. Choose k from 1 to 2",
+        ),
+        (["unet_few_shot", "--draw", "-2"], "draw is -2"),
+        (["unet_full", "--seed", "-1"], "seed is -1. Give a whole number from 0 to 4294967295"),
+        (["unet_full", "--fold", "5"], "fold is 5. Give a whole number from 0 to 4"),
+        (["unet_full", "--k", "5"], "unet_full: k is 5 and draw 0, but it is not few-shot"),
+        (["unet_full", "--profile", "gigantic"], "profile gigantic: not in experiments.yml. Choose one of smoke"),
+    ],
+)
+def test_numbers_that_cannot_be_are_refused_before_anything_is_written(here, monkeypatch, capsys, more, message):
+    monkeypatch.setattr(cohorts, "ensure_phantoms", lambda *a, **k: pytest.fail("phantoms were drawn"))
+    assert __main__.main(["run", "--profile", "smoke", *more]) == 2
+    assert message in capsys.readouterr().err
+    assert not (here / "results").exists()
+
+
+def test_a_seed_that_is_no_number_is_refused_by_name(capsys):
+    with pytest.raises(SystemExit) as ended:
+        __main__.main(["run", "unet_full", "--seed", "x"])
+    assert ended.value.code == 2
+    assert "argument --seed: invalid int value: 'x'" in capsys.readouterr().err
 
 
 def test_a_prompter_may_look_at_the_answer_and_speak_again(here, monkeypatch):

@@ -176,3 +176,23 @@ def test_what_a_notebook_needs_follows_from_its_model_and_paradigm():
     assert sorted(workflow.automatic("mini")) == sorted(automatic)
     assert set(automatic) < set(workflow.trained("mini"))
     assert not {"baselines_zero_shot", "sam_zero_shot"} & set(workflow.trained("mini"))
+
+
+@pytest.mark.parametrize(("gpus", "launcher"), [(1, ""), (4, "-m torch.distributed.run --standalone --nproc-per-node 4 ")])
+def test_a_training_that_is_given_several_gpus_is_started_as_as_many_processes(gpus, launcher):
+    root, name = config.project_root(), workflow.run_names("unet_full", "smoke")[0]
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--dry-run",
+        "--printshellcmds",
+        "--nolock",
+        "--cores",
+        "1",
+        "--set-resources",
+        f"run:gpu={gpus}",
+    ]
+    command += ["--config", "profile=smoke", "cluster=True", "--", f"build/smoke/runs/{name}.done"]
+    planned = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
+    assert f"{sys.executable} {launcher}-m lungseg_utils run {name} --profile smoke" in planned

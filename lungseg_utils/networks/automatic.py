@@ -69,6 +69,8 @@ class AutomaticSegmenter(AutomaticAnswers):
     Prompts are answered as by all automatic segmenters (`AutomaticAnswers`).
     """
 
+    shares_batches = True  # several processes can train it together
+
     def __init__(self, network: torch.nn.Module, settings: Settings, device: str = "auto"):
         self.device = training.choose_device(device)
         self.network = network.to(self.device, memory_format=_memory_format(network))  # a third faster on a CPU than the default

@@ -116,6 +116,8 @@ class PromptableSegmenter(ABC):
     trained_parts: tuple[str, ...]  # names of submodules that fine-tuning moves: the image encoder first
     attention_layers: tuple[str, ...]  # names of the linear layers in it that low-rank updates go to
 
+    shares_batches = True  # several processes can train it together
+
     def __init__(
         self, network: torch.nn.Module, view: View, settings: TrainingSettings, device: str = "auto", precision: str = training.BY_DEVICE
     ):
