@@ -6,7 +6,7 @@ Randomness of step s is drawn from (seed, s) alone, so that a run that was inter
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +17,12 @@ import torch
 from tqdm import tqdm
 
 from . import io, listening, processes
+from .efficiency import cores
 from .types import InputError, TrainingDiverged
 
 BY_DEVICE = "by_device"
 PRECISIONS = (BY_DEVICE, "fp32", "bf16")
+_MOST_DRAWERS = 8
 
 Tensors = torch.Tensor | tuple[torch.Tensor, ...]
 
@@ -74,6 +76,7 @@ def train(
     validate: Callable[[], float] | None = None,
     identity: str = "",
     progress: bool = True,
+    drawers: int | None = None,
 ) -> pd.DataFrame:
     """Train `network` in place and leave it with the best weights (by `validate`, higher is better) or, without, the last.
 
@@ -81,19 +84,23 @@ def train(
     arguments of `network`. Frozen parameters stay as they are. A loss that changes on the way (`set_progress`) is told the share of
     the budget that is used. The state is saved in `folder/last.pt`; if one is there from the same plan and `identity` (a hash of data
     and options), training goes on from it. Several `processes` share the batches of a plan, with the same results; the first one
-    writes. Returns the history (step, quantity, value).
+    writes. `drawers`: how many processes draw batches ahead, with the same results; by default none beside a network on a CPU, which
+    needs the cores itself, and up to eight beside a GPU, which would wait for its batches. Returns the history (step, quantity, value).
     """
     device = next(network.parameters()).device
+    if drawers is None:
+        drawers = 0 if device.type == "cpu" else min(_MOST_DRAWERS, cores())
     trained = [p for p in network.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(trained, lr=plan.learning_rate, weight_decay=plan.weight_decay)
     signature = {"plan": asdict(plan), "identity": identity}
     state = _resume(folder / "last.pt", signature, network, optimizer)
     answering = processes.connect(network)
+    batches = _batches(sample_batch, plan.seed, range(state["step"], plan.steps), drawers)
     bar = tqdm(total=plan.steps, initial=state["step"], desc="training", unit="step", disable=not progress)
     for step in range(state["step"], plan.steps):
         listening.tell("training", step, plan.steps)
         torch.manual_seed(_step_seed(plan.seed, step))
-        inputs, targets = sample_batch(np.random.default_rng([plan.seed, step]))
+        inputs, targets = next(batches)
         if hasattr(loss, "set_progress"):
             loss.set_progress(step / plan.steps)
         inputs, targets = _on(processes.part(inputs), device), _on(targets, device)
@@ -115,6 +122,18 @@ def train(
     if state["best_weights"] is not None:
         network.load_state_dict(state["best_weights"])
     return pd.DataFrame(state["history"], columns=["step", "quantity", "value"])
+
+
+def _batches(sample_batch: Callable[[np.random.Generator], Any], seed: int, steps: range, drawers: int) -> Iterator[Any]:
+    """The batches of these steps; each is drawn from (seed, step) alone, so that it is the same whoever draws it."""
+
+    class Drawn(torch.utils.data.Dataset):
+        def __getitem__(self, step: int) -> Any:
+            return sample_batch(np.random.default_rng([seed, step]))
+
+    # forked: what batches are drawn from (patients, gigabytes) is shared, not copied
+    how = {"num_workers": drawers, "multiprocessing_context": "fork"} if drawers else {}
+    return iter(torch.utils.data.DataLoader(Drawn(), batch_size=None, sampler=steps, collate_fn=lambda batch: batch, **how))
 
 
 def _step_seed(seed: int, step: int) -> int:

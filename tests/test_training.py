@@ -56,6 +56,29 @@ def test_an_interrupted_run_goes_on_to_the_same_weights(tmp_path):
     assert history.equals(expected)
 
 
+def test_batches_that_other_processes_draw_ahead_are_the_same_also_after_an_interruption(tmp_path):
+    alone, ahead = _network(), _network()
+    expected = _train(alone, tmp_path / "a", _plan(), drawers=0)
+    with pytest.raises(KeyboardInterrupt):
+        _train(ahead, tmp_path / "b", _plan(), drawers=2, validate=_interrupt)
+    resumed = _network(seed=99)
+    history = _train(resumed, tmp_path / "b", _plan(), drawers=3)
+    assert _equal(alone, resumed)
+    assert history.equals(expected)
+
+
+def _interrupt():
+    raise KeyboardInterrupt
+
+
+def test_a_fault_while_a_batch_is_drawn_ahead_ends_the_training(tmp_path):
+    def broken(rng):
+        raise ValueError("no such patient")
+
+    with pytest.raises(ValueError, match="no such patient"):
+        training.train(_network(), broken, torch.nn.functional.mse_loss, _plan(), tmp_path, progress=False, drawers=2)
+
+
 def test_a_checkpoint_of_another_plan_or_other_data_is_not_resumed(tmp_path):
     _train(_network(), tmp_path, _plan(), identity="one")
     again, fresh = _network(), _network()
