@@ -90,7 +90,7 @@ def train(
     bar = tqdm(total=plan.steps, initial=state["step"], desc="training", unit="step", disable=not progress)
     for step in range(state["step"], plan.steps):
         listening.tell("training", step, plan.steps)
-        torch.manual_seed(_step_seed(plan.seed, step))
+        torch.manual_seed(step_seed(plan.seed, step))
         inputs, targets = sample_batch(np.random.default_rng([plan.seed, step]))
         if hasattr(loss, "set_progress"):
             loss.set_progress(step / plan.steps)
@@ -114,7 +114,8 @@ def train(
     return pd.DataFrame(state["history"], columns=["step", "quantity", "value"])
 
 
-def _step_seed(seed: int, step: int) -> int:
+def step_seed(seed: int, step: int) -> int:
+    """Seed of torch's generator for one step."""
     return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
 
 
