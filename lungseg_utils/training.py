@@ -99,7 +99,7 @@ def train(
     bar = tqdm(total=plan.steps, initial=state["step"], desc="training", unit="step", disable=not progress)
     for step in range(state["step"], plan.steps):
         listening.tell("training", step, plan.steps)
-        torch.manual_seed(_step_seed(plan.seed, step))
+        torch.manual_seed(step_seed(plan.seed, step))
         inputs, targets = next(batches)
         if hasattr(loss, "set_progress"):
             loss.set_progress(step / plan.steps)
@@ -136,7 +136,8 @@ def _batches(sample_batch: Callable[[np.random.Generator], Any], seed: int, step
     return iter(torch.utils.data.DataLoader(Drawn(), batch_size=None, sampler=steps, collate_fn=lambda batch: batch, **how))
 
 
-def _step_seed(seed: int, step: int) -> int:
+def step_seed(seed: int, step: int) -> int:
+    """Seed of torch's generator for one step."""
     # a last 0 changes nothing; other processes drop other units of their parts
     return int(np.random.SeedSequence([seed, step, processes.index()]).generate_state(1)[0])
 

@@ -10,7 +10,18 @@ import torch
 from benchmarks import __main__ as command_line
 from benchmarks import measure, networks
 from benchmarks import row as rows
-from benchmarks.rows import dicom_series, encoder_vit_b, ladder_vit_b, metrics_near, propagation_hiera_t, scale_100, start_list, statistics
+from benchmarks.rows import (
+    dicom_series,
+    encoder_vit_b,
+    ladder_vit_b,
+    metrics_near,
+    propagation_hiera_t,
+    scale_100,
+    start_list,
+    statistics,
+    training_unet,
+    training_vit,
+)
 from lungseg_utils import metrics, registry, speed
 from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import Size
@@ -99,6 +110,14 @@ def test_what_a_started_program_prints_is_looked_at():
     assert _check(work).value == 0
     assert work.check("unet", "").value == 1
     assert "medsam" in registry.names("models")
+
+
+@pytest.mark.parametrize("compare", [lambda: training_unet.compare_unets(3, (16, 16, 16)), lambda: training_vit.compare_vits(3)])
+def test_training_loses_as_in_a_plain_loop(compare):
+    work = compare()
+    assert len(work.fast()) == 3
+    assert work.fast()[0] != work.fast()[-1]
+    _check(work)
 
 
 def test_ten_times_the_cases_are_ten_times_the_rows():
