@@ -59,10 +59,11 @@ def _data_check(arguments: argparse.Namespace) -> int:
 
 
 def _convert(arguments: argparse.Namespace) -> int:
-    from . import cohorts, convert
+    from . import cohorts, convert, registry
 
     root = arguments.root or cohorts.cache_root() / arguments.dataset
-    print(f"{len(convert.to_nnunet(arguments.dataset, root, arguments.to))} cases: {arguments.to}")
+    found, written = registry.plugin("datasets", arguments.dataset).cases(root), convert.to_nnunet(arguments.dataset, root, arguments.to)
+    print(f"{len(written)} cases, without {len(found) - len(written)} that have no reference or are excluded: {arguments.to}")
     return 0
 
 

@@ -238,7 +238,10 @@ def test_lidc_pairs_series_and_annotations_and_gives_consensus_first(tmp_path, d
         ("LIDC-IDRI-0001", "LIDC-IDRI-0001"),
         ("LIDC-IDRI-0002-scan-1", "LIDC-IDRI-0002"),
         ("LIDC-IDRI-0002-scan-2", "LIDC-IDRI-0002"),
+        ("LIDC-IDRI-0009", "LIDC-IDRI-0009"),
     ]
+    with pytest.raises(InputError, match="no annotation file"):
+        lidc_idri.load(found[3])
     study = lidc_idri.load(found[0])
     assert list(study.references) == ["consensus", "reader-1", "reader-2", "reader-3", "reader-4"]
     assert [int(mask.array.sum()) for mask in study.references.values()] == [9, 18, 9, 0, 0]

@@ -28,24 +28,25 @@ CARD = DatasetCard(
 
 
 def cases(root: Path) -> list[Case]:
-    """Every CT series below `root` (the data root or the data set's own folder) that has an annotation file, sorted.
+    """Every CT series below `root` (the data root or the data set's own folder), sorted, each with its annotation file.
 
-    Raises `InputError` if there is none.
+    A series without one is among them, without a reference: `load` refuses it. Raises `InputError` if no series has one.
     """
     own = Path(root) / "lidc_idri"
     folder = own if own.is_dir() else Path(root)
     annotations = {uid: path for path in sorted(folder.rglob("*.xml")) if (uid := io.lidc_series_uid(path))}
     series = {file.series_uid: file for file in io.list_dicom(folder) if file.modality == "CT"}
-    found = sorted((file.patient_id, uid, file.path.parent) for uid, file in series.items() if uid in annotations)
-    if not found:
+    if not set(series) & set(annotations):
         raise InputError(root, "holds no DICOM CT series with an LIDC annotation file", "Fetch the data first: make data.")
+    found = sorted((file.patient_id, uid, file.path.parent) for uid, file in series.items())
     patients = [patient_id for patient_id, _, _ in found]
     result = []
     for index, (patient_id, uid, image_path) in enumerate(found):
         # eight patients of the collection were scanned twice
         number = patients[: index + 1].count(patient_id)
         case_id = patient_id if patients.count(patient_id) == 1 else f"{patient_id}-scan-{number}"
-        result.append(Case("lidc_idri", case_id, patient_id, image_path, (annotations[uid],)))
+        references = (annotations[uid],) if uid in annotations else ()
+        result.append(Case("lidc_idri", case_id, patient_id, image_path, references))
     return result
 
 
@@ -55,7 +56,7 @@ def load(case: Case) -> Study:
     A reader who outlined nothing has an empty mask, and so has the consensus if no two readers agree.
     """
     if len(case.reference_paths) != 1:
-        raise InputError(case.image_path, "one annotation file is needed", "Fetch the data set again.")
+        raise InputError(case.image_path, "its series has no annotation file", "Fetch the data set again, or leave the case out.")
     image = io.read_image(case.image_path)
     readers = io.read_lidc_readers(case.reference_paths[0], case.image_path, image)
     return Study(image, {"consensus": consensus(Study(image, readers)), **readers})
