@@ -128,10 +128,15 @@ def launcher(wildcards, resources):
     return "" if gpus == 1 else f"-m torch.distributed.run --standalone --nproc-per-node {gpus} "
 
 
+rule runs:  # every training and evaluation, without pages: the target `runs`
+    input:
+        expand(BUILD + "/runs/{run}.done", run=dict.fromkeys(run for runs in RUNS.values() for run in runs)),
+
+
 rule run:
     input:
         lambda wildcards: expand(BUILD + "/runs/{run}.done", run=stages.runs_before(wildcards.run, PROFILE)),
-        expand(BUILD + "/data/{dataset}.done", dataset=PHANTOMS),
+        expand(BUILD + "/data/{dataset}.done", dataset=stages.phantom_datasets(PROFILE)),
         lambda wildcards: expand(BUILD + "/stand_ins/{name}.done", name=stages.stand_ins_before(wildcards.run, PROFILE)),
         CODE,
         GRID,

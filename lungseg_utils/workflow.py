@@ -96,6 +96,13 @@ def real_datasets(profile: str) -> list[str]:
     return list(cohorts.available_real_datasets(config.load().profile(profile), fetch.is_here))
 
 
+def phantom_datasets(profile: str) -> list[str]:
+    """Phantom data sets that the profile's experiments are trained or tested on."""
+    grid = config.load()
+    used = grid.trained_on(profile) | {name for line in grid.lines(profile) for name in grid.test_datasets(line.notebook, profile)}
+    return sorted(name for name in used if registry.card("datasets", name).phantom)
+
+
 def datasets_to_test(notebook: str, profile: str) -> list[str]:
     """What a notebook is tested on: the data sets of its line that the profile asks for, and the real ones that are here."""
     return [*config.load().test_datasets(notebook, profile), *real_datasets(profile)]

@@ -1,6 +1,7 @@
 """The workflow: an unchanged one does no work, a second one at once is refused, a failed one leaves no book."""
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -29,6 +30,28 @@ def test_an_unchanged_workflow_does_no_work_and_ends_in_seconds():
     assert str(index) in done.stdout
     assert index.stat().st_mtime_ns == before
     assert time.monotonic() - start < 30
+
+
+@pytest.mark.parametrize(("profile", "drawn"), [("paper", 0), ("robustness", 1), ("smoke", 2)])
+def test_the_target_runs_makes_every_run_and_no_page(profile, drawn):
+    command = [
+        sys.executable,
+        "-m",
+        "snakemake",
+        "--snakefile",
+        str(ROOT / "Snakefile"),
+        "--nolock",
+        "--cores",
+        "1",
+        "--dry-run",
+        "--forceall",
+    ]
+    command += ["--quiet", "rules", "--config", f"profile={profile}", "cluster=True", "--", "runs"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+    counts = dict(re.findall(r"^(\w+)\s+(\d+)$", done.stdout + done.stderr, re.MULTILINE))
+    assert int(counts["run"]) == len(run.all_planned(profile))
+    assert int(counts.get("phantoms", 0)) == drawn
+    assert not {"notebook", "page_data", "book"} & set(counts)
 
 
 def test_a_second_workflow_at_once_is_refused_and_a_dead_one_blocks_nobody(hold_lock):
