@@ -200,6 +200,16 @@ def test_a_goal_is_met_from_above_by_a_gain_and_from_below_by_an_extra():
     assert speed.is_met(_figures(goal=math.nan, value_median=0.1)).item()
 
 
+def test_the_page_says_which_rows_miss_their_goal_and_draws_one_line_a_gain():
+    rows_shown = [{"row": "good", "value_median": 3.0}, {"row": "bad", "value_median": 1.0}, {"row": "free", "goal": math.nan}]
+    table = pd.concat([_figures(**changes) for changes in rows_shown] + [_figures(row="start", compared=speed.EXTRA, goal=0.5)])
+    said = speed.answers(table)
+    assert (said["rows"], said["met"], said["missed"]) == ("3", "1", "bad, start")
+    axes = speed.gains(table).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["bad", "free", "good"]
+    assert speed.printable(table)["goal"].tolist() == ["≥ 2x, met", "≥ 2x, missed", "none", "≤ 0.5 s more, missed"]
+
+
 def test_the_floor_is_what_takes_longer_of_operations_and_bytes():
     compute = _figures(operations=6e9, operations_per_second=2e9, bytes=1e9, bytes_per_second=1e9)
     traffic = _figures(operations=6e9, operations_per_second=2e9, bytes=9e9, bytes_per_second=1e9)
