@@ -74,6 +74,13 @@ def test_forty_prompts_a_slice_are_answered_as_by_a_script_that_sets_the_image_e
     assert 0 < work.plain_share < 0.2
 
 
+def test_what_is_found_on_disk_answers_as_what_is_computed():
+    image, lesion = _slab((64, 64, 6), 2)
+    small = {"patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 3, "prompt_width": 16}
+    segmenter = ladder_vit_b.segmenter_of({**small, "decoder_width": 32, "canvas": 40})
+    _check(embeddings_on_disk.compare_runs(segmenter, SMALL, image, ladder_vit_b.ladder_prompts(image, lesion)[-1]))
+
+
 def test_a_lesion_is_followed_as_by_the_packaged_predictor():
     changes = {"width": 32, "trunk_width": 16, "stages": (1, 1, 2, 1), "global_blocks": (3,), "memory_layers": 1, "memory_feedforward": 32}
     size = Sam2Size(**changes)
