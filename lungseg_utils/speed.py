@@ -125,7 +125,13 @@ def gains(frame: pd.DataFrame) -> Any:
         axes.plot(row["value_median"], place, "o" if reached else "X", color=met if reached else missed, zorder=2)
         axes.plot(row["goal"], place, "|", color="0.2", markersize=14)
     axes.axvline(1, color="0.5", linestyle="--", linewidth=1)
-    axes.set(xscale="log", yticks=places, yticklabels=table["row"], xlabel="seconds of the plain path / seconds of this project (1)")
+    axes.set(
+        xscale="log",
+        ylim=(-0.6, len(table) - 0.4),
+        yticks=places,
+        yticklabels=table["row"],
+        xlabel="seconds of the plain path / seconds of this project (1)",
+    )
     axes.grid(visible=False, axis="y")
     plt.close(figure)
     return figure

@@ -74,6 +74,13 @@ def test_forty_prompts_a_slice_are_answered_as_by_a_script_that_sets_the_image_e
     assert 0 < work.plain_share < 0.2
 
 
+def test_what_is_found_on_disk_answers_as_what_is_computed():
+    image, lesion = _slab((64, 64, 6), 2)
+    small = {"patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 3, "prompt_width": 16}
+    segmenter = ladder_vit_b.segmenter_of({**small, "decoder_width": 32, "canvas": 40})
+    _check(embeddings_on_disk.compare_runs(segmenter, SMALL, image, ladder_vit_b.ladder_prompts(image, lesion)[-1]))
+
+
 def test_a_lesion_is_followed_as_by_the_packaged_predictor():
     changes = {"width": 32, "trunk_width": 16, "stages": (1, 1, 2, 1), "global_blocks": (3,), "memory_layers": 1, "memory_feedforward": 32}
     size = Sam2Size(**changes)
@@ -198,6 +205,16 @@ def test_a_goal_is_met_from_above_by_a_gain_and_from_below_by_an_extra():
     assert speed.is_met(_figures(compared=speed.EXTRA, value_median=1.9)).item()
     assert not speed.is_met(_figures(compared=speed.EXTRA, value_median=2.1)).item()
     assert speed.is_met(_figures(goal=math.nan, value_median=0.1)).item()
+
+
+def test_the_page_says_which_rows_miss_their_goal_and_draws_one_line_a_gain():
+    rows_shown = [{"row": "good", "value_median": 3.0}, {"row": "bad", "value_median": 1.0}, {"row": "free", "goal": math.nan}]
+    table = pd.concat([_figures(**changes) for changes in rows_shown] + [_figures(row="start", compared=speed.EXTRA, goal=0.5)])
+    said = speed.answers(table)
+    assert (said["rows"], said["met"], said["missed"]) == ("3", "1", "bad, start")
+    axes = speed.gains(table).axes[0]
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["bad", "free", "good"]
+    assert speed.printable(table)["goal"].tolist() == ["≥ 2x, met", "≥ 2x, missed", "none", "≤ 0.5 s more, missed"]
 
 
 def test_the_floor_is_what_takes_longer_of_operations_and_bytes():
