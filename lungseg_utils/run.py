@@ -98,8 +98,8 @@ def plan(
 def _check_choices(notebook: str, few_shot: bool, **chosen: int) -> None:
     for name, value in chosen.items():
         low, high = _CHOICES[name]
-        if not low <= value <= high:
-            raise InputError(notebook, f"{name} is {value}", f"Give a whole number from {low} to {high}.")
+        if type(value) is not int or not low <= value <= high:
+            raise InputError(notebook, f"{name} is {value!r}", f"Give a whole number from {low} to {high}.")
     if not few_shot and (chosen["k"] or chosen["draw"]):
         raise InputError(notebook, f"k is {chosen['k']} and draw {chosen['draw']}, but it is not few-shot", "Leave both at 0.")
 

@@ -161,6 +161,13 @@ def test_options_of_an_experiment_are_checked_and_win_over_the_profile():
         run.plan("unet_full", "gigantic")
 
 
+@pytest.mark.parametrize("seed", ["1", 1.0, True, None, -1, 2**32])
+def test_a_seed_is_a_whole_number_that_all_generators_take(seed):
+    with pytest.raises(InputError, match=r"unet_full: seed is .*\. Give a whole number from 0 to 4294967295"):
+        run.plan("unet_full", "smoke", seed=seed)
+    assert run.plan("unet_full", "smoke", seed=2**32 - 1).seed == 2**32 - 1
+
+
 @pytest.mark.parametrize("dataset", ["phantom_nsclc", "phantom_msd"])
 def test_splits_keep_patients_apart_in_every_profile_and_fold(dataset):
     for profile in config.load().profiles.values():
