@@ -15,7 +15,7 @@ def _list(arguments: argparse.Namespace) -> int:
     for kind in registry.KINDS:
         print(f"{kind}:")
         for name in registry.names(kind):
-            print(f"  {name:<20} {registry.card(kind, name).title}")
+            print(f"  {name:<20} {registry.title(kind, name)}")
     return 0
 
 

@@ -12,6 +12,7 @@ from benchmarks import measure, networks
 from benchmarks import row as rows
 from benchmarks.rows import (
     dicom_series,
+    embeddings_on_disk,
     encoder_vit_b,
     ladder_vit_b,
     metrics_near,
@@ -72,6 +73,13 @@ def test_forty_prompts_a_slice_are_answered_as_by_a_script_that_sets_the_image_e
     assert 0.01 < np.mean(work.fast()) < 0.99
     assert _check(work).value == 1.0
     assert 0 < work.plain_share < 0.2
+
+
+def test_what_is_found_on_disk_answers_as_what_is_computed():
+    image, lesion = _slab((64, 64, 6), 2)
+    small = {"patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 3, "prompt_width": 16}
+    segmenter = ladder_vit_b.segmenter_of({**small, "decoder_width": 32, "canvas": 40})
+    _check(embeddings_on_disk.compare_runs(segmenter, SMALL, image, ladder_vit_b.ladder_prompts(image, lesion)[-1]))
 
 
 def test_a_lesion_is_followed_as_by_the_packaged_predictor():

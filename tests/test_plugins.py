@@ -28,6 +28,7 @@ def test_every_plugin_has_a_filled_card(kind, name):
     card = registry.card(kind, name)
     assert isinstance(card, CARDS[kind])
     assert card.title
+    assert registry.title(kind, name) == card.title
     assert card.summary
 
 
