@@ -12,6 +12,7 @@ from benchmarks import measure, networks
 from benchmarks import row as rows
 from benchmarks.rows import (
     dicom_series,
+    embeddings_on_disk,
     encoder_vit_b,
     ladder_vit_b,
     metrics_near,
