@@ -42,11 +42,11 @@ class Report:
 
 
 def check(datasets: Sequence[str], root: Path) -> Report:
-    """Read all cases of data sets below `root` (the data root, or the folder or CSV table of a single one)."""
+    """Read all cases of data sets: of one below `root` (its folder, or CSV table), or of several in the folders of their names there."""
     found, seen = [], {}
     for dataset in datasets:
         try:
-            cases = _cases(dataset, Path(root))
+            cases = _cases(dataset, Path(root) / dataset if len(datasets) > 1 else Path(root))
         except InputError as error:
             found.append(_refused(dataset, error))
         else:

@@ -121,15 +121,16 @@ def test_a_data_set_whose_cases_cannot_be_listed_is_a_fault_and_the_others_are_c
     dicom.ct_series(tmp_path / "nsclc_radiomics" / "ct", pixels, patient_id="LUNG1-001")
     dicom.rtstruct(tmp_path / "nsclc_radiomics" / "rs.dcm", {"GTV-1": square}, patient_id="LUNG1-001")
     (tmp_path / "msd_lung").mkdir()
-    names = ["msd_lung", "nsclc_radiomics"]
+    names = ["msd_lung", "nsclc_radiomics", "rider_lung_ct"]  # the last of which does not take others' patients for its own
     assert command_line.main(["data", "check", str(tmp_path), "--dataset", *names, "--csv", str(tmp_path / "report.csv")]) == 1
     shown = capsys.readouterr().out
-    assert "1 cases, 1 patients, 1 faults" in shown
-    assert f"msd_lung: {tmp_path}: no dataset.json in it" in shown
+    assert "1 cases, 1 patients, 2 faults" in shown
+    assert f"msd_lung: {tmp_path / 'msd_lung'}: no dataset.json in it" in shown
+    assert f"rider_lung_ct: {tmp_path / 'rider_lung_ct'}: no such folder" in shown
     table = pd.read_csv(tmp_path / "report.csv", keep_default_na=False)
     assert table["dataset"].tolist() == names
-    assert table["case_id"].tolist() == ["", "LUNG1-001"]
-    assert table["readable"].tolist() == [False, True]
+    assert table["case_id"].tolist() == ["", "LUNG1-001", ""]
+    assert table["readable"].tolist() == [False, True, False]
     assert "no dataset.json" in table["faults"][0]
     assert table["faults"][1] == ""
 
