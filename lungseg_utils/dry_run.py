@@ -272,6 +272,9 @@ def _missing_of_dataset(dataset: str, trained_on: bool) -> Iterable[Missing]:
         samples = " (samples are here: move them away first)" if (cohorts.cache_root() / dataset).exists() else ""
         whole = " --all" if dataset in fetch.names() else ""
         yield Missing(f"data set {dataset}{samples}", published.size(dataset), f"{command} fetch {dataset}{whole}")
+    elif trained_on and (lacking := _not_seen(dataset)):
+        what = f"{len(lacking)} patients of {dataset} who stand in its split, {lacking[0]} first"
+        yield Missing(what, 0, f"{command} data check {cohorts.cache_root() / dataset} --dataset {dataset}")
     if not exclusions.path(dataset).is_file():
         yield Missing(f"which cases of {dataset} cannot be used", 0, f"{command} exclusions {dataset}")
     if trained_on and not cohorts.has_split(dataset):
@@ -281,6 +284,15 @@ def _missing_of_dataset(dataset: str, trained_on: bool) -> Iterable[Missing]:
 def _is_whole(dataset: str) -> bool:
     folder = cohorts.cache_root() / dataset
     return (folder / fetch.RECORD).is_file() or (folder.exists() and dataset not in fetch.names())
+
+
+def _not_seen(dataset: str) -> list[str]:
+    """Patients of a split whose name no file or folder bears, as both kinds of published layout have it; headers are not read."""
+    folder = cohorts.cache_root() / dataset
+    seen = {path.name.split(".")[0] for depth in ("*", "*/*", "*/*/*") for path in folder.glob(depth)}
+    excluded = set(exclusions.read([dataset])["case_id"])
+    split = cohorts.read_splits(dataset)["patient_id"] if cohorts.has_split(dataset) else ()
+    return [patient for patient in split if patient not in seen | excluded]
 
 
 def _missing_weights(asked: Iterable[Experiment]) -> Iterable[Missing]:

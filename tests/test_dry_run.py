@@ -128,6 +128,8 @@ def test_what_is_missing_is_named_with_its_command_until_it_is_there(tmp_path, m
     for name in ("nsclc_radiomics", "msd_lung", "rider_lung_ct"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "whole.json").touch()
+        for patient in cohorts.read_splits(name)["patient_id"] if cohorts.has_split(name) else ():
+            (tmp_path / name / patient).mkdir()
         (tmp_path / f"{name}.csv").write_text("dataset,case_id,reason\n")
     for what in commands:
         if what.startswith("weights"):
@@ -137,6 +139,20 @@ def test_what_is_missing_is_named_with_its_command_until_it_is_there(tmp_path, m
         "weights sam2.1_hiera_tiny.pt",
         "weights MedSAM2_pretrain.pth",
     }
+
+
+def test_patients_of_the_split_who_are_not_there_are_counted_unless_they_are_excluded(tmp_path, monkeypatch):
+    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path)
+    monkeypatch.setattr(exclusions, "path", lambda dataset: tmp_path / f"{dataset}.csv")
+    images = tmp_path / "msd_lung" / "Task06_Lung" / "imagesTr"
+    images.mkdir(parents=True)
+    (tmp_path / "msd_lung.csv").write_text("dataset,case_id,reason\nmsd_lung,lung_003,damaged\n")
+    for patient in cohorts.read_splits("msd_lung")["patient_id"]:
+        if patient not in ("lung_001", "lung_003", "lung_004"):
+            (images / f"{patient}.nii.gz").touch()
+    (missing,) = [m for m in dry_run.look_ahead("paper").missing if m.what.startswith("2 patients")]
+    assert missing.what == "2 patients of msd_lung who stand in its split, lung_001 first"
+    assert missing.command.endswith("data check " + str(tmp_path / "msd_lung") + " --dataset msd_lung")
 
 
 def test_samples_are_not_taken_for_the_whole(tmp_path, monkeypatch):
