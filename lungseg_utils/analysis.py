@@ -52,7 +52,7 @@ def target_labels_used(result: run.RunResult, dataset: str, rung: str) -> int:
     """Labelled patients of the tested data set that an answer rests on, training and validation, those of a detector included."""
     used = _labels(result.experiment, result.provenance["patients"], dataset)
     if PROMPTERS[rung].from_detector:
-        finder = run.open_result(detector.detector_of(result.experiment))
+        finder = run.open_result(detector.detector_of(result.experiment, dataset))
         used |= _labels(finder.experiment, finder.provenance["patients"], dataset)
     return len(used)
 
@@ -90,7 +90,7 @@ def ladder(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
 def _control_values(result: run.RunResult, dataset: str, rung: str, control: pd.Series | None) -> pd.Series | None:
     """What an answer is measured against: the automatic model with the same prompt, or the detector's own mask beside its boxes."""
     if PROMPTERS[rung].from_detector:
-        return dsc_by_patient(run.open_result(detector.detector_of(result.experiment)), dataset, "none")
+        return dsc_by_patient(run.open_result(detector.detector_of(result.experiment, dataset)), dataset, "none")
     return control if rung != "none" else None
 
 

@@ -34,17 +34,22 @@ FEW_SHOT_RULE = Rule(0.5, 0.3, 1)
 CHOICES = tuple(Rule(*values) for values in itertools.product((0.5, 0.3, 0.7, 0.9), (0.03, 0.3, 1.0), (1, 2, 3, 10)))
 
 
-def detector_of(experiment: Experiment) -> Experiment:
-    """The automatic experiment whose boxes `experiment` may use: of experiments.yml, with its own training set, seed, fold, k and draw."""
+def detector_of(experiment: Experiment, test_dataset: str) -> Experiment:
+    """The automatic experiment whose boxes `experiment` may use: of experiments.yml, with its own training set, seed, fold, k and draw.
+
+    A model that is trained on nothing takes the first that was not trained on `test_dataset`, if the profile has one.
+    """
     grid = config.load()
     notebook = grid.detectors[experiment.paradigm]
     line, size = grid.experiment(notebook), grid.profile(experiment.profile)
     options = size.notebook_options.get(notebook, {})
     shots = {"k": experiment.k, "draw": experiment.draw} if registry.card("paradigms", line.paradigm).few_shot else {}
-    own = experiment.train_dataset
+    train_dataset, choices = experiment.train_dataset, grid.train_datasets(notebook, experiment.profile)
+    if train_dataset == config.NO_DATASET:
+        train_dataset = next((name for name in choices if name != test_dataset), choices[0])
     return Experiment(
         experiment.profile,
-        grid.train_datasets(notebook, experiment.profile)[0] if own == config.NO_DATASET else own,
+        train_dataset,
         line.model,
         line.paradigm,
         seed=experiment.seed,
@@ -57,7 +62,7 @@ def detector_of(experiment: Experiment) -> Experiment:
 def applies(experiment: Experiment, test_dataset: str) -> bool:
     """A zero-shot answer may not rest on a detector that was trained on the data set that it is tested on."""
     uses_labels = registry.card("paradigms", experiment.paradigm).uses_target_labels
-    return uses_labels or detector_of(experiment).train_dataset != test_dataset
+    return uses_labels or detector_of(experiment, test_dataset).train_dataset != test_dataset
 
 
 class Detector:

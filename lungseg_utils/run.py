@@ -188,7 +188,7 @@ class _Job:
     cohort: cohorts.TrainingCohort
     tests: Mapping[str, Sequence[Case]]
     questions: Mapping[str, Sequence[Question]]  # by test data set
-    detector: detector.Detector | None
+    detectors: Mapping[str, detector.Detector]  # by test data set, where boxes of one are asked for
     initial: Path | None
     identities: Mapping[str, Any]
     progress: bool
@@ -220,9 +220,9 @@ def run(
         for cases in tests.values():
             cohorts.require_apart((*cohort.train, *cohort.validation), cases)
         identities = _identities(experiment, options, cohort, tests, initial)
-        job = _Job(experiment, options, folder, cohort, tests, questions, None, initial, identities, progress)
+        job = _Job(experiment, options, folder, cohort, tests, questions, {}, initial, identities, progress)
         trained = _prepare(job)
-        job = replace(job, detector=_detector(experiment, questions))  # which may be this experiment itself
+        job = replace(job, detectors=_detectors(experiment, questions))  # which may be this experiment itself
         return _finish(job, trained, _evaluate(job, trained))
 
 
@@ -234,9 +234,11 @@ def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str])
     return [*map(Question, asked), *wrongly]
 
 
-def _detector(experiment: Experiment, questions: Mapping[str, Sequence[Question]]) -> detector.Detector | None:
-    needed = any(rung(q.prompter).from_detector for part in questions.values() for q in part)
-    return detector.Detector(detector.detector_of(experiment)) if needed else None
+def _detectors(experiment: Experiment, questions: Mapping[str, Sequence[Question]]) -> dict[str, detector.Detector]:
+    needed = [name for name, part in questions.items() if any(rung(q.prompter).from_detector for q in part)]
+    trained = {name: detector.detector_of(experiment, name) for name in needed}
+    found = {other: detector.Detector(other) for other in dict.fromkeys(trained.values())}
+    return {name: found[other] for name, other in trained.items()}
 
 
 def _training_cohort(experiment: Experiment, profile: config.Profile, workers: int, progress: bool) -> cohorts.TrainingCohort:
@@ -362,7 +364,7 @@ def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Ite
         path = job.folder / "cases" / dataset / question.name / f"{case.case_id}.json"
         identity = f"{job.identities['evaluation']} {question.draws}"
         if rung(question.prompter).from_detector:
-            identity += f" {job.detector.identity}"
+            identity += f" {job.detectors[dataset].identity}"
         record = tables.read_json(path)
         if record.get("identity") != identity:
             study = study or load_study(case)
@@ -398,7 +400,7 @@ def _facts(case: Case, study: Study, segmenter: Any) -> dict[str, Any]:
 def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: Question) -> dict[str, Any]:
     """Prompt, predict, score: all rows of one case under one question, averaged over the draws of its jitter."""
     reference = next(iter(study.references.values()))
-    pointed_at = job.detector.find(case, study) if rung(question.prompter).from_detector else reference
+    pointed_at = job.detectors[dataset].find(case, study) if rung(question.prompter).from_detector else reference
     keys = {"experiment": job.experiment.name, "test_dataset": dataset, "prompter": question.prompter, "jitter": question.jitter}
     keys |= {"case_id": case.case_id}
     rows, costs, failures = [], [], []
@@ -543,7 +545,7 @@ def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any
         "name": job.experiment.name,
         "title": title(job.experiment),
         "training_failure": trained.failure,
-        "detector": job.detector.experiment.name if job.detector else "",
+        "detector": ", ".join(dict.fromkeys(finder.experiment.name for finder in job.detectors.values())),
         "options": dict(job.options),
         "patients": {name: [c.patient_id for c in cases] for name, cases in named.items()},
         "sha256": {

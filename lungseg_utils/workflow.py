@@ -140,10 +140,11 @@ def run_names(notebook: str, profile: str) -> list[str]:
 
 
 def runs_before(name: str, profile: str) -> list[str]:
-    """Full names of the experiments whose weights another one needs: its detector's, if the profile asks for boxes of a detector."""
-    _, experiment = planned_run(name, profile)
-    needed = {detector.detector_of(experiment).name} if any(PROMPTERS[rung].from_detector for rung in rungs(experiment)) else set()
-    return sorted(needed - {name})
+    """Full names of the experiments whose weights another one needs: its detectors', if the profile asks for boxes of a detector."""
+    notebook, experiment = planned_run(name, profile)
+    asked = any(PROMPTERS[rung].from_detector for rung in rungs(experiment))
+    tested = [dataset for dataset in datasets_to_test(notebook, profile) if asked and detector.applies(experiment, dataset)]
+    return sorted({detector.detector_of(experiment, dataset).name for dataset in tested} - {name})
 
 
 def stand_ins_before(name: str, profile: str) -> list[str]:

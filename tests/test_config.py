@@ -120,11 +120,11 @@ def test_a_profile_with_two_training_sets_trains_each_model_on_both_and_says_so_
     assert run.title(run.plan("unet_full", "mini")) == "U-Net, full training"
     zero_shot = run.planned("medsam_zero_shot", "standard")
     assert [e.train_dataset for e in zero_shot] == ["none"]
-    # boxes come from the detector that was trained on the same patients; a zero-shot model takes the first, and never on its own test set
-    assert [detector.detector_of(e) for e in run.planned("medsam_fine_tuned", "standard")] == full
-    assert detector.detector_of(zero_shot[0]) == full[0]
-    assert not detector.applies(zero_shot[0], "phantom_nsclc")
-    assert detector.applies(zero_shot[0], "phantom_msd")
+    # boxes come from the detector that was trained on the same patients; those of a zero-shot model from one of another data set
+    assert [detector.detector_of(e, "phantom_nsclc") for e in run.planned("medsam_fine_tuned", "standard")] == full
+    assert [detector.detector_of(zero_shot[0], name) for name in (*both, "lidc_idri")] == [full[1], full[0], full[0]]
+    assert all(detector.applies(zero_shot[0], name) for name in both)
+    assert not detector.applies(run.plan("medsam_zero_shot", "mini"), "phantom_nsclc")  # which trains on nothing else
 
 
 def test_few_shot_draws_are_nested_differ_and_have_no_validation_patient():

@@ -52,10 +52,10 @@ def test_the_rule_of_highest_mean_f1_is_found_and_the_first_of_equals_stays():
 
 
 def test_each_paradigm_has_the_detector_that_saw_no_more_than_it_did():
-    few = detector.detector_of(plan("medsam_few_shot", "mini", seed=0, k=5, draw=3))
+    few = detector.detector_of(plan("medsam_few_shot", "mini", seed=0, k=5, draw=3), "phantom_msd")
     assert (few.model, few.paradigm, few.k, few.draw) == ("unet", "few_shot", 5, 3)
     assert dict(few.options) == {"steps": 760}
-    tuned = detector.detector_of(plan("medsam_fine_tuned", "mini", seed=2, fold=1))
+    tuned = detector.detector_of(plan("medsam_fine_tuned", "mini", seed=2, fold=1), "phantom_msd")
     assert (tuned.paradigm, tuned.seed, tuned.fold, tuned.k) == ("full", 2, 1, None)
     zero = plan("medsam_zero_shot", "mini")
     assert not detector.applies(zero, "phantom_nsclc")
