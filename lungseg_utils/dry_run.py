@@ -211,17 +211,22 @@ class _Work:
     def evaluation(self, questions: Sequence[run.Question]) -> float:
         """Operations for one patient, taken to be the reference volume.
 
-        An automatic network answers once, whatever is asked; a promptable one encodes each slice once, and looks again for each question.
+        An automatic network answers once, whatever is asked; a promptable one encodes each slice once, and looks again for each question,
+        dialogues of clicks apart, which share their answers.
         """
         if not self.network.flops:
             return 0.0 if self.network.parameters == 0 else math.nan
         if not questions:
             return 0.0
-        return self._asked([(q.prompter, q.draws) for q in questions]) if self.promptable else self._volume("none")
+        if not self.promptable:
+            return self._volume("none")
+        alone = [(q.prompter, q.draws) for q in questions if q.jitter or not _answers(q.prompter)]
+        dialogue = max((_answers(q.prompter) for q in questions if not q.jitter), default=0)
+        return self._asked([*alone, *([("click", dialogue)] if dialogue else [])])
 
     def _asked(self, rungs: Sequence[tuple[str, int]]) -> float:
         """A promptable network's operations for one patient; every rung is taken for a box on every slice, or on one."""
-        looks = [(_like(rung), draws * _answers(rung)) for rung, draws in rungs]
+        looks = [(_like(rung), count) for rung, count in rungs]
         encoded = {name: self.network.slices[full_size.VOLUME + name] * self.network.flops["encode"] for name, _ in looks}
         return max(encoded.values()) + sum(count * (self._volume(name) - encoded[name]) for name, count in looks)
 
@@ -252,8 +257,9 @@ def _like(rung: str) -> str:
 
 
 def _answers(rung: str) -> int:
+    """Of a dialogue of clicks; 0 for any other rung."""
     dialogue = re.fullmatch(r"clicks_(\d+)", rung)
-    return int(dialogue[1]) if dialogue else 1
+    return int(dialogue[1]) if dialogue else int(rung == "click")
 
 
 # --- what is missing -------------------------------------------------------------------------------------------------

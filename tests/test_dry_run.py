@@ -68,6 +68,10 @@ def test_an_automatic_network_answers_a_patient_once_and_a_promptable_one_encode
     # 14 slices are seen; boxes on every (second) slice, in 3-D and of a detector look at 12 of them, a box or line on one slice at all
     assert medsam["amount"] == 6
     assert medsam["gpu_hours"] == pytest.approx(31 * (14 * encode + (4 * 12 + 2 * 14) * prompt) / A100_SPEED / 3600)
+    # SAM takes clicks, too: a line as points and a click anywhere are asked alone, five dialogues share five answers
+    sam = _row(paper, "paper__sam__zero_shot__none__fold0__seed0", "evaluation", "rider_lung_ct")
+    assert sam["amount"] == 13
+    assert sam["gpu_hours"] == pytest.approx(31 * (14 * encode + (4 * 12 + (4 + 5) * 14) * prompt) / A100_SPEED / 3600)
 
 
 def test_memory_is_that_of_validation_patients_and_of_the_working_grid(paper):
