@@ -24,6 +24,7 @@ from benchmarks.rows import (
     training_vit,
 )
 from lungseg_utils import metrics, registry, speed
+from lungseg_utils.networks import attention
 from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import Size
 from lungseg_utils.networks.sam2 import Size as Sam2Size
@@ -32,21 +33,49 @@ from lungseg_utils.types import Image, InputError, Mask
 SMALL = Size(patch=8, width=16, depth=2, heads=2, global_blocks=(1,), window=3, prompt_width=16, decoder_width=32)
 
 
+@pytest.fixture(autouse=True)
+def fused(monkeypatch):
+    """The networks here are too small for the fused product to pay."""
+    monkeypatch.setattr(attention, "_LEAST_TOKENS", 1)
+
+
 def _check(work):
     agreement = work.check(work.fast(), work.plain())
     assert speed.agrees(agreement.kind, agreement.value, agreement.limit)
     return agreement
 
 
+@torch.no_grad()
 def test_fused_attention_equals_the_packaged_one_on_whole_and_partial_windows():
     """A grid of 5 x 5 tokens in windows of 3: the last row and column of windows are filled up."""
     network, packaged = networks.twin_encoders(SMALL, View(40, (-160.0, 240.0)), "cpu")
     pictures = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
-    expected = packaged(pictures)
-    assert torch.allclose(network.image_encoder(pictures), expected, atol=1e-5)
-    with torch.no_grad():
-        packaged.blocks[1].attn.rel_pos_h.add_(torch.linspace(0, 1, 9)[:, None])
+    assert torch.allclose(network.image_encoder(pictures), packaged(pictures), atol=1e-5)
+    packaged.blocks[1].attn.rel_pos_h.add_(torch.linspace(0, 1, 9)[:, None])
     assert not torch.allclose(network.image_encoder(pictures), packaged(pictures), atol=1e-3)  # places do count here
+
+
+@torch.no_grad()
+def test_heads_a_few_at_a_time_are_all_heads(monkeypatch):
+    network, _ = networks.twin_encoders(SMALL, View(40, (-160.0, 240.0)), "cpu")
+    pictures = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    together = network.image_encoder(pictures)
+    monkeypatch.setattr(attention, "_MASK_BYTES", 1)
+    assert torch.allclose(network.image_encoder(pictures), together, atol=1e-6)
+
+
+@torch.no_grad()
+def test_few_tokens_take_the_packaged_product(monkeypatch):
+    network, packaged = networks.twin_encoders(SMALL, View(40, (-160.0, 240.0)), "cpu")
+    pictures = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    monkeypatch.setattr(attention, "_LEAST_TOKENS", 26)
+    assert torch.equal(network.image_encoder(pictures), packaged(pictures))
+
+
+def test_training_takes_the_packaged_product_bit_by_bit():
+    network, packaged = networks.twin_encoders(SMALL, View(40, (-160.0, 240.0)), "cpu")
+    pictures = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(network.image_encoder(pictures), packaged(pictures))
 
 
 def test_a_batch_of_slices_is_encoded_as_one_by_one():

@@ -9,18 +9,21 @@ from torch.nn import functional
 _MASK_BYTES = 64 * 1024 * 1024  # of relative positions at once: all heads of a whole slice would be a gigabyte that no cache holds
 
 
-class FusedAttention(torch.nn.Module):
-    """A packaged attention layer's own parameters, under their own names, with relative positions as the mask of the fused product."""
+_LEAST_TOKENS = 196  # a window of the published sizes; of fewer, the packaged layer is as fast
 
-    def __init__(self, packaged: Attention):
-        super().__init__()
-        self.num_heads = packaged.num_heads
-        self.rel_pos_h, self.rel_pos_w = packaged.rel_pos_h, packaged.rel_pos_w
-        self.qkv, self.proj = packaged.qkv, packaged.proj
+
+class FusedAttention(Attention):
+    """The packaged layer with relative positions as the mask of the fused product.
+
+    In training, and on few tokens, it is the packaged layer itself: the fused product has no backward for such a mask, and what torch
+    takes in its place is slower by a tenth.
+    """
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens (n, rows, columns, channels) to as many."""
         count, rows, columns, channels = tokens.shape
+        if torch.is_grad_enabled() or rows * columns < _LEAST_TOKENS:
+            return super().forward(tokens)
         shape = (count, rows * columns, 3, self.num_heads, channels // self.num_heads)
         parts = self.qkv(tokens).reshape(shape).permute(2, 0, 3, 1, 4)
         places = self._places(parts[0].unflatten(2, (rows, columns)))
@@ -50,7 +53,7 @@ def _by_offset(places: torch.Tensor) -> torch.Tensor:
 
 
 def fuse_attention(encoder: ImageEncoderViT) -> ImageEncoderViT:
-    """The encoder, its attention layers replaced; parameters, their names and their values stay."""
+    """The encoder with fused attention; parameters, their names and their values stay."""
     for block in encoder.blocks:
-        block.attn = FusedAttention(block.attn)
+        block.attn.__class__ = FusedAttention
     return encoder
