@@ -27,7 +27,7 @@ AccountingStorageType=accounting_storage/none
 JobAcctGatherType=jobacct_gather/none
 JobCompType=jobcomp/none
 ReturnToService=2
-MinJobAge=300
+MinJobAge=7200
 SchedulerParameters=sched_interval=2
 StateSaveLocation={folder}/state
 SlurmdSpoolDir={folder}/spool

@@ -1,4 +1,4 @@
-"""The workflow on a real SLURM: jobs of their own, one of them killed in the middle, and the tables are those of a run without it.
+"""The workflow on a real SLURM: jobs of their own, one of them killed and one preempted, and the tables are those of a run without it.
 
 Outside `make test`: `make cluster-test` starts it, and `make quick` has to have been run.
 """
@@ -28,6 +28,7 @@ def settings(folder: Path) -> Path:
     own = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
     own |= {"jobs": 2, "latency-wait": 5, "slurm-no-account": True, "slurm-status-command": "squeue"}
     own |= {"default-resources": {"mem_mb": 3000, "runtime": 30}, "set-threads": dict.fromkeys(own["set-threads"], 1)}
+    own |= {"cores": 2, "resources": {"mem_mb": 6000}}
     own.pop("set-resources")
     folder.mkdir()
     (folder / "config.yaml").write_text(yaml.safe_dump(own))
@@ -44,16 +45,22 @@ def training(root: Path) -> psutil.Process | None:
 
 
 def kill_a_training(root: Path, workflow: subprocess.Popen) -> None:
-    for _ in range(1200):
+    while workflow.poll() is None:
         if found := training(root):
             found.send_signal(signal.SIGKILL)
             return
-        assert workflow.poll() is None, (root / "workflow.log").read_text()[-5000:]
         time.sleep(0.1)
-    raise AssertionError("no job trained anything")
+    raise AssertionError("no job trained anything\n" + (root / "workflow.log").read_text()[-5000:])
 
 
-def test_tables_of_a_cluster_are_those_of_one_machine_though_a_job_was_killed(tmp_path):
+def preempt(experiment: str) -> None:
+    """SLURM takes a running job its node away and queues it again, as it does for a job of higher priority."""
+    jobs = subprocess.run(["squeue", "--noheader", "--states=RUNNING", "--format=%i %k"], capture_output=True, text=True, check=True).stdout
+    [number] = [line.split()[0] for line in jobs.splitlines() if line.endswith(f"rule_run_wildcards_{experiment}")]
+    subprocess.run(["scontrol", "requeue", number], check=True)
+
+
+def test_tables_of_a_cluster_are_those_of_one_machine_though_a_job_was_killed_and_one_preempted(tmp_path):
     assert not slurm_cluster.missing(), slurm_cluster.missing()
     wanted = {name: (config.project_root() / "results" / "smoke" / name / "results.csv").read_bytes() for name in EXPERIMENTS}
     root = tracked_project(tmp_path / "project")
@@ -64,9 +71,11 @@ def test_tables_of_a_cluster_are_those_of_one_machine_though_a_job_was_killed(tm
         targets = [f"build/smoke/notebooks/{name}.ipynb" for name in NOTEBOOKS]
         running = subprocess.Popen([*command, *targets], cwd=root, env=environment, stdout=log, stderr=log)
         kill_a_training(root, running)
+        preempt(EXPERIMENTS[1])
         assert running.wait(1500) == 0, (root / "workflow.log").read_text()[-5000:]
         jobs = subprocess.run(["squeue", "--noheader", "--states=all"], capture_output=True, text=True, check=True).stdout.count("\n")
     found = {name: (root / "results" / "smoke" / name / "results.csv").read_bytes() for name in EXPERIMENTS}
     assert found == wanted
-    assert jobs >= 2 * len(NOTEBOOKS) + 1  # a run and a notebook each, and the run that was killed once more
-    print(f"{len(found)} experiments, {jobs} jobs, {time.monotonic() - begin:.0f} s, one training killed")
+    assert all((root / target).is_file() for target in targets)
+    assert jobs == 2 + len(EXPERIMENTS) + 1 + 1  # phantoms of two cohorts, the runs, one of them once more, and all pages together
+    print(f"{len(found)} experiments, {jobs} jobs, {time.monotonic() - begin:.0f} s, one training killed, one preempted")

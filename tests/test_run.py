@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from lungseg_utils import __main__, cohorts, config, io, registry, run, tables
+from lungseg_utils import __main__, cohorts, config, io, listening, registry, run, tables
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import InputError
 
@@ -112,6 +112,25 @@ def test_other_options_train_again(here):
     other = run.run(run.plan("unet_full", "smoke", options={"steps": 4}), TESTS, ["none"], progress=False)
     assert other.folder != first.folder
     assert other.history["step"].max() == 4
+
+
+def test_a_run_that_was_stopped_in_its_training_goes_on_from_the_checkpoint_to_the_same_weights(here):
+    def preempted(what, done, total):
+        seen.append(done)
+        if done == 110 and len(seen) > 100:
+            raise KeyboardInterrupt
+
+    experiment = run.plan("unet_full", "smoke", options={"steps": 120, "validate_every": 60})
+    undisturbed = _sha(run.run(experiment, TESTS, ["none"], progress=False))
+    shutil.rmtree(here / "results")
+    seen = []
+    with listening.heard_by(preempted), pytest.raises(KeyboardInterrupt):
+        run.run(experiment, TESTS, ["none"], progress=False)
+    seen = []
+    with listening.heard_by(preempted):
+        again = run.run(experiment, TESTS, ["none"], progress=False)
+    assert seen == list(range(100, 120))
+    assert _sha(again) == undisturbed
 
 
 def test_changed_training_data_trains_again_from_the_start(here, monkeypatch):
