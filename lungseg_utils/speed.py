@@ -105,8 +105,8 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
             "compared (min to max), pairs": [_compared(row) for _, row in frame.iterrows()],
             "goal": [_goal(row) for _, row in frame.iterrows()],
             "answers": [f"{r['agreement']} {r['agreement_value']:.3g} ({_sign(r)} {r['agreement_limit']:g})" for _, r in frame.iterrows()],
-            "floor": [duration(s) for s in floor_seconds(frame)],
-            "share of the floor": [f"{s:.0%}" for s in floor_seconds(frame) / frame["fast_seconds"]],
+            "floor": [duration(s) if s else "–" for s in floor_seconds(frame)],
+            "share of the floor": [f"{s:.2g}" if s else "–" for s in floor_seconds(frame) / frame["fast_seconds"]],
             "precision": frame["precision"],
         }
     )

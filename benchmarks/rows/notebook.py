@@ -37,7 +37,8 @@ def _strictly(notebook: Path, output: Path) -> None:
 
 
 def _plainly(notebook: Path, output: Path) -> None:
-    papermill.execute_notebook(notebook, output, {"number": 2}, cwd=notebook.parent, kernel_name="python3", progress_bar=False)
+    how = {"kernel_name": "python3", "language": "python", "progress_bar": False}
+    papermill.execute_notebook(notebook, output, {"number": 2}, cwd=notebook.parent, **how)
 
 
 def _check(fast: float, plain: float) -> Agreement:
