@@ -539,7 +539,7 @@ def abroad(finished: Sequence[run.RunResult], home: str, elsewhere: str) -> pd.D
     """Mean DSC by method and rung on the data set that was trained on and on another one, and the drop between the two.
 
     An experiment that was trained on `elsewhere` is at home there; one that was not trained at all, on `home`. The patients differ, so
-    that the groups are independent. Columns: title, rung, home, elsewhere, drop with interval, n_home, n_elsewhere.
+    that the groups are independent. Columns: title, rung, trained, home, elsewhere, drop with interval, n_home, n_elsewhere.
     """
     rows, names = [], figures.method_titles(results_of(finished), titles(finished))
     for rung in PROMPTERS:
@@ -548,6 +548,7 @@ def abroad(finished: Sequence[run.RunResult], home: str, elsewhere: str) -> pd.D
             here, there = (dsc_by_patient(result, name, rung) for name in ((elsewhere, home) if swapped else (home, elsewhere)))
             drop = stats.summarize_difference(here.to_numpy(), there.to_numpy())
             row = {"title": names[result.experiment.name, rung], "rung": rung, "home": here.mean(), "elsewhere": there.mean()}
+            row |= {"trained": result.experiment.train_dataset != config.NO_DATASET}
             row |= {"drop": drop.mean, "drop_low": drop.low, "drop_high": drop.high}
             rows.append(row | {"n_home": len(here), "n_elsewhere": len(there)})
     return pd.DataFrame(rows)

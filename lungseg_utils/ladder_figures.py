@@ -285,8 +285,8 @@ def printable_abroad(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def abroad_answers(table: pd.DataFrame, rung: str) -> dict[str, Any]:
-    """Values for the text of a page, of `analysis.abroad` on one rung: how many methods there are, do worse abroad, drop most."""
-    part = table[table["rung"] == rung]
+    """Values for the text of a page, of `analysis.abroad` on one rung: how many trained methods there are, do worse abroad, drop most."""
+    part = table[(table["rung"] == rung) & table["trained"]]
     if part.empty:
         return dict.fromkeys(("n_methods", "n_lower", "largest_drop", "largest_drop_of"), "(not run yet)")
     worst = part.loc[part["drop"].idxmax()]

@@ -378,7 +378,7 @@ class Remembering:
     """A segmenter that is asked about one image: what it is asked again it answers as before.
 
     A dialogue of n corrective clicks begins with all that those of fewer clicks ask, so that the whole ladder takes as many answers as
-    its longest dialogue.
+    its longest dialogue. The wall seconds of a dialogue are then those of what nobody had asked before.
     """
 
     def __init__(self, segmenter: Any):
@@ -608,12 +608,14 @@ def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
     """One paragraph of Markdown for the head of a page: which run its numbers are from, and what of the plan is still missing."""
     wanted = Counter(title(e).partition(", k =")[0] for e in all_planned(profile))
     done = Counter(title(r.experiment).partition(", k =")[0] for r in finished)
-    missing = [f"{name} ({done[name]} of {n} runs are here)" for name, n in wanted.items() if done[name] < n]
+    missing = [name + (f" ({done[name]} of {n} runs are here)" if n > 1 else "") for name, n in wanted.items() if done[name] < n]
     own = all(r.folder == config.results_folder(r.experiment) for r in finished)
     where = "run with this book" if own else "run once, its tables are stored with the project (`data/results`)"
     commits = ", ".join(f"`{c}`" for c in dict.fromkeys(r.provenance["commit"] for r in finished))
     text = f"**Shown:** profile `{profile}`, {where}. {config.load().profile(profile).summary} Code: commit {commits}."
-    return text + (f" **Planned and not run yet:** {'; '.join(missing)}." if missing else f" All {wanted.total()} planned runs are here.")
+    count = f"{(wanted - done).total()} of {wanted.total()} runs"
+    rest = f" **Planned and not run yet ({count}):** {'; '.join(missing)}." if missing else f" All {wanted.total()} planned runs are here."
+    return text + rest
 
 
 def machines(finished: Sequence[RunResult]) -> str:

@@ -98,18 +98,20 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "row": frame["row"],
-            "work": frame["work"],
-            "against": [_against(row) for _, row in frame.iterrows()],
-            "this project": [duration(s) for s in frame["fast_seconds"]],
+            "work, and beside what": [f"{row['work']}; beside: {_against(row)}" for _, row in frame.iterrows()],
+            "here": [duration(s) for s in frame["fast_seconds"]],
             "plain": [duration(s) for s in frame["plain_seconds"]],
             "compared (min to max), pairs": [_compared(row) for _, row in frame.iterrows()],
             "goal": [_goal(row) for _, row in frame.iterrows()],
             "answers": [f"{r['agreement']} {r['agreement_value']:.3g} ({_sign(r)} {r['agreement_limit']:g})" for _, r in frame.iterrows()],
-            "floor": [duration(s) if s else "–" for s in floor_seconds(frame)],
-            "share of the floor": [f"{s:.2g}" if s else "–" for s in floor_seconds(frame) / frame["fast_seconds"]],
+            "share of the floor (floor)": [_floor(s, t) for s, t in zip(floor_seconds(frame), frame["fast_seconds"], strict=True)],
             "precision": frame["precision"],
         }
     )
+
+
+def _floor(floor: float, seconds: float) -> str:
+    return f"{floor / seconds:.2g} ({duration(floor)})" if floor else "–"
 
 
 def gains(frame: pd.DataFrame) -> Any:

@@ -251,8 +251,8 @@ def test_the_floor_is_what_takes_longer_of_operations_and_bytes():
     compute = _figures(operations=6e9, operations_per_second=2e9, bytes=1e9, bytes_per_second=1e9)
     traffic = _figures(operations=6e9, operations_per_second=2e9, bytes=9e9, bytes_per_second=1e9)
     assert [speed.floor_seconds(f).item() for f in (compute, traffic)] == [3.0, 9.0]
-    assert speed.printable(compute.assign(fast_seconds=12.0))["share of the floor"].item() == "0.25"
-    assert speed.printable(_figures(operations=0.0, bytes=0.0))["floor"].item() == "–"
+    assert speed.printable(compute.assign(fast_seconds=12.0))["share of the floor (floor)"].item().startswith("0.25 (")
+    assert speed.printable(_figures(operations=0.0, bytes=0.0))["share of the floor (floor)"].item() == "–"
 
 
 def test_a_new_figure_replaces_that_of_the_same_machine_only():

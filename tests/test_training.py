@@ -76,7 +76,7 @@ def test_a_fault_while_a_batch_is_drawn_ahead_ends_the_training(tmp_path):
         raise ValueError("no such patient")
 
     with pytest.raises(ValueError, match="no such patient"):
-        training.train(_network(), broken, torch.nn.functional.mse_loss, _plan(), tmp_path, progress=False, drawers=2)
+        training.train(_network(), broken, torch.nn.functional.mse_loss, _plan(), tmp_path, progress=False, drawers=1)
 
 
 def test_a_checkpoint_of_another_plan_or_other_data_is_not_resumed(tmp_path):
