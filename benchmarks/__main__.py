@@ -24,7 +24,7 @@ def main(arguments: list[str] | None = None) -> int:
     out = asked.out or config.project_root() / "data" / "results" / f"bench_{asked.device}.csv"
     try:
         chosen = choose(asked.only, asked.device, asked.full)
-        failed = run(chosen, row.Setting(asked.device, asked.full), asked.threads or full_size.cores(), asked.pairs, out, asked.commit)
+        failed = run(chosen, row.Setting(asked.device, asked.full), asked.threads or full_size.cores(), asked.pairs, out)
         if out.is_file():
             print(speed.printable(speed.read(out)).to_string(index=False))
     except InputError as error:
@@ -39,11 +39,11 @@ def choose(only: list[str], device: str, full: bool) -> list[str]:
     return [name for name, card in cards.items() if card.device == device and (only or full or not card.overnight)]
 
 
-def run(names: list[str], setting: row.Setting, threads: int, pairs: int | None, out: Path, commit: str = "") -> list[str]:
+def run(names: list[str], setting: row.Setting, threads: int, pairs: int | None, out: Path) -> list[str]:
     """Measure the rows one after the other and write `out` after each; returns the names of those that failed."""
     frame = speed.read(out) if out.is_file() else pd.DataFrame(columns=list(speed.COLUMNS)).astype(dict(speed.COLUMNS))
     shared = {"device": full_size.device_name(setting.device), "threads": threads, "versions": _versions()}
-    shared["commit"] = commit or full_size.commit_besides(out)
+    shared["commit"] = tables.commit(config.project_root(), besides=out)
     failed = []
     for name in names:
         start = time.perf_counter()
@@ -72,7 +72,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--pairs", type=int, help="timed pairs of each row (default: the row's own number)")
     parser.add_argument("--threads", type=int, default=0, help="threads of the processor (default: all cores)")
     parser.add_argument("--out", type=Path, help="table to write (default: data/results/bench_DEVICE.csv)")
-    parser.add_argument("--commit", default="", help="what is measured, where it is no checkout but a copy (default: git says)")
     return parser
 
 

@@ -9,7 +9,7 @@ from segment_anything.modeling import ImageEncoderViT
 from lungseg_utils.full_size import count_flops
 from lungseg_utils.metrics import dsc
 from lungseg_utils.networks.promptable import View
-from lungseg_utils.networks.sam import PromptedSam, Size
+from lungseg_utils.networks.sam import PromptedSam, Size, packaged_encoder
 
 _DEVIATION = 0.02  # of what the packages leave at zero: places would else have no part in the answer
 
@@ -21,23 +21,6 @@ def draw_places(network: torch.nn.Module, seed: int = 0) -> torch.nn.Module:
         if "rel_pos" in name or "pos_embed" in name:
             parameter.data.copy_(_DEVIATION * torch.randn(parameter.shape, generator=generator))
     return network
-
-
-def packaged_encoder(size: Size, canvas: int) -> ImageEncoderViT:
-    """segment-anything's own image encoder, as `sam_model_registry` builds it."""
-    return ImageEncoderViT(
-        depth=size.depth,
-        embed_dim=size.width,
-        img_size=canvas,
-        norm_layer=lambda width: torch.nn.LayerNorm(width, eps=1e-6),
-        num_heads=size.heads,
-        patch_size=size.patch,
-        qkv_bias=True,
-        use_rel_pos=True,
-        global_attn_indexes=size.global_blocks,
-        window_size=size.window,
-        out_chans=size.prompt_width,
-    )
 
 
 def twin_encoders(size: Size, view: View, device: str) -> tuple[PromptedSam, ImageEncoderViT]:

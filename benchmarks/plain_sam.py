@@ -11,10 +11,8 @@ from torch.nn import functional
 
 from lungseg_utils import geometry
 from lungseg_utils.networks.promptable import View, prompt_tokens
-from lungseg_utils.networks.sam import PromptedSam, Size
+from lungseg_utils.networks.sam import PromptedSam, Size, packaged_encoder
 from lungseg_utils.types import Image, SlicePrompt
-
-from .networks import packaged_encoder
 
 
 def packaged_sam(network: PromptedSam, size: Size) -> Sam:

@@ -32,6 +32,11 @@ class TrainingCohort:
     validation: tuple[Case, ...]
 
 
+def load_study(case: Case) -> Study:
+    """Read a case through its data set."""
+    return registry.plugin("datasets", case.dataset).load(case)
+
+
 class Studies(Sequence[Study]):
     """Cases as studies that are read when they are asked for, one at a time: a data set of patients does not fit into memory."""
 
@@ -44,8 +49,7 @@ class Studies(Sequence[Study]):
     def __getitem__(self, index: int | slice) -> Study | Studies:
         if isinstance(index, slice):
             return Studies(self._cases[index])
-        case = self._cases[index]
-        return registry.plugin("datasets", case.dataset).load(case)
+        return load_study(self._cases[index])
 
 
 def cache_root() -> Path:

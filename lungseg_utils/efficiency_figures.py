@@ -269,13 +269,17 @@ def printable_models(frame: pd.DataFrame) -> pd.DataFrame:
 
 def printable_machines(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
     """The reference volume on two machines, and how much faster the second is; of what was measured on both. Each of one setting."""
-    both = by_volume(one).merge(by_volume(other), on=["model", "prompter"], suffixes=("", "_other"))
+    both = _on_both(one, other)
     asked = [title(p) if p != MIRRORED else f"{title('none')}, mirrored" for p in both["prompter"]]
     shown = {"model": [model_title(name) for name in both["model"]], "prompt": asked}
     for machine, suffix in ((one, ""), (other, "_other")):
         columns = zip(both[f"seconds{suffix}"], both[f"extrapolated{suffix}"], strict=True)
         shown[_setting(machine)] = [duration(seconds, extrapolated) for seconds, extrapolated in columns]
     return pd.DataFrame(shown | {"times faster": [_three(v) for v in both["seconds"] / both["seconds_other"]]})
+
+
+def _on_both(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
+    return by_volume(one).merge(by_volume(other), on=["model", "prompter"], suffixes=("", "_other"))
 
 
 def _setting(frame: pd.DataFrame) -> str:
@@ -285,7 +289,7 @@ def _setting(frame: pd.DataFrame) -> str:
 
 def machine_answers(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, str]:
     """Values for the text of a page on two machines: both, what was not measured on the second, the smallest and largest gain."""
-    both = by_volume(one).merge(by_volume(other), on=["model", "prompter"], suffixes=("", "_other"))
+    both = _on_both(one, other)
     gains = both["seconds"] / both["seconds_other"]
     missing = [model_title(name) for name in dict.fromkeys(one["model"]) if name not in set(other["model"])]
     named = {"least": gains.idxmin(), "most": gains.idxmax()}

@@ -240,10 +240,8 @@ def one_setting(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """`old` with the rows of the same models and setting replaced by `new`, in the order of `SUBJECTS`."""
-    key = ["model", *SETTING]
-    replaced = pd.MultiIndex.from_frame(old[key]).isin(pd.MultiIndex.from_frame(new[key]))
     order = {subject.name: n for n, subject in enumerate(SUBJECTS)}
-    merged = pd.concat([old[~replaced], new], ignore_index=True)
+    merged = tables.replace_rows(old, new, ["model", *SETTING])
     return merged.sort_values("model", key=lambda names: names.map(lambda n: order.get(n, len(order))), kind="stable", ignore_index=True)
 
 
@@ -262,7 +260,7 @@ def measure(
     chosen, threads = training.choose_device(device).type, threads or cores()
     if repeats < 1 or threads < 0:
         raise InputError("efficiency", f"{repeats} repeats, {threads} threads", "Give at least one repeat, and threads from 0 on.")
-    commit, failed = commit_besides(out), []
+    commit, failed = tables.commit(config.project_root(), besides=out), []
     frame = read(out) if out.is_file() else pd.DataFrame(columns=list(COLUMNS)).astype(dict(COLUMNS))
     setting = {"device": device_name(chosen), "threads": threads, "commit": commit}
     for subject in subjects:
@@ -303,17 +301,6 @@ def measure_apart(subject: Subject, repeats: int, threads: int, device: str) -> 
             print(f"{subject.name}: failed, exit status {done.returncode}", file=sys.stderr, flush=True)
             return None
         return json.loads(out.read_text())
-
-
-def commit_besides(out: Path) -> str:
-    """The commit, with "+" if any file but the table `out` differs from it: else a run could not be resumed after its first row."""
-    root, where = config.project_root(), out.resolve()
-    commit = tables.commit(root).rstrip("+")
-    if commit == "unknown" or not where.is_relative_to(root.resolve()):
-        return tables.commit(root)
-    status = ["git", "status", "--porcelain", "--", ".", f":(exclude){where.relative_to(root.resolve())}"]
-    changed = subprocess.run(status, cwd=root, capture_output=True, text=True, check=True).stdout.strip()
-    return commit + ("+" if changed else "")
 
 
 # --- inside that process ---------------------------------------------------------------------------------------------

@@ -22,6 +22,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from . import code_hash, cohorts, config, detector, initial_weights, io, locks, metrics, processes, registry, stored, tables
+from .cohorts import load_study
 from .efficiency import device_name, measure
 from .prompts.jitter import perturb
 from .prompts.ladder import MOST_CLICKS, prompt_rng
@@ -267,11 +268,6 @@ def _identities(
     code = code_hash.sha256([*plugins, *readers, "run"], without=_NOT_HASHED)
     evaluation = tables.sha256_of_json({"training": training, "data": data, "code": code})
     return {"data": data, "initial": first, "code": code, "training": training, "evaluation": evaluation}
-
-
-def load_study(case: Case) -> Study:
-    """Read a case through its data set."""
-    return registry.plugin("datasets", case.dataset).load(case)
 
 
 def _prepare(job: _Job) -> _Trained:
@@ -539,6 +535,7 @@ def _planned_rows(job: _Job) -> list[dict[str, Any]]:
 
 def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     weights = job.folder / "weights.pt"
+    device = str(getattr(trained.segmenter, "device", "cpu"))
     named = {"train": job.cohort.train, "validation": job.cohort.validation, **job.tests}
     return {
         "experiment": job.experiment.as_dict(),
@@ -557,7 +554,7 @@ def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any
         },
         "commit": tables.commit(config.project_root()),
         "environment": tables.environment(),
-        "device": (device := str(getattr(trained.segmenter, "device", "cpu"))),
+        "device": device,
         "machine": device_name(device.partition(":")[0]),
         **trained.segmenter.parameters(),
         "cases": [{key: value for key, value in record.items() if key not in ("rows", "costs", "identity")} for record in records],

@@ -78,8 +78,7 @@ def agrees(agreement: str, value: float, limit: float) -> bool:
 
 def merged(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     """`old` with rows of the same work and setting replaced by `new`, sorted by work."""
-    replaced = pd.MultiIndex.from_frame(old[list(KEY)]).isin(pd.MultiIndex.from_frame(new[list(KEY)]))
-    return pd.concat([old[~replaced], new], ignore_index=True).sort_values(list(KEY), ignore_index=True)
+    return tables.replace_rows(old, new, KEY).sort_values(list(KEY), ignore_index=True)
 
 
 def is_met(frame: pd.DataFrame) -> pd.Series:

@@ -212,16 +212,32 @@ def sha256_of_json(value: Any) -> str:
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
 
-def commit(root: Path) -> str:
-    """The checked-out commit with "+" if files differ from it; LUNGSEG_COMMIT for a copy without git's own files; else "unknown"."""
+def commit(root: Path, besides: Path | None = None) -> str:
+    """The checked-out commit with "+" if files differ from it; LUNGSEG_COMMIT for a copy without git's own files; else "unknown".
+
+    A change of the file `besides` does not count: a table that is being written would make its own later rows those of a changed commit.
+    """
     if named := os.environ.get("LUNGSEG_COMMIT"):
         return named
+    besides = [f":(exclude){besides.resolve().relative_to(root.resolve())}"] if besides and _is_inside(besides, root) else []
     try:
         head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        status = subprocess.run(["git", "status", "--porcelain"], cwd=root, capture_output=True, text=True, check=True)
+        status = ["git", "status", "--porcelain", "--", ".", *besides]
+        status = subprocess.run(status, cwd=root, capture_output=True, text=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip() + ("+" if status.stdout.strip() else "")
+
+
+def _is_inside(path: Path, root: Path) -> bool:
+    return path.resolve().is_relative_to(root.resolve())
+
+
+def replace_rows(old: pd.DataFrame, new: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """`new` after those rows of `old` whose values of `key` it does not have."""
+    key = list(key)
+    replaced = pd.MultiIndex.from_frame(old[key]).isin(pd.MultiIndex.from_frame(new[key]))
+    return pd.concat([old[~replaced], new], ignore_index=True)
 
 
 def environment() -> dict[str, str]:

@@ -180,12 +180,12 @@ class _Row:
 
 
 def test_pairs_take_turns_in_who_comes_first_and_a_share_is_scaled(monkeypatch):
-    stub = _Row()
-    monkeypatch.setattr(rows, "load", lambda name: stub)
+    counted = _Row()
+    monkeypatch.setattr(rows, "load", lambda name: counted)
     monkeypatch.setattr(measure, "seconds", lambda action, device: (2.0, action()))
     monkeypatch.setattr(measure, "product_per_second", lambda *_: 1e9)
-    figures = measure.here("stub", rows.Setting())
-    assert stub.order == ["fast", "plain", "plain", "fast", "fast", "plain"]
+    figures = measure.here("counted", rows.Setting())
+    assert counted.order == ["fast", "plain", "plain", "fast", "fast", "plain"]
     assert figures["plain_seconds"] == 4.0  # half of the work in 2 s
     assert (figures["value_min"], figures["value_median"], figures["value_max"]) == (2.0, 2.0, 2.0)
 
@@ -193,7 +193,7 @@ def test_pairs_take_turns_in_who_comes_first_and_a_share_is_scaled(monkeypatch):
 def test_paths_that_disagree_are_no_comparison(monkeypatch):
     monkeypatch.setattr(rows, "load", lambda name: _Row(fast=1, plain=2))
     with pytest.raises(InputError, match="do not agree: difference 1"):
-        measure.here("stub", rows.Setting())
+        measure.here("counted", rows.Setting())
 
 
 def test_a_gain_is_a_ratio_and_an_extra_a_difference():

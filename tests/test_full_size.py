@@ -195,7 +195,7 @@ def measured(monkeypatch):
         return None if subject.name in calls.broken else own
 
     monkeypatch.setattr(full_size, "measure_apart", apart)
-    monkeypatch.setattr(full_size, "commit_besides", lambda out: "abc")
+    monkeypatch.setenv("LUNGSEG_COMMIT", "abc")
     return calls
 
 
@@ -220,7 +220,7 @@ def test_another_commit_replaces_and_other_threads_stand_beside(measured, tmp_pa
     out = tmp_path / "costs.csv"
     _measure(["a", "b"], out)
     _measure(["a"], out, threads=2)
-    monkeypatch.setattr(full_size, "commit_besides", lambda out: "def")
+    monkeypatch.setenv("LUNGSEG_COMMIT", "def")
     _measure(["a"], out)
     assert measured == ["a", "b", "a", "a"]
     frame = full_size.read(out)

@@ -1,5 +1,7 @@
 """Tables: what is written is read back exactly, and every fault is named."""
 
+import subprocess
+
 import numpy as np
 import pytest
 
@@ -111,3 +113,20 @@ def test_a_copy_without_git_is_told_its_commit(tmp_path, monkeypatch):
     assert tables.commit(tmp_path) == "unknown"
     monkeypatch.setenv("LUNGSEG_COMMIT", "0123456789ab")
     assert tables.commit(tmp_path) == "0123456789ab"
+
+
+def test_the_table_that_is_being_written_does_not_change_the_commit(tmp_path, monkeypatch):
+    monkeypatch.delenv("LUNGSEG_COMMIT", raising=False)
+    table, other = tmp_path / "table.csv", tmp_path / "other.csv"
+    identity = ["-c", "user.name=n", "-c", "user.email=e"]
+    table.write_text("a")
+    for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
+        subprocess.run(["git", *command], cwd=tmp_path, check=True)
+    clean = tables.commit(tmp_path)
+    table.write_text("b")
+    assert tables.commit(tmp_path) == f"{clean}+"
+    assert tables.commit(tmp_path, besides=table) == clean
+    other.write_text("c")
+    assert tables.commit(tmp_path, besides=table) == f"{clean}+"
+    monkeypatch.setenv("LUNGSEG_COMMIT", "0123456789ab")  # also where git would have to be asked about the table
+    assert tables.commit(tmp_path, besides=table) == "0123456789ab"

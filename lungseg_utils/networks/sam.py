@@ -62,25 +62,30 @@ class _PairedMaskDecoder(MaskDecoder):
         return torch.einsum("bmc,bchw->bmhw", weights, upscaled), self.iou_prediction_head(answers[:, 0])
 
 
+def packaged_encoder(size: Size, canvas: int) -> ImageEncoderViT:
+    """segment-anything's own image encoder, as `sam_model_registry` builds it."""
+    return ImageEncoderViT(
+        depth=size.depth,
+        embed_dim=size.width,
+        img_size=canvas,
+        norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
+        num_heads=size.heads,
+        patch_size=size.patch,
+        qkv_bias=True,
+        use_rel_pos=True,
+        global_attn_indexes=size.global_blocks,
+        window_size=size.window,
+        out_chans=size.prompt_width,
+    )
+
+
 class PromptedSam(Sam):
     """SAM as a plain function of pictures and prompts, one prompt per picture and one mask per prompt."""
 
     def __init__(self, size: Size, view: View):
         grid = view.canvas // size.patch
         super().__init__(
-            ImageEncoderViT(
-                depth=size.depth,
-                embed_dim=size.width,
-                img_size=view.canvas,
-                norm_layer=partial(torch.nn.LayerNorm, eps=1e-6),
-                num_heads=size.heads,
-                patch_size=size.patch,
-                qkv_bias=True,
-                use_rel_pos=True,
-                global_attn_indexes=size.global_blocks,
-                window_size=size.window,
-                out_chans=size.prompt_width,
-            ),
+            packaged_encoder(size, view.canvas),
             PromptEncoder(size.prompt_width, (grid, grid), (view.canvas, view.canvas), mask_in_chans=16),
             _PairedMaskDecoder(
                 num_multimask_outputs=3,
