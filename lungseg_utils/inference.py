@@ -155,19 +155,16 @@ def rank_sets(
     rows["n"] = n
     if n < stats.MIN_PATIENTS_FOR_INTERVAL:
         return rows.assign(method=f"rank by {statistic}: points only, n < 10")
-    resampled = _resampled_means if statistic == "mean" else _resampled_medians
-    frequencies = rank_frequencies(sign * resampled(values, resamples, np.random.default_rng(seed)))
+    resampled = stats.resampled_means if statistic == "mean" else _resampled_medians
+    frequencies = rank_frequencies(sign * resampled(values, seed, resamples))
     rows[["rank_low", "rank_high"]] = [shortest_rank_range(row) for row in frequencies]
     rows["p_best"] = frequencies[:, 0]
     how = f"rank by {statistic}: bootstrap over patients, {stats.kind_of_interval(n)}, stability and no confidence set"
     return rows.assign(method=how)
 
 
-def _resampled_means(values: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
-    return stats.resampling_weights(len(values), resamples, rng) @ values
-
-
-def _resampled_medians(values: np.ndarray, resamples: int, rng: np.random.Generator) -> np.ndarray:
+def _resampled_medians(values: np.ndarray, seed: int, resamples: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
     block = max(1, _BLOCK_ELEMENTS // values.size)
     sizes = [min(block, resamples - start) for start in range(0, resamples, block)]
     return np.concatenate([np.median(values[rng.integers(0, len(values), (size, len(values)))], axis=1) for size in sizes])

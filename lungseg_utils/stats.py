@@ -8,6 +8,8 @@ another training run (or another draw of k patients) give it? Runs are crossed w
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import lru_cache
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -92,9 +94,25 @@ def summarize_mean(values: np.ndarray, seed: int = 0) -> Summary:
         return Summary(mean, np.nan, np.nan, n, "points only, n < 10")
     if np.ptp(values) < 1e-12:  # differences that are equal but for rounding have no distribution to resample
         return Summary(mean, mean, mean, n, f"all values equal, {kind_of_interval(n)}")
-    rng = np.random.default_rng(seed)
-    interval = scipy_stats.bootstrap((values,), np.mean, n_resamples=RESAMPLES, method="BCa", rng=rng).confidence_interval
+    # scipy's interval, of means that were resampled before
+    drawn = SimpleNamespace(bootstrap_distribution=resampled_means(values, seed, RESAMPLES))
+    interval = scipy_stats.bootstrap((values,), np.mean, n_resamples=0, method="BCa", bootstrap_result=drawn).confidence_interval
     return Summary(mean, float(interval.low), float(interval.high), n, f"BCa bootstrap over patients, {kind_of_interval(n)}")
+
+
+def resampled_means(values: np.ndarray, seed: int, resamples: int) -> np.ndarray:
+    """(resamples, ...): means over the patients of each bootstrap resample of values (patients, ...); the same draws for all of them."""
+    return times_drawn(len(values), resamples, seed) @ values / len(values)
+
+
+@lru_cache(maxsize=4)  # every table of a page resamples the same few numbers of patients
+def times_drawn(size: int, resamples: int, seed: int) -> np.ndarray:
+    """(resamples, size): how often each of `size` units is in each bootstrap resample, drawn as `scipy.stats.bootstrap` draws."""
+    units = np.random.default_rng(seed).integers(0, size, (resamples, size))
+    units += size * np.arange(resamples)[:, None]
+    times = np.bincount(units.ravel(), minlength=resamples * size).reshape(resamples, size).astype(float)
+    times.flags.writeable = False
+    return times
 
 
 def summarize_paired_difference(a: pd.Series, b: pd.Series, seed: int = 0) -> Summary:

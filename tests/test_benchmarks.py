@@ -128,7 +128,7 @@ def test_overlaps_are_those_of_monai(far):
 
 def test_resampled_statistics_are_those_of_a_loop(monkeypatch):
     monkeypatch.setattr(statistics.stats, "RESAMPLES", 9_999)
-    _check(statistics.compare_statistics(models=3, patients=12, resamples=500))
+    _check(statistics.compare_statistics(models=3, patients=40, resamples=500))
 
 
 def test_a_series_is_read_as_by_simpleitk_and_a_plain_rasterizer(tmp_path, dicom):

@@ -31,6 +31,22 @@ def test_bca_is_near_the_t_interval_for_well_behaved_data():
     assert (summary.low, summary.high) == pytest.approx((low, high), abs=0.002)
 
 
+@pytest.mark.parametrize(
+    "values", [np.random.default_rng(3).beta(5, 2, 40), np.random.default_rng(4).integers(0, 2, 60)], ids=["dsc", "hit or not"]
+)
+def test_the_interval_is_scipys_own_for_the_seed(values):
+    oracle = scipy_stats.bootstrap((values,), np.mean, n_resamples=stats.RESAMPLES, rng=np.random.default_rng(7)).confidence_interval
+    summary = stats.summarize_mean(values, seed=7)
+    assert (summary.low, summary.high) == pytest.approx((oracle.low, oracle.high), abs=1e-12)
+
+
+def test_all_columns_are_resampled_by_the_same_patients():
+    values = np.random.default_rng(5).random((12, 3))
+    drawn = stats.resampled_means(values, seed=1, resamples=50)
+    units = np.random.default_rng(1).integers(0, 12, (50, 12))
+    np.testing.assert_allclose(drawn, values[units].mean(axis=1), atol=1e-14)
+
+
 @pytest.mark.slow
 def test_coverage_of_the_mean_at_50_bounded_zero_inflated_values():
     rng, hits, repetitions = np.random.default_rng(2), 0, 400

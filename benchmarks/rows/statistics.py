@@ -63,7 +63,7 @@ def _best(values: np.ndarray, resamples: int) -> np.ndarray:
     rng, (patients, models) = np.random.default_rng(0), values.shape
     wins = np.zeros(models)
     for _ in range(resamples):
-        counts = rng.multinomial(patients, np.full(patients, 1 / patients))
+        counts = np.bincount(rng.integers(0, patients, patients), minlength=patients)
         means = [np.average(values[:, n], weights=counts) for n in range(models)]
         wins[scipy_stats.rankdata(-np.array(means), method="min").argmin()] += 1
     return wins / resamples
