@@ -20,6 +20,7 @@ from benchmarks.rows import (
     scale_100,
     start_list,
     statistics,
+    training_sam2,
     training_unet,
     training_vit,
 )
@@ -149,7 +150,16 @@ def test_what_a_started_program_prints_is_looked_at():
     assert "medsam" in registry.names("models")
 
 
-@pytest.mark.parametrize("compare", [lambda: training_unet.compare_unets(3, (16, 16, 16)), lambda: training_vit.compare_vits(3)])
+@pytest.mark.parametrize(
+    "compare",
+    [
+        lambda: training_unet.compare_automatic("unet", 3, (16, 16, 16)),
+        lambda: training_unet.compare_automatic("deeplabv3", 3, (2, 64, 64)),
+        lambda: training_vit.compare_vits(3),
+        lambda: training_sam2.compare_sam2(3),
+    ],
+    ids=["unet", "deeplabv3", "vit", "sam2"],
+)
 def test_training_loses_as_in_a_plain_loop(compare):
     work = compare()
     assert len(work.fast()) == 3

@@ -25,12 +25,12 @@ Batch = tuple[Any, torch.Tensor]
 
 def prepare(setting: Setting) -> Work:
     """The network of the default profile, on noise."""
-    return compare_unets(STEPS, PATCH)
+    return compare_automatic("unet", STEPS, PATCH)
 
 
-def compare_unets(steps: int, patch: tuple[int, int, int]) -> Work:
-    """The comparison at any size."""
-    module = registry.plugin("models", "unet")
+def compare_automatic(model: str, steps: int, patch: tuple[int, int, int]) -> Work:
+    """The comparison for any network of whole CTs, at any size (slices, rows, columns)."""
+    module = registry.plugin("models", model)
     options = {**module.CARD.options, "device": "cpu"}
     plain_network = deepcopy(module.build(options).network).to(memory_format=torch.contiguous_format)
     generator = torch.Generator().manual_seed(0)

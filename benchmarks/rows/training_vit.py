@@ -28,9 +28,13 @@ def compare_vits(steps: int) -> Work:
     encoder = packaged_encoder(Size.from_options(options), int(options["canvas"]))
     encoder.load_state_dict(plain.image_encoder.state_dict())
     plain.image_encoder = encoder
-    generator, count, canvas = torch.Generator().manual_seed(0), int(options["batch_size"]), int(options["canvas"])
-    pictures, targets = (torch.rand((count, 1, canvas, canvas), generator=generator) for _ in range(2))
-    corners = torch.tensor([[[0.2, 0.3], [0.7, 0.8]]]).expand(count, -1, -1) * canvas
-    labels = torch.tensor([[2, 3]], dtype=torch.int32).expand(count, -1)
-    batch = (pictures, corners, labels), (targets > 0.5).float()
+    count, canvas = int(options["batch_size"]), int(options["canvas"])
+    pictures, targets = torch.rand((2, count, 1, canvas, canvas), generator=torch.Generator().manual_seed(0))
+    batch = (pictures, *boxes(count, canvas)), (targets > 0.5).float()
     return compare_loops(ours, plain, lambda: batch, build_loss(options["loss"]), steps)
+
+
+def boxes(count: int, canvas: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """The same box for each picture of a batch, as positions and labels of its corners."""
+    corners = torch.tensor([[[0.2, 0.3], [0.7, 0.8]]]).expand(count, -1, -1) * canvas
+    return corners, torch.tensor([[2, 3]], dtype=torch.int32).expand(count, -1)
