@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from . import config, io, registry, run
-from .types import InputError, Prediction
+from . import config, io, registry, run, trained
+from .types import Experiment, InputError, Prediction
 
 
 def predict_file(model: str, image: Path, out: Path, profile: str = "mini", seed: int = 0) -> Prediction:
@@ -15,24 +15,22 @@ def predict_file(model: str, image: Path, out: Path, profile: str = "mini", seed
     """
     if not str(out).endswith((".nii", ".nii.gz")):
         raise InputError(out, "not the name of a NIfTI file", "Let it end in .nii.gz.")
-    experiment, weights = _trained(model, profile, seed)
+    experiment = _trained(model, profile, seed)
     volume = io.read_image(image)
-    segmenter = registry.plugin("models", model).build(config.resolve_options(experiment, config.load().profile(profile)))
-    segmenter.load(weights)
+    segmenter = trained.segmenter_of(experiment)
     segmenter.set_image(volume)
     prediction = segmenter.predict(())
     io.write_mask(prediction.mask, out, like_path=image if image.is_file() else None)
     return prediction
 
 
-def _trained(model: str, profile: str, seed: int) -> tuple[run.Experiment, Path]:
+def _trained(model: str, profile: str, seed: int) -> Experiment:
     if "none" not in registry.card("models", model).prompters:
         raise InputError(model, "it answers prompts only", "Choose an automatic model, e.g. unet.")
     lines = [line for line in config.load().experiments.values() if line.model == model and line.train_dataset != config.NO_DATASET]
     for line in lines:
         experiment = run.plan(line.notebook, profile, seed)
-        weights = config.results_folder(experiment) / "weights.pt"
-        if weights.is_file():
-            return experiment, weights
+        if (config.results_folder(experiment) / "experiment.json").is_file():
+            return experiment
     names = ", ".join(line.notebook for line in lines) or "none in experiments.yml"
     raise InputError(model, f"not trained under profile {profile}", f"Run `python -m lungseg_utils run` with one of: {names}.")
