@@ -1,7 +1,7 @@
 // The page "Look at any case": one CT, its reference and one or two answers, chosen from the files that case_explorer.py wrote.
 // What is chosen stands in the address, so that a case can be linked. Slices are drawn by slice_viewer.js; NiiVue is loaded when its
 // button is pressed, and is given the arrays that are there already.
-import { COLOURS, SliceCanvas, WINDOWS, choice, decodeCase, decodeMask, element, overlayControls } from "./slice_viewer.js";
+import { COLOURS, SliceCanvas, WINDOWS, choice, decodeCase, decodeMask, element, loadJson, overlayControls } from "./slice_viewer.js";
 
 const DATA = new URL("../data/cases/", import.meta.url);
 const NIIVUE = new URL("../vendor/niivue/index.js", import.meta.url);
@@ -226,12 +226,6 @@ function paintClick(context, [x, y], inside, colour, unit) {
 }
 
 // --- the page --------------------------------------------------------------------------------------------------------
-
-async function loadJson(address) {
-  const answer = await fetch(address);
-  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText}`.trim());
-  return answer.json();
-}
 
 /** A case as it was stored, with its CT decoded; masks are decoded when they are shown, since there may be hundreds. */
 async function unpack(stored) {

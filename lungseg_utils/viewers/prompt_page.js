@@ -3,7 +3,7 @@
 // stand only state and controls.
 
 import { Asker, canBeAsked, dice, merge, trivialAnswer } from "./promptable.js";
-import { SliceCanvas, choice, decodeCase, element, minus, overlayControls, windowChoice } from "./slice_viewer.js";
+import { SliceCanvas, choice, decodeCase, element, loadJson, minus, overlayControls, windowChoice } from "./slice_viewer.js";
 import { UnusableFile, readCase } from "./nifti.js";
 import { PromptTools, TOOLS } from "./prompt_tools.js";
 
@@ -34,12 +34,6 @@ async function loadNetwork(runtime, folder, view) {
   };
 }
 
-async function fetched(url) {
-  const answer = await fetch(url);
-  if (!answer.ok) throw new Error(`${url} is not there (${answer.status}).`);
-  return answer.json();
-}
-
 const number = (value, digits = 3) => (value === null || value === undefined ? "–" : minus(value, digits));
 const median = (values) => [...values].sort((a, b) => a - b)[Math.floor((values.length - 1) / 2)];
 
@@ -55,7 +49,7 @@ export class PromptPage {
 
   async start() {
     if (typeof WebAssembly === "undefined") throw new UnusableFile("This browser has no WebAssembly, which the network runs on.");
-    this.index = await fetched(new URL("index.json", this.data));
+    this.index = await loadJson(new URL("index.json", this.data));
     if (!this.index.networks.length) throw new UnusableFile("This edition has no network that is small enough to run in a page.");
     this.build();
     this.listen();
@@ -147,7 +141,7 @@ export class PromptPage {
   async openCase(index) {
     const entry = this.index.cases[index];
     this.say("Loading the case …");
-    const stored = await fetched(new URL(entry.file, this.data));
+    const stored = await loadJson(new URL(entry.file, this.data));
     this.caseSelect.value = index;
     this.take(await decodeCase(stored), entry.phantom ? "A phantom: computer-generated, no patient." : "A real CT.");
     this.say("Draw a box around the tumor.");

@@ -122,6 +122,13 @@ export async function decodeCase(stored) {
   return { ...stored, slices, rows, columns, levels: restoreLevels(levels, columns), masks: decoded };
 }
 
+/** A JSON file of the book. */
+export async function loadJson(address) {
+  const answer = await fetch(address);
+  if (!answer.ok) throw new Error(`${answer.status} ${answer.statusText} ${address}`);
+  return answer.json();
+}
+
 /** An element with properties (or attributes, where a name has a dash) and children. */
 export function element(tag, properties = {}, ...children) {
   const node = document.createElement(tag);
