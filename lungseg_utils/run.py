@@ -213,6 +213,8 @@ def run(
     options = config.resolve_options(experiment, profile)
     questions = {name: questions_of(experiment, name, prompters) for name in test_datasets}
     folder = config.results_folder(experiment)
+    finders = _detectors_of(experiment, questions)
+    detectors = {other: detector.Detector(other) for other in {*finders.values()} - {experiment}}  # a missing one ends it before any work
     with locks.exclusive(folder / ".lock", "another process is running this experiment", PATIENCE_SECONDS):
         io.remove_leftovers(folder)
         initial = initial_weights.initial_weights(experiment.model, options, progress)  # a wrong file ends it before any work
@@ -223,7 +225,9 @@ def run(
         identities = _identities(experiment, options, cohort, tests, initial)
         job = _Job(experiment, options, folder, cohort, tests, questions, {}, initial, identities, progress)
         trained = _prepare(job)
-        job = replace(job, detectors=_detectors(experiment, questions))  # which may be this experiment itself
+        if experiment in finders.values():
+            detectors[experiment] = detector.Detector(experiment)
+        job = replace(job, detectors={name: detectors[other] for name, other in finders.items()})
         return _finish(job, trained, _evaluate(job, trained))
 
 
@@ -235,11 +239,10 @@ def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str])
     return [*map(Question, asked), *wrongly]
 
 
-def _detectors(experiment: Experiment, questions: Mapping[str, Sequence[Question]]) -> dict[str, detector.Detector]:
+def _detectors_of(experiment: Experiment, questions: Mapping[str, Sequence[Question]]) -> dict[str, Experiment]:
+    """Test data set -> whose boxes are asked for there; only where some are."""
     needed = [name for name, part in questions.items() if any(rung(q.prompter).from_detector for q in part)]
-    trained = {name: detector.detector_of(experiment, name) for name in needed}
-    found = {other: detector.Detector(other) for other in dict.fromkeys(trained.values())}
-    return {name: found[other] for name, other in trained.items()}
+    return {name: detector.detector_of(experiment, name) for name in needed}
 
 
 def _training_cohort(experiment: Experiment, profile: config.Profile, workers: int, progress: bool) -> cohorts.TrainingCohort:

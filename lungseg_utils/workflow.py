@@ -121,11 +121,14 @@ def run_planned(notebook: str, profile: str) -> list[run.RunResult]:
 def run_all(profile: str, missing: bool = False) -> Iterator[run.RunResult]:
     """Every experiment that a profile plans, without notebooks and book; with `missing` only those that are not stored yet.
 
-    First runs come before second ones, so that an early end leaves all methods with equally many.
+    First runs come before second ones, so that an early end leaves all methods with equally many. What is stored has no weights: a
+    detector that a missing experiment needs is trained, and so run, with it.
     """
     planned = [(line.notebook, e) for line in config.load().lines(profile) for e in run.planned(line.notebook, profile)]
     ordered = dict.fromkeys(sorted(planned, key=lambda line: (line[1].seed, line[1].fold, line[1].draw)))
-    return (_run(notebook, e) for notebook, e in ordered if not (missing and stored.holds(profile, e.name)))
+    lacking = [line for line in ordered if not (missing and stored.holds(profile, line[1].name))]
+    wanted = {e.name for _, e in lacking} | {before for line in lacking for before in _detectors_of(*line)}
+    return (_run(notebook, e) for notebook, e in ordered if e.name in wanted)
 
 
 def run_by_name(name: str, profile: str) -> run.RunResult:
@@ -141,10 +144,14 @@ def run_names(notebook: str, profile: str) -> list[str]:
 
 def runs_before(name: str, profile: str) -> list[str]:
     """Full names of the experiments whose weights another one needs: its detectors', if the profile asks for boxes of a detector."""
-    notebook, experiment = planned_run(name, profile)
-    asked = any(PROMPTERS[rung].from_detector for rung in rungs(experiment))
-    tested = [dataset for dataset in datasets_to_test(notebook, profile) if asked and detector.applies(experiment, dataset)]
-    return sorted({detector.detector_of(experiment, dataset).name for dataset in tested} - {name})
+    return _detectors_of(*planned_run(name, profile))
+
+
+def _detectors_of(notebook: str, experiment: Experiment) -> list[str]:
+    if not any(PROMPTERS[rung].from_detector for rung in rungs(experiment)):
+        return []
+    tested = [dataset for dataset in datasets_to_test(notebook, experiment.profile) if detector.applies(experiment, dataset)]
+    return sorted({detector.detector_of(experiment, dataset).name for dataset in tested} - {experiment.name})
 
 
 def stand_ins_before(name: str, profile: str) -> list[str]:

@@ -187,6 +187,18 @@ def test_a_profile_without_pages_runs_what_it_plans_first_runs_first(monkeypatch
     assert {e.seed for _, e in asked} == {1, 2, 3, 4}
 
 
+def test_what_is_missing_is_run_after_the_detectors_that_it_takes_boxes_of(monkeypatch):
+    asked = []
+    monkeypatch.setattr(workflow, "_run", lambda notebook, experiment: asked.append(notebook))
+    monkeypatch.setattr(stored, "holds", lambda profile, experiment: "nnunet__few_shot" not in experiment)
+    list(workflow.run_all("ladder", missing=True))
+    assert asked == ["nnunet_few_shot"]  # an automatic model takes no boxes
+    monkeypatch.setattr(stored, "holds", lambda profile, experiment: "sam_stand_in__few_shot" not in experiment)
+    asked.clear()
+    list(workflow.run_all("ladder", missing=True))
+    assert asked == ["unet_few_shot", "medsam_few_shot"]
+
+
 def test_a_data_set_that_cannot_be_fetched_is_here_if_its_place_is(tmp_path):
     assert not fetch.is_here("of_my_own", tmp_path)
     (tmp_path / "of_my_own").mkdir()
