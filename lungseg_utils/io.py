@@ -30,6 +30,9 @@ from .types import Image, InputError, Mask
 HU_RANGE = (-1024.0, 3071.0)
 """What a CT can hold in 12 bits. Voxels outside the scanner's field of view carry -2000 to -3024 and are clipped."""
 
+# HU of one step of a stored value, and of the stored value 0: no scanner writes more than its 12 and 16 bits hold
+_STEEPEST, _FARTHEST = 4096.0, 65536.0
+
 # 4 GiB as float32; the longest whole-body CT (1024 x 1024 x 1000) still fits.
 MAX_VOXELS = 2**30
 # Deflate cannot expand by more than this, so a header that claims more than the file can hold is a lie.
@@ -357,8 +360,10 @@ def _read_slice_hu(header: Any, out: np.ndarray) -> None:
     with _refusing_damage(header.filename, f"its pixels cannot be decoded (transfer syntax {syntax})", remedy):
         pixels = np.asarray(header.pixel_array).reshape(out.shape)
         slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
-    if not np.isfinite([slope, intercept]).all():  # clipping would hide it
-        raise InputError(header.filename, "its rescale slope or intercept is not a number", "Repair the header of the file.")
+    # clipping would hide what no scanner writes: no number, one value for all voxels, or steps that jump over all that tissue can be
+    if not (0 < abs(slope) <= _STEEPEST and abs(intercept) <= _FARTHEST):
+        problem = f"its rescale slope {slope:g} and intercept {intercept:g} make no Hounsfield units of its pixels"
+        raise InputError(header.filename, problem, "Repair the header of the file.")
     hu = pixels * slope + intercept
     np.clip(hu, *HU_RANGE, out=out, casting="same_kind")
 
