@@ -337,11 +337,12 @@ def _protocol_counts(
 
 def _cases(finished: Sequence[run.RunResult], dataset: str) -> dict[str, tuple[Case, list[run.RunResult]]]:
     """case_id -> a tested case, and the experiments that were tested on it."""
-    found: dict[str, tuple[Case, list[run.RunResult]]] = {}
-    for result in finished:
-        for case in result.cases(dataset):
-            found.setdefault(case.case_id, (case, []))[1].append(result)
-    return found
+    tested = [(result, set(result.provenance["patients"].get(dataset, ()))) for result in finished]
+    cases: dict[str, Case] = {}
+    for result, patients in tested:
+        if patients - {case.patient_id for case in cases.values()}:  # else they are known: to look for them takes reading headers
+            cases |= {case.case_id: case for case in result.cases(dataset) if case.case_id not in cases}
+    return {name: (case, [r for r, patients in tested if case.patient_id in patients]) for name, case in cases.items()}
 
 
 def _trap_rows(shared: Mapping[str, Any], runs: Sequence[Sequence[protocols.CaseCounts]]) -> list[dict[str, Any]]:

@@ -189,3 +189,15 @@ def at_hand(notebook: str, profile: str, dataset: str) -> list[run.RunResult]:
     choices = config.load().train_datasets(notebook, profile)
     own = key(run.plan(notebook, profile, train_dataset=dataset if dataset in choices else choices[0]))
     return [run.open_result(e) for e in run.whole(e for e in run.planned(notebook, profile) if key(e) == own)]
+
+
+def one_of_several(experiment: Experiment, notebook: str) -> str:
+    """A sentence for a page that shows one training: how many the profile plans of its notebook; empty if it is the only one."""
+    planned = run.planned(notebook, experiment.profile)
+    alike = [e for e in planned if e.options == experiment.options]
+    if len(alike) < 2:
+        return ""
+    numbers = (("fold", experiment.fold), ("k =", experiment.k), ("draw", experiment.draw if experiment.k is not None else None))
+    which = ", ".join(f"{name} {value}" for name, value in numbers if value is not None)
+    shown = f"one training ({which}, on {figures.title(experiment.train_dataset)})"
+    return f" This page shows {shown} of the {len(alike)} that are planned; all of them stand under [Results](results.ipynb)."

@@ -632,7 +632,12 @@ def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
     text = f"**Shown:** profile `{profile}`, {where}. {config.load().profile(profile).summary} Code: commit {commits}."
     count = f"{(wanted - done).total()} of {wanted.total()} runs"
     rest = f" **Planned and not run yet ({count}):** {'; '.join(missing)}." if missing else f" All {wanted.total()} planned runs are here."
-    return text + rest
+    waiting = sum(map(is_finished, all_planned(profile))) - len(whole(all_planned(profile)))
+    return (
+        text
+        + rest
+        + (f" {waiting} of them are finished folds that are shown when all folds of their cross-validation are." if waiting else "")
+    )
 
 
 def machines(finished: Sequence[RunResult]) -> str:
