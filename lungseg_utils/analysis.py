@@ -1,12 +1,14 @@
 """What the finished experiments say together: the ladder, the planned contrasts, labels used, strata, failures, seeds, few-shot curves.
 
-Everything is computed from tables and provenance of `run.RunResult`s; nothing is predicted here. The unit is the patient, values of
-one data set are never mixed with those of another, and rows of jittered prompts never with those of prompts as they should be drawn.
+Everything is computed from tables and provenance of `run.RunResult`s; nothing is predicted here. A row is a method (`methods`), the unit
+is the patient: runs of a method are averaged within the patient for "these trained models", and crossed with patients for "the method".
+Values of one data set are never mixed with those of another, methods trained on it never with those trained on another, and rows of
+jittered prompts never with those of prompts as they should be drawn.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar
 
@@ -14,18 +16,20 @@ import numpy as np
 import pandas as pd
 from scipy.spatial.distance import pdist
 
-from . import config, detector, figures, inference, metrics, plan, protocols, registry, run, stats, tables
+from . import config, detector, figures, inference, methods, metrics, plan, protocols, registry, run, stats, tables
+from .methods import Method
 from .prompts.ladder import PROMPTERS
-from .types import Experiment, Mask
+from .types import Case, Experiment, Mask
 
 TRIVIAL_MODEL = "trivial"
 WORST_SHOWN = 3
 
 
-def phantom_datasets(finished: Sequence[run.RunResult]) -> list[str]:
-    """The phantom data sets that were tested on, in reading order."""
-    known = {name for r in finished for name in r.results["test_dataset"].unique()}
-    return [name for name in figures.TITLES if name in known and registry.card("datasets", name).phantom]
+def tested_datasets(finished: Sequence[run.RunResult]) -> list[str]:
+    """The data sets that were tested on, without those that are shown case by case; in reading order."""
+    case_by_case = config.load().profile(finished[0].experiment.profile).real_datasets
+    known = {name for r in finished for name in r.results["test_dataset"].unique()} - set(case_by_case)
+    return [name for name in figures.TITLES if name in known]
 
 
 def titles(finished: Iterable[run.RunResult]) -> dict[str, str]:
@@ -34,17 +38,13 @@ def titles(finished: Iterable[run.RunResult]) -> dict[str, str]:
 
 
 def results_of(finished: Iterable[run.RunResult]) -> pd.DataFrame:
-    """All results with prompts as they should be drawn, in one table."""
-    return pd.concat([r.asked() for r in finished], ignore_index=True)
+    """All results with prompts as they should be drawn, in one table; a method with several runs stands there once, with their means."""
+    return pd.concat([method.averaged() for method in methods.of(finished)], ignore_index=True)
 
 
 def dsc_by_patient(result: run.RunResult, dataset: str, rung: str, jitter: float = 0.0) -> pd.Series:
-    """One DSC per patient with a tumor (index patient_id); empty if this was not asked."""
-    return _by_patient(result, dataset, rung, "dsc", jitter)
-
-
-def _by_patient(result: run.RunResult, dataset: str, rung: str, metric: str, jitter: float = 0.0) -> pd.Series:
-    rows = tables.case_values(result.results[result.results["jitter"] == jitter], metric)
+    """One DSC per patient with a tumor (index patient_id) of one experiment; empty if this was not asked."""
+    rows = tables.case_values(result.results[result.results["jitter"] == jitter], "dsc")
     return stats.patient_means(rows[(rows["test_dataset"] == dataset) & (rows["prompter"] == rung)])
 
 
@@ -64,34 +64,56 @@ def _labels(experiment: Experiment, patients: Mapping[str, Sequence[str]], datas
 # --- the ladder -------------------------------------------------------------------------------------------------------
 
 
+NOT_TRAINED, TARGET, EXTERNAL = "", "target", "external"
+
+
+def training(experiment: Experiment, dataset: str) -> str:
+    """What an answer on a data set was trained on: `TARGET` that data set, `EXTERNAL` another one, `NOT_TRAINED` no labelled patients."""
+    if experiment.train_dataset == config.NO_DATASET:
+        return NOT_TRAINED
+    return TARGET if experiment.train_dataset == dataset else EXTERNAL
+
+
 def ladder(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
     """One row per method and rung of one data set, from most help to none.
 
-    Columns: experiment, title, rung, role ("model", "control", "trivial"), n, dsc with interval, nsd_3mm, hit (lesion sensitivity),
-    dsc_detected (mean DSC of hit lesions) with n_detected, actions per patient, labels (of the target used), and the paired differences
-    to the control and to the best trivial answer with the same prompt, with intervals.
+    Columns: experiment (the method's first), title, rung, role ("model", "control", "trivial"), training (see `training`), runs, n, dsc
+    with interval for these trained models, method_low and method_high (that of the method, NaN with one run), nsd_3mm, hit (lesion
+    sensitivity), dsc_detected (mean DSC of hit lesions) with n_detected (over all runs), actions per patient, labels (of the target
+    used), failed (answers, over all runs), and the paired differences of these trained models to the control and to the best trivial
+    answer with the same prompt, with intervals.
     """
-    roles = {r.experiment.name: _role(r.experiment) for r in finished}
-    control, rows = _control(finished), []
-    for rung in [name for name in PROMPTERS if any(_asked(r, dataset, name) for r in finished)]:
-        here = {r.experiment.name: dsc_by_patient(r, dataset, rung) for r in finished if _asked(r, dataset, rung)}
-        trivial = [values for name, values in here.items() if roles[name] == "trivial"]
-        best = max(trivial, key=lambda values: values.mean()) if trivial else None
-        for result in (r for r in finished if r.experiment.name in here):
-            values = here[result.experiment.name]
-            row = _ladder_row(result, dataset, rung, values)
-            role = roles[result.experiment.name]
+    found, names, rows = methods.of(finished), methods.titles(finished), []
+    for rung in [name for name in PROMPTERS if any(m.asked(dataset, name) for m in found)]:
+        here = [method for method in found if method.asked(dataset, rung)]
+        trivial = [method for method in here if _role(method.experiment) == "trivial"]
+        best = max(trivial, key=lambda method: method.mean(dataset, rung).mean()) if trivial else None
+        for method in here:
+            row = {"experiment": method.name, "title": names[method.name, rung], "rung": rung} | _ladder_row(method, dataset, rung)
+            role = _role(method.experiment)
             row["role"] = "control" if role == "automatic" and rung != "none" else "trivial" if role == "trivial" else "model"
-            row |= _difference("control", values, _control_values(result, dataset, rung, here.get(control)))
-            rows.append(row | _difference("trivial", values, best))
+            row |= _difference("control", method, rung, _control(method, here, dataset, rung), dataset)
+            rows.append(row | _difference("trivial", method, rung, (best, rung), dataset))
     return pd.DataFrame(rows)
 
 
-def _control_values(result: run.RunResult, dataset: str, rung: str, control: pd.Series | None) -> pd.Series | None:
-    """What an answer is measured against: the automatic model with the same prompt, or the detector's own mask beside its boxes."""
+def _control(method: Method, here: Sequence[Method], dataset: str, rung: str) -> tuple[Method | None, str]:
+    """What an answer is measured against, with its rung: the automatic model with the same prompt, or the detector's own mask."""
     if PROMPTERS[rung].from_detector:
-        return dsc_by_patient(run.open_result(detector.detector_of(result.experiment, dataset)), dataset, "none")
-    return control if rung != "none" else None
+        detectors = dict.fromkeys(detector.detector_of(result.experiment, dataset) for result in method.results)
+        return Method(tuple(map(run.open_result, detectors))), "none"
+    if rung == "none":
+        return None, rung
+    own = _control_experiment(method.experiment, dataset)
+    return next((other for other in here if methods.key(other.experiment) == own), None), rung
+
+
+def _control_experiment(experiment: Experiment, dataset: str) -> Experiment:
+    """The planned automatic control by its `methods.key`: trained on what the other was, else on the tested data set if it can be."""
+    notebook, profile = plan.load().automatic_control, experiment.profile
+    choices = config.load().train_datasets(notebook, profile)
+    train_dataset = next((name for name in (experiment.train_dataset, dataset) if name in choices), choices[0])
+    return methods.key(run.plan(notebook, profile, train_dataset=train_dataset))
 
 
 def _role(experiment: Experiment) -> str:
@@ -100,52 +122,41 @@ def _role(experiment: Experiment) -> str:
     return "automatic" if "none" in registry.card("models", experiment.model).prompters else "promptable"
 
 
-def _control(finished: Sequence[run.RunResult]) -> str:
-    planned = run.plan(plan.load().automatic_control, finished[0].experiment.profile)
-    return planned.name
-
-
-def _asked(result: run.RunResult, dataset: str, rung: str) -> bool:
-    rows = result.results
-    return bool(((rows["test_dataset"] == dataset) & (rows["prompter"] == rung) & (rows["jitter"] == 0)).any())
-
-
-def _ladder_row(result: run.RunResult, dataset: str, rung: str, values: pd.Series) -> dict[str, Any]:
-    summary = stats.summarize_mean(values.to_numpy())
-    rows = result.asked(rung)
-    rows = rows[rows["test_dataset"] == dataset]
-    whole, lesions = rows[rows["lesion_id"] == ""], rows[rows["metric"] == "lesion_dsc"]
+def _ladder_row(method: Method, dataset: str, rung: str) -> dict[str, Any]:
+    table, rows = method.table(dataset, rung), method.rows(dataset, rung)
+    trained, over_runs = stats.summarize_trained_models(table), stats.summarize_method(table)
+    lesions = rows[rows["metric"] == "lesion_dsc"]
     hit = lesions[lesions["value"] > 0]
-    costs = result.costs[(result.costs["quantity"] == "actions") & (result.costs["jitter"] == 0)]
-    costs = costs[(costs["test_dataset"] == dataset) & (costs["prompter"] == rung) & costs["case_id"].isin(values.index)]
-    name = figures.method_titles(result.asked(), {result.experiment.name: run.title(result.experiment)})
+    actions = _actions(method, dataset, rung, table.index)
+    failed = rows[(rows["lesion_id"] == "") & (rows["status"] == "failed")]
     return {
-        "experiment": result.experiment.name,
-        "title": name[result.experiment.name, rung],
-        "rung": rung,
-        "n": summary.n,
-        "dsc": summary.mean,
-        "dsc_low": summary.low,
-        "dsc_high": summary.high,
-        "nsd_3mm": _mean_of(whole, "nsd_3mm"),
-        "hit": _mean_of(whole, "lesion_sensitivity"),
+        "training": training(method.experiment, dataset),
+        "runs": table.shape[1],
+        "n": trained.n,
+        "dsc": trained.mean,
+        "dsc_low": trained.low,
+        "dsc_high": trained.high,
+        "method_low": over_runs.low,
+        "method_high": over_runs.high,
+        "nsd_3mm": method.mean(dataset, rung, "nsd_3mm").mean(),
+        "hit": method.mean(dataset, rung, "lesion_sensitivity").mean(),
         "dsc_detected": hit["value"].mean() if len(hit) else np.nan,
         "n_detected": len(hit),
-        "actions": costs["value"].mean() if len(costs) else 0.0,
-        "labels": target_labels_used(result, dataset, rung),
-        "failed": int(whole[whole["status"] == "failed"]["case_id"].nunique()),
+        "actions": actions.mean() if len(actions) else 0.0,
+        "labels": max(target_labels_used(result, dataset, rung) for result in method.results),
+        "failed": len(failed[["experiment", "case_id"]].drop_duplicates()),
     }
 
 
-def _mean_of(rows: pd.DataFrame, metric: str) -> float:
-    values = tables.case_values(rows, metric)
-    return float(stats.patient_means(values).mean()) if len(values) else np.nan
+def _actions(method: Method, dataset: str, rung: str, cases: pd.Index) -> pd.Series:
+    costs = pd.concat([result.costs[(result.costs["quantity"] == "actions") & (result.costs["jitter"] == 0)] for result in method.results])
+    return costs[(costs["test_dataset"] == dataset) & (costs["prompter"] == rung) & costs["case_id"].isin(cases)]["value"]
 
 
-def _difference(name: str, values: pd.Series, other: pd.Series | None) -> dict[str, float]:
-    if other is None or values is other:
+def _difference(name: str, method: Method, rung: str, other: tuple[Method | None, str], dataset: str) -> dict[str, float]:
+    if other[0] is None or (other[0].name, other[1]) == (method.name, rung):
         return {f"over_{name}": np.nan, f"over_{name}_low": np.nan, f"over_{name}_high": np.nan}
-    gain = stats.summarize_paired_difference(values, other)
+    gain = methods.pair(method, rung, *other, dataset).trained_models()
     return {f"over_{name}": gain.mean, f"over_{name}_low": gain.low, f"over_{name}_high": gain.high}
 
 
@@ -155,8 +166,10 @@ def _difference(name: str, values: pd.Series, other: pd.Series | None) -> dict[s
 def contrasts(profile: str, dataset: str) -> pd.DataFrame:
     """The six planned contrasts on one data set, Holm inside the family; a place that this profile cannot fill says why.
 
-    Columns: name, a, b (titles with rungs), n, difference, low, high, p, p_holm, detectable (minimum detectable difference), p_wilcoxon
-    (for the appendix), the secondary metric's secondary, secondary_low, secondary_high, secondary_n, and method.
+    The sides are trained on that data set, where the profile trains on it, else on its first one. Columns: name, a, b (titles with
+    rungs), n, difference, low, high, p, p_holm (all for these trained models), detectable (minimum detectable difference), p_wilcoxon (for
+    the appendix), the secondary metric's secondary, secondary_low, secondary_high, secondary_n; runs (the fewer of the two sides),
+    over_runs_low, over_runs_high, over_runs_how (the interval for the methods, NaN with one run), and method.
     """
     filled = {c.name: _contrast(c, profile, dataset) for c in plan.load().contrasts}
     made = [found.contrast for found in filled.values() if isinstance(found, _Filled)]
@@ -169,7 +182,7 @@ def contrasts(profile: str, dataset: str) -> pd.DataFrame:
         row |= {"p": contrast.p, "p_holm": contrast.p_holm, "method": contrast.method, "a": "", "b": ""}
         rows.append(row | (found.columns() if isinstance(found, _Filled) else {}))
     table = pd.DataFrame(rows)
-    return table.reindex(columns=[*table.columns, *(name for name in _Filled.NUMBERS if name not in table)])
+    return table.reindex(columns=[*table.columns, *(name for name in (*_Filled.NUMBERS, "over_runs_how") if name not in table)])
 
 
 @dataclass(frozen=True)
@@ -182,57 +195,68 @@ class _Filled:
     detectable: float
     p_wilcoxon: float
     secondary: stats.Summary
+    runs: int
+    over_runs: stats.Summary
 
-    NUMBERS: ClassVar = ("detectable", "p_wilcoxon", "secondary", "secondary_low", "secondary_high", "secondary_n")
+    NUMBERS: ClassVar = (
+        *("detectable", "p_wilcoxon", "secondary", "secondary_low", "secondary_high", "secondary_n"),
+        *("runs", "over_runs_low", "over_runs_high"),
+    )
 
     def columns(self) -> dict[str, Any]:
         numbers = (self.detectable, self.p_wilcoxon, self.secondary.mean, self.secondary.low, self.secondary.high, self.secondary.n)
-        return {"a": self.a, "b": self.b} | dict(zip(self.NUMBERS, numbers, strict=True))
+        numbers += (self.runs, self.over_runs.low, self.over_runs.high)
+        return {"a": self.a, "b": self.b, "over_runs_how": self.over_runs.method} | dict(zip(self.NUMBERS, numbers, strict=True))
 
 
 def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> _Filled | str:
     """The contrast and what stands beside it; or why this profile has none."""
-    known, results = [line.notebook for line in config.load().lines(profile)], []
+    known, sides = [line.notebook for line in config.load().lines(profile)], []
     for notebook, rung in (planned.a, planned.b):
         if notebook not in known or rung not in config.load().profile(profile).prompters:
             return f"not asked in this profile: {notebook} with {figures.title(rung)}"
-        experiment = run.plan(notebook, profile)
-        if not run.is_finished(experiment):
+        finished = methods.at_hand(notebook, profile, dataset)
+        if not finished:
             return f"not run yet: {notebook}"
-        results.append(run.open_result(experiment))
-        if not _asked(results[-1], dataset, rung):
+        sides += methods.of(finished)
+        if not sides[-1].asked(dataset, rung):
             return f"not applicable: {notebook} with {figures.title(rung)} on this data set"
     rungs = (planned.a[1], planned.b[1])
-    if (results[0].experiment, rungs[0]) == (results[1].experiment, rungs[1]):
+    if (sides[0].name, rungs[0]) == (sides[1].name, rungs[1]):
         return "both are the same stand-in here: only the published weights tell them apart"
-    a, b = (dsc_by_patient(result, dataset, rung) for result, rung in zip(results, rungs, strict=True))
-    sides = [_side(result, rung) for result, rung in zip(results, rungs, strict=True)]
-    difference = (a - b.reindex(a.index)).to_numpy()
-    detectable = inference.minimum_detectable_difference(float(difference.std(ddof=1)), len(a)) if len(a) > 2 else np.nan
-    other = pd.DataFrame(
-        {
-            number: _by_patient(r, dataset, rung, plan.load().raw["secondary_metric"])
-            for number, (r, rung) in enumerate(zip(results, rungs, strict=True))
-        }
-    )
-    secondary = stats.summarize_paired_difference(*(other.dropna()[side] for side in other))  # undefined where no surface is judged
-    contrast = inference.compare_paired(planned.name, a, b, plan.load().seed)
-    return _Filled(contrast, *sides, detectable, inference.wilcoxon_test(a, b), secondary)
+    a, b = sides
+    pair = methods.pair(a, rungs[0], b, rungs[1], dataset)
+    contrast = inference.compare_paired(planned.name, pair.a, pair.b, plan.load().seed)
+    left, right = pair.a.mean(axis=1), pair.b.mean(axis=1)
+    spread = float((left - right.reindex(left.index)).std(ddof=1))
+    detectable = inference.minimum_detectable_difference(spread, len(left)) if len(left) > 2 else np.nan
+    other = methods.pair(a, rungs[0], b, rungs[1], dataset, plan.load().raw["secondary_metric"])
+    defined = pd.concat([other.a.mean(axis=1), other.b.mean(axis=1)], axis=1).dropna()  # undefined where no surface is judged
+    secondary = stats.summarize_paired_difference(*(defined[side] for side in defined))
+    runs = min(pair.a.shape[1], pair.b.shape[1])
+    names = [_side(side, rung) for side, rung in zip(sides, rungs, strict=True)]
+    return _Filled(contrast, *names, detectable, inference.wilcoxon_test(left, right), secondary, runs, pair.method())
 
 
-def _side(result: run.RunResult, rung: str) -> str:
-    name = figures.method_titles(result.asked(), titles([result]))[result.experiment.name, rung]
-    return f"{name}, {figures.title(rung)}"
+def _side(method: Method, rung: str) -> str:
+    return f"{methods.titles(method.results)[method.name, rung]}, {figures.title(rung)}"
 
 
 # --- ranks ------------------------------------------------------------------------------------------------------------
 
 
 def ranks(finished: Sequence[run.RunResult], dataset: str, rung: str) -> pd.DataFrame:
-    """Rank of each method on one rung with the bootstrap's rank range; see `inference.rank_sets`. Index: titles."""
-    columns = {r.experiment.name: dsc_by_patient(r, dataset, rung) for r in finished if _asked(r, dataset, rung)}
-    names = figures.method_titles(results_of(finished), titles(finished))
-    table = pd.DataFrame(columns)
+    """Rank of each method on one rung with the bootstrap's rank range; see `inference.rank_sets`. Index: titles.
+
+    Where methods were trained on the data set, those trained on another one are not ranked beside them; nor is a method that was tested
+    on a part of the patients only, as few-shot training is out of fold.
+    """
+    asked, names = [method for method in methods.of(finished) if method.asked(dataset, rung)], methods.titles(finished)
+    kinds = {method.name: training(method.experiment, dataset) for method in asked}
+    left_out = EXTERNAL if TARGET in kinds.values() else None
+    columns = {method.name: method.mean(dataset, rung) for method in asked if kinds[method.name] != left_out}
+    most = max(map(len, columns.values()))
+    table = pd.DataFrame({name: values for name, values in columns.items() if len(values) == most})
     return inference.rank_sets(table, higher_is_better=True, seed=plan.load().seed).rename(index=lambda e: names[e, rung])
 
 
@@ -241,16 +265,21 @@ def ranks(finished: Sequence[run.RunResult], dataset: str, rung: str) -> pd.Data
 
 def robustness(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
     """Mean DSC with interval by method, rung and share of wrong drawing (0 first); draws are averaged within the patient."""
-    rows, names = [], figures.method_titles(results_of(finished), titles(finished))
-    for result in finished:
-        asked = result.results[result.results["test_dataset"] == dataset]
-        wrongly = asked[asked["jitter"] > 0]
-        for rung in [name for name in PROMPTERS if name in set(wrongly["prompter"])]:
-            for share in sorted({0.0, *wrongly[wrongly["prompter"] == rung]["jitter"]}):
-                summary = stats.summarize_mean(dsc_by_patient(result, dataset, rung, share).to_numpy())
-                row = {"experiment": result.experiment.name, "title": names[result.experiment.name, rung], "rung": rung, "jitter": share}
+    rows, names = [], methods.titles(finished)
+    for method in methods.of(finished):
+        for rung, shares in _wrongly(method, dataset).items():
+            for share in (0.0, *shares):
+                summary = stats.summarize_trained_models(method.table(dataset, rung, jitter=share))
+                row = {"experiment": method.name, "title": names[method.name, rung], "rung": rung, "jitter": share}
                 rows.append(row | {"n": summary.n, "dsc": summary.mean, "dsc_low": summary.low, "dsc_high": summary.high})
     return pd.DataFrame(rows, columns=["experiment", "title", "rung", "jitter", "n", "dsc", "dsc_low", "dsc_high"])
+
+
+def _wrongly(method: Method, dataset: str) -> dict[str, list[float]]:
+    """Rung -> the shares by which prompts were drawn wrongly, the smallest first."""
+    asked = pd.concat([r.results[(r.results["test_dataset"] == dataset) & (r.results["jitter"] > 0)] for r in method.results])
+    shares = {rung: sorted(part["jitter"].unique()) for rung, part in asked.groupby("prompter")}
+    return {rung: shares[rung] for rung in PROMPTERS if rung in shares}
 
 
 def best_of_draws(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame:
@@ -258,14 +287,15 @@ def best_of_draws(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFra
 
     Columns: title, rung, jitter, n, dsc (draws averaged within the patient), best (best draw of each case), gain with interval.
     """
-    rows, names = [], figures.method_titles(results_of(finished), titles(finished))
-    for result in finished:
-        best = result.results[(result.results["test_dataset"] == dataset) & (result.results["metric"] == metrics.BEST_OF_DRAWS)]
-        for (rung, share), part in best[best["status"] != "undefined"].groupby(["prompter", "jitter"], sort=False):
-            means, bests = dsc_by_patient(result, dataset, rung, share), stats.patient_means(part)
-            gain = stats.summarize_paired_difference(bests, means)
-            row = {"title": names[result.experiment.name, rung], "rung": rung, "jitter": share, "n": gain.n}
-            rows.append(row | {"dsc": means.mean(), "best": bests.mean(), "gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high})
+    rows, names = [], methods.titles(finished)
+    for method in methods.of(finished):
+        for rung, share in [(rung, share) for rung, shares in _wrongly(method, dataset).items() for share in shares]:
+            means, bests = (method.mean(dataset, rung, metric, share) for metric in ("dsc", metrics.BEST_OF_DRAWS))
+            if len(bests):
+                gain = stats.summarize_paired_difference(bests, means)
+                row = {"title": names[method.name, rung], "rung": rung, "jitter": share, "n": gain.n}
+                row |= {"dsc": means.mean(), "best": bests.mean()}
+                rows.append(row | {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high})
     return pd.DataFrame(rows, columns=["title", "rung", "jitter", "n", "dsc", "best", "gain", "gain_low", "gain_high"])
 
 
@@ -275,34 +305,54 @@ def best_of_draws(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFra
 def protocol_trap(finished: Sequence[run.RunResult], dataset: str, rungs: Sequence[str]) -> pd.DataFrame:
     """The stored predictions of every method and rung, scored by every published protocol; this project's own stands first.
 
-    Columns: experiment, title, rung, protocol, formula, value, n, unit, share (of all slices that were looked at), shift (against the
-    own protocol), rank (among the methods of the rung, 1 is best).
+    Columns: experiment, title, rung, protocol, formula, value (mean over runs), n (of one run), unit, share (of all slices that were
+    looked at), shift (against the own protocol), rank (among the methods of the rung, 1 is best).
     """
-    counts: dict[tuple[str, str], list[protocols.CaseCounts]] = {}
-    for case in finished[0].cases(dataset):
-        study = run.load_study(case)
-        reference = next(iter(study.references.values())).array
-        for result in finished if reference.any() else []:
-            for rung in [name for name in rungs if _asked(result, dataset, name)]:
-                answer = result.prediction(dataset, rung, case.case_id, study).array
-                measured = protocols.measure(protocols.CaseMasks(case.patient_id, reference, (answer,)))
-                counts.setdefault((result.experiment.name, rung), []).append(measured)
-    names, rows = figures.method_titles(results_of(finished), titles(finished)), []
-    for (experiment, rung), cases in counts.items():
-        values = protocols.all_protocols(cases)
-        for found in values:
-            row = {
-                "experiment": experiment,
-                "title": names[experiment, rung],
-                "rung": rung,
-                "protocol": found.name,
-                "formula": found.formula,
-            }
-            row |= {"value": found.value, "n": found.n, "unit": found.unit_of_n, "share": found.slices_scored_share}
-            rows.append(row | {"shift": found.value - values[0].value})
+    counts, names, rows = _protocol_counts(finished, dataset, rungs), methods.titles(finished), []
+    for method in methods.of(finished):
+        for rung in [name for name in rungs if method.asked(dataset, name)]:
+            asked = [[r.experiment.name for r in results] for results in method.runs(dataset).values()]
+            runs = [[case for name in run_names for case in counts[name, rung]] for run_names in asked]
+            rows += _trap_rows({"experiment": method.name, "title": names[method.name, rung], "rung": rung}, runs)
     table = pd.DataFrame(rows)
     table["rank"] = table.groupby(["rung", "protocol"])["value"].rank(ascending=False, method="min")
     return table
+
+
+def _protocol_counts(
+    finished: Sequence[run.RunResult], dataset: str, rungs: Sequence[str]
+) -> dict[tuple[str, str], list[protocols.CaseCounts]]:
+    """(experiment, rung) -> what the protocols need of each case with a tumor; every case is read once."""
+    counts: dict[tuple[str, str], list[protocols.CaseCounts]] = {}
+    for case, tested in _cases(finished, dataset).values():
+        study = run.load_study(case)
+        reference = next(iter(study.references.values())).array
+        for result, rung in [(r, rung) for r in tested for rung in rungs] if reference.any() else []:
+            if methods.was_asked(result, dataset, rung):
+                answer = result.prediction(dataset, rung, case.case_id, study).array
+                measured = protocols.measure(protocols.CaseMasks(case.patient_id, reference, (answer,)))
+                counts.setdefault((result.experiment.name, rung), []).append(measured)
+    return counts
+
+
+def _cases(finished: Sequence[run.RunResult], dataset: str) -> dict[str, tuple[Case, list[run.RunResult]]]:
+    """case_id -> a tested case, and the experiments that were tested on it."""
+    tested = [(result, set(result.provenance["patients"].get(dataset, ()))) for result in finished]
+    cases: dict[str, Case] = {}
+    for result, patients in tested:
+        if patients - {case.patient_id for case in cases.values()}:  # else they are known: to look for them takes reading headers
+            cases |= {case.case_id: case for case in result.cases(dataset) if case.case_id not in cases}
+    return {name: (case, [r for r, patients in tested if case.patient_id in patients]) for name, case in cases.items()}
+
+
+def _trap_rows(shared: Mapping[str, Any], runs: Sequence[Sequence[protocols.CaseCounts]]) -> list[dict[str, Any]]:
+    scored, rows = [protocols.all_protocols(cases) for cases in runs], []
+    own = float(np.mean([values[0].value for values in scored]))
+    for found in zip(*scored, strict=True):
+        first, value = found[0], float(np.mean([part.value for part in found]))
+        row = {"protocol": first.name, "formula": first.formula, "value": value, "n": first.n, "unit": first.unit_of_n}
+        rows.append({**shared, **row, "share": float(np.mean([part.slices_scored_share for part in found])), "shift": value - own})
+    return rows
 
 
 def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
@@ -323,11 +373,16 @@ def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
 
 
 def few_shot(finished: Sequence[run.RunResult], dataset: str, rung: str) -> pd.DataFrame:
-    """Mean DSC of each draw by model and k; "all" stands for full training or fine-tuning of the same model, where it was run."""
+    """Mean DSC of each run by model and k; "all" stands for full training or fine-tuning of the same model, where it was run.
+
+    Only methods that learned from this data set, or from none: *k* counts its patients. Columns: model, k, draw, seed, dsc, n.
+    """
     rows = []
-    for result in _learning(finished, dataset, rung):
-        e, values = result.experiment, dsc_by_patient(result, dataset, rung)
-        rows.append({"model": _model(e), "k": _shots(e), "draw": e.draw, "seed": e.seed, "dsc": values.mean(), "n": len(values)})
+    for method in _learning(finished, dataset, rung):
+        table, first = method.table(dataset, rung), {label: parts[0].experiment for label, parts in method.runs(dataset).items()}
+        for label, values in table.items():
+            row = {"model": _model(method.experiment), "k": _shots(method.experiment), "draw": first[label].draw, "seed": first[label].seed}
+            rows.append(row | {"dsc": values.mean(), "n": int(values.notna().sum())})
     return pd.DataFrame(rows, columns=["model", "k", "draw", "seed", "dsc", "n"])
 
 
@@ -337,13 +392,12 @@ def few_shot_runs(finished: Sequence[run.RunResult], dataset: str, rung: str) ->
     Columns beside those of `_spread`: model, k, and over_<automatic>: paired difference to the automatic model trained on the same draws
     of the same k ("the method", matched runs), with interval.
     """
-    groups = _runs(_learning(finished, dataset, rung), dataset, rung, lambda e: (_model(e), _shots(e)))
-    control = _model(run.plan(plan.load().automatic_control, finished[0].experiment.profile))
-    rows = []
-    for (model, k), table in sorted(groups.items(), key=lambda item: (item[0][0], np.inf if item[0][1] == "all" else item[0][1])):
+    groups = {(_model(m.experiment), _shots(m.experiment)): m for m in _learning(finished, dataset, rung)}
+    control, rows = _model(_control_experiment(finished[0].experiment, dataset)), []
+    for (model, k), method in sorted(groups.items(), key=lambda item: (item[0][0], np.inf if item[0][1] == "all" else item[0][1])):
+        table, other = method.table(dataset, rung), groups.get((control, k)) if model != control else None
         row = {"model": model, "k": k} | _spread(table)
-        other = groups.get((control, k)) if model != control else None
-        rows.append(row | _matched_difference("control", table, other))
+        rows.append(row | _matched_difference("control", table, other.table(dataset, rung) if other else None))
     return pd.DataFrame(rows)
 
 
@@ -361,12 +415,12 @@ def seed_spread(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFrame
 
     Columns: title, rung, those of `_spread`.
     """
-    names = figures.method_titles(results_of(finished), titles(finished))
-    rows = []
+    names, found, rows = methods.titles(finished), methods.of(finished), []
     for rung in PROMPTERS:
-        for name, table in _runs(finished, dataset, rung, lambda e, rung=rung: names[e.name, rung]).items():
+        for method in (m for m in found if m.asked(dataset, rung)):
+            table = method.table(dataset, rung)
             if table.shape[1] > 1:
-                rows.append({"title": name, "rung": rung} | _spread(table))
+                rows.append({"title": names[method.name, rung], "rung": rung} | _spread(table))
     return pd.DataFrame(rows, columns=["title", "rung", *_SPREAD_COLUMNS])
 
 
@@ -375,17 +429,17 @@ def method_differences(finished: Sequence[run.RunResult], dataset: str) -> pd.Da
 
     Columns: a, b, rung, runs, n, difference, low, high, how; rungs on which both were trained more than once.
     """
-    names, control = figures.method_titles(results_of(finished), titles(finished)), _control_line(finished)
-    rows = []
+    names, found, rows = methods.titles(finished), methods.of(finished), []
     for rung in [name for name in PROMPTERS if name != "none"]:
-        groups = _runs(finished, dataset, rung, lambda e, rung=rung: ((e.model, e.paradigm) == control, names[e.name, rung]))
-        several = {key: table for key, table in groups.items() if table.shape[1] > 1}
-        baseline = next(((name, table) for (is_control, name), table in several.items() if is_control), None)
-        for (is_control, name), table in several.items() if baseline else ():
-            if not is_control:
-                found = stats.summarize_method_difference(table, baseline[1])
-                row = {"a": name, "b": baseline[0], "rung": rung, "runs": min(table.shape[1], baseline[1].shape[1]), "n": found.n}
-                rows.append(row | {"difference": found.mean, "low": found.low, "high": found.high, "how": found.method})
+        several = {methods.key(m.experiment): m for m in found if m.asked(dataset, rung) and m.table(dataset, rung).shape[1] > 1}
+        for own, method in several.items():
+            control = several.get(_control_experiment(method.experiment, dataset))
+            if control is None or methods.key(control.experiment) == own:
+                continue
+            pair = methods.pair(method, rung, control, rung, dataset)
+            summary, runs = pair.method(), min(pair.a.shape[1], pair.b.shape[1])
+            row = {"a": names[method.name, rung], "b": names[control.name, rung], "rung": rung, "runs": runs, "n": summary.n}
+            rows.append(row | {"difference": summary.mean, "low": summary.low, "high": summary.high, "how": summary.method})
     return pd.DataFrame(rows, columns=["a", "b", "rung", "runs", "n", "difference", "low", "high", "how"])
 
 
@@ -405,23 +459,10 @@ def _spread(table: pd.DataFrame) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def _runs(
-    finished: Iterable[run.RunResult],
-    dataset: str,
-    rung: str,
-    key: Callable[[Experiment], Hashable],
-    label: Callable[[Experiment], Hashable] = lambda e: f"seed {e.seed}, fold {e.fold}, draw {e.draw}",
-) -> dict[Hashable, pd.DataFrame]:
-    """DSC as tables patients x runs, one per key; a run has a label."""
-    found: dict[Hashable, dict[Hashable, pd.Series]] = {}
-    for result in finished:
-        if _asked(result, dataset, rung):
-            found.setdefault(key(result.experiment), {})[label(result.experiment)] = dsc_by_patient(result, dataset, rung)
-    return {name: pd.DataFrame(columns) for name, columns in found.items()}
-
-
-def _learning(finished: Iterable[run.RunResult], dataset: str, rung: str) -> list[run.RunResult]:
-    return [r for r in finished if _asked(r, dataset, rung) and r.experiment.model != TRIVIAL_MODEL]
+def _learning(finished: Iterable[run.RunResult], dataset: str, rung: str) -> list[Method]:
+    """The methods with a network that learned from a data set, or from none, and were asked there."""
+    asked = [method for method in methods.of(finished) if method.asked(dataset, rung) and method.experiment.model != TRIVIAL_MODEL]
+    return [method for method in asked if training(method.experiment, dataset) != EXTERNAL]
 
 
 def _model(experiment: Experiment) -> str:
@@ -433,11 +474,6 @@ def _shots(experiment: Experiment) -> int | str:
     if experiment.k is None:
         return "all" if registry.card("paradigms", experiment.paradigm).uses_target_labels else 0
     return experiment.k
-
-
-def _control_line(finished: Sequence[run.RunResult]) -> tuple[str, str]:
-    planned = run.plan(plan.load().automatic_control, finished[0].experiment.profile)
-    return planned.model, planned.paradigm
 
 
 # --- choosing with labels that nobody counts --------------------------------------------------------------------------
@@ -453,8 +489,11 @@ def selection(finished: Sequence[run.RunResult], dataset: str, rung: str, others
     rule, labels (k and what else was used), dsc, shift (against the first), shift_low and shift_high (lowest and highest draw), draws, n.
     """
     fixed = dict(run.plan(_notebook(finished[0].experiment), finished[0].experiment.profile).options)["steps"]
-    draws = _runs(finished, dataset, rung, lambda e: e.draw, lambda e: dict(e.options)["steps"])
-    draws = {draw: table for draw, table in draws.items() if table.shape[1] > 1 and fixed in table}
+    found: dict[int, dict[int, pd.Series]] = {}
+    for result in (r for r in finished if methods.was_asked(r, dataset, rung)):
+        steps = dict(result.experiment.options)["steps"]
+        found.setdefault(result.experiment.draw, {})[steps] = dsc_by_patient(result, dataset, rung)
+    draws = {draw: pd.DataFrame(columns) for draw, columns in found.items() if len(columns) > 1 and fixed in columns}
     scores = {draw: _chosen_scores(table, fixed, others, seed) for draw, table in draws.items()}
     table = pd.DataFrame(scores).T.rename_axis("draw")
     n, k = len(next(iter(draws.values()))) - others, finished[0].experiment.k
@@ -509,7 +548,7 @@ def facts_of_cases(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFr
     edges = [0.0, *plan.load().diameter_mm, np.inf]
     labels = [f"≤ {edges[1]:g} mm", *(f"{a:g}–{b:g} mm" for a, b in zip(edges[1:-2], edges[2:-1], strict=True)), f"> {edges[-2]:g} mm"]
     rows = {}
-    for case in finished[0].cases(dataset):
+    for case, _ in _cases(finished, dataset).values():
         reference = next(iter(run.load_study(case).references.values()))
         if reference.array.any():
             diameter = longest_axial_diameter_mm(reference)
@@ -519,16 +558,18 @@ def facts_of_cases(finished: Sequence[run.RunResult], dataset: str) -> pd.DataFr
 
 
 def strata(finished: Sequence[run.RunResult], dataset: str, rung: str, facts: pd.DataFrame) -> pd.DataFrame:
-    """Mean DSC by method (rows) and level of each stratum (columns "what: level (n)"); descriptive."""
-    names, rows = figures.method_titles(results_of(finished), titles(finished)), {}
-    for result in (r for r in finished if _asked(r, dataset, rung)):
-        values = tables.case_values(result.asked(rung), "dsc")
-        values = values[values["test_dataset"] == dataset].groupby("case_id")["value"].mean()
-        row = rows.setdefault(names[result.experiment.name, rung], {})
+    """Mean DSC by method (rows) and level of each stratum (columns "what: level (n)"); descriptive.
+
+    Cases are averaged over runs first. A method that was tested on a part of the cases of a level only has no value there.
+    """
+    names, rows = methods.titles(finished), {}
+    for method in (m for m in methods.of(finished) if m.asked(dataset, rung)):
+        values = tables.case_values(method.rows(dataset, rung), "dsc").groupby("case_id")["value"].mean()
+        row = rows.setdefault(names[method.name, rung], {})
         for what in [c for c in facts.columns if c != "diameter_mm"]:
             for level, part in facts.sort_values("diameter_mm" if what == "diameter" else what).groupby(what, sort=False):
                 name = level.replace("_", "-") or "not given"
-                row[f"{what}: {name} (n = {len(part)})"] = values.reindex(part.index).mean()
+                row[f"{what}: {name} (n = {len(part)})"] = values.reindex(part.index).mean(skipna=False)
     return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method").reset_index()
 
 
@@ -541,14 +582,14 @@ def abroad(finished: Sequence[run.RunResult], home: str, elsewhere: str) -> pd.D
     An experiment that was trained on `elsewhere` is at home there; one that was not trained at all, on `home`. The patients differ, so
     that the groups are independent. Columns: title, rung, trained, home, elsewhere, drop with interval, n_home, n_elsewhere.
     """
-    rows, names = [], figures.method_titles(results_of(finished), titles(finished))
+    rows, names, found = [], methods.titles(finished), methods.of(finished)
     for rung in PROMPTERS:
-        for result in (r for r in finished if _asked(r, home, rung) and _asked(r, elsewhere, rung)):
-            swapped = result.experiment.train_dataset == elsewhere
-            here, there = (dsc_by_patient(result, name, rung) for name in ((elsewhere, home) if swapped else (home, elsewhere)))
+        for method in (m for m in found if m.asked(home, rung) and m.asked(elsewhere, rung)):
+            swapped = method.experiment.train_dataset == elsewhere
+            here, there = (method.mean(name, rung) for name in ((elsewhere, home) if swapped else (home, elsewhere)))
             drop = stats.summarize_difference(here.to_numpy(), there.to_numpy())
-            row = {"title": names[result.experiment.name, rung], "rung": rung, "home": here.mean(), "elsewhere": there.mean()}
-            row |= {"trained": result.experiment.train_dataset != config.NO_DATASET}
+            row = {"title": names[method.name, rung], "rung": rung, "home": here.mean(), "elsewhere": there.mean()}
+            row |= {"trained": method.experiment.train_dataset != config.NO_DATASET}
             row |= {"drop": drop.mean, "drop_low": drop.low, "drop_high": drop.high}
             rows.append(row | {"n_home": len(here), "n_elsewhere": len(there)})
     return pd.DataFrame(rows)
@@ -558,18 +599,19 @@ def abroad(finished: Sequence[run.RunResult], home: str, elsewhere: str) -> pd.D
 
 
 def failures(finished: Sequence[run.RunResult], datasets: Sequence[str]) -> pd.DataFrame:
-    """Every failed and every empty answer, and the worst ones of each method and rung: what, where, why, DSC."""
-    rows, names = [], figures.method_titles(results_of(finished), titles(finished))
-    for result in finished:
-        reasons = {(c["test_dataset"], c["prompter"], c["case_id"]): c["failure"] for c in result.provenance["cases"]}
-        wide = _wide(result.asked(), datasets)
+    """Every failed and every empty answer, and the worst ones of each method and rung over all its runs: what, where, why, DSC."""
+    rows, names = [], methods.titles(finished)
+    for method in methods.of(finished):
+        records = [(r.experiment.name, case) for r in method.results for case in r.provenance["cases"]]
+        reasons = {(name, c["test_dataset"], c["prompter"], c["case_id"]): c["failure"] for name, c in records}
+        wide = pd.concat([_wide(r.asked(), datasets).assign(experiment=r.experiment.name) for r in method.results], ignore_index=True)
         for (dataset, rung), part in wide.groupby(["test_dataset", "prompter"], sort=False):
             worst = part["dsc"].nsmallest(WORST_SHOWN).index
             for index, row in part.iterrows():
-                reason = reasons.get((dataset, rung, row["case_id"]), "")
+                reason = reasons.get((row["experiment"], dataset, rung, row["case_id"]), "")
                 kind = "failed" if reason else "empty" if row["prediction_volume"] == 0 else "worst" if index in worst else ""
                 if kind:
-                    found = {"method": names[result.experiment.name, rung], "rung": rung, "test_dataset": dataset, "case": row["case_id"]}
+                    found = {"method": names[method.name, rung], "rung": rung, "test_dataset": dataset, "case": row["case_id"]}
                     rows.append(found | {"kind": kind, "dsc": row["dsc"], "reference_ml": row["reference_volume"], "reason": reason})
     return pd.DataFrame(rows, columns=["method", "rung", "test_dataset", "case", "kind", "dsc", "reference_ml", "reason"])
 

@@ -215,6 +215,20 @@ def cases_to_test(
     return tuple(case for case in cases if case.patient_id in tested)
 
 
+def is_tested_out_of_fold(dataset: str, experiment: Experiment) -> bool:
+    """Whether an experiment is tested on the fold that it left out of `dataset`: it was trained on it, and the split has no test part."""
+    if dataset == config.NO_DATASET or dataset != experiment.train_dataset or registry.card("datasets", dataset).phantom:
+        return False
+    return not _has_test_part(read_splits(dataset))
+
+
+def planned_test_patients(dataset: str, experiment: Experiment, folds: Iterable[int]) -> set[str]:
+    """Patients whom an experiment and those of the other `folds` are to test together: of real data the split's, without the excluded."""
+    asked = folds if is_tested_out_of_fold(dataset, experiment) else [None]
+    held_out = set().union(*(held_out_patients(dataset, fold) for fold in asked))
+    return held_out - set(exclusions.read([dataset])["case_id"])
+
+
 def held_out_patients(dataset: str, trained_fold: int | None) -> set[str]:
     """Patients of a split that may be tested: its test part; without one the fold of a training on it, or all folds for any other."""
     splits = read_splits(dataset)

@@ -319,7 +319,8 @@ def _missing_weights(asked: Iterable[Experiment]) -> Iterable[Missing]:
 def in_words(outlook: Outlook) -> str:
     """For people: every experiment with its command, what is missing with its command, totals and what they rest on."""
     parts = [_experiment_in_words(name, part, outlook.profile) for name, part in outlook.steps.groupby("experiment", sort=False)]
-    return "\n\n".join([*parts, _missing_in_words(outlook.missing), _totals(outlook)])
+    book = f"Then: make book PROFILE={outlook.profile} runs whatever of it is not finished, and builds the pages over all of it."
+    return "\n\n".join([*parts, _missing_in_words(outlook.missing), _totals(outlook), book])
 
 
 def _experiment_in_words(name: str, part: pd.DataFrame, profile: str) -> str:

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import analysis, config, figures, plan, registry, run
+from . import analysis, config, figures, methods, plan, registry, run, tables
 from .figures import interval_text, title
 
 # options that a reader asks for, in the words of the field; the rest stands at the foot of each experiment's page
@@ -63,15 +63,13 @@ def names(profile: str) -> list[str]:
 
 
 def members(model: str, profile: str, finished: Sequence[run.RunResult]) -> list[run.RunResult]:
-    """What ran under the notebooks of a model: first seed, fold, k and draw, and the variants that stand beside it."""
+    """What ran under the notebooks of a model, its first k if it has several: all runs, and the variants that stand beside it."""
     known = {result.experiment.name: result for result in finished}
     found: dict[str, run.RunResult] = {}
     for line in (line for line in config.load().lines(profile) if line.model == model):
         first = run.plan(line.notebook, profile)
-        alike = [
-            e for e in run.planned(line.notebook, profile) if (e.seed, e.fold, e.k, e.draw) == (first.seed, first.fold, first.k, first.draw)
-        ]
-        found |= {experiment.name: known[experiment.name] for experiment in alike}
+        alike = [e for e in run.planned(line.notebook, profile) if e.k == first.k]
+        found |= {experiment.name: known[experiment.name] for experiment in alike if experiment.name in known}
     return list(found.values())
 
 
@@ -81,7 +79,7 @@ def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[run.RunResult
     `ladders`: data set -> `analysis.ladder`; differences are paired, on the first data set. One row per rung and method.
     """
     home = next(iter(ladders.values()))
-    own, rows = [r.experiment.name for r in results], []
+    own, rows = [method.name for method in methods.of(results)], []
     for rung in [name for name in plan.load().primary_rungs if name in set(home[home["experiment"].isin(own)]["rung"])]:
         part = home[home["rung"] == rung]
         rows += [_numbers_row(row, ladders) for _, row in pd.concat([part[part["experiment"].isin(own)], _beside(part, own)]).iterrows()]
@@ -102,6 +100,8 @@ def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[st
         here = table[(table["experiment"] == row["experiment"]) & (table["rung"] == row["rung"])]
         values = here.iloc[0] if len(here) else None
         text = _NOT_SAID if values is None else interval_text(values["dsc"], values["dsc_low"], values["dsc_high"])
+        if values is not None and values["n"] < table["n"].max():
+            text += f", n = {values['n']}"
         shown[f"DSC, {title(dataset).removeprefix('phantoms, ')}, n = {table['n'].max()}"] = text
     for name, heading in (("trivial", "minus best trivial"), ("control", "minus control")):
         shown[heading] = interval_text(*(row[f"over_{name}{end}"] for end in ("", "_low", "_high")))
@@ -111,9 +111,10 @@ def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[st
 def setup(model: str, profile: str, results: Sequence[run.RunResult]) -> pd.DataFrame:
     """How the family was set up: one row per option, one column per notebook, and what the published model gets where another one ran."""
     lines = [line for line in config.load().lines(profile) if line.model == model]
-    known = {r.experiment.name: r for r in results}
-    columns = {_column(line): _setup_of(known[run.plan(line.notebook, profile).name], profile) for line in lines}
-    if any(known[run.plan(line.notebook, profile).name].experiment.model != model for line in lines):
+    known = {methods.key(method.experiment): method.results[0] for method in methods.of(results)}
+    shown = {_column(line): known.get(methods.key(run.plan(line.notebook, profile))) for line in lines}
+    columns = {name: _setup_of(result, profile) for name, result in shown.items() if result is not None}
+    if any(result.experiment.model != model for result in results):
         columns["with the published weights"] = _options(registry.card("models", model).options)
     order = [
         "what runs",
@@ -173,27 +174,27 @@ def failures(results: Sequence[run.RunResult], facts: pd.DataFrame, dataset: str
 
     `facts`: of `analysis.facts_of_cases`. Small: at most 30 mm in the axial plane.
     """
-    small, names_of = (
-        facts[facts["diameter_mm"] <= SMALL_MM].index,
-        figures.method_titles(analysis.results_of(results), analysis.titles(results)),
-    )
+    small, names_of = facts[facts["diameter_mm"] <= SMALL_MM].index, methods.titles(results)
     bad, rows = analysis.failures(results, [dataset]), []
-    for result in results:
-        for rung in [name for name in plan.load().primary_rungs if name in set(result.asked()["prompter"])]:
-            name, values = names_of[result.experiment.name, rung], analysis.dsc_by_patient(result, dataset, rung)
+    for method in methods.of(results):
+        for rung in [name for name in plan.load().primary_rungs if method.asked(dataset, name)]:
+            name, table = names_of[method.name, rung], method.table(dataset, rung)
+            values = table.mean(axis=1)
             kinds = bad[(bad["method"] == name) & (bad["rung"] == rung)]["kind"].value_counts()
-            row = {"method": name, "prompt": title(rung), "answers": len(values)}
-            row |= {kind: int(kinds.get(kind, 0)) for kind in ("failed", "empty")} | {"lowest DSC": f"{values.min():.2f}"}
-            for heading, part in ((f"DSC, tumors up to {SMALL_MM} mm", values.reindex(small)), ("larger ones", values.drop(small))):
+            row = {"method": name, "prompt": title(rung), "answers": int(table.notna().to_numpy().sum())}
+            row |= {kind: int(kinds.get(kind, 0)) for kind in ("failed", "empty")} | {"lowest DSC": f"{table.min().min():.2f}"}
+            tested_small = values.index.intersection(small, sort=False)
+            sizes = ((f"DSC, tumors up to {SMALL_MM} mm", values[tested_small]), ("larger ones", values.drop(tested_small)))
+            for heading, part in sizes:
                 row[f"{heading}, n = {len(part)}"] = _NOT_SAID if part.empty else f"{part.mean():.2f}"
             rows.append(row)
     return pd.DataFrame(rows)
 
 
 def answers(model: str, results: Sequence[run.RunResult], datasets: Sequence[str]) -> dict[str, Any]:
-    """Values for the text of the model's page, by glue key: what ran, and how many of its answers on phantoms failed or were empty."""
+    """Values for the text of the model's page, by glue key: what ran, and how many of its answers (over all runs) failed or were empty."""
     found = analysis.failures(results, datasets)
-    asked = analysis.results_of(results).query("metric == 'dsc' and lesion_id == '' and status != 'undefined'")
+    asked = pd.concat([tables.case_values(result.asked(), "dsc") for result in results])
     ran = dict.fromkeys(run.title(r.experiment) for r in results)
     return {
         f"{model}_ran": "; ".join(ran),
@@ -206,7 +207,7 @@ def answers(model: str, results: Sequence[run.RunResult], datasets: Sequence[str
 
 def shade(table: pd.DataFrame, results: Sequence[run.RunResult]) -> Any:
     """A table of `numbers` for a page, with the answers that stand beside the family's own in italics."""
-    own = set(figures.method_titles(analysis.results_of(results), analysis.titles(results)).values())
+    own = set(methods.titles(results).values())
     beside = ~table["method"].isin(own)
     return table.style.hide(axis="index").apply(lambda row: np.where(beside[row.name], ["font-style: italic"] * len(row), ""), axis=1)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,7 +10,6 @@ import pandas as pd
 
 from . import metrics, stats, tables
 from .prompts.ladder import PROMPTERS
-from .types import Experiment
 
 TRIVIAL = "trivial: "  # what the names of answers without a network begin with
 CONTROL = " + prompt"  # an automatic model given the same prompt as the promptable ones
@@ -128,7 +127,7 @@ def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str
     return figure
 
 
-def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: str = "phantom_nsclc") -> Any:
+def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: str) -> Any:
     """Mean DSC with 95 % interval of every method on one data set, one panel per rung, the best on top; trivial answers in grey."""
     sns = plot_style()
     import matplotlib.pyplot as plt
@@ -149,26 +148,33 @@ def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: s
             axes.plot(mean, place, "o", color=color)
         axes.set(yticks=range(len(part)), yticklabels=[name for _, name, _ in part], title=title(rung), xlim=(-0.02, 1.02))
         axes.set_ylim(-0.6, len(part) - 0.4)
-    panels[-1, 0].set_xlabel(f"mean 3-D DSC, {title(dataset)}, n = {next(iter(summaries.values())).n}")
+    panels[-1, 0].set_xlabel(f"mean 3-D DSC, {title(dataset)}, {counted(s.n for s in summaries.values())}")
     plt.close(figure)
     return figure
 
 
-def rung_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame) -> dict[str, Any]:
-    """Values for the text of a page, by glue key: means with intervals per phantom data set and rung, and the difference to a baseline.
+def counted(numbers: Iterable[int]) -> str:
+    """ "n = 60", or "n = 13 to 63" where rows differ."""
+    least, most = min(found := list(numbers)), max(found)
+    return f"n = {most}" if least == most else f"n = {least} to {most}"
 
-    Keys: KEY_DATASET_n, KEY_DATASET_RUNG (mean DSC), ..._baseline (of `baseline` with the same prompt), ..._gain (paired difference).
+
+def rung_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame, roles: Mapping[str, str]) -> dict[str, Any]:
+    """Values for the text of a page, by glue key: means with intervals per data set and rung, and the difference to a baseline.
+
+    Keys: KEY_ROLE_n, KEY_ROLE_RUNG (mean DSC), ..._baseline (of `baseline` with the same prompt), ..._gain (paired difference). `roles`:
+    data set -> ROLE, as `evidence.roles` gives it; others have no keys.
     """
     values: dict[str, Any] = {}
     own, other = (_dsc_by_patient(frame) for frame in (results, baseline))
     for (dataset, rung), series in own.items():
-        if (dataset, rung) not in other:  # boxes of a detector are not for zero-shot answers on its own data set
+        if (dataset, rung) not in other or dataset not in roles:  # a detector gives zero-shot answers no boxes on its own data set
             continue
         mean, base = stats.summarize_mean(series.to_numpy()), stats.summarize_mean(other[dataset, rung].to_numpy())
         gain = stats.summarize_paired_difference(series, other[dataset, rung])
-        values[f"{key}_{dataset}_n"] = mean.n
+        values[f"{key}_{roles[dataset]}_n"] = mean.n
         for name, summary in (("", mean), ("_baseline", base), ("_gain", gain)):
-            values[f"{key}_{dataset}_{rung}{name}"] = interval_text(summary.mean, summary.low, summary.high)
+            values[f"{key}_{roles[dataset]}_{rung}{name}"] = interval_text(summary.mean, summary.low, summary.high)
     return values
 
 
@@ -178,33 +184,30 @@ def _dsc_by_patient(results: pd.DataFrame, more_keys: Sequence[str] = ()) -> dic
     return {key: stats.patient_means(part) for key, part in rows.groupby(["test_dataset", "prompter", *more_keys], sort=False)}
 
 
-def cohort_answers(results: pd.DataFrame, experiments: Mapping[str, Experiment]) -> dict[str, Any]:
-    """Values for the front page, by glue key NAME_DATASET_(dsc|dsc_low|dsc_high|n).
+def cohort_answers(results: pd.DataFrame, experiments: Mapping[str, str], roles: Mapping[str, str]) -> dict[str, Any]:
+    """Values for the front page, by glue key NOTEBOOK_ROLE_(dsc|dsc_low|dsc_high|n) or, with a prompt, NOTEBOOK_RUNG_ROLE_...
 
-    NAME is MODEL_PARADIGM for automatic models, MODEL_PARADIGM_RUNG for prompted ones (stand-ins with CT-like pretraining), and
-    box_ellipse or box_ellipsoid for the trivial answers to a box on every slice or on one.
+    `experiments`: notebook -> name of its own method; `roles`: data set -> ROLE, as `evidence.roles` gives it. The trivial answers to a box
+    on every slice or on one are called box_ellipse and box_ellipsoid.
     """
+    means = _dsc_by_patient(results, ["experiment"])
     values: dict[str, Any] = {}
-    for (dataset, rung, name), series in _dsc_by_patient(results, ["experiment"]).items():
-        key = _answer_key(experiments[name], rung)
-        if key:
-            summary = stats.summarize_mean(series.to_numpy())
-            values |= {f"{key}_{dataset}_dsc": summary.mean, f"{key}_{dataset}_n": summary.n}
-            values |= {f"{key}_{dataset}_dsc_low": summary.low, f"{key}_{dataset}_dsc_high": summary.high}
+    for notebook, name in experiments.items():
+        for dataset, rung in [(dataset, rung) for dataset, rung, known in means if known == name and dataset in roles]:
+            summary = stats.summarize_mean(means[dataset, rung, name].to_numpy())
+            key = _TRIVIAL_KEYS.get((notebook, rung), notebook + ("" if rung == "none" else f"_{rung}")) + f"_{roles[dataset]}"
+            values |= {f"{key}_dsc": summary.mean, f"{key}_n": summary.n, f"{key}_dsc_low": summary.low, f"{key}_dsc_high": summary.high}
     return values
 
 
-def _answer_key(experiment: Experiment, rung: str) -> str | None:
-    options = dict(experiment.options)
-    if experiment.model == "trivial":
-        return None if options else {"box_every_slice": "box_ellipse", "box_one_slice": "box_ellipsoid"}.get(rung)
-    if options.get("pretraining", "ct_like") != "ct_like":
-        return None
-    return f"{experiment.model}_{experiment.paradigm}" + ("" if rung == "none" else f"_{rung}")
+_TRIVIAL_KEYS = {
+    ("baselines_zero_shot", "box_every_slice"): "box_ellipse",
+    ("baselines_zero_shot", "box_one_slice"): "box_ellipsoid",
+}
 
 
 def nsd_curve(results: pd.DataFrame) -> Any:
-    """Mean normalized surface distance over its tolerance, per test data set of phantoms or real cases."""
+    """Mean normalized surface distance over its tolerance, per test data set."""
     sns = plot_style()
     import matplotlib.pyplot as plt
 
@@ -284,25 +287,29 @@ def printable_cohort_table(results: pd.DataFrame, models: Mapping[str, str]) -> 
     )
 
 
-def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung: str) -> pd.DataFrame:
-    """One row per method for one rung of the prompt ladder, best mean DSC on the first data set on top; intervals are 95 %."""
-    table = stats.cohort_table(results[results["prompter"] == rung])
-    datasets = list(dict.fromkeys(_in_reading_order(table, "test_dataset")["test_dataset"]))
+def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung: str, datasets: Sequence[str]) -> pd.DataFrame:
+    """One row per method for one rung of the prompt ladder, best mean DSC on the first of `datasets` on top; intervals are 95 %.
+
+    Where a method was tested on fewer patients than the head of the column says, its own n stands beside the value.
+    """
+    table = stats.cohort_table(results[(results["prompter"] == rung) & results["test_dataset"].isin(datasets)])
     rows = {(row["experiment"], row["test_dataset"]): row for _, row in table.iterrows()}
     names = method_titles(results, models)
     order = table[table["test_dataset"] == datasets[0]].sort_values("dsc", ascending=False)["experiment"]
-    counts = {d: rows[order.iloc[0], d]["n"] for d in datasets}
+    counts = table.groupby("test_dataset")["n"].max()
 
     def row_of(experiment: str) -> dict[str, Any]:
         shown: dict[str, Any] = {"method": names[experiment, rung]}
-        for dataset in datasets:
-            row = rows[experiment, dataset]
-            shown[f"DSC, {title(dataset)}, n = {counts[dataset]}"] = interval_text(row["dsc"], row["dsc_low"], row["dsc_high"])
+        for dataset in [name for name in datasets if name in counts]:
+            row, head = rows.get((experiment, dataset)), f"DSC, {title(dataset)}, n = {counts[dataset]}"
+            shown[head] = "–" if row is None else interval_text(row["dsc"], row["dsc_low"], row["dsc_high"])
+            if row is not None and row["n"] < counts[dataset]:
+                shown[head] += f", n = {row['n']}"
         first = rows[experiment, datasets[0]]
         shown["HD95, median (mm)"] = _number(first["hd95_median"], 1)
         shown["lesions hit"] = _number(first["lesion_sensitivity"], 2)
         shown["false positives, tumor-free (ml)"] = _number(first["false_positive_ml_tumor_free"], 1)
-        shown["failed"] = sum(int(rows[experiment, d]["failed"]) for d in datasets)
+        shown["failed"] = sum(int(rows[experiment, d]["failed"]) for d in datasets if (experiment, d) in rows)
         return shown
 
     return pd.DataFrame([row_of(experiment) for experiment in order])
@@ -380,7 +387,7 @@ def printable_case_matrix(results: pd.DataFrame, datasets: Sequence[str], models
 
 
 def printable_strata(results: pd.DataFrame, records: Sequence[Mapping[str, Any]], dataset: str) -> pd.DataFrame:
-    """DSC of one cohort of phantoms by what its largest lesion is like; descriptive. `records`: provenance["cases"]."""
+    """DSC of one cohort by what its largest lesion is like; descriptive. `records`: provenance["cases"]."""
     facts = {r["case_id"]: r["attributes"] for r in records if r["test_dataset"] == dataset}
     dsc = results[(results["test_dataset"] == dataset) & (results["metric"] == "dsc") & (results["lesion_id"] == "")]
     values = dsc[dsc["status"] != "undefined"].set_index("case_id")["value"]
@@ -388,7 +395,7 @@ def printable_strata(results: pd.DataFrame, records: Sequence[Mapping[str, Any]]
     for name in ("solidity", "contact", "atelectasis"):
         groups = values.groupby([str(facts[case].get(name, "")).split(";")[0] for case in values.index])
         for level, part in groups:
-            text = {"0": "no", "1": "yes"}.get(level, level.replace("_", "-"))
+            text = {"0": "no", "1": "yes", "": "not given"}.get(level, level.replace("_", "-"))
             rows.append({"what": name, "of the largest lesion": text, "n": len(part), "mean DSC": _number(part.mean(), 2)})
             rows[-1] |= {"median DSC": _number(part.median(), 2), "lowest": _number(part.min(), 2)}
     return pd.DataFrame(rows)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import efficiency_figures, figures, full_size, plan, run
+from . import efficiency_figures, evidence, figures, full_size, plan, run
 
 # what the planned contrasts on the primary rungs compare; the automatic control comes from the plan
 _SHOWN = ("baselines_zero_shot", "medsam_fine_tuned", "medsam2_fine_tuned")
@@ -59,6 +59,8 @@ def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, 
     _draw_prompts(prompts, ladder[ladder["experiment"].isin(methods(profile))], methods(profile), shape)
     _draw_protocols(protocol, trap[(trap["experiment"] == methods(profile)[1]) & (trap["rung"] == "none")], shape)
     _draw_costs(cost, efficiency_figures.by_volume(costs), shape)
+    for axes in (prompts, protocol):
+        axes.set_title(f"{axes.get_title()} ({evidence.words(profile)['results']})")
     for axes, letter in ((prompts, "a"), (protocol, "b"), (cost, "c")):
         place = {"xycoords": ("figure fraction", "axes fraction"), "textcoords": "offset points", "va": "bottom"}
         title = textwrap.fill(f"{letter}   {axes.get_title()}", shape.title_letters)
@@ -90,7 +92,7 @@ def _draw_prompts(axes: Any, ladder: pd.DataFrame, order: list[str], shape: _Sha
         xlim=(0, 1),
         ylim=(len(rungs) - 0.5, -0.5),
     )
-    axes.set(title="What a prompt is worth (phantom results)", xlabel=f"mean 3-D DSC with 95 % interval,\nn = {ladder['n'].max()}")
+    axes.set(title="What a prompt is worth", xlabel=f"mean 3-D DSC with 95 % interval,\nn = {ladder['n'].max()}")
     _legend(axes, [labels[name] for name in order if name in labels], min(2, shape.legend_columns, len(labels)))
 
 
@@ -129,7 +131,7 @@ def _draw_protocols(axes: Any, trap: pd.DataFrame, shape: _Shape) -> None:
     names = [_line(name, shape) for name in trap["protocol"]]
     axes.set(yticks=places, yticklabels=names, xlim=(0, 1), ylim=(len(trap) - 0.4, -0.6))
     model = trap["title"].iloc[0].partition(",")[0]
-    axes.set(title=f"What the protocol does: the same masks of one {model} (phantom results)")
+    axes.set(title=f"What the protocol does: the same masks of one {model}")
     axes.set_xlabel(f"DSC by this protocol, no prompt,\n{trap['n'].iloc[0]} patients with a tumor")
 
 

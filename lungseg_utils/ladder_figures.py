@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from . import plan, protocols
-from .figures import CONTROL, TRIVIAL, interval_text, plot_style, title
+from .figures import CONTROL, TRIVIAL, counted, interval_text, plot_style, title
 from .prompts.ladder import PROMPTERS
 
 _MARKERS = "os^Dv<>PX*hp"
@@ -38,7 +38,7 @@ def ladder_figure(table: pd.DataFrame) -> Any:
         axes.set_xticks(range(len(places)), [title(rung) for rung in places], rotation=35, ha="right", fontsize="small")
         axes.set(title=family, ylim=(-0.02, 1.02))
         axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.42), fontsize="small")
-    panels[0, 0].set_ylabel(f"mean 3-D DSC, n = {table['n'].max()}")
+    panels[0, 0].set_ylabel(f"mean 3-D DSC, {counted(table['n'])}")
     plt.close(figure)
     return figure
 
@@ -59,8 +59,14 @@ def _plot_method(axes: Any, part: pd.DataFrame, places: Mapping[str, int], color
 
 
 def printable_ladder(table: pd.DataFrame, rung: str) -> pd.DataFrame:
-    """One rung of `analysis.ladder`, the best on top; differences are paired, intervals 95 %."""
-    part = table[table["rung"] == rung].sort_values("dsc", ascending=False)
+    """One rung of `analysis.ladder`, the best on top; differences are paired, intervals 95 %.
+
+    Where there are methods with several runs, their number and the interval for the method stand beside DSC; where some were trained on
+    the data set and some on another one, which; the latter then stand below.
+    """
+    both = {"target", "external"} <= set(table["training"])
+    part = table[table["rung"] == rung].assign(apart=(table["training"] == "external") & both)
+    part = part.sort_values(["apart", "dsc"], ascending=[True, False])
 
     def column(name: str) -> list[str]:
         return [interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"]) for _, row in part.iterrows()]
@@ -68,8 +74,10 @@ def printable_ladder(table: pd.DataFrame, rung: str) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "method": part["title"],
+            **({"trained on": part["training"].replace("", "nothing")} if both else {}),
             "n": part["n"],
             "DSC": column("dsc"),
+            **(_over_runs(part) if (table["runs"] > 1).any() else {}),
             "minus control": column("over_control"),
             "minus best trivial": column("over_trivial"),
             "NSD 3 mm": [f"{v:.2f}" for v in part["nsd_3mm"]],
@@ -82,6 +90,12 @@ def printable_ladder(table: pd.DataFrame, rung: str) -> pd.DataFrame:
             "failed": part["failed"],
         }
     )
+
+
+def _over_runs(part: pd.DataFrame) -> dict[str, Any]:
+    intervals = zip(part["dsc"], part["method_low"], part["method_high"], part["runs"], strict=True)
+    texts = [interval_text(mean, low, high) if runs > 1 else "no claim: one run" for mean, low, high, runs in intervals]
+    return {"runs": part["runs"], "DSC, the method": texts}
 
 
 def printable_rungs(table: pd.DataFrame) -> pd.DataFrame:
@@ -147,8 +161,15 @@ def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
             "difference, DSC": [interval_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
             "p, Holm": ["–" if np.isnan(p) else _p(holm) for p, holm in zip(table["p"], table["p_holm"], strict=True)],
             "detectable": ["–" if np.isnan(v) else f"{v:.2f}" for v in table["detectable"]],
+            **(_over_both_runs(table) if (table["runs"] > 1).any() else {}),
         }
     )
+
+
+def _over_both_runs(table: pd.DataFrame) -> dict[str, Any]:
+    rows = zip(table["difference"], table["over_runs_low"], table["over_runs_high"], table["runs"], strict=True)
+    texts = ["–" if np.isnan(r) else interval_text(d, low, high) if r > 1 else "no claim: one run" for d, low, high, r in rows]
+    return {"runs": ["–" if np.isnan(r) else f"{r:.0f}" for r in table["runs"]], "difference, the methods": texts}
 
 
 def printable_appendix(table: pd.DataFrame) -> pd.DataFrame:
@@ -174,7 +195,8 @@ def _unadjusted(p: float) -> str:
 def contrast_note(table: pd.DataFrame) -> str:
     """One line of Markdown: how the contrasts of a family were made."""
     methods = list(dict.fromkeys(table.loc[table["n"] > 0, "method"]))
-    return f"How: {'; or '.join(methods)}." if methods else "No place of the family could be filled."
+    over_runs = list(dict.fromkeys(table.loc[table["runs"] > 1, "over_runs_how"]))
+    return f"How: {'; or '.join(methods + over_runs)}." if methods else "No place of the family could be filled."
 
 
 def _p(value: float) -> str:
@@ -272,7 +294,7 @@ def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, rung: str) -> dic
 
 def printable_abroad(table: pd.DataFrame) -> pd.DataFrame:
     """`analysis.abroad` for people."""
-    n = f"n = {table['n_home'].max()}", f"n = {table['n_elsewhere'].max()}"
+    n = counted(table["n_home"]), counted(table["n_elsewhere"])
     return pd.DataFrame(
         {
             "prompt": table["rung"].map(title),
@@ -328,6 +350,21 @@ def gain_text(row: pd.Series, other: str) -> str:
     return interval_text(*(row[f"over_{other}{end}"] for end in ("", "_low", "_high")))
 
 
+def ladder_answers(table: pd.DataFrame, rungs: Sequence[str]) -> dict[str, Any]:
+    """Values for the text of a page by glue key, of `analysis.ladder`: on each rung the best model, and what it is worth there; and n.
+
+    ladder_RUNG, ladder_RUNG_title, ladder_RUNG_over_trivial and ladder_RUNG_over_control; "(not run)" where no model was asked.
+    """
+    best = table[table["role"] == "model"].sort_values("dsc").groupby("rung").tail(1).set_index("rung")
+    values: dict[str, Any] = {"ladder_n": int(best["n"].max()) if len(best) else 0}
+    for rung in rungs:
+        row = best.loc[rung] if rung in best.index else None
+        shown = {"": lambda r: f"{r['dsc']:.2f}", "_title": lambda r: r["title"]}
+        shown |= {f"_over_{other}": lambda r, other=other: gain_text(r, other) for other in ("trivial", "control")}
+        values |= {f"ladder_{rung}{end}": "(not run)" if row is None else text(row) for end, text in shown.items()}
+    return values
+
+
 def board(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     """All rungs of all data sets as one printable table. `tables`: data set -> `analysis.ladder`."""
     parts = []
@@ -337,7 +374,7 @@ def board(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
             part.insert(0, "prompt", title(rung))
             part.insert(0, "test set", title(name))
             parts.append(part)
-    return pd.concat(parts, ignore_index=True)
+    return pd.concat(parts, ignore_index=True).fillna("")  # of a column that only some data sets have
 
 
 def contrast_answers(table: pd.DataFrame) -> dict[str, Any]:

@@ -10,7 +10,7 @@ import logging
 import shutil
 import traceback
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import lru_cache
@@ -27,7 +27,7 @@ from .efficiency import device_name, measure
 from .prompts.jitter import perturb
 from .prompts.ladder import MOST_CLICKS, prompt_rng
 from .prompts.ladder import prompter as rung
-from .types import Case, Experiment, InputError, Mask, Prediction, Study, TrainingDiverged
+from .types import Case, Experiment, InputError, Mask, ParadigmCard, Prediction, Study, TrainingDiverged
 
 PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
 log = logging.getLogger(__name__)
@@ -119,7 +119,7 @@ def planned(notebook: str, profile: str) -> list[Experiment]:
     """
     size, line = config.load().profile(profile), config.load().experiment(notebook)
     paradigm = registry.card("paradigms", line.paradigm)
-    folds = size.folds[:1] if paradigm.few_shot else size.folds
+    folds = _folds(paradigm, size)
     runs = [(s, f) for s in size.seeds for f in folds] if paradigm.uses_target_labels else [(size.seeds[0], size.folds[0])]
     shots = [(k, draw) for draw in size.draws for k in size.k] if paradigm.few_shot else [(None, 0)]
     return [
@@ -129,6 +129,15 @@ def planned(notebook: str, profile: str) -> list[Experiment]:
         for seed, fold in runs
         for k, draw in shots
     ]
+
+
+def folds_of(experiment: Experiment) -> tuple[int, ...]:
+    """The folds in which the experiment's profile trains it."""
+    return _folds(registry.card("paradigms", experiment.paradigm), config.load().profile(experiment.profile))
+
+
+def _folds(paradigm: ParadigmCard, size: config.Profile) -> tuple[int, ...]:
+    return size.folds[:1] if paradigm.few_shot else size.folds
 
 
 def all_planned(profile: str) -> list[Experiment]:
@@ -598,11 +607,22 @@ def planned_results(profile: str) -> list[RunResult]:
 
 
 def results_at_hand(profile: str) -> list[RunResult]:
-    """Those of a profile's planned experiments that are finished: for profiles that take nights, which grow experiment by experiment."""
-    finished = [open_result(experiment) for experiment in all_planned(profile) if is_finished(experiment)]
+    """Those of a profile's planned experiments that are finished (see `whole`): for profiles that take nights, or weeks."""
+    finished = [open_result(experiment) for experiment in whole(all_planned(profile))]
     if not finished:
         raise InputError(f"profile {profile}", "none of its experiments is finished or stored", f"Run them: run all --profile {profile}.")
     return finished
+
+
+def whole(planned: Iterable[Experiment]) -> list[Experiment]:
+    """The finished ones. Folds that are tested by the training that left them out are one answer: they wait for the last of them."""
+    return [e for e in planned if all(is_finished(part) for part in _parts(e))]
+
+
+def _parts(experiment: Experiment) -> list[Experiment]:
+    if not cohorts.is_tested_out_of_fold(experiment.train_dataset, experiment):
+        return [experiment]
+    return [replace(experiment, fold=fold) for fold in folds_of(experiment)]
 
 
 def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
@@ -616,7 +636,12 @@ def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
     text = f"**Shown:** profile `{profile}`, {where}. {config.load().profile(profile).summary} Code: commit {commits}."
     count = f"{(wanted - done).total()} of {wanted.total()} runs"
     rest = f" **Planned and not run yet ({count}):** {'; '.join(missing)}." if missing else f" All {wanted.total()} planned runs are here."
-    return text + rest
+    waiting = sum(map(is_finished, all_planned(profile))) - len(whole(all_planned(profile)))
+    return (
+        text
+        + rest
+        + (f" {waiting} of them are finished folds that are shown when all folds of their cross-validation are." if waiting else "")
+    )
 
 
 def machines(finished: Sequence[RunResult]) -> str:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .figures import interval_text, plot_style, title
+from .figures import counted, interval_text, plot_style, title
 
 _MARKERS = "os^Dv<>PX*hp"
 
@@ -27,7 +27,7 @@ def few_shot_figure(table: pd.DataFrame) -> Any:
         axes.plot(means.index + 0.05 * number, means, color=color, label=name)
     axes.set_xticks(range(len(order)), [str(k) for k in order])
     axes.set(xlabel="labelled patients of the target used (k; each point a draw)", ylim=(-0.02, 1.02))
-    axes.set_ylabel(f"mean 3-D DSC, n = {table['n'].max()}")
+    axes.set_ylabel(f"mean 3-D DSC, {counted(table['n']) if len(table) else 'n = 0'}")
     axes.legend(fontsize="small", loc="lower right")
     plt.close(figure)
     return figure
@@ -39,11 +39,11 @@ def printable_few_shot(table: pd.DataFrame) -> pd.DataFrame:
         {
             "model": table["model"],
             "k": [str(k) for k in table["k"]],
-            "draws": table["runs"],
+            "runs": table["runs"],
             "n": table["n"],
             "mean DSC, these trained models": _intervals(table, "dsc", "trained"),
             "the method": _method_intervals(table),
-            "lowest to highest draw": [f"{r['lowest']:.2f} to {r['highest']:.2f}" for _, r in table.iterrows()],
+            "lowest to highest run": [f"{r['lowest']:.2f} to {r['highest']:.2f}" for _, r in table.iterrows()],
             "over the automatic model on the same draws": [_gain(r) for _, r in table.iterrows()],
         }
     )
@@ -68,13 +68,14 @@ def few_shot_answers(table: pd.DataFrame, rung: str) -> dict[str, str]:
     """The answer on one rung as one sentence, by glue key: mean DSC over the draws by model and k. `table`: `analysis.few_shot_runs`."""
     parts = []
     for model, part in table.groupby("model", sort=False):
-        steps = [
-            ("all" if r["k"] == "all" else f"k = {r['k']}") + f": {r['dsc']:.2f}" + (f" ({r['runs']} draws)" if r["runs"] > 1 else "")
-            for _, r in part.iterrows()
-        ]
-        parts.append(f"{model} {', '.join(steps)}")
-    n = int(table["n"].max()) if len(table) else 0
-    return {f"few_shot_{rung}": f"{'; '.join(parts) or 'nothing was trained'} (mean 3-D DSC, n = {n})."}
+        parts.append(f"{model} {', '.join(_step(row) for _, row in part.iterrows())}")
+    n = counted(table["n"]) if len(table) else "n = 0"
+    return {f"few_shot_{rung}": f"{'; '.join(parts) or 'nothing was trained'} (mean 3-D DSC, {n})."}
+
+
+def _step(row: pd.Series) -> str:
+    name, runs = ("all", "runs") if row["k"] == "all" else (f"k = {row['k']}", "draws")
+    return f"{name}: {row['dsc']:.2f}" + (f" ({row['runs']} {runs})" if row["runs"] > 1 else "")
 
 
 def seeds_figure(spread: pd.DataFrame) -> Any:
@@ -142,9 +143,11 @@ def seed_answers(spread: pd.DataFrame) -> dict[str, str]:
     least, most = spread.loc[spread["sd"].idxmin()], spread.loc[spread["sd"].idxmax()]
     named = [f"{r['sd']:.3f} ({r['title']}, {title(r['rung'])})" for r in (least, most)]
     widths = (spread["method_high"] - spread["method_low"]) / (spread["trained_high"] - spread["trained_low"])
+    widths = widths[np.isfinite(widths)]  # under ten patients there are none
     text = f"The mean DSC of one training differs from that of the next with a standard deviation of {named[0]} to {named[1]}. "
-    text += f"An interval for the method is {widths.min():.1f} to {widths.max():.1f} times as wide as one for these trained models."
-    return {"seeds_answer": text}
+    if len(widths):
+        text += f"An interval for the method is {widths.min():.1f} to {widths.max():.1f} times as wide as one for these trained models."
+    return {"seeds_answer": text.strip()}
 
 
 def printable_selection(table: pd.DataFrame) -> pd.DataFrame:

@@ -147,6 +147,21 @@ def mean_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, An
     return [_mean_row(rows) for rows in grouped.values()]
 
 
+def mean_runs(runs: Sequence[pd.DataFrame], experiment: str) -> pd.DataFrame:
+    """One results table under the name `experiment` from those of several runs: values of one case are averaged as by `mean_rows`.
+
+    A case that some runs were not asked about is averaged over the others.
+    """
+    frame = pd.concat(runs, ignore_index=True).assign(experiment=experiment)
+    keys = [name for name in RESULT_COLUMNS if name not in ("value", "status")]
+    groups = frame.assign(failed=frame["status"] == "failed", defined=frame["value"].notna()).groupby(keys, sort=False)
+    kept = {"value": "mean", "status": "first", "failed": "any", "defined": "all"}
+    mean = groups.agg(kept).reset_index()
+    mean["value"] = mean["value"].where(mean["defined"])
+    mean["status"] = mean["status"].where(~mean["failed"], "failed").where(mean["defined"], "undefined")
+    return mean[list(RESULT_COLUMNS)]
+
+
 def best_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
     """The best DSC that any of several draws of one case reached, which nobody who draws once gets: for the protocol trap."""
     best: dict[str, dict[str, Any]] = {}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import cohorts, config, detector, fetch, initial_weights, io, locks, registry, run, stored, tables
+from . import cohorts, config, detector, evidence, fetch, initial_weights, io, locks, registry, run, stored, tables
 from .prompts.ladder import PROMPTERS
 from .stand_ins import RANDOM
 from .types import Experiment, InputError
@@ -142,6 +142,12 @@ def run_names(notebook: str, profile: str) -> list[str]:
     return [experiment.name for experiment in run.planned(notebook, profile)]
 
 
+def has_further_runs(profile: str) -> bool:
+    """Whether a profile plans more of a notebook than its page runs: the first run of its method, and variants."""
+    variants = config.load().profile(profile).variants
+    return any(len(run.planned(line.notebook, profile)) > 1 + len(variants.get(line.notebook, ())) for line in config.load().lines(profile))
+
+
 def runs_before(name: str, profile: str) -> list[str]:
     """Full names of the experiments whose weights another one needs: its detectors', if the profile asks for boxes of a detector."""
     return _detectors_of(*planned_run(name, profile))
@@ -252,6 +258,13 @@ def export(profile: str) -> list[Path]:
     return [stored.folder(profile, r.experiment.name) for r in finished]
 
 
+def edition_words(profile: str) -> dict[str, str]:
+    """What prose pages say of an edition's evidence, by name of the substitution."""
+    stand_ins_ran = bool(config.load().profile(profile).stand_ins)
+    published = "none has been run in this edition" if stand_ins_ran else "in this edition they have been run, each by its authors' files"
+    return evidence.words(profile) | {"evidence": evidence.statement(profile), "published_models": published}
+
+
 def write_build_info(profile: str, public: bool, path: Path) -> None:
     """Profile, commit, and what the book was built from, for the foot of its pages."""
     size = config.load().profile(profile)
@@ -264,6 +277,7 @@ def write_build_info(profile: str, public: bool, path: Path) -> None:
         "real_data": here,
         "real_data_missing": [n for n in size.real_datasets if n not in here],
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "words": edition_words(profile),
         "phantom_datasets": [n for n in registry.names("datasets") if registry.card("datasets", n).phantom],
     }
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -11,6 +11,7 @@ import nbformat
 import numpy as np
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
+from lungseg_utils import workflow
 from lungseg_utils.book import pages_of_toc
 from lungseg_utils.types import Image, Mask
 from lungseg_utils.viewers.slice_viewer import ViewerCase, slice_viewer
@@ -117,4 +118,5 @@ def write_notebooks(folder: Path, n: int = 30) -> None:
         cells = [_cell("report()", 1, [*viewers.get(name, []), *outputs], **hidden)]
         nbformat.write(_notebook(name.replace("_", " "), "A stand-in page.", cells), folder / f"{name}.ipynb")
     info = {"profile": "sample", "commit": "0123456789abcdef", "date": "2026-01-31", "public": True, "real_data": []}
+    info["words"] = workflow.edition_words("mini")
     (folder / "build_info.json").write_text(json.dumps(info), encoding="utf-8")

@@ -118,7 +118,7 @@ def test_robustness_starts_at_no_error_and_never_mixes_shares(finished):
     assert empty.empty
     assert "no answer" in ladder_figures.robustness_answers(empty)["robustness_answer"]
     with pytest.raises(ValueError, match="jittered"):
-        figures.methods_by_rung(finished[4].results, analysis.titles(finished))
+        figures.methods_by_rung(finished[4].results, analysis.titles(finished), "phantom_nsclc")
 
 
 def test_curves_put_full_training_at_all_and_zero_shot_at_none(finished):

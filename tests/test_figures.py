@@ -91,31 +91,42 @@ def ladder():
 
 
 TITLES = {"plain": "ellipse in the box, zero-shot", "better": "a network, fine-tuned"}
+ROLES = {"phantom_nsclc": "home", "phantom_msd": "abroad"}
 
 
 def test_a_rung_has_one_row_per_method_the_best_first_and_a_column_per_cohort(ladder):
-    table = figures.printable_rung_table(ladder, TITLES, "box_one_slice")
+    table = figures.printable_rung_table(ladder, TITLES, "box_one_slice", list(ROLES))
     assert list(table["method"]) == [TITLES["better"], TITLES["plain"]]
     assert [c for c in table if c.startswith("DSC")] == ["DSC, phantoms, NSCLC-like, n = 12", "DSC, phantoms, MSD-like, n = 12"]
     assert (table["failed"] == 0).all()
 
 
+def test_who_was_tested_on_fewer_patients_of_a_cohort_or_on_none_says_so(ladder):
+    fewer = (ladder["experiment"] == "better") & (ladder["test_dataset"] == "phantom_msd") & (ladder["patient_id"] == "phantom_msd-3")
+    table = figures.printable_rung_table(ladder[~fewer], TITLES, "box_one_slice", list(ROLES)).set_index("method")
+    assert table["DSC, phantoms, MSD-like, n = 12"].str.endswith(", n = 11").to_dict() == {TITLES["better"]: True, TITLES["plain"]: False}
+    none = ladder[(ladder["experiment"] == "plain") | (ladder["test_dataset"] == "phantom_nsclc")]
+    table = figures.printable_rung_table(none, TITLES, "box_one_slice", list(ROLES)).set_index("method")
+    assert table.loc[TITLES["better"], "DSC, phantoms, MSD-like, n = 12"] == "–"
+    assert (figures.counted([13, 63, 63]), figures.counted([60, 60])) == ("n = 13 to 63", "n = 60")
+
+
 def test_answers_of_a_rung_are_paired_with_the_baseline(ladder):
-    answers = figures.rung_answers("x", ladder[ladder["experiment"] == "better"], ladder[ladder["experiment"] == "plain"])
-    assert answers["x_phantom_msd_n"] == 12
-    assert answers["x_phantom_nsclc_box_one_slice_gain"].startswith("0.10")
-    mean = float(answers["x_phantom_nsclc_box_one_slice"].split()[0])
-    assert mean - float(answers["x_phantom_nsclc_box_one_slice_baseline"].split()[0]) == pytest.approx(0.1, abs=0.011)
+    answers = figures.rung_answers("x", ladder[ladder["experiment"] == "better"], ladder[ladder["experiment"] == "plain"], ROLES)
+    assert answers["x_abroad_n"] == 12
+    assert answers["x_home_box_one_slice_gain"].startswith("0.10")
+    mean = float(answers["x_home_box_one_slice"].split()[0])
+    assert mean - float(answers["x_home_box_one_slice_baseline"].split()[0]) == pytest.approx(0.1, abs=0.011)
     others = ladder[(ladder["experiment"] == "plain") & (ladder["patient_id"] != "phantom_msd-3")]
     with pytest.raises(ValueError, match="phantom_msd-3"):
-        figures.rung_answers("x", ladder[ladder["experiment"] == "better"], others)
+        figures.rung_answers("x", ladder[ladder["experiment"] == "better"], others, ROLES)
 
 
 def test_figures_of_rungs_name_every_method_and_count_patients(ladder):
     figure = figures.values_by_rung(ladder, TITLES)
     assert {text.get_text() for text in figure.legends[0].get_texts()} == set(TITLES.values())
     assert all("n = 12" in axes.get_title() for axes in figure.axes)
-    figure = figures.methods_by_rung(ladder, TITLES)
+    figure = figures.methods_by_rung(ladder, TITLES, "phantom_nsclc")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [TITLES["plain"], TITLES["better"]]  # the best on top
     assert "n = 12" in figure.axes[-1].get_xlabel()
@@ -146,21 +157,9 @@ def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
     assert best["n"] == 12
 
 
-def test_the_front_page_gets_one_key_per_method_and_none_for_controls(ladder):
-    from lungseg_utils.types import Experiment
-
-    def key(model, paradigm="fine_tuned", rung="box_one_slice", **options):
-        return figures._answer_key(Experiment("mini", "d", model, paradigm, options=tuple(options.items())), rung)
-
-    assert key("sam_stand_in", pretraining="ct_like") == "sam_stand_in_fine_tuned_box_one_slice"
-    assert key("sam_stand_in", pretraining="random") is key("sam_stand_in", pretraining="shapes") is None
-    assert key("unet", "full", "none") == "unet_full"
-    assert [key("trivial", rung=r) for r in ("none", "box_one_slice", "box_every_slice")] == [None, "box_ellipsoid", "box_ellipse"]
-    assert key("trivial", rule="otsu") is None
-    experiments = {"plain": Experiment("mini", "d", "trivial", "zero_shot"), "better": Experiment("mini", "d", "sam2_stand_in", "few_shot")}
-    answers = figures.cohort_answers(ladder, experiments)
-    assert answers["box_ellipse_phantom_msd_n"] == 12
-    assert (
-        answers["sam2_stand_in_few_shot_box_one_slice_phantom_nsclc_dsc_low"]
-        < answers["sam2_stand_in_few_shot_box_one_slice_phantom_nsclc_dsc"]
-    )
+def test_the_front_page_gets_one_key_per_notebook_rung_and_role(ladder):
+    answers = figures.cohort_answers(ladder, {"baselines_zero_shot": "plain", "medsam2_few_shot": "better"}, ROLES)
+    assert answers["box_ellipse_abroad_n"] == 12
+    assert answers["medsam2_few_shot_box_one_slice_home_dsc_low"] < answers["medsam2_few_shot_box_one_slice_home_dsc"]
+    assert not any("plain" in key or "phantom" in key for key in answers)
+    assert figures.cohort_answers(ladder, {"medsam2_few_shot": "not run"}, ROLES) == {}

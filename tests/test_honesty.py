@@ -8,7 +8,7 @@ import nbformat
 import pandas as pd
 import pytest
 
-from lungseg_utils import config, registry, run
+from lungseg_utils import config, evidence, registry, run
 
 ROOT = config.project_root()
 PUBLISHED = re.compile(r"\b(?:Med)?SAM\b(?!-type| 2-type)|\bSAM ?2\b(?!-type)|\bMedSAM ?2?\b")
@@ -82,8 +82,31 @@ def test_every_page_of_a_published_model_says_first_what_ran_in_its_place(line):
     assert "stand-in" in first
 
 
-def test_phantom_results_are_called_so_on_every_page_that_shows_them():
-    for path in sorted((ROOT / "notebooks").glob("*.ipynb")):
-        text = path.read_text()
-        if "printable_cohort_table" in text:
-            assert re.search(r"phantom results", text, re.IGNORECASE), path
+def test_every_page_that_shows_scores_says_what_they_are_of():
+    """By its own output, chosen from the data: a text that is fixed would be false of patients, or of phantoms."""
+    scores = re.compile(
+        r"printable_(?!training|pairs)\w*(?:cohort|ladder|rung|trap|abroad|few_shot|spread|contrasts|failures|losses)|analysis\.(?!results_of)\w+\("
+    )
+    shown = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if scores.search(path.read_text())]
+    assert len(shown) > 25
+    for path in shown:
+        assert "Markdown(evidence.statement(profile)" in path.read_text() or "evidence.statement(profile) +" in path.read_text(), path
+        fixed = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
+        assert not re.search(r"phantom results|(?:NSCLC|MSD)-like phantoms", "\n".join(fixed), re.IGNORECASE), path
+
+
+def test_phantoms_are_called_phantoms_and_patients_patients():
+    assert "**These are phantom results**" in evidence.statement("mini")
+    assert "do not predict their scores on patients" in evidence.statement("mini")
+    assert evidence.words("mini")["home_patients"] == "NSCLC-like phantoms"
+    assert evidence.words("mini")["abroad_patients"] == "MSD-like phantoms"
+    assert evidence.words("few_shot")["abroad_patients"].endswith("(not tested in this profile)")
+    said = evidence.statement("paper")
+    assert "phantom" not in said
+    assert "patients of NSCLC-Radiomics; patients of MSD Task06 Lung; patients of RIDER Lung CT" in said
+    assert "MSD Task06 Lung has no fixed test part" in said
+    assert "never pooled" in said
+    assert evidence.caption("msd_lung", "paper") == "Patients of MSD Task06 Lung (out of fold, by what was trained on them)"
+    assert evidence.caption("nsclc_radiomics", "paper") == "Patients of NSCLC-Radiomics"
+    assert evidence.targets("paper") == ["nsclc_radiomics", "msd_lung"]
+    assert evidence.roles("paper") == {"nsclc_radiomics": "home", "msd_lung": "abroad", "rider_lung_ct": "rider_lung_ct"}

@@ -231,3 +231,17 @@ def test_a_training_that_is_given_several_gpus_is_started_as_as_many_processes(g
     command += ["--config", "profile=smoke", "cluster=True", "--", f"build/smoke/runs/{name}.done"]
     planned = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True).stdout
     assert f"{sys.executable} {launcher}-m lungseg_utils run {name} --profile smoke" in planned
+
+
+def test_runs_are_jobs_of_their_own_where_pages_show_one_of_several():
+    further = {name for name in config.load().profiles if workflow.has_further_runs(name)}
+    assert not further & {"smoke", "dev", "mini", "ladder", "robustness"}
+    assert {"standard", "few_shot", "seeds", "paper"} <= further
+
+
+def test_prose_pages_say_of_an_edition_what_it_was_tested_on_and_which_models_ran():
+    phantoms, patients = workflow.edition_words("mini"), workflow.edition_words("paper")
+    assert "phantom results" in phantoms["evidence"]
+    assert phantoms["published_models"] == "none has been run in this edition"
+    assert "results on patients" in patients["evidence"]
+    assert "have been run" in patients["published_models"]

@@ -56,7 +56,7 @@ def real_data_sentence(info: dict[str, Any]) -> str:
         wanted = f" ({_listed(missing)})" if missing else ""
         return (
             f"This edition was built without any real CT{wanted}: the files have to be fetched under licences of their own "
-            "(`make data`), and were not there. All its numbers are phantom results, and its tables of real cases are empty."
+            "(`make data`), and were not there. Its tables of real cases are empty."
         )
     text = f"This edition shows real CTs of {_listed(here)}, case by case, without means, intervals or ranks."
     return text + (f" Those of {_listed(missing)} were not there when it was built, so their rows are missing." if missing else "")
@@ -70,6 +70,7 @@ def _substitutions(info: dict[str, Any]) -> dict[str, str]:
         "commit": info["commit"][:12],
         "date": info["date"],
         "real_data": real_data_sentence(info),
+        **info.get("words", {}),
     }
 
 

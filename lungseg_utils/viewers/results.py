@@ -10,16 +10,20 @@ from .. import registry, tables
 from .slice_viewer import ViewerCase, slice_viewer
 
 
-def result_viewer(result: Any, dataset: str, prompter: str = "none", public: bool = False, max_mb: float = 1.2) -> Any:
+def result_viewer(
+    result: Any, dataset: str, prompter: str = "none", ranked: bool = False, public: bool = False, max_mb: float = 1.2
+) -> Any:
     """Slice viewer over one test data set of a `run.RunResult`, within `max_mb` gzipped.
 
-    Of phantoms the worst, median and best case by DSC; of real patients every case, in the order of their names and unranked.
+    `ranked`: the worst, median and best case by DSC, of a data set that is tested for means; else every case, in the order of their names.
+    Phantoms are always ranked.
     """
     values = tables.case_values(result.asked(prompter), "dsc")
     values = values[values["test_dataset"] == dataset]
     scores = values.groupby("case_id", sort=False)["value"].first()  # of the data set's own reference, which stands first
     cases = {case.case_id: case for case in result.cases(dataset)}
-    labels = worst_median_best(scores) if registry.card("datasets", dataset).phantom else {name: name for name in sorted(cases)}
+    ranked = ranked or registry.card("datasets", dataset).phantom
+    labels = worst_median_best(scores) if ranked else {name: name for name in sorted(cases)}
     return slice_viewer(
         [_viewer_case(result, cases[name], prompter, label, scores.get(name)) for name, label in labels.items()],
         public=public,
