@@ -24,7 +24,6 @@ ROW = Row(
     work="ViT-B at 1024, 40 prompts on each slice of a real CT (two slices; all with --full)",
     against=AGAINST,
     goal=25.0,
-    pairs=1,
     warm=False,
 )
 

@@ -13,7 +13,7 @@ from lungseg_utils import pages, speed
 
 from ..row import Agreement, Row, Setting, Work
 
-ROW = Row(work="one trivial notebook, executed strictly", against="papermill.execute_notebook", goal=2.0, compared=speed.EXTRA, pairs=3)
+ROW = Row(work="one trivial notebook, executed strictly", against="papermill.execute_notebook", goal=2.0, compared=speed.EXTRA)
 
 
 def prepare(setting: Setting) -> Work:

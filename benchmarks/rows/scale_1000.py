@@ -5,7 +5,14 @@ from __future__ import annotations
 from ..row import Row, Setting, Work
 from .scale_100 import WITHIN, compare_sizes
 
-ROW = Row(work="1000 cases through scoring, result table and cohort table", against="ten times 100 cases", goal=WITHIN, pairs=3, warm=False)
+ROW = Row(
+    work="1000 cases through scoring, result table and cohort table",
+    against="ten times 100 cases",
+    goal=WITHIN,
+    pairs=3,
+    warm=False,
+    overnight=True,
+)
 
 
 def prepare(setting: Setting) -> Work:

@@ -17,7 +17,6 @@ ROW = Row(
     work=f"intervals and ranks of {MODELS} models, {PATIENTS} patients, {stats.RESAMPLES:,} resamples",
     against="a loop over resamples and models in numpy",
     goal=50.0,
-    pairs=3,
     warm=False,
 )
 
