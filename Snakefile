@@ -12,6 +12,7 @@ from lungseg_utils import config as grid, workflow as stages
 PROFILE = config.get("profile", "mini")
 PUBLIC = str(config.get("public", "False")) == "True"
 CLUSTER = str(config.get("cluster", "False")) == "True"  # every training a job of its own; else its notebook trains, where it shows all that the profile plans of it
+FURTHER_RUNS = stages.has_further_runs(PROFILE)
 FLAGS = f"--profile {PROFILE}" + (" --public" if PUBLIC else "")
 BUILD = f"build/{PROFILE}"
 PYTHON = f"{sys.executable} -m lungseg_utils"
@@ -119,7 +120,7 @@ def needed_tables(wildcards):
 
 def runs_shown(wildcards):
     """On a cluster, and where pages show one run of several, the runs of a notebook: each is a job of its own."""
-    return expand(BUILD + "/runs/{run}.done", run=RUNS.get(wildcards.name, [])) if CLUSTER or stages.has_further_runs(PROFILE) else []
+    return expand(BUILD + "/runs/{run}.done", run=RUNS.get(wildcards.name, [])) if CLUSTER or FURTHER_RUNS else []
 
 
 def launcher(wildcards, resources):

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import cohorts, config, detector, evidence, fetch, initial_weights, io, locks, registry, run, stored, tables
+from . import cohorts, config, detector, fetch, initial_weights, io, locks, registry, run, stored, tables
 from .prompts.ladder import PROMPTERS
 from .stand_ins import RANDOM
 from .types import Experiment, InputError
@@ -260,6 +260,8 @@ def export(profile: str) -> list[Path]:
 
 def edition_words(profile: str) -> dict[str, str]:
     """What prose pages say of an edition's evidence, by name of the substitution."""
+    from . import evidence  # brings scipy's statistics, which every start of the workflow would wait for
+
     stand_ins_ran = bool(config.load().profile(profile).stand_ins)
     published = "none has been run in this edition" if stand_ins_ran else "in this edition they have been run, each by its authors' files"
     return evidence.words(profile) | {"evidence": evidence.statement(profile), "published_models": published}
