@@ -141,7 +141,8 @@ class PromptableSegmenter(ABC):
         if self.image is None:
             raise InputError("predict", "no image was set", "Call set_image first.")
         self.network.eval()
-        with measure() as cost:
+        # one block around all that is asked: within it weights are cast to a lower precision once, not for each slice anew
+        with measure() as cost, training.autocast(self.device, self.precision):
             # slice after slice in memory, as images are; slices that nothing is said of are never touched
             probability, inside = (np.zeros(self.image.shape, kind, order="F") for kind in (np.float32, bool))
             for prompt in prompts:
