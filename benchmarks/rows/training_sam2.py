@@ -14,7 +14,7 @@ from ..row import Row, Setting, Work
 from .training_unet import AGAINST, STEPS, compare_loops
 from .training_vit import boxes
 
-ROW = Row(work=f"{STEPS} training steps of the small SAM 2 on clips, batches at hand", against=AGAINST, goal=1.0)
+ROW = Row(work=f"{STEPS} training steps of the small SAM 2-type stand-in on clips, batches at hand", against=AGAINST, goal=1.0)
 
 
 def prepare(setting: Setting) -> Work:
