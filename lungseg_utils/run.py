@@ -222,7 +222,7 @@ def run(
     options = config.resolve_options(experiment, profile)
     questions = {name: questions_of(experiment, name, prompters) for name in test_datasets}
     folder = config.results_folder(experiment)
-    finders = _detectors_of(experiment, questions)
+    finders = detectors_of(experiment, test_datasets, prompters)
     detectors = {other: detector.Detector(other) for other in {*finders.values()} - {experiment}}  # a missing one ends it before any work
     with locks.exclusive(folder / ".lock", "another process is running this experiment", PATIENCE_SECONDS):
         io.remove_leftovers(folder)
@@ -248,10 +248,11 @@ def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str])
     return [*map(Question, asked), *wrongly]
 
 
-def _detectors_of(experiment: Experiment, questions: Mapping[str, Sequence[Question]]) -> dict[str, Experiment]:
-    """Test data set -> whose boxes are asked for there; only where some are."""
-    needed = [name for name, part in questions.items() if any(rung(q.prompter).from_detector for q in part)]
-    return {name: detector.detector_of(experiment, name) for name in needed}
+def detectors_of(experiment: Experiment, test_datasets: Sequence[str], prompters: Sequence[str]) -> dict[str, Experiment]:
+    """Test data set -> whose boxes an experiment takes there; only where these rungs ask for some, and it may take them."""
+    if not any(rung(name).from_detector for name in prompters):
+        return {}
+    return {name: detector.detector_of(experiment, name) for name in test_datasets if detector.applies(experiment, name)}
 
 
 def _training_cohort(experiment: Experiment, profile: config.Profile, workers: int, progress: bool) -> cohorts.TrainingCohort:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import cohorts, config, detector, fetch, initial_weights, io, locks, registry, run, stored, tables
+from . import cohorts, config, fetch, initial_weights, io, locks, registry, run, stored, tables
 from .prompts.ladder import PROMPTERS
 from .stand_ins import RANDOM
 from .types import Experiment, InputError
@@ -154,10 +154,8 @@ def runs_before(name: str, profile: str) -> list[str]:
 
 
 def _detectors_of(notebook: str, experiment: Experiment) -> list[str]:
-    if not any(PROMPTERS[rung].from_detector for rung in rungs(experiment)):
-        return []
-    tested = [dataset for dataset in datasets_to_test(notebook, experiment.profile) if detector.applies(experiment, dataset)]
-    return sorted({detector.detector_of(experiment, dataset).name for dataset in tested} - {experiment.name})
+    found = run.detectors_of(experiment, datasets_to_test(notebook, experiment.profile), rungs(experiment))
+    return sorted({other.name for other in found.values()} - {experiment.name})
 
 
 def stand_ins_before(name: str, profile: str) -> list[str]:

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
-
 from lungseg_utils import config, speed
 from lungseg_utils.types import InputError
 
 from ..row import Agreement, Row, Setting, Work
+from .start_list import python
 
 PROFILE, NOTHING = "smoke", "nothing had changed"
 ROW = Row(work="make quick, where nothing has changed", against="python that does nothing", goal=5.0, compared=speed.EXTRA, warm=False)
@@ -20,15 +18,11 @@ def prepare(setting: Setting) -> Work:
     if not page.is_file():
         raise InputError(page, "there is no book that could be unchanged", "Run: make quick")
     _build()
-    return Work(_build, lambda: _python("-c", "pass"), _check, operations=0.0, bytes=0.0)
+    return Work(_build, lambda: python("-c", "pass"), _check, operations=0.0, bytes=0.0)
 
 
 def _build() -> str:
-    return _python("-m", "lungseg_utils", "workflow", "--profile", PROFILE, "--cores", "2")
-
-
-def _python(*words: str) -> str:
-    return subprocess.run([sys.executable, *words], cwd=config.project_root(), capture_output=True, text=True, check=True).stdout
+    return python("-m", "lungseg_utils", "workflow", "--profile", PROFILE, "--cores", "2")
 
 
 def _check(fast: str, plain: str) -> Agreement:

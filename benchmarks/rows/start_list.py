@@ -20,10 +20,12 @@ def prepare(setting: Setting) -> Work:
 def compare_starts(arguments: list[str], expected: list[str]) -> Work:
     """Python with arguments, beside python alone; what it prints must hold all of `expected`."""
 
-    def run(*words: str) -> str:
-        return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True).stdout
-
     def check(fast: str, plain: str) -> Agreement:
         return Agreement("difference", float(sum(name not in fast for name in expected)), 0.0)
 
-    return Work(lambda: run(*arguments), lambda: run("-c", "pass"), check, operations=0.0, bytes=0.0)
+    return Work(lambda: python(*arguments), lambda: python("-c", "pass"), check, operations=0.0, bytes=0.0)
+
+
+def python(*words: str) -> str:
+    """What a python of its own prints."""
+    return subprocess.run([sys.executable, *words], capture_output=True, text=True, check=True).stdout
