@@ -96,7 +96,7 @@ def _normalize(module: Any, inputs: torch.Tensor) -> torch.Tensor:
     if _team is None or not module.training:
         return type(module).forward(module, inputs)
     shape = (1, -1, *[1] * (inputs.ndim - 2))
-    centred = inputs.float() - (mean := _mean(inputs)).view(shape)
+    centred = _wide(inputs) - (mean := _mean(inputs)).view(shape)
     variance = _mean(centred**2)
     count = size() * inputs.numel() / len(mean)
     module.num_batches_tracked += 1
@@ -110,8 +110,15 @@ def _mean(values: torch.Tensor) -> torch.Tensor:
     """Mean of each channel over the parts of all processes, with gradients to each of them."""
     from torch.distributed import _functional_collectives, group
 
-    own = values.float().mean(dim=[0, *range(2, values.ndim)])
+    own = _wide(values).mean(dim=[0, *range(2, values.ndim)])
     return _functional_collectives.all_reduce(own, "sum", group.WORLD) / size()
+
+
+def _wide(values: torch.Tensor) -> torch.Tensor:
+    """Sums are taken in single precision at least, also of bfloat16."""
+    import torch
+
+    return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def part(tensors: Any) -> Any:

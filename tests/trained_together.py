@@ -22,6 +22,7 @@ MODELS = {
                      "decoder_width": 32, "steps": 12, "batch_size": 4, "validate_every": 12, "learning_rate": 1e-3, "point_share": 0.5},
     "sam2_stand_in": {"canvas": 64, "steps": 6, "batch_size": 2, "validate_every": 6},
 }  # fmt: skip
+SINGLE = ("sam_stand_in", "sam2_stand_in")  # segment-anything and sam2 place their prompts in single precision
 PLAIN = training.Plan(steps=12, learning_rate=1e-2, seed=3, warmup_steps=5, checkpoint_every=5)
 
 
@@ -43,6 +44,16 @@ def without_dropout(network: torch.nn.Module) -> torch.nn.Module:
     return network
 
 
+def in_double(network: torch.nn.Module) -> torch.nn.Module:
+    """Sums in another order differ by 1e-16, not 1e-7, which normalization over few values and Adam's steps enlarge as each machine rounds."""
+
+    def widened(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        return tuple(a.double() if a.is_floating_point() else a for a in arguments)
+
+    network.double().register_forward_pre_hook(widened)
+    return network
+
+
 def plain() -> torch.nn.Module:
     """A network that normalizes over the batch."""
     torch.manual_seed(0)
@@ -58,10 +69,12 @@ def sample(rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
 def train(model: str, folder: Path) -> pd.DataFrame:
     """The history: each loss depends on the weights that all steps before it left."""
     if model == "plain":
-        return training.train(plain(), sample, build_loss("dice_ce"), PLAIN, folder, progress=False)
+        return training.train(in_double(plain()), sample, build_loss("dice_ce"), PLAIN, folder, progress=False)
     module = registry.plugin("models", model)
     segmenter = module.build({**module.CARD.options, **MODELS[model]}, 0)
     without_dropout(segmenter.network)
+    if model not in SINGLE:
+        in_double(segmenter.network)
     return segmenter.fit([study(s) for s in range(3)], [study(9)], seed=0, folder=folder, identity="x", progress=False)
 
 
