@@ -7,9 +7,8 @@ from segment_anything.modeling.image_encoder import Attention, ImageEncoderViT
 from torch.nn import functional
 
 _MASK_BYTES = 64 * 1024 * 1024  # of relative positions at once: all heads of a whole slice would be a gigabyte that no cache holds
-
-
 _LEAST_TOKENS = 196  # a window of the published sizes; of fewer, the packaged layer is as fast
+_WITHOUT_MASK = ("cuda",)  # where products that take a mask write all weights down
 
 
 class FusedAttention(Attention):
@@ -27,6 +26,8 @@ class FusedAttention(Attention):
         shape = (count, rows * columns, 3, self.num_heads, channels // self.num_heads)
         parts = self.qkv(tokens).reshape(shape).permute(2, 0, 3, 1, 4)
         places = self._places(parts[0].unflatten(2, (rows, columns)))
+        if tokens.device.type in _WITHOUT_MASK:
+            return self.proj(_mix_as_channels(*parts, *places).transpose(1, 2).reshape(tokens.shape))
         at_once = max(1, _MASK_BYTES // (count * (rows * columns) ** 2 * tokens.element_size()))
         # made contiguous, since a mask in another order would be written a second time
         groups = zip(parts.split(at_once, dim=2), *(p.contiguous().split(at_once, dim=1) for p in places), strict=True)
@@ -44,6 +45,19 @@ def _mix(parts: torch.Tensor, by_row: torch.Tensor, by_column: torch.Tensor) -> 
     """Values of some heads by the weights of their queries: (n, heads, tokens, channels)."""
     mask = (by_row[..., :, None] + by_column[..., None, :]).flatten(4, 5).flatten(2, 3)
     return functional.scaled_dot_product_attention(*parts, attn_mask=mask)
+
+
+def _mix_as_channels(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, by_row: torch.Tensor, by_column: torch.Tensor) -> torch.Tensor:
+    """As `_mix` for all heads at once, without any table: the places are further channels of a query, and a key says by ones where it is.
+
+    A GPU then takes its product for heads without a mask, which keeps all weights on the chip; it wants values of as many channels.
+    """
+    rows, columns, channels = by_row.shape[-1], by_column.shape[-1], query.shape[-1]
+    where = torch.cat([torch.eye(rows).repeat_interleave(columns, 0), torch.eye(columns).repeat(rows, 1)], 1).to(key)
+    further = torch.cat([by_row, by_column], -1).flatten(2, 3) * channels**0.5
+    query, key = torch.cat([query, further], -1), torch.cat([key, where.expand(*key.shape[:3], -1)], -1)
+    value = functional.pad(value, (0, rows + columns))
+    return functional.scaled_dot_product_attention(query, key, value, scale=channels**-0.5)[..., :channels]
 
 
 def _by_offset(places: torch.Tensor) -> torch.Tensor:
