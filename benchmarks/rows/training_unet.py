@@ -32,7 +32,8 @@ def compare_automatic(model: str, steps: int, patch: tuple[int, int, int], limit
     """The comparison for any network of whole CTs, at any size (slices, rows, columns)."""
     module = registry.plugin("models", model)
     options = {**module.CARD.options, "device": "cpu"}
-    plain_network = deepcopy(module.build(options).network).to(memory_format=torch.contiguous_format)
+    plain_network = module.build(options).network.to(memory_format=torch.contiguous_format)
+    plain_network.memory_format = torch.contiguous_format  # of slices, where it takes a volume apart
     generator = torch.Generator().manual_seed(0)
     shape = (int(options["batch_size"]), len(options["windows_hu"]), *patch)
     inputs = torch.randn(shape, generator=generator)

@@ -13,8 +13,10 @@ class SliceWise(torch.nn.Module):
 
     `network` maps (n, channels * (2 * neighbours + 1), rows, columns) to (n, 1, rows, columns), or to a dictionary with that as "out".
     Channels are sorted by window, within a window from the lowest slice to the highest; beyond the ends the last slice repeats.
-    Rows and columns are filled with air up to a multiple of `multiple`, and cut again.
+    Rows and columns are filled with air up to a multiple of `multiple`, and cut again. `memory_format`: in which slices are given on.
     """
+
+    memory_format = torch.channels_last
 
     def __init__(self, network: torch.nn.Module, neighbours: int = 0, multiple: int = 1):
         super().__init__()
@@ -24,7 +26,7 @@ class SliceWise(torch.nn.Module):
         batch, _, count, rows, columns = volumes.shape
         slices = stack_neighbours(volumes, self.neighbours)
         padding = (0, -columns % self.multiple, 0, -rows % self.multiple)
-        slices = functional.pad(slices, padding, value=_AIR).contiguous(memory_format=torch.channels_last)
+        slices = functional.pad(slices, padding, value=_AIR).contiguous(memory_format=self.memory_format)
         answer = self.network(slices)
         logits = answer["out"] if isinstance(answer, dict) else answer
         return logits[..., :rows, :columns].reshape(batch, count, 1, rows, columns).transpose(1, 2)
