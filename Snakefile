@@ -29,7 +29,8 @@ REAL = stages.real_datasets(PROFILE)
 
 # what can change a number or a picture, apart from the book's own files; contents count, not dates
 CODE = sorted(str(p) for p in Path("lungseg_utils").rglob("*") if p.suffix in (".py", ".js", ".css", ".json") and p.name not in ("book.py", "__main__.py"))
-GRID = ["experiments.yml", "requirements.txt", *map(str, sorted([*Path("data/splits").glob("*.csv"), *Path("data/exclusions").glob("*.csv"), *Path("data/results").rglob("*.*"), Path("data/frozen.json"), Path("data/contamination.csv"), Path("analysis_plan.yml")]))]
+GRID = ["experiments.yml", "requirements.txt", *map(str, sorted([*Path("data/splits").glob("*.csv"), *Path("data/exclusions").glob("*.csv"), Path("data/frozen.json"), Path("data/contamination.csv"), Path("analysis_plan.yml")]))]
+STORED_TABLES = [p for p in sorted(Path("data/results").rglob("*.*")) if p.is_file()]
 PROSE = ["_config.yml", "_toc.yml", "package.json", "lungseg_utils/book.py"] + sorted(
     str(p) for p in Path("book").rglob("*") if p.is_file() and not {"results", "vendor", "_build", "__pycache__"} & set(p.parts)
 )
@@ -123,6 +124,12 @@ def runs_shown(wildcards):
     return expand(BUILD + "/runs/{run}.done", run=RUNS.get(wildcards.name, [])) if CLUSTER or FURTHER_RUNS else []
 
 
+def stored_tables(wildcards):
+    """Tables in data/results: of an experiment's page only those of its own profile, and those of no profile."""
+    of = lambda path: path.parts[2] if len(path.parts) > 3 else PROFILE
+    return [str(path) for path in STORED_TABLES if wildcards.name not in EXPERIMENTS or of(path) == PROFILE]
+
+
 def launcher(wildcards, resources):
     """A training that is given several GPUs (set-resources) shares its batches among as many processes."""
     gpus = resources.get("gpu", 1)
@@ -158,6 +165,7 @@ rule notebook:
         lambda wildcards: f"notebooks/{stages.page(wildcards.name, PROFILE).notebook}.ipynb",
         CODE,
         GRID,
+        stored_tables,
     output:
         BUILD + "/notebooks/{name}.ipynb",
     params:

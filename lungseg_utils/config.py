@@ -9,14 +9,14 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import yaml
 
-from . import registry
+from . import registry, schema
 from .prompts.ladder import prompter
 from .types import Experiment, InputError, ModelCard
 
 NO_DATASET = "none"
+_SCHEMA = Path(__file__).with_name("experiments.schema.json")
 
 
 def project_root() -> Path:
@@ -147,7 +147,8 @@ def _load(path: Path) -> Config:
         raw = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
         raise InputError(path, f"cannot be read ({error})", "Repair the file.") from error
-    _check_schema(raw, path)
+    if wrong := schema.fault(raw, _SCHEMA):
+        raise InputError(path, wrong, f"See lungseg_utils/{_SCHEMA.name}.")
     profiles = {name: _profile(name, value) for name, value in raw["profiles"].items()}
     planned = [PlannedNotebook(**{k: tuple(v) if isinstance(v, list) else v for k, v in line.items()}) for line in raw["experiments"]]
     if len({p.notebook for p in planned}) < len(planned):
@@ -159,14 +160,6 @@ def _load(path: Path) -> Config:
     except InputError as fault:
         raise InputError(path, f"{fault.where}: {fault.problem}", fault.remedy) from fault
     return Config(profiles, {p.notebook: p for p in planned}, raw["detectors"])
-
-
-def _check_schema(raw: Any, path: Path) -> None:
-    schema = yaml.safe_load((Path(__file__).parent / "experiments.schema.json").read_text())
-    fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(schema).iter_errors(raw))
-    if fault is not None:
-        place = "/".join(str(p) for p in fault.absolute_path) or "the top level"
-        raise InputError(path, f"at {place}: {fault.message}", "See lungseg_utils/experiments.schema.json.")
 
 
 def _profile(name: str, value: Mapping[str, Any]) -> Profile:

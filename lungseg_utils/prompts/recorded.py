@@ -10,20 +10,19 @@ import json
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-import jsonschema
 import numpy as np
 
-from .. import geometry, tables
+from .. import geometry, schema, tables
 from ..types import Image, InputError, Mask, Prompt
 from . import records
 from .ladder import PROMPTERS, Prompter, PrompterCard
 
 RUNG = "recorded"
 _FORMAT = 1
+_SCHEMA = Path(__file__).with_name("session.schema.json")
 
 
 @dataclass(frozen=True)
@@ -113,20 +112,13 @@ def to_json(session: Session) -> dict[str, Any]:
 def from_json(record: Any, where: object = "session") -> Session:
     """Undo `to_json`; InputError, with `where` as the place, for what the schema does not describe."""
     plain = json.loads(json.dumps(record))
-    fault = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_schema()).iter_errors(plain))
-    if fault is not None:
-        place = "/".join(str(p) for p in fault.absolute_path) or "the top level"
-        raise InputError(where, f"not a recorded session, at {place}: {fault.message}", "Give a file that the playground saved.")
+    if fault := schema.fault(plain, _SCHEMA):
+        raise InputError(where, f"not a recorded session, {fault}", "Give a file that the playground saved.")
     fields = {name: value for name, value in plain.items() if name != "format"}
     fields["shape"], fields["affine"] = tuple(fields["shape"]), tuple(tuple(row) for row in fields["affine"])
     fields["models"] = tuple(AskedModel(**model) for model in fields["models"])
     fields["looks"] = tuple(_look(look, f"{where}, look {n}") for n, look in enumerate(fields["looks"], 1))
     return Session(**fields)
-
-
-@cache
-def _schema() -> dict[str, Any]:
-    return json.loads(Path(__file__).with_name("session.schema.json").read_text(encoding="utf-8"))
 
 
 def _look(record: dict[str, Any], where: str) -> Look:

@@ -1,0 +1,28 @@
+"""What a file may say, by a JSON schema that lies beside the code that reads it."""
+
+from __future__ import annotations
+
+import json
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jsonschema_rs
+
+
+def fault(value: Any, schema: Path) -> str:
+    """Where `value` (numbers, texts, lists, dictionaries) is not what the schema describes, and why; "" if it is.
+
+    Of several faults the outermost is told, which often brings about the others.
+    """
+    found = min(_validator(schema).iter_errors(value), key=lambda error: len(error.instance_path), default=None)
+    if found is None:
+        return ""
+    place = "/".join(map(str, found.instance_path)) or "the top level"
+    return f"at {place}: {found.message}"
+
+
+@cache
+def _validator(schema: Path) -> jsonschema_rs.Draft202012Validator:
+    # not by jsonschema, whose import takes two seconds of every process where Jupyter's checkers of formats are installed
+    return jsonschema_rs.Draft202012Validator(json.loads(schema.read_text(encoding="utf-8")))
