@@ -45,7 +45,7 @@ def without_dropout(network: torch.nn.Module) -> torch.nn.Module:
 
 
 def in_double(network: torch.nn.Module) -> torch.nn.Module:
-    """Sums in another order differ by 1e-16, not 1e-7, which normalization over few values and Adam's steps enlarge as each machine rounds."""
+    """Sums in another order differ by 1e-16, not 1e-7: normalization over few values and Adam enlarge that as each machine rounds."""
 
     def widened(module: torch.nn.Module, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
         return tuple(a.double() if a.is_floating_point() else a for a in arguments)

@@ -27,7 +27,7 @@ class FusedAttention(Attention):
         parts = self.qkv(tokens).reshape(shape).permute(2, 0, 3, 1, 4)
         places = self._places(parts[0].unflatten(2, (rows, columns)))
         if tokens.device.type in _WITHOUT_MASK:
-            return self.proj(_mix_as_channels(*parts, *places).transpose(1, 2).reshape(tokens.shape))
+            return self.proj(_mix_as_channels(parts, *places).transpose(1, 2).reshape(tokens.shape))
         at_once = max(1, _MASK_BYTES // (count * (rows * columns) ** 2 * tokens.element_size()))
         # made contiguous, since a mask in another order would be written a second time
         groups = zip(parts.split(at_once, dim=2), *(p.contiguous().split(at_once, dim=1) for p in places), strict=True)
@@ -47,11 +47,12 @@ def _mix(parts: torch.Tensor, by_row: torch.Tensor, by_column: torch.Tensor) -> 
     return functional.scaled_dot_product_attention(*parts, attn_mask=mask)
 
 
-def _mix_as_channels(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, by_row: torch.Tensor, by_column: torch.Tensor) -> torch.Tensor:
-    """As `_mix` for all heads at once, without any table: the places are further channels of a query, and a key says by ones where it is.
+def _mix_as_channels(parts: torch.Tensor, by_row: torch.Tensor, by_column: torch.Tensor) -> torch.Tensor:
+    """As `_mix` for all heads at once, without a table: places are further channels of a query, and a key says by ones where it is.
 
     A GPU then takes its product for heads without a mask, which keeps all weights on the chip; it wants values of as many channels.
     """
+    query, key, value = parts
     rows, columns, channels = by_row.shape[-1], by_column.shape[-1], query.shape[-1]
     where = torch.cat([torch.eye(rows).repeat_interleave(columns, 0), torch.eye(columns).repeat(rows, 1)], 1).to(key)
     further = torch.cat([by_row, by_column], -1).flatten(2, 3) * channels**0.5
