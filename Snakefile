@@ -7,7 +7,7 @@
 import sys
 from pathlib import Path
 
-from lungseg_utils import config as grid, workflow as stages
+from lungseg_utils import build_inputs, config as grid, workflow as stages
 
 PROFILE = config.get("profile", "mini")
 PUBLIC = str(config.get("public", "False")) == "True"
@@ -27,13 +27,7 @@ ANALYSES = ["data_calibration", "results", "front_figure", "models", "external_v
 PHANTOMS = ["phantom_nsclc", "phantom_msd"]
 REAL = stages.real_datasets(PROFILE)
 
-# what can change a number or a picture, apart from the book's own files; contents count, not dates
-CODE = sorted(str(p) for p in Path("lungseg_utils").rglob("*") if p.suffix in (".py", ".js", ".css", ".json") and p.name not in ("book.py", "__main__.py"))
-GRID = ["experiments.yml", "requirements.txt", *map(str, sorted([*Path("data/splits").glob("*.csv"), *Path("data/exclusions").glob("*.csv"), Path("data/frozen.json"), Path("data/contamination.csv"), Path("analysis_plan.yml")]))]
-STORED_TABLES = [p for p in sorted(Path("data/results").rglob("*.*")) if p.is_file()]
-PROSE = ["_config.yml", "_toc.yml", "package.json", "lungseg_utils/book.py"] + sorted(
-    str(p) for p in Path("book").rglob("*") if p.is_file() and not {"results", "vendor", "_build", "__pycache__"} & set(p.parts)
-)
+INPUTS = build_inputs.stamps(PROFILE)  # what can change a number or a picture, and the book's own files; contents count, not dates
 
 
 wildcard_constraints:
@@ -45,7 +39,7 @@ rule book:
     input:
         expand(BUILD + "/notebooks/{name}.ipynb", name=EXPERIMENTS + ANALYSES),
         BUILD + "/page_data/done",
-        PROSE,
+        INPUTS["prose"],
     output:
         BUILD + "/html/index.html",
     params:
@@ -60,7 +54,7 @@ rule book:
 rule page_data:
     input:
         expand(BUILD + "/notebooks/{name}.ipynb", name=EXPERIMENTS),
-        CODE,
+        INPUTS["code"],
     output:
         touch(BUILD + "/page_data/done"),
     params:
@@ -88,7 +82,7 @@ rule phantoms:
 
 rule stand_in:
     input:
-        CODE,
+        INPUTS["code"],
         "experiments.yml",
     output:
         touch(BUILD + "/stand_ins/{name}.done"),
@@ -124,12 +118,6 @@ def runs_shown(wildcards):
     return expand(BUILD + "/runs/{run}.done", run=RUNS.get(wildcards.name, [])) if CLUSTER or FURTHER_RUNS else []
 
 
-def stored_tables(wildcards):
-    """Tables in data/results: of an experiment's page only those of its own profile, and those of no profile."""
-    of = lambda path: path.parts[2] if len(path.parts) > 3 else PROFILE
-    return [str(path) for path in STORED_TABLES if wildcards.name not in EXPERIMENTS or of(path) == PROFILE]
-
-
 def launcher(wildcards, resources):
     """A training that is given several GPUs (set-resources) shares its batches among as many processes."""
     gpus = resources.get("gpu", 1)
@@ -146,8 +134,8 @@ rule run:
         lambda wildcards: expand(BUILD + "/runs/{run}.done", run=stages.runs_before(wildcards.run, PROFILE)),
         expand(BUILD + "/data/{dataset}.done", dataset=stages.phantom_datasets(PROFILE)),
         lambda wildcards: expand(BUILD + "/stand_ins/{name}.done", name=stages.stand_ins_before(wildcards.run, PROFILE)),
-        CODE,
-        GRID,
+        INPUTS["code"],
+        INPUTS["grid"],
     output:
         touch(BUILD + "/runs/{run}.done"),
     params:
@@ -163,9 +151,9 @@ rule notebook:
         needed_tables,
         runs_shown,
         lambda wildcards: f"notebooks/{stages.page(wildcards.name, PROFILE).notebook}.ipynb",
-        CODE,
-        GRID,
-        stored_tables,
+        INPUTS["code"],
+        INPUTS["grid"],
+        lambda wildcards: INPUTS["own_tables" if wildcards.name in EXPERIMENTS else "tables"],
     output:
         BUILD + "/notebooks/{name}.ipynb",
     params:

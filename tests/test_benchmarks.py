@@ -107,11 +107,17 @@ def test_forty_prompts_a_slice_are_answered_as_by_a_script_that_sets_the_image_e
     assert 0 < work.plain_share < 0.2
 
 
-def test_what_is_found_on_disk_answers_as_what_is_computed():
+def test_what_is_found_on_disk_answers_as_what_is_computed(monkeypatch):
     image, lesion = _slab((64, 64, 6), 2)
     small = {"patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 3, "prompt_width": 16}
     segmenter = ladder_vit_b.segmenter_of({**small, "decoder_width": 32, "canvas": 40})
-    _check(embeddings_on_disk.compare_runs(segmenter, SMALL, image, ladder_vit_b.ladder_prompts(image, lesion)[-1]))
+    work = embeddings_on_disk.compare_runs(segmenter, SMALL, image, ladder_vit_b.ladder_prompts(image, lesion)[-1])
+    encode, encoded = segmenter.network.encode, []
+    monkeypatch.setattr(segmenter.network, "encode", lambda pictures: encoded.append(len(pictures)) or encode(pictures))
+    work.fast()
+    assert encoded == []  # from the first run on, the folder is there
+    _check(work)
+    assert encoded
 
 
 def test_a_lesion_is_followed_as_by_the_packaged_predictor():

@@ -33,18 +33,19 @@ def prepare(setting: Setting) -> Work:
 
 def compare_runs(segmenter: SamSegmenter, size: Size, image: Image, prompt: Prompt) -> Work:
     """The comparison for any network; the folder is filled before."""
-    folder = tempfile.TemporaryDirectory()
-    kept = EmbeddingFolder(Path(folder.name))
+    folder = tempfile.TemporaryDirectory()  # as long as the work itself
 
-    def ask(found: EmbeddingFolder | None) -> np.ndarray:
+    def ask(kept: bool) -> np.ndarray:
         segmenter.cache.clear()
-        segmenter.folder = found
+        segmenter.folder = EmbeddingFolder(Path(folder.name)) if kept else None
         segmenter.set_image(image)
         return segmenter.predict([prompt]).mask.array
 
     def check(fast: np.ndarray, plain: np.ndarray) -> Agreement:
         return Agreement("dice", least_dice(fast[None], plain[None]), 1.0)
 
-    ask(kept)
+    ask(kept=True)
     least = 4.0 * len(prompt.slices) * size.prompt_width * (segmenter.view.canvas // size.patch) ** 2
-    return Work(lambda: ask(kept), lambda: ask(None), check, operations=0.0, bytes=least + weight_bytes(segmenter.network.mask_decoder))
+    return Work(
+        lambda: ask(kept=True), lambda: ask(kept=False), check, operations=0.0, bytes=least + weight_bytes(segmenter.network.mask_decoder)
+    )

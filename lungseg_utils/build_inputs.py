@@ -1,0 +1,48 @@
+"""What a book is made from, in groups: one small file for each, which changes where a file of its group does.
+
+Snakemake looks at every input of every job that waits, again and again: hundreds of files for each page took as much time as some pages.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from . import config, io, tables
+
+_CODE = (".py", ".js", ".css", ".json")
+_WORDS = ("book.py", "__main__.py")  # of the package, what changes no number and no picture
+_GRID = ("experiments.yml", "requirements.txt", "analysis_plan.yml", "data/frozen.json", "data/contamination.csv")
+_GRID_FOLDERS = ("data/splits/*.csv", "data/exclusions/*.csv")
+_PROSE = ("_config.yml", "_toc.yml", "package.json", "lungseg_utils/book.py")
+_MADE = {"results", "vendor", "_build", "__pycache__"}  # folders of book/ that hold what a build puts there
+
+
+def files(profile: str) -> dict[str, list[Path]]:
+    """Name of a group -> its files: `code`, `grid`, `prose`, `tables` (all of data/results), and `own_tables`.
+
+    `own_tables`: those of the profile itself, and those of no profile.
+    """
+    root = config.project_root()
+    package, stored = root / "lungseg_utils", root / "data" / "results"
+    found = [path for path in stored.rglob("*.*") if path.is_file()]
+    return {
+        "code": [path for path in package.rglob("*") if path.suffix in _CODE and path.name not in _WORDS],
+        "grid": [root / name for name in _GRID] + [path for pattern in _GRID_FOLDERS for path in root.glob(pattern)],
+        "prose": [root / name for name in _PROSE]
+        + [path for path in (root / "book").rglob("*") if path.is_file() and not _MADE & set(path.relative_to(root).parts)],
+        "tables": found,
+        "own_tables": [path for path in found if path.parent == stored or path.is_relative_to(stored / profile)],
+    }
+
+
+def stamps(profile: str) -> dict[str, str]:
+    """Name of a group -> the file in build/PROFILE/inputs with the hash over the group's names and contents, brought up to date."""
+    root = config.project_root()
+    folder, written = root / "build" / profile / "inputs", {}
+    for name, group in files(profile).items():
+        path, stamp = folder / name, tables.sha256_of_files(group, root) + "\n"
+        if not path.is_file() or path.read_text() != stamp:
+            with io.atomic_path(path) as temporary:
+                temporary.write_text(stamp)
+        written[name] = str(path.relative_to(root))
+    return written
