@@ -11,11 +11,12 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import pandas as pd
 
 from . import cohorts, config, figures, registry, run, stats, tables
-from .types import Experiment, InputError
+from .types import Case, Experiment, InputError, Mask, Study
 
 
 def key(experiment: Experiment) -> Experiment:
@@ -102,6 +103,44 @@ class Method:
     def shares_runs(self, other: Method) -> bool:
         """Whether run r of both rests on the same draw of patients, or leaves out the same fold; equal seeds alone share nothing."""
         return len({result.experiment.seed for result in (*self.results, *other.results)}) == 1
+
+
+class FirstRun:
+    """The first run of a method as one result, with the answers that `run.RunResult` gives: of a cross-validation all folds.
+
+    What several experiments answered bears the name of the method.
+    """
+
+    def __init__(self, method: Method):
+        self.experiment = method.experiment
+        tested = method.results[0].results["test_dataset"].unique()
+        self._parts = {dataset: next(iter(method.runs(dataset).values())) for dataset in tested}
+        rows = [part.results[part.results["test_dataset"] == dataset] for dataset, parts in self._parts.items() for part in parts]
+        self.results = pd.concat(rows).assign(experiment=method.name)
+
+    def asked(self, *prompters: str) -> pd.DataFrame:
+        """As `run.RunResult.asked`."""
+        return run.as_drawn(self.results, prompters)
+
+    def cases(self, dataset: str) -> tuple[Case, ...]:
+        """As `run.RunResult.cases`, of all folds that test a part of it."""
+        return tuple(case for case, _ in self._tested[dataset].values())
+
+    def prediction(self, dataset: str, prompter: str, case_id: str, like: Study) -> Mask:
+        """As `run.RunResult.prediction`, of the experiment that was tested on the case."""
+        _, part = self._tested[dataset][case_id]
+        return part.prediction(dataset, prompter, case_id, like)
+
+    @cached_property
+    def _tested(self) -> dict[str, dict[str, tuple[Case, run.RunResult]]]:
+        """Test data set -> id of a case -> the case, and the experiment that was tested on it."""
+        return {name: {case.case_id: (case, part) for part in parts for case in part.cases(name)} for name, parts in self._parts.items()}
+
+    @property
+    def provenance(self) -> dict[str, list[dict[str, Any]]]:
+        """The records of its cases (`cases`)."""
+        parts = [(dataset, part) for dataset, parts in self._parts.items() for part in parts]
+        return {"cases": [record for dataset, part in parts for record in part.provenance["cases"] if record["test_dataset"] == dataset]}
 
 
 def _runs(results: Sequence[run.RunResult], dataset: str) -> dict[str, tuple[run.RunResult, ...]]:

@@ -6,7 +6,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from . import methods, run, trained
+from . import config, methods, run, trained
 from .viewers import case_explorer, prompt_page
 
 # whose networks can be asked in the page, before and after fine-tuning: small, and answering slice by slice
@@ -16,9 +16,10 @@ PROMPTED_IN_THE_PAGE = ("medsam_fine_tuned", "medsam_zero_shot")
 def write(profile: str, folder: Path, public: bool = False) -> None:
     """Write the data of a profile's book into `folder`, whole or not at all; all its experiments must be finished.
 
-    Of a method with several runs the first one is shown. With `public`, voxels of data sets that may not be redistributed stay out.
+    Of a method with several runs the first one is shown, of a cross-validation each fold on what it left out. With `public`, voxels of
+    data sets that may not be redistributed stay out.
     """
-    results = [method.results[0] for method in methods.of(run.planned_results(profile))]
+    results = [methods.FirstRun(method) for method in methods.of(run.planned_results(profile))]
     titles = {result.experiment.name: run.title(result.experiment) for result in results}
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".page-data-") as temporary:
@@ -31,6 +32,7 @@ def write(profile: str, folder: Path, public: bool = False) -> None:
 
 
 def _write_prompt_page(profile: str, titles: dict[str, str], folder: Path, public: bool) -> None:
-    prompted = [run.open_result(run.plan(notebook, profile)) for notebook in PROMPTED_IN_THE_PAGE]
+    here = [line.notebook for line in config.load().lines(profile)]
+    prompted = [run.open_result(run.plan(notebook, profile)) for notebook in PROMPTED_IN_THE_PAGE if notebook in here]
     segmenters = [trained.segmenter_of(result.experiment) for result in prompted]
     prompt_page.write(prompted, titles, segmenters, folder, public)

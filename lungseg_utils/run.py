@@ -51,8 +51,7 @@ class RunResult:
 
     def asked(self, *prompters: str) -> pd.DataFrame:
         """Results of these rungs (none named: of all) with prompts as they should be drawn, without jitter."""
-        rows = self.results[self.results["jitter"] == 0]
-        return rows[rows["prompter"].isin(prompters)] if prompters else rows
+        return as_drawn(self.results, prompters)
 
     def prediction(self, dataset: str, prompter: str, case_id: str, like: Study) -> Mask:
         """The stored prediction of a case; an empty mask if the model failed on it."""
@@ -64,6 +63,12 @@ class RunResult:
     def cases(self, dataset: str) -> tuple[Case, ...]:
         """The cases of a test data set, in the order of the split."""
         return cohorts.cases_to_test(dataset, config.load().profile(self.experiment.profile), progress=False, experiment=self.experiment)
+
+
+def as_drawn(results: pd.DataFrame, prompters: Sequence[str] = ()) -> pd.DataFrame:
+    """Rows of these rungs (none named: of all) with prompts as they should be drawn, without jitter."""
+    rows = results[results["jitter"] == 0]
+    return rows[rows["prompter"].isin(prompters)] if prompters else rows
 
 
 def plan(

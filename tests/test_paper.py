@@ -11,7 +11,7 @@ import yaml
 from executed_pages import execute_here
 
 from lungseg_utils import __main__ as command_line
-from lungseg_utils import cohorts, config, dry_run, exclusions, run, stored, workflow
+from lungseg_utils import cohorts, config, dry_run, exclusions, page_data, run, stored, workflow
 
 SHAPE, SPACING_MM = (10, 24, 24), (4.0, 4.0, 5.0)  # (slices, rows, columns); x, y, z
 LUNG1 = [f"LUNG1-{number:03d}" for number in range(3, 11)]
@@ -291,6 +291,29 @@ def test_other_pages_speak_of_patients_too(finished):
     assert page.glued["unet_answers"] == ((shown["metric"] == "dsc") & (shown["lesion_id"] == "")).sum()
     page = execute_here("unet_few_shot", profile="paper")
     assert "one training (fold 0, k = 2, draw 0, on NSCLC-Radiomics (real)) of the 8 that are planned" in page.said
+
+
+@pytest.mark.slow
+def test_every_case_can_be_looked_at_with_the_answers_of_the_fold_that_left_it_out(finished, tmp_path):
+    page_data.write("paper", tmp_path / "data")
+    cases = tmp_path / "data" / "cases"
+    index = json.loads((cases / "index.json").read_text())
+    cohort = next(cohort for cohort in index["cohorts"] if cohort["key"] == "msd_lung")
+    assert sorted(case["id"] for case in cohort["cases"]) == MSD
+    full, few = (f"paper__unet__{how}__msd_lung__" for how in ("full", "few_shot"))
+    folds = pd.concat([r.results for r in finished if r.experiment.name.startswith(full)])
+    expected = folds.query("test_dataset == 'msd_lung' and prompter == 'none' and metric == 'dsc' and lesion_id == ''")
+    own, shots = (next(key for key in cohort["dsc"] if key.startswith(name) and key.endswith("/none")) for name in (full, few))
+    scores = dict(zip([case["id"] for case in cohort["cases"]], cohort["dsc"][own], strict=True))
+    assert scores == pytest.approx(dict(zip(expected["case_id"], expected["value"], strict=True)), abs=1e-6)
+    answers = {name: json.loads((cases / "msd_lung" / f"{name}.json").read_text())["values"] for name in MSD}
+    split = cohorts.read_splits("msd_lung")
+    asked = [name for name in MSD if "not_asked" not in answers[name][shots]]
+    assert asked == sorted(split.loc[split["fold"] == 0, "patient_id"])  # few-shot training leaves out one fold
+    for values in answers.values():
+        assert "not_asked" not in values[own]
+        assert values[shots]["reference_volume"] == values[own]["reference_volume"] > 0
+    assert json.loads((tmp_path / "data" / "prompting" / "index.json").read_text())["networks"] == []
 
 
 @pytest.mark.slow

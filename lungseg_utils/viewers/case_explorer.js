@@ -127,6 +127,7 @@ export function metricText(metric, values) {
   const value = values[metric];
   if (value === "infinite") return "infinite: the prediction is empty";
   if (typeof value === "number") return SHOWN[metric][1](value);
+  if (values.not_asked) return "not asked about this case";
   if (values.reference_volume > 0) return "undefined: no surface is left to judge";
   return values.prediction_volume > 0 ? "undefined: the reference is empty" : "undefined: both masks are empty";
 }
@@ -554,6 +555,7 @@ export class CaseExplorer {
     const { loaded, letters, cohort } = this;
     const reader = loaded.reference === "reference" || cohort.target.includes(loaded.reference) ? "" : ` (${loaded.reference})`;
     return [
+      ...letters.filter((_, n) => values[n].not_asked).map((letter) => `${letter} was not asked about this case: only one fold of it was run.`),
       ...letters.filter((_, n) => values[n].failed).map((letter) => `${letter} failed on this case, which is scored as an empty prediction.`),
       ...this.outside(),
       ...letters.map((letter) => `${letter}: ${this.nameOf(this.keyOf(letter))}.`),

@@ -41,7 +41,7 @@ _NOTES: Mapping[str, str] = {
 
 
 def write(results: Sequence[Any], titles: Mapping[str, str], folder: Path, public: bool) -> None:
-    """Write `index.json` and one file per case into `folder`. `results`: of type `run.RunResult`; `titles`: by name of the experiment.
+    """Write `index.json` and one file per case into `folder`. `results`: `run.RunResult` or alike; `titles`: by name of the experiment.
 
     With `public`, cases of data sets that may not be redistributed are listed with their values, and without a voxel.
     """
@@ -98,10 +98,11 @@ def _key(experiment: str, rung: str) -> str:
 
 @dataclass(frozen=True)
 class _Answer:
-    """A method that was asked with one rung."""
+    """A method that was asked with one rung, and the ids of the cases that it was asked about."""
 
     result: Any
     rung: str
+    case_ids: frozenset[str]
 
     @property
     def key(self) -> str:
@@ -118,10 +119,15 @@ class _Cohort:
         tables = [(result, table) for result, table in tables if len(table)]
         self.values = pd.concat([table for _, table in tables])
         self.rungs = [rung for rung in ladder.PROMPTERS if (self.values["prompter"] == rung).any()]
-        self.answers = [_Answer(result, rung) for result, table in tables for rung in self.rungs if (table["prompter"] == rung).any()]
-        first = tables[0][0]
-        self.cases = first.cases(dataset)
-        records_here = [record for record in first.provenance["cases"] if record["test_dataset"] == dataset]
+        asked = [(result, table, result.cases(dataset)) for result, table in tables]
+        self.answers = [
+            _Answer(result, rung, frozenset(case.case_id for case in cases))
+            for result, table, cases in asked
+            for rung in self.rungs
+            if (table["prompter"] == rung).any()
+        ]
+        self.cases = tuple({case.case_id: case for _, _, cases in asked for case in cases}.values())
+        records_here = [r for result, _, _ in asked for r in result.provenance["cases"] if r["test_dataset"] == dataset]
         self.cut = {record["case_id"] for record in records_here if record["cut_by_volume_end"]}
 
     def write(self, folder: Path) -> dict[str, Any]:
@@ -156,8 +162,11 @@ class _Cohort:
         return content
 
     def _values_of(self, case: Case, rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
-        """Values of every answer; a missing one is an error."""
+        """Values of every answer; a missing one is an error. Of a method that was not asked about this case they are null."""
         found = {_key(*names): _plain(part) for names, part in rows.groupby(["experiment", "prompter"], sort=False)}
+        not_asked = [answer.key for answer in self.answers if case.case_id not in answer.case_ids]
+        of_the_case = {name: value for values in found.values() for name, value in values.items() if name == "reference_volume"}
+        found |= {key: dict.fromkeys(METRICS) | of_the_case | {"failed": False, "not_asked": True} for key in not_asked}
         lacking = [answer.key for answer in self.answers if not {*METRICS} <= {*found.get(answer.key, ())}]
         if lacking:
             raise InputError(f"{self.dataset}, {case.case_id}", f"there are no values of {lacking[0]}", "Run its experiment again.")
@@ -171,8 +180,10 @@ class _Cohort:
         reference = next(iter(study.references.values()))
         masks = _PackedMasks(study.image.shape, study.image.affine)
         masks.add(_REFERENCE, reference)
+        nothing = Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine)
         for answer in self.answers:
-            masks.add(answer.key, answer.result.prediction(self.dataset, answer.rung, case.case_id, study))
+            asked = case.case_id in answer.case_ids
+            masks.add(answer.key, answer.result.prediction(self.dataset, answer.rung, case.case_id, study) if asked else nothing)
         around = reference if reference.array.any() else None
         close = _picture(ViewerCase(case.case_id, study.image, masks, around=around), _MARGIN_MM, _MAX_MB)
         outside = {answer.key: _outside_ml(masks[answer.key], close) for answer in self.answers}

@@ -35,7 +35,7 @@ def write(results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequenc
             networks.append(_write_network(result, segmenter, title, folder / f"network_{n}"))
         else:
             left_out.append(title)
-    cases = [_write_case(case, title, results, folder, public) for case, title in _cases(results[0])]
+    cases = [_write_case(case, title, results, folder, public) for case, title in (_cases(results[0]) if results else ())]
     rungs = {name: PROMPTERS[name].title for name in RUNGS}
     tables.write_json({"networks": networks, "left_out": left_out, "cases": cases, "rungs": rungs}, folder / "index.json")
 
