@@ -21,7 +21,12 @@ _SCHEMA = Path(__file__).with_name("experiments.schema.json")
 
 def project_root() -> Path:
     """Folder that holds experiments.yml: LUNGSEG_ROOT if set, else the checkout that this package lies in."""
-    root = Path(os.environ.get("LUNGSEG_ROOT", Path(__file__).resolve().parent.parent))
+    return _root(os.environ.get("LUNGSEG_ROOT", ""))
+
+
+@cache  # asked thousands of times by a plan of hundreds of experiments
+def _root(named: str) -> Path:
+    root = Path(named or Path(__file__).resolve().parent.parent)
     if not (root / "experiments.yml").is_file():
         raise InputError(root, "holds no experiments.yml", "Set LUNGSEG_ROOT to a checkout of the project.")
     return root
