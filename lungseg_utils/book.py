@@ -13,11 +13,12 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import nbformat
 import yaml
 
 from .types import InputError
@@ -33,6 +34,8 @@ _VENDORED = (
 )
 _NOT_SOURCES = shutil.ignore_patterns("results", "_build*", "__pycache__", ".ipynb_checkpoints")
 _LOG_LINES = 40
+_TITLE = re.compile(r"^# .+$", re.MULTILINE)
+_LEFT_OUT = "This edition does not hold this page: its profile does not run this. The default profile does: `make book`."
 _COLOUR = re.compile(r"\x1b\[[0-9;]*m")
 _COMPRESSED = {".html", ".js", ".mjs", ".css", ".svg", ".json", ".txt", ".inv", ".wasm"}
 
@@ -41,21 +44,25 @@ class BookFailed(RuntimeError):
     """The book could not be built without a warning; the message holds the end of the log."""
 
 
-def build(root: Path, out: Path | None = None, executed: Path | None = None, page_data: Path | None = None) -> Path:
+def build(
+    root: Path, out: Path | None = None, executed: Path | None = None, page_data: Path | None = None, left_out: Collection[str] = ()
+) -> Path:
     """Build the book from clean into `out` (default: book/_build/html); returns `out`.
 
     `executed` holds the notebooks that `_toc.yml` names under book/results, already run, and `build_info.json`; `page_data` what
-    the interactive pages load, which becomes `_static/data`. Any warning is a failure, and a failure leaves an earlier book in `out`
+    the interactive pages load, which becomes `_static/data`. `left_out`: notebooks that this edition has no run of; their pages, and
+    those of models of which there is no other, say so. Any warning is a failure, and a failure leaves an earlier book in `out`
     as it was.
     """
     root = Path(root).resolve()
     out = Path(out or root / "book" / "_build" / "html").resolve()
     executed = Path(executed or root / "book" / "results").resolve()
-    _require_notebooks(root, executed)
+    _require_notebooks(root, executed, left_out)
     vendor(root)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".book.tmp.") as temporary:
         source = _stage(root, executed, Path(temporary) / "source")
+        _say_what_is_left_out(root, source, left_out)
         html = _run_jupyter_book(source, Path(temporary) / "built")
         (html / ".nojekyll").touch()  # else GitHub Pages leaves out all folders that begin with an underscore
         _complete_entrance(html / "index.html")
@@ -85,9 +92,9 @@ def pages_of_toc(path: Path) -> list[str]:
     return [page for part in yaml.safe_load(path.read_text(encoding="utf-8"))["parts"] for page in walk(part["chapters"])]
 
 
-def _require_notebooks(root: Path, executed: Path) -> None:
+def _require_notebooks(root: Path, executed: Path, left_out: Collection[str]) -> None:
     names = [Path(page).name for page in pages_of_toc(root / "_toc.yml") if page.startswith("book/results/")]
-    missing = [name for name in names if not (executed / f"{name}.ipynb").is_file()]
+    missing = [name for name in names if name not in left_out and not (executed / f"{name}.ipynb").is_file()]
     if missing:
         raise InputError(executed, f"it lacks the executed notebooks {', '.join(missing)}", "Run the workflow first: make book.")
 
@@ -106,6 +113,22 @@ def _stage(root: Path, executed: Path, source: Path) -> Path:
     (source / "data").mkdir()
     shutil.copy2(root / "data" / "paper_reported.csv", source / "data")
     return source
+
+
+def _say_what_is_left_out(root: Path, source: Path, left_out: Collection[str]) -> None:
+    """In the place of each page of these notebooks, and of a chapter that holds none but these, its title and a sentence."""
+    for name in left_out:
+        notebook = nbformat.read(root / "notebooks" / f"{name}.ipynb", as_version=4)
+        (title,) = _TITLE.findall(notebook.cells[0].source)
+        nbformat.write(
+            nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"{title}\n\n{_LEFT_OUT}")]),
+            source / "book" / "results" / f"{name}.ipynb",
+        )
+    for part in yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))["parts"]:
+        for chapter in part["chapters"]:
+            if chapter.get("sections") and {Path(section["file"]).name for section in chapter["sections"]} <= {*left_out}:
+                page = source / f"{chapter['file']}.md"
+                page.write_text(f"{_TITLE.search(page.read_text(encoding='utf-8'))[0]}\n\n{_LEFT_OUT}\n", encoding="utf-8")
 
 
 def _run_jupyter_book(source: Path, built: Path) -> Path:

@@ -461,6 +461,18 @@ def test_a_warning_fails_the_build_and_keeps_the_earlier_book(tmp_path):
     assert [p.name for p in out.parent.iterdir()] == ["html"]
 
 
+@pytest.mark.slow
+def test_pages_that_an_edition_does_not_run_say_so_and_no_link_breaks(tmp_path):
+    root = sources(tmp_path)
+    shutil.copytree(ROOT / "notebooks", root / "notebooks")
+    for name in ("sam_zero_shot", "unet_few_shot"):
+        (root / "book" / "results" / f"{name}.ipynb").unlink()
+    html = book.build(root, tmp_path / "html", left_out=["sam_zero_shot", "unet_few_shot"])
+    said = {path.relative_to(html).as_posix() for path in html.rglob("*.html") if book._LEFT_OUT.split(":")[0] in path.read_text()}
+    assert said == {"book/results/sam_zero_shot.html", "book/models/sam.html", "book/results/unet_few_shot.html"}
+    assert "<h1>SAM" in (html / "book" / "models" / "sam.html").read_text()
+
+
 def test_a_missing_notebook_is_named(tmp_path):
     write_notebooks(tmp_path)
     (tmp_path / "results.ipynb").unlink()
