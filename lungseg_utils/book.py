@@ -18,7 +18,6 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-import nbformat
 import yaml
 
 from .types import InputError
@@ -117,6 +116,8 @@ def _stage(root: Path, executed: Path, source: Path) -> Path:
 
 def _say_what_is_left_out(root: Path, source: Path, left_out: Collection[str]) -> None:
     """In the place of each page of these notebooks, and of a chapter that holds none but these, its title and a sentence."""
+    import nbformat  # brings jsonschema, which takes seconds: a server of a built book must not wait for it
+
     for name in left_out:
         notebook = nbformat.read(root / "notebooks" / f"{name}.ipynb", as_version=4)
         (title,) = _TITLE.findall(notebook.cells[0].source)
