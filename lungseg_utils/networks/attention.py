@@ -54,7 +54,8 @@ def _mix_as_channels(parts: torch.Tensor, by_row: torch.Tensor, by_column: torch
     """
     query, key, value = parts
     rows, columns, channels = by_row.shape[-1], by_column.shape[-1], query.shape[-1]
-    where = torch.cat([torch.eye(rows).repeat_interleave(columns, 0), torch.eye(columns).repeat(rows, 1)], 1).to(key)
+    own_row, own_column = (torch.eye(n, dtype=key.dtype, device=key.device) for n in (rows, columns))
+    where = torch.cat([own_row.repeat_interleave(columns, 0), own_column.repeat(rows, 1)], 1)
     further = torch.cat([by_row, by_column], -1).flatten(2, 3) * channels**0.5
     query, key = torch.cat([query, further], -1), torch.cat([key, where.expand(*key.shape[:3], -1)], -1)
     value = functional.pad(value, (0, rows + columns))
