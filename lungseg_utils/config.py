@@ -16,6 +16,8 @@ from .prompts.ladder import prompter
 from .types import Experiment, InputError, ModelCard
 
 NO_DATASET = "none"
+# of what a book's first page speaks, beside the plan's automatic control: what the planned contrasts on the primary rungs compare
+FRONT_PAGE = ("baselines_zero_shot", "medsam_fine_tuned", "medsam2_fine_tuned")
 _SCHEMA = Path(__file__).with_name("experiments.schema.json")
 
 

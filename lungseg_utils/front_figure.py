@@ -13,10 +13,8 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from . import efficiency_figures, evidence, figures, full_size, plan, run
+from . import config, efficiency_figures, evidence, figures, full_size, plan, run
 
-# what the planned contrasts on the primary rungs compare; the automatic control comes from the plan
-_SHOWN = ("baselines_zero_shot", "medsam_fine_tuned", "medsam2_fine_tuned")
 _ARCHITECTURES = ("unet_wide", "deeplabv3_resnet101", "nnunet_3d", "sam", "medsam", "sam2", "medsam2", "medical_sam2")
 _RUNGS = {"none": ("o", "no prompt"), "box_one_slice": ("^", "box on one slice"), "box_every_slice": ("s", "box on every slice")}
 _DPI = 170  # sharp on dense screens, and some 150 kB
@@ -24,7 +22,7 @@ _DPI = 170  # sharp on dense screens, and some 150 kB
 
 def methods(profile: str) -> list[str]:
     """Experiments of the first panel: the trivial answer, the automatic control and the two fine-tuned promptable ones."""
-    baseline, *promptable = _SHOWN
+    baseline, *promptable = config.FRONT_PAGE
     return [run.plan(notebook, profile).name for notebook in (baseline, plan.load().automatic_control, *promptable)]
 
 
@@ -158,7 +156,7 @@ def answers(ladder: pd.DataFrame, profile: str) -> dict[str, Any]:
     """Values for the text of the front page, by glue key: NOTEBOOK_RUNG_(dsc|over_trivial|over_control) with intervals, and front_n."""
     rows = ladder.set_index(["experiment", "rung"])
     values: dict[str, Any] = {"front_n": int(ladder["n"].max())}
-    for notebook in _SHOWN[1:]:
+    for notebook in config.FRONT_PAGE[1:]:
         name = run.plan(notebook, profile).name
         values[f"{notebook}_title"] = run.title(run.plan(notebook, profile))
         for rung in [rung for rung in _RUNGS if (name, rung) in rows.index]:

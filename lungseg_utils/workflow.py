@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import cohorts, config, fetch, initial_weights, io, locks, registry, run, stored, tables
+from . import cohorts, config, fetch, initial_weights, io, locks, plan, registry, run, stored, tables
 from .prompts.ladder import PROMPTERS
 from .stand_ins import RANDOM
 from .types import Experiment, InputError
@@ -53,7 +53,8 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
     `cluster`: folder with a `config.yaml` that says how Snakemake submits jobs, e.g. profiles/slurm, in the place of `cores` here.
     """
     root = config.project_root()
-    config.load().profile(profile)
+    if not targets:
+        _require_front_page(profile)
     started = time.time()
     command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--nolock"]
     command += ["--profile", str(cluster)] if cluster else ["--cores", str(cores)]
@@ -75,6 +76,14 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
         status = subprocess.run(command, cwd=root, env=os.environ | _ONE_THREAD, check=False).returncode
     _report(root, profile, started, status)
     return status
+
+
+def _require_front_page(profile: str) -> None:
+    lacking = {*config.FRONT_PAGE, plan.load().automatic_control} - {line.notebook for line in config.load().lines(profile)}
+    if lacking:
+        problem = f"its book's first page speaks of {', '.join(sorted(lacking))}, which it does not run"
+        advice = f"Add them to its experiments, or make its tables alone: run all --profile {profile}."
+        raise InputError(f"profile {profile}", problem, advice)
 
 
 def _report(root: Path, profile: str, started: float, status: int) -> None:

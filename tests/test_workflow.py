@@ -69,6 +69,11 @@ def test_an_unknown_profile_is_refused_before_anything_starts():
         workflow.run_workflow("gigantic", cores=1)
 
 
+def test_a_profile_without_what_the_first_page_speaks_of_is_refused_before_anything_starts():
+    with pytest.raises(InputError, match="profile losses: its book's first page speaks of baselines_zero_shot, medsam2_fine_tuned, unet_full, which"):
+        workflow.run_workflow("losses", cores=1)
+
+
 def test_only_real_data_that_is_here_is_tested_on(monkeypatch):
     monkeypatch.setattr(workflow.fetch, "available", lambda name, root: name == "lidc_idri")
     assert workflow.datasets_to_test("unet_full", "mini") == ["phantom_nsclc", "phantom_msd", "lidc_idri"]
