@@ -70,7 +70,7 @@ def test_an_unknown_profile_is_refused_before_anything_starts():
 
 
 def test_a_profile_without_what_the_first_page_speaks_of_is_refused_before_anything_starts():
-    with pytest.raises(InputError, match="profile losses: its book's first page speaks of baselines_zero_shot, medsam2_fine_tuned, unet_full, which"):
+    with pytest.raises(InputError, match="first page speaks of baselines_zero_shot, medsam2_fine_tuned, unet_full, which"):
         workflow.run_workflow("losses", cores=1)
 
 
