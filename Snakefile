@@ -17,7 +17,7 @@ FLAGS = f"--profile {PROFILE}" + (" --public" if PUBLIC else "")
 BUILD = f"build/{PROFILE}"
 PYTHON = f"{sys.executable} -m lungseg_utils"
 
-EXPERIMENTS = [line.notebook for line in grid.load().lines(PROFILE)]
+EXPERIMENTS = grid.load().notebooks(PROFILE)
 STAND_INS = list(stages.stand_ins(PROFILE))
 CORES = 1 if CLUSTER else workflow.cores  # of rules that can use all; a cluster's own settings say how many (set-threads)
 RUNS = {name: stages.run_names(name, PROFILE) for name in EXPERIMENTS}

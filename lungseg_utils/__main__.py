@@ -209,7 +209,7 @@ def _book(arguments: argparse.Namespace) -> int:
     print(f"== the book, profile {arguments.profile}", flush=True)
     root = config.project_root()
     workflow.write_build_info(arguments.profile, arguments.public, arguments.notebooks / "build_info.json")
-    left_out = config.load().experiments.keys() - {line.notebook for line in config.load().lines(arguments.profile)}
+    left_out = config.load().experiments.keys() - {*config.load().notebooks(arguments.profile)}
     book.build(root, arguments.out, executed=arguments.notebooks, page_data=arguments.page_data, left_out=left_out)
     return 0
 

@@ -122,6 +122,10 @@ class Config:
         wanted = self.profile(profile).experiments
         return [line for line in self.experiments.values() if wanted is None or line.notebook in wanted]
 
+    def notebooks(self, profile: str) -> list[str]:
+        """The names of these lines."""
+        return [line.notebook for line in self.lines(profile)]
+
     def train_datasets(self, notebook: str, profile: str) -> tuple[str, ...]:
         """What a line's model is trained on under a profile, each in an experiment of its own."""
         own, asked = self.experiment(notebook).train_dataset, self.profile(profile).train_datasets

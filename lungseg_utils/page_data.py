@@ -32,7 +32,7 @@ def write(profile: str, folder: Path, public: bool = False) -> None:
 
 
 def _write_prompt_page(profile: str, titles: dict[str, str], folder: Path, public: bool) -> None:
-    here = [line.notebook for line in config.load().lines(profile)]
+    here = config.load().notebooks(profile)
     prompted = [run.open_result(run.plan(notebook, profile)) for notebook in PROMPTED_IN_THE_PAGE if notebook in here]
     segmenters = [trained.segmenter_of(result.experiment) for result in prompted]
     prompt_page.write(prompted, titles, segmenters, folder, public)

@@ -53,6 +53,7 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
     `cluster`: folder with a `config.yaml` that says how Snakemake submits jobs, e.g. profiles/slurm, in the place of `cores` here.
     """
     root = config.project_root()
+    config.load().profile(profile)
     if not targets:
         _require_front_page(profile)
     started = time.time()
@@ -79,7 +80,7 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
 
 
 def _require_front_page(profile: str) -> None:
-    lacking = {*config.FRONT_PAGE, plan.load().automatic_control} - {line.notebook for line in config.load().lines(profile)}
+    lacking = {*config.FRONT_PAGE, plan.load().automatic_control} - {*config.load().notebooks(profile)}
     if lacking:
         problem = f"its book's first page speaks of {', '.join(sorted(lacking))}, which it does not run"
         advice = f"Add them to its experiments, or make its tables alone: run all --profile {profile}."

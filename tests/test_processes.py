@@ -16,7 +16,7 @@ from lungseg_utils.types import InputError
 
 ROOT = config.project_root()
 # sums in another order, which the steps of an optimizer carry on and enlarge: of doubles, and of single precision
-IN_DOUBLE, IN_SINGLE = 1e-9, 1e-4
+IN_DOUBLE, IN_SINGLE = 1e-9, 1e-5
 
 
 def torchrun(*arguments: object, root: Path = ROOT) -> subprocess.CompletedProcess:

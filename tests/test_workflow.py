@@ -64,9 +64,10 @@ def test_a_second_workflow_at_once_is_refused_and_a_dead_one_blocks_nobody(hold_
         pass
 
 
-def test_an_unknown_profile_is_refused_before_anything_starts():
+@pytest.mark.parametrize("targets", [(), ("build/gigantic/notebooks/unet_full.ipynb",)])
+def test_an_unknown_profile_is_refused_before_anything_starts(targets):
     with pytest.raises(InputError, match="Choose one of"):
-        workflow.run_workflow("gigantic", cores=1)
+        workflow.run_workflow("gigantic", cores=1, targets=targets)
 
 
 def test_a_profile_without_what_the_first_page_speaks_of_is_refused_before_anything_starts():

@@ -165,8 +165,9 @@ class _Cohort:
         """Values of every answer; a missing one is an error. Of a method that was not asked about this case they are null."""
         found = {_key(*names): _plain(part) for names, part in rows.groupby(["experiment", "prompter"], sort=False)}
         not_asked = [answer.key for answer in self.answers if case.case_id not in answer.case_ids]
-        of_the_case = {name: value for values in found.values() for name, value in values.items() if name == "reference_volume"}
-        found |= {key: dict.fromkeys(METRICS) | of_the_case | {"failed": False, "not_asked": True} for key in not_asked}
+        volume = next(iter(found.values()), {}).get("reference_volume")  # the same, whoever is asked
+        nothing = dict.fromkeys(METRICS) | {"reference_volume": volume, "failed": False, "not_asked": True}
+        found |= dict.fromkeys(not_asked, nothing)
         lacking = [answer.key for answer in self.answers if not {*METRICS} <= {*found.get(answer.key, ())}]
         if lacking:
             raise InputError(f"{self.dataset}, {case.case_id}", f"there are no values of {lacking[0]}", "Run its experiment again.")
