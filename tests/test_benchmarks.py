@@ -59,11 +59,13 @@ def test_fused_attention_equals_the_packaged_one_on_whole_and_partial_windows(mo
 
 
 @torch.no_grad()
-def test_heads_a_few_at_a_time_are_all_heads(monkeypatch):
+@pytest.mark.parametrize("at_once", [1, 3000, 7500], ids=["one row of queries", "rows by two, and one left", "one head"])
+def test_heads_and_queries_a_few_at_a_time_are_all(monkeypatch, at_once):
+    """Bytes of a mask: 3 pictures x 5 queries of a row x 25 keys in single precision are 1500."""
     network, _ = networks.twin_encoders(SMALL, View(40, (-160.0, 240.0)), "cpu")
     pictures = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     together = network.image_encoder(pictures)
-    monkeypatch.setattr(attention, "_MASK_BYTES", 1)
+    monkeypatch.setattr(attention, "_MASK_BYTES", at_once)
     assert torch.allclose(network.image_encoder(pictures), together, atol=1e-6)
 
 

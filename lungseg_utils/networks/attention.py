@@ -6,7 +6,7 @@ import torch
 from segment_anything.modeling.image_encoder import Attention, ImageEncoderViT
 from torch.nn import functional
 
-_MASK_BYTES = 64 * 1024 * 1024  # of relative positions at once: all heads of a whole slice would be a gigabyte that no cache holds
+_MASK_BYTES = 8 * 1024 * 1024  # of relative positions at once: all heads of a whole slice would be a gigabyte that no cache holds
 _LEAST_TOKENS = 196  # a window of the published sizes; of fewer, the packaged layer is as fast
 _WITHOUT_MASK = ("cuda",)  # where products that take a mask write all weights down
 
@@ -28,11 +28,7 @@ class FusedAttention(Attention):
         places = self._places(parts[0].unflatten(2, (rows, columns)))
         if tokens.device.type in _WITHOUT_MASK:
             return self.proj(_mix_as_channels(parts, *places).transpose(1, 2).reshape(tokens.shape))
-        at_once = max(1, _MASK_BYTES // (count * (rows * columns) ** 2 * tokens.element_size()))
-        # made contiguous, since a mask in another order would be written a second time
-        groups = zip(parts.split(at_once, dim=2), *(p.contiguous().split(at_once, dim=1) for p in places), strict=True)
-        mixed = torch.cat([_mix(*group) for group in groups], dim=1)
-        return self.proj(mixed.transpose(1, 2).reshape(tokens.shape))
+        return self.proj(_mix_by_parts(parts, *places).transpose(1, 2).reshape(tokens.shape))
 
     def _places(self, query: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """What the relative row, and the relative column, of a key adds: (n, heads, rows, columns, rows or columns)."""
@@ -41,14 +37,28 @@ class FusedAttention(Attention):
         return by_row, by_column
 
 
-def _mix(parts: torch.Tensor, by_row: torch.Tensor, by_column: torch.Tensor) -> torch.Tensor:
-    """Values of some heads by the weights of their queries: (n, heads, tokens, channels)."""
-    mask = (by_row[..., :, None] + by_column[..., None, :]).flatten(4, 5).flatten(2, 3)
-    return functional.scaled_dot_product_attention(*parts, attn_mask=mask)
+def _mix_by_parts(parts: torch.Tensor, by_row: torch.Tensor, by_column: torch.Tensor) -> torch.Tensor:
+    """Values by the weights of their queries, (n, heads, tokens, channels), for so many heads and queries at once as the mask may have."""
+    query, key, value = parts
+    count, heads, rows, columns, _ = by_row.shape
+    of_a_row = count * columns * rows * columns * query.element_size()
+    rows_at_once = max(1, min(rows, _MASK_BYTES // of_a_row))
+    heads_at_once = max(1, _MASK_BYTES // (rows * of_a_row))
+    by_row, by_column = by_row.contiguous(), by_column.contiguous()  # a mask in another order would be written a second time
+    mixed = torch.empty_like(query)
+    for head in range(0, heads, heads_at_once):
+        some = slice(head, head + heads_at_once)
+        for row in range(0, rows, rows_at_once):
+            mask = by_row[:, some, row : row + rows_at_once, :, :, None] + by_column[:, some, row : row + rows_at_once, :, None, :]
+            asked = slice(row * columns, (row + rows_at_once) * columns)
+            mixed[:, some, asked] = functional.scaled_dot_product_attention(
+                query[:, some, asked], key[:, some], value[:, some], attn_mask=mask.flatten(4, 5).flatten(2, 3)
+            )
+    return mixed
 
 
 def _mix_as_channels(parts: torch.Tensor, by_row: torch.Tensor, by_column: torch.Tensor) -> torch.Tensor:
-    """As `_mix` for all heads at once, without a table: places are further channels of a query, and a key says by ones where it is.
+    """All heads at once without a table: places are further channels of a query, and a key says by ones where it is.
 
     A GPU then takes its product for heads without a mask, which keeps all weights on the chip; it wants values of as many channels.
     """
