@@ -35,22 +35,22 @@ def settings(folder: Path) -> Path:
     return folder
 
 
-def training(root: Path) -> psutil.Process | None:
-    """The process of a job that has begun to train."""
+def training(root: Path, experiment: str) -> psutil.Process | None:
+    """The process that runs the experiment, once it has begun to train; other jobs may run beside it."""
     for process in psutil.process_iter(["cmdline"]):
         words = process.info["cmdline"] or []
-        if words[1:4] == ["-m", "lungseg_utils", "run"] and list((root / "results" / "smoke").glob("*unet__full*/last.pt")):
+        if words[1:5] == ["-m", "lungseg_utils", "run", experiment] and (root / "results" / "smoke" / experiment / "last.pt").is_file():
             return process
     return None
 
 
-def kill_a_training(root: Path, workflow: subprocess.Popen) -> None:
+def kill_training(root: Path, experiment: str, workflow: subprocess.Popen) -> None:
     while workflow.poll() is None:
-        if found := training(root):
+        if found := training(root, experiment):
             found.send_signal(signal.SIGKILL)
             return
         time.sleep(0.1)
-    raise AssertionError("no job trained anything\n" + (root / "workflow.log").read_text()[-5000:])
+    raise AssertionError(f"no job trained {experiment}\n" + (root / "workflow.log").read_text()[-5000:])
 
 
 def preempt(experiment: str) -> None:
@@ -70,7 +70,7 @@ def test_tables_of_a_cluster_are_those_of_one_machine_though_a_job_was_killed_an
     with slurm_cluster.cluster(tmp_path / "slurm"), (root / "workflow.log").open("w") as log:
         targets = [f"build/smoke/notebooks/{name}.ipynb" for name in NOTEBOOKS]
         running = subprocess.Popen([*command, *targets], cwd=root, env=environment, stdout=log, stderr=log)
-        kill_a_training(root, running)
+        kill_training(root, EXPERIMENTS[0], running)
         preempt(EXPERIMENTS[1])
         assert running.wait(1500) == 0, (root / "workflow.log").read_text()[-5000:]
         jobs = subprocess.run(["squeue", "--noheader", "--states=all"], capture_output=True, text=True, check=True).stdout.count("\n")
