@@ -7,7 +7,7 @@ from lungseg_utils.networks.sam import Size
 from ..row import Row, Setting, Work
 from .ladder_vit_b import AGAINST, compare_prompts, ladder_prompts, real_lesion, segmenter_of
 
-ROW = Row(work="ViT-B at 1024, one box a slice of a real CT (one slice; all with --full)", against=AGAINST, goal=2.0, pairs=3, warm=False)
+ROW = Row(work="ViT-B at 1024, one box a slice of a real CT (one slice; all with --full)", against=AGAINST, goal=2.0, warm=False)
 
 
 def prepare(setting: Setting) -> Work:

@@ -20,7 +20,6 @@ ROW = Row(
     work="ViT-B at 1024, a box on one slice whose embedding an earlier run left on disk",
     against="the same without the file",
     goal=math.nan,  # "no time in the encoder" is counted in the tests
-    pairs=3,
     warm=False,
 )
 

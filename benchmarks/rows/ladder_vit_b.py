@@ -24,7 +24,7 @@ ROW = Row(
     work="ViT-B at 1024, 40 prompts on each slice of a real CT (two slices; all with --full)",
     against=AGAINST,
     goal=25.0,
-    pairs=2,
+    pairs=3,
     warm=False,
 )
 

@@ -16,9 +16,7 @@ from ..row import Agreement, Row, Setting, Work
 from .ladder_vit_b import real_lesion
 
 AGAINST = "sam2's own video predictor, fp32"
-ROW = Row(
-    work="Hiera-T at 512, a lesion followed from one box through a real CT of 16 slices", against=AGAINST, goal=2.0, pairs=3, warm=False
-)
+ROW = Row(work="Hiera-T at 512, a lesion followed from one box through a real CT of 16 slices", against=AGAINST, goal=2.0, warm=False)
 
 
 def prepare(setting: Setting) -> Work:
