@@ -42,7 +42,7 @@ def _mix_by_parts(parts: torch.Tensor, by_row: torch.Tensor, by_column: torch.Te
     query, key, value = parts
     count, heads, rows, columns, _ = by_row.shape
     of_a_row = count * columns * rows * columns * query.element_size()
-    rows_at_once = max(1, min(rows, _MASK_BYTES // of_a_row))
+    rows_at_once = max(1, _MASK_BYTES // of_a_row)
     heads_at_once = max(1, _MASK_BYTES // (rows * of_a_row))
     by_row, by_column = by_row.contiguous(), by_column.contiguous()  # a mask in another order would be written a second time
     mixed = torch.empty_like(query)
