@@ -153,7 +153,7 @@ rule notebook:
         lambda wildcards: f"notebooks/{stages.page(wildcards.name, PROFILE).notebook}.ipynb",
         INPUTS["code"],
         INPUTS["grid"],
-        lambda wildcards: INPUTS["own_tables" if wildcards.name in EXPERIMENTS else "tables"],
+        lambda wildcards: INPUTS["own_tables" if wildcards.name in EXPERIMENTS else "speed" if wildcards.name == "speed" else "tables"],
     output:
         BUILD + "/notebooks/{name}.ipynb",
     params:

@@ -18,9 +18,10 @@ _MADE = {"results", "vendor", "_build", "__pycache__"}  # folders of book/ that 
 
 
 def files(profile: str) -> dict[str, list[Path]]:
-    """Name of a group -> its files: `code`, `grid`, `prose`, `tables` (all of data/results), and `own_tables`.
+    """Name of a group -> its files: `code`, `grid`, `prose`, and three of data/results, so that a new table makes few pages again.
 
-    `own_tables`: those of the profile itself, and those of no profile.
+    `own_tables`: what the page of an experiment shows of them, the profile's own runs and how learning rates were chosen; `speed`:
+    the timings, which stand on one page; `tables`: all but the timings.
     """
     root = config.project_root()
     package, stored = root / "lungseg_utils", root / "data" / "results"
@@ -30,8 +31,9 @@ def files(profile: str) -> dict[str, list[Path]]:
         "grid": [root / name for name in _GRID] + [path for pattern in _GRID_FOLDERS for path in root.glob(pattern)],
         "prose": [root / name for name in _PROSE]
         + [path for path in (root / "book").rglob("*") if path.is_file() and not _MADE & set(path.relative_to(root).parts)],
-        "tables": found,
-        "own_tables": [path for path in found if path.parent == stored or path.is_relative_to(stored / profile)],
+        "own_tables": [path for path in found if path.match("results/tuning_*") or path.is_relative_to(stored / profile)],
+        "speed": [path for path in found if path.match("results/bench_*")],
+        "tables": [path for path in found if not path.match("results/bench_*")],
     }
 
 

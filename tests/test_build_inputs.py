@@ -1,6 +1,7 @@
 """Stamps of what a book is made from: they change with the contents of their files, and only with those of their own group."""
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ _FILES = [
     "book/intro.md",
     "book/_build/old.html",
     "data/splits/a.csv",
-    "data/results/tuning.csv",
+    "data/results/tuning_unet.csv",
+    "data/results/bench_cpu.csv",
+    "data/results/efficiency_cpu.csv",
     "data/results/mini/one/results.csv.gz",
     "data/results/ladder/one/results.csv.gz",
 ]
@@ -48,7 +51,9 @@ def _changed(root: Path, path: str, text: str) -> set[str]:
         ("experiments.yml", {"grid"}),
         ("data/splits/a.csv", {"grid"}),
         ("data/exclusions.csv", set()),
-        ("data/results/tuning.csv", {"tables", "own_tables"}),
+        ("data/results/tuning_unet.csv", {"tables", "own_tables"}),
+        ("data/results/bench_cpu.csv", {"speed"}),
+        ("data/results/efficiency_cpu.csv", {"tables"}),
         ("data/results/mini/one/results.csv.gz", {"tables", "own_tables"}),
         ("data/results/ladder/one/results.csv.gz", {"tables"}),
         ("data/results/ladder/two.csv", {"tables"}),
@@ -72,3 +77,11 @@ def test_every_file_of_the_project_that_a_page_is_made_from_is_in_a_group():
     assert {root / "data" / "splits" / "phantom_nsclc.csv", root / "requirements.txt"} < set(groups["grid"])
     assert root / "book" / "intro.md" in groups["prose"]
     assert set(groups["own_tables"]) < set(groups["tables"])
+
+
+@pytest.mark.parametrize("path", sorted(Path("notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_the_tables_that_a_page_reads_by_name_are_in_its_group(path):
+    experiments = config.load().notebooks("mini")
+    group = "own_tables" if path.stem in experiments else "speed" if path.stem == "speed" else "tables"
+    read = set(re.findall(r'\\"results\\" / \\"([a-z0-9_]+\.csv)', path.read_text()))
+    assert read <= {found.name for found in build_inputs.files("mini")[group]}
