@@ -22,6 +22,7 @@ from . import config, io, run
 from .types import InputError
 
 CELL_TIMEOUT_SECONDS = 6 * 3600
+STARTS = 3  # of a kernel: its ports are chosen before it binds them, so that another program may take one in between
 _TRACKED_METADATA = {
     "kernelspec": {"display_name": "Python 3", "language": "python", "name": "python3"},
     "language_info": {"name": "python"},
@@ -95,18 +96,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Pa
     output.unlink(missing_ok=True)
     with io.atomic_path(output) as temporary:
         try:
-            papermill.execute_notebook(
-                str(notebook),
-                str(temporary),
-                parameters=dict(parameters),
-                cwd=str(cwd),
-                kernel_name="python3",
-                language="python",
-                progress_bar=False,
-                execution_timeout=CELL_TIMEOUT_SECONDS,
-                extra_arguments=["--log-level=40"],  # errors only: the kernel warns at every start that it talks over TCP
-                stderr_file=sys.stderr if progress else None,
-            )
+            _run(notebook, temporary, parameters, cwd, progress)
         except papermill.PapermillExecutionError as error:
             raise NotebookFailed(
                 f"{notebook}, cell {error.exec_count}: {error.ename}: {error.evalue}\n{_plain(error.traceback)}"
@@ -118,6 +108,29 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Pa
         executed = _read(Path(temporary))
         _require_success(notebook, executed)
         nbformat.write(_titled(_clean(executed), title), str(temporary))
+
+
+def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Path, progress: bool) -> None:
+    for attempt in range(1, STARTS + 1):
+        try:
+            papermill.execute_notebook(
+                str(notebook),
+                str(output),
+                parameters=dict(parameters),
+                cwd=str(cwd),
+                kernel_name="python3",
+                language="python",
+                progress_bar=False,
+                execution_timeout=CELL_TIMEOUT_SECONDS,
+                extra_arguments=["--log-level=40"],  # errors only: the kernel warns at every start that it talks over TCP
+                stderr_file=sys.stderr if progress else None,
+            )
+            return
+        except RuntimeError as error:  # the type, and the words, in which jupyter_client says that no cell was reached
+            if "died before replying" not in str(error):
+                raise
+            if attempt == STARTS:
+                raise NotebookFailed(f"{notebook}: no kernel could be started in {STARTS} attempts; what it said stands above") from error
 
 
 def save_as_tracked(model: dict[str, Any], path: str, **_: Any) -> None:

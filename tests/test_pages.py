@@ -1,7 +1,10 @@
 """Strict execution of notebooks."""
 
+import socket
+
 import nbformat
 import pytest
+from jupyter_client.connect import LocalPortCache
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
 from lungseg_utils import __main__, config, pages
@@ -115,6 +118,27 @@ def test_a_process_that_is_killed_is_said_and_leaves_nothing(make_notebook, tmp_
     with pytest.raises(pages.NotebookFailed, match="memory was full"):
         pages.execute(make_notebook("import os; os.kill(os.getpid(), 9)"), tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["n.ipynb"]
+
+
+@pytest.mark.parametrize("starts", [1, pages.STARTS])
+def test_a_process_that_finds_its_port_taken_is_started_again_a_few_times(make_notebook, tmp_path, monkeypatch, starts):
+    """Ports are chosen before the kernel binds them: another program may have taken one in between."""
+    with socket.create_server(("127.0.0.1", 0)) as other:
+        choose, chosen = LocalPortCache.find_available_port, []
+
+        def race(cache, ip):
+            chosen.append(choose(cache, ip) if len(chosen) >= 5 * starts else other.getsockname()[1])
+            return chosen[-1]
+
+        monkeypatch.setattr(LocalPortCache, "find_available_port", race)
+        notebook, out = make_notebook("print(seed + 1)"), tmp_path / "out.ipynb"
+        if starts < pages.STARTS:
+            pages.execute(notebook, out, {"seed": 41}, cwd=tmp_path)
+            assert "42" in out.read_text()
+        else:
+            with pytest.raises(pages.NotebookFailed, match=r"n.ipynb: no kernel could be started in \d+ attempts"):
+                pages.execute(notebook, out, {}, cwd=tmp_path)
+            assert not out.exists()
 
 
 def test_a_missing_kernel_is_said(make_notebook, tmp_path, monkeypatch):
