@@ -410,6 +410,22 @@ def test_following_can_be_cancelled_and_the_masks_before_it_stay(playground, ref
     assert playground.canvas.answers != first
 
 
+def test_loading_and_following_are_each_called_by_their_name(playground, reference, monkeypatch):
+    show, said = playground.controls.show_progress, []
+
+    def note(done, most):
+        said.append(playground.canvas.message["text"])
+        show(done, most)
+
+    monkeypatch.setattr(playground.controls, "show_progress", note)
+    draw_box(playground, reference)
+    playground.controls.follow.value = True
+    playground._worker.wait()
+    title = playground.canvas.models[0]["title"]
+    assert set(said) == {f"{title} looks at slice after slice …"}
+    assert playground.canvas.message["text"] == ""
+
+
 def test_a_pretraining_is_shown_and_cancelled_and_goes_on_when_it_is_asked_again(tmp_path, reference):
     case, done = write_case(tmp_path), []
 
@@ -423,6 +439,7 @@ def test_a_pretraining_is_shown_and_cancelled_and_goes_on_when_it_is_asked_again
     show = made.controls.show_progress
 
     def cancel_at_twenty(step, most):
+        assert made.canvas.message["text"] == "Pretraining the stand-in, which is not there yet: training …"
         show(step, most)
         if step == 20:
             made.controls.cancel.click()

@@ -286,6 +286,7 @@ class Playground(ipywidgets.VBox):
             self._go_on(turn)
             seen.update(indices)
             if len(seen) > 1:  # a single slice is answered before anybody could read it
+                self._say(f"{offer.title} looks at slice after slice …")
                 self.controls.show_progress(len(seen), self._drawn.shape[2])
 
         answers[offer.experiment] = self._asker.answer(model, prompts, watch)
@@ -306,7 +307,7 @@ class Playground(ipywidgets.VBox):
 
     def _load(self, offer: OfferedModel) -> LoadedModel:
         if offer.experiment not in self._loaded:
-            self._say(f"Loading {offer.title} … (a stand-in that is not there yet is pretrained first, in a minute or two)")
+            self._say(f"Loading {offer.title} …")
             with listening.heard_by(self._pretraining):
                 self._loaded[offer.experiment] = offer.load()
         return self._loaded[offer.experiment]
@@ -315,6 +316,7 @@ class Playground(ipywidgets.VBox):
         """A newer prompt waits for it, since it would need the same weights; only the person ends it."""
         if self._cancel.is_set():
             raise Interrupted
+        self._say(f"Pretraining the stand-in, which is not there yet: {what} …")
         self.controls.show_progress(done, total)
 
     def _reason(self, offer: OfferedModel, problem: Exception) -> str:
