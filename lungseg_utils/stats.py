@@ -24,6 +24,7 @@ MIN_PATIENTS_FOR_INFERENCE = 50
 # the crossed bootstrap of 5 runs covers 0.92 where runs differ much (`coverage`: run SD 0.05, n = 100); the t interval 0.94
 MIN_RUNS_FOR_BOOTSTRAP = 10
 RESAMPLES = 10_000
+_MOST_REALS = 2**21  # that are kept of one number of patients: 16 MB
 _TAILS = (0.025, 0.975)  # of every two-sided 95 % interval
 
 
@@ -104,16 +105,17 @@ def summarize_mean(values: np.ndarray, seed: int = 0) -> Summary:
 def resampled_means(values: np.ndarray, seed: int, resamples: int) -> np.ndarray:
     """(resamples, ...): means over the patients of each bootstrap resample of values (patients, ...); the same draws for all of them."""
     times = times_drawn(len(values), resamples, seed)
-    return np.concatenate([times[rows].astype(float) @ values for rows in _blocks(*times.shape)]) / len(values)
+    return np.concatenate([times[rows].astype(float, copy=False) @ values for rows in _blocks(*times.shape)]) / len(values)
 
 
 @lru_cache(maxsize=4)  # every table of a page resamples the same few numbers of patients
 def times_drawn(size: int, resamples: int, seed: int) -> np.ndarray:
     """(resamples, size): how often each of `size` units is in each bootstrap resample, drawn as `scipy.stats.bootstrap` draws.
 
-    Of the smallest type that holds them, since a thousand patients as reals would take 80 MB.
+    Of many units in the smallest type that holds them: a thousand as reals, which products want, would take 80 MB.
     """
-    rng, times = np.random.default_rng(seed), np.empty((resamples, size), np.min_scalar_type(size))
+    kind = float if resamples * size <= _MOST_REALS else np.min_scalar_type(size)
+    rng, times = np.random.default_rng(seed), np.empty((resamples, size), kind)
     for rows in _blocks(resamples, size):
         drawn = times[rows]
         units = rng.integers(0, size, drawn.shape) + size * np.arange(len(drawn))[:, None]

@@ -9,6 +9,7 @@ ROW = Row(
     work="ViT-B at 1024, one box a slice of a real CT, precision bf16 (one slice; all with --full)",
     against=f"{AGAINST}, fp32",
     goal=2.0,
+    pairs=3,
     warm=False,
 )
 

@@ -10,6 +10,7 @@ ROW = Row(
     work="Hiera-T at 512, a lesion followed from one box through a real CT of 16 slices, precision bf16",
     against=AGAINST,
     goal=2.0,
+    pairs=3,
     warm=False,
 )
 
