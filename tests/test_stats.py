@@ -42,10 +42,11 @@ def test_the_interval_is_scipys_own_for_the_seed(values):
     assert (summary.low, summary.high) == pytest.approx((oracle.low, oracle.high), abs=1e-12)
 
 
-def test_all_columns_are_resampled_by_the_same_patients():
-    values = np.random.default_rng(5).random((12, 3))
-    drawn = stats.resampled_means(values, seed=1, resamples=50)
-    units = np.random.default_rng(1).integers(0, 12, (50, 12))
+@pytest.mark.parametrize(("patients", "resamples"), [(12, 50), (300, 2000), (1500, 2000)], ids=["few", "in pieces", "many"])
+def test_all_columns_are_resampled_by_the_same_patients(patients, resamples):
+    values = np.random.default_rng(5).random((patients, 3))
+    drawn = stats.resampled_means(values, seed=1, resamples=resamples)
+    units = np.random.default_rng(1).integers(0, patients, (resamples, patients))
     np.testing.assert_allclose(drawn, values[units].mean(axis=1), atol=1e-14)
 
 
