@@ -69,7 +69,7 @@ def learning_curve(history: pd.DataFrame) -> Any:
     left.legend()
     dsc = history[history["quantity"] == "validation DSC"]
     right.plot(dsc["step"], dsc["value"], marker="o", color=sns.color_palette()[1])
-    right.set(xlabel="optimizer step", ylabel="mean 3-D DSC on validation patients", ylim=(0, 1))
+    right.set(xlabel="optimizer step", ylabel="mean 3-D DSC, validation", ylim=(0, 1))
     if dsc.empty:
         right.text(0.5, 0.5, "no validation patients", ha="center", va="center", transform=right.transAxes)
     plt.close(figure)
