@@ -153,7 +153,7 @@ rule notebook:
         lambda wildcards: f"notebooks/{stages.page(wildcards.name, PROFILE).notebook}.ipynb",
         INPUTS["code"],
         INPUTS["grid"],
-        lambda wildcards: INPUTS["own_tables" if wildcards.name in EXPERIMENTS else "speed" if wildcards.name == "speed" else "tables"],
+        lambda wildcards: INPUTS[build_inputs.group_of_tables(wildcards.name, EXPERIMENTS)],
     output:
         BUILD + "/notebooks/{name}.ipynb",
     params:

@@ -5,6 +5,7 @@ Snakemake looks at every input of every job that waits, again and again: hundred
 
 from __future__ import annotations
 
+from collections.abc import Container
 from pathlib import Path
 
 from . import config, io, tables
@@ -35,6 +36,13 @@ def files(profile: str) -> dict[str, list[Path]]:
         "speed": [path for path in found if path.match("results/bench_*")],
         "tables": [path for path in found if not path.match("results/bench_*")],
     }
+
+
+def group_of_tables(page: str, experiments: Container[str]) -> str:
+    """Name of the group of stored tables that a page reads; `experiments`: the pages that are one experiment's own."""
+    if page in experiments:
+        return "own_tables"
+    return "speed" if page == "speed" else "tables"
 
 
 def stamps(profile: str) -> dict[str, str]:

@@ -81,7 +81,6 @@ def test_every_file_of_the_project_that_a_page_is_made_from_is_in_a_group():
 
 @pytest.mark.parametrize("path", sorted(Path("notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_the_tables_that_a_page_reads_by_name_are_in_its_group(path):
-    experiments = config.load().notebooks("mini")
-    group = "own_tables" if path.stem in experiments else "speed" if path.stem == "speed" else "tables"
+    group = build_inputs.group_of_tables(path.stem, config.load().notebooks("mini"))
     read = set(re.findall(r'\\"results\\" / \\"([a-z0-9_]+\.csv)', path.read_text()))
     assert read <= {found.name for found in build_inputs.files("mini")[group]}
