@@ -85,6 +85,10 @@ class Detector:
             io.write_mask(found, path)
         return io.read_mask(path, like=study.image, allow_empty=True)
 
+    def provenance(self) -> dict[str, Any]:
+        """Which training drew the boxes: two of the same name may differ by the machine that trained them."""
+        return {"weights": tables.sha256_of_files([self.folder / "weights.pt"], self.folder), "rule": asdict(self.rule())}
+
     def rule(self) -> Rule:
         """The rule that was chosen on the validation patients; chosen now if nobody has yet."""
         path = self._kept() / "rule.json"

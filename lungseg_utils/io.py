@@ -555,11 +555,17 @@ def _read_contours(path: Path, file: Any, region: _Region) -> list[np.ndarray]:
         if not kinds or not kinds <= {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"}:
             problem = f"region {region.name!r} is not made of closed contours (found: {', '.join(sorted(kinds)) or 'none'})"
             raise InputError(path, problem, "Choose a region that outlines a volume.")
-        points = [np.array(contour.ContourData, float).reshape(-1, 3) for contour in contours]
+        points = [_contour_points(contour) for contour in contours]
         claimed = [int(contour.get("NumberOfContourPoints", len(own))) for contour, own in zip(contours, points, strict=True)]
     if claimed != [len(own) for own in points]:
         raise InputError(path, f"a contour of {region.name!r} has not the number of points it claims", "Fetch or export the file again.")
     return points
+
+
+def _contour_points(contour: Any) -> np.ndarray:
+    """Points (n, 3) of one contour, from its text at once: pydicom makes an object of each of what may be 100,000 numbers."""
+    text = contour.get_item("ContourData").value
+    return np.array(text.rstrip(b"\0 ").split(b"\\"), float).reshape(-1, 3)
 
 
 def _xor_contour(array: np.ndarray, ijk: np.ndarray, where: str, spacing_mm: float) -> None:

@@ -561,7 +561,7 @@ def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any
         "name": job.experiment.name,
         "title": title(job.experiment),
         "training_failure": trained.failure,
-        "detector": ", ".join(dict.fromkeys(finder.experiment.name for finder in job.detectors.values())),
+        "detectors": {finder.experiment.name: finder.provenance() for finder in job.detectors.values()},
         "options": dict(job.options),
         "patients": {name: [c.patient_id for c in cases] for name, cases in named.items()},
         "sha256": {

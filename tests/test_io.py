@@ -535,6 +535,26 @@ def test_contours_by_hand(tmp_path, dicom, series):
     assert np.array_equal(io.read_rtstruct(path, series[1], r"(?i)gtv.?1", exact=False).array, mask.array)
 
 
+def test_numbers_of_contours_in_every_form_that_dicom_allows(tmp_path, dicom, series):
+    path = dicom.rtstruct(tmp_path / "rs.dcm", {"GTV-1": [_square(1.5, 4.5, 1.0)]})
+    plain = io.read_rtstruct(path, series[1])
+    first, last = b"1.5\\1.5\\1.0", b"\\1.5\\4.5\\1.0"
+    stored = path.read_bytes()
+    assert stored.count(first) == stored.count(last) == 1
+
+    def rewritten(old, new):
+        assert len(old) == len(new)
+        (tmp_path / "other.dcm").write_bytes(stored.replace(old, new))
+        return io.read_rtstruct(tmp_path / "other.dcm", series[1])
+
+    for new in (b"15e-1\\1.5\\1", b" 1.5\\1.50\\1"):
+        assert np.array_equal(rewritten(first, new).array, plain.array)
+    for padding in (b"\0\0", b"  "):
+        assert np.array_equal(rewritten(last, last[:-2] + padding).array, plain.array)
+    with pytest.raises(InputError, match="the contours of 'GTV-1' cannot be read"):
+        rewritten(first, b"1.x\\1.5\\1.0")
+
+
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(low=st.floats(-0.4, 3.0), high=st.floats(3.6, 7.4), angle=st.floats(0, 6.28))
 def test_a_voxel_is_inside_if_its_centre_is(tmp_path, dicom, low, high, angle):

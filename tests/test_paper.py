@@ -151,7 +151,9 @@ def test_answers_are_scored_against_the_outlines_and_small_tables_can_be_stored(
     # boxes for a zero-shot answer come from a detector that was trained on the other data set
     assert set(trivial.asked("detector_box")["test_dataset"]) == {"nsclc_radiomics", "msd_lung", "rider_lung_ct"}
     finders = [f"paper__unet__full__{name}__fold0__seed0" for name in ("msd_lung", "nsclc_radiomics")]
-    assert trivial.provenance["detector"] == ", ".join(finders)
+    assert sorted(trivial.provenance["detectors"]) == finders
+    trained = {r.experiment.name: r.provenance["sha256"]["weights"] for r in finished}
+    assert all(found["weights"] == trained[name] for name, found in trivial.provenance["detectors"].items())
     assert workflow.runs_before(trivial.experiment.name, "paper") == sorted(finders)
     assert command_line.main(["export", "--profile", "paper"]) == 0
     assert all(stored.holds("paper", r.experiment.name) for r in finished)

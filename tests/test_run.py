@@ -387,8 +387,9 @@ def test_a_trained_model_is_its_own_control_on_prompted_rungs_and_gives_the_dete
     actions = control.costs.query("quantity == 'actions' and jitter == 0").groupby("prompter")["value"].sum()
     assert actions["none"] == actions["detector_box"] == 0
     assert actions["box_one_slice"] >= 2
-    assert control.provenance["detector"] == control.experiment.name
     rule = json.loads(next((control.folder / "detections").rglob("rule.json")).read_text())
+    drawn_by = {"weights": control.provenance["sha256"]["weights"], "rule": rule["rule"]}
+    assert control.provenance["detectors"] == {control.experiment.name: drawn_by}
     assert rule["chosen_on"] == control.provenance["patients"]["validation"]
 
 
