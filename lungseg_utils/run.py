@@ -647,7 +647,23 @@ def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
         text
         + rest
         + (f" {waiting} of them are finished folds that are shown when all folds of their cross-validation are." if waiting else "")
+        + _whose_boxes(finished)
     )
+
+
+def _whose_boxes(finished: Sequence[RunResult]) -> str:
+    """Words where the boxes of a detector may not be those of the training of it that is shown; "" where they all are."""
+    shown = {r.experiment.name: r.provenance["sha256"]["weights"] for r in finished}
+    asked = [r for r in finished if any(rung(name).from_detector for name in r.results["prompter"].unique())]
+    drawn_by = [r.provenance["detectors"] for r in asked if "detectors" in r.provenance]
+    unknown = len(asked) - len(drawn_by)
+    others = sum(any(d["weights"] != shown.get(name, d["weights"]) for name, d in found.items()) for found in drawn_by)
+    parts = [
+        (others, "another training of the same detector drew them than the one whose own mask is shown"),
+        (unknown, "it was not recorded which training drew them"),
+    ]
+    facts = [f"in {count} of {len(asked)} runs {fact}" for count, fact in parts if count]
+    return f" **Boxes of a detector:** {'; '.join(facts)}." if facts else ""
 
 
 def machines(finished: Sequence[RunResult]) -> str:

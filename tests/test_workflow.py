@@ -6,6 +6,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pandas as pd
 import pytest
@@ -120,7 +121,7 @@ def long_run(tmp_path, monkeypatch):
     tables.write(rows, place / "results.csv")
     tables.write(costs, place / "costs.csv")
     tables.write(pd.DataFrame([(5, "loss", 0.4), (6, "seconds", 12.5)], columns=["step", "quantity", "value"]), place / "history.csv")
-    tables.write_json({"commit": "abc", "cases": cases}, place / "experiment.json")
+    tables.write_json({"commit": "abc", "sha256": {"weights": "own"}, "cases": cases}, place / "experiment.json")
     return experiment
 
 
@@ -163,6 +164,20 @@ def test_a_profile_that_grew_in_part_says_what_is_missing(long_run, monkeypatch)
         run.results_at_hand("ladder")
     monkeypatch.setattr(run, "all_planned", lambda profile: [long_run])
     assert "All 1 planned runs are here." in run.what_is_shown("seeds", [result])
+
+
+def test_a_page_says_where_another_training_of_a_detector_may_have_drawn_the_boxes(long_run):
+    (own,) = run.results_at_hand("seeds")  # stands for the detector and for who asks for its boxes
+    name, asked = own.experiment.name, own.results.assign(prompter="detector_box")
+
+    def words(*detectors):
+        others = [replace(own, results=asked, provenance={**own.provenance, **found}) for found in detectors]
+        return run.what_is_shown("seeds", [*others, own]).partition("**Boxes of a detector:** ")[2]
+
+    same, other = ({"detectors": {name: {"weights": value}}} for value in ("own", "of another machine"))
+    assert words(same, same) == ""
+    assert words(same, other) == "in 1 of 2 runs another training of the same detector drew them than the one whose own mask is shown."
+    assert words({}, other, same).endswith("; in 1 of 3 runs it was not recorded which training drew them.")
 
 
 def test_a_page_shows_a_larger_profile_only_where_its_own_has_no_answer():
