@@ -20,6 +20,7 @@ ROW = Row(
     work="a DICOM series of 134 slices with RTSTRUCT, from files to image and mask",
     against="SimpleITK's series reader, and scikit-image's rasterizer slice by slice",
     goal=1.0,
+    pairs=15,
 )
 
 

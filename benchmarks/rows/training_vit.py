@@ -12,7 +12,7 @@ from ..networks import draw_places, packaged_encoder
 from ..row import Row, Setting, Work
 from .training_unet import AGAINST, STEPS, compare_loops
 
-ROW = Row(work=f"{STEPS} training steps of the small promptable ViT, batches at hand", against=AGAINST, goal=1.0)
+ROW = Row(work=f"{STEPS} training steps of the small promptable ViT, batches at hand", against=AGAINST, goal=1.0, pairs=15)
 
 
 def prepare(setting: Setting) -> Work:
