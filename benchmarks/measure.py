@@ -27,14 +27,18 @@ _DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16}
 
 
 def apart(name: str, setting: rows.Setting, threads: int, pairs: int | None) -> dict[str, Any]:
-    """The figures of one row (columns of `speed.COLUMNS` without the machine's), measured in a fresh process; InputError if that failed."""
+    """The figures of one row (columns of `speed.COLUMNS` without the machine's), measured in a fresh process; InputError if that failed.
+
+    What its packages print (progress, warnings) is shown if it failed.
+    """
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     with tempfile.TemporaryDirectory() as folder:
         out = Path(folder) / "row.json"
         request = {"name": name, "device": setting.device, "full": setting.full, "threads": threads, "pairs": pairs, "out": str(out)}
         command = [sys.executable, "-m", __name__]
-        done = subprocess.run(command, input=json.dumps(request), text=True, env=os.environ | limits, check=False)
+        done = subprocess.run(command, input=json.dumps(request), text=True, env=os.environ | limits, check=False, capture_output=True)
         if done.returncode != 0:
+            print(done.stdout + done.stderr, file=sys.stderr, flush=True)
             raise InputError(f"row {name}", f"failed with exit status {done.returncode}", f"Run: python -m benchmarks --only {name}")
         return json.loads(out.read_text())
 

@@ -313,3 +313,12 @@ def test_figures_are_written_with_where_they_come_from_and_a_failed_row_leaves_t
 def test_an_unknown_row_is_refused_with_the_known_ones(tmp_path, capsys):
     assert command_line.main(["--only", "nothing", "--out", str(tmp_path / "bench.csv")]) == 2
     assert "encoder_vit_b" in capsys.readouterr().err
+
+
+def test_what_a_row_prints_is_shown_only_if_it_fails(capfd):
+    figures = measure.apart("start_list", rows.Setting(), threads=1, pairs=1)
+    assert figures["row"] == "start_list"
+    assert capfd.readouterr() == ("", "")
+    with pytest.raises(InputError, match="failed with exit status 1"):
+        measure.apart("nothing", rows.Setting(), threads=1, pairs=1)
+    assert "there is none of this name" in capfd.readouterr().err
