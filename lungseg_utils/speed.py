@@ -96,7 +96,7 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
     """The table as people read it."""
     return pd.DataFrame(
         {
-            "row": frame["row"],
+            "row": labels(frame),
             "work, and beside what": [f"{row['work']}; beside: {_against(row)}" for _, row in frame.iterrows()],
             "here": [duration(s) for s in frame["fast_seconds"]],
             "plain": [duration(s) for s in frame["plain_seconds"]],
@@ -109,6 +109,11 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def labels(frame: pd.DataFrame) -> pd.Series:
+    """Names of the rows; with the machine where the table has several."""
+    return frame["row"] + ", " + frame["device"].str.partition(", ")[0] if frame["device"].nunique() > 1 else frame["row"]
+
+
 def _floor(floor: float, seconds: float) -> str:
     return f"{floor / seconds:.2g} ({duration(floor)})" if floor else "–"
 
@@ -118,7 +123,9 @@ def gains(frame: pd.DataFrame) -> Any:
     sns = plot_style()
     import matplotlib.pyplot as plt
 
-    table = frame[frame["compared"] == GAIN].sort_values("value_median", ignore_index=True)
+    table = frame[frame["compared"] == GAIN]
+    of_row = table.groupby("row")["value_median"].transform("median")  # machines side by side
+    table = table.assign(of_row=of_row).sort_values(["of_row", "row", "device"], ignore_index=True)
     figure, axes = plt.subplots(figsize=(8.5, 0.38 * len(table) + 1.0), layout="constrained")
     places, (missed, met) = np.arange(len(table)), (sns.color_palette()[1], sns.color_palette()[0])
     for place, (_, row), reached in zip(places, table.iterrows(), is_met(table), strict=True):
@@ -130,7 +137,7 @@ def gains(frame: pd.DataFrame) -> Any:
         xscale="log",
         ylim=(-0.6, len(table) - 0.4),
         yticks=places,
-        yticklabels=table["row"],
+        yticklabels=labels(table),
         xlabel="seconds of the plain path / seconds of this project (1)",
     )
     axes.grid(visible=False, axis="y")
@@ -142,8 +149,8 @@ def answers(frame: pd.DataFrame) -> dict[str, str]:
     """What the text of the page says: how many rows reach their goal, which do not, and the setting."""
     with_goal = frame[frame["goal"].notna()]
     met = is_met(with_goal)
-    shared = {name: ", ".join(dict.fromkeys(frame[name].astype(str))) for name in ("device", "threads", "versions", "commit")}
-    missed = ", ".join(with_goal["row"][~met]) or "none"
+    shared = {name: "; ".join(dict.fromkeys(frame[name].astype(str))) for name in ("device", "threads", "versions", "commit")}
+    missed = "; ".join(labels(with_goal)[~met]) or "none"
     return {"rows": str(len(with_goal)), "met": str(int(met.sum())), "missed": missed, **shared}
 
 
