@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -25,22 +26,29 @@ def ladder_figure(table: pd.DataFrame) -> Any:
     import matplotlib.pyplot as plt
 
     places = {rung: place for place, rung in enumerate(name for name in PROMPTERS if name in set(table["rung"]))}
-    families = list(dict.fromkeys(_family(part) for _, part in table.groupby("experiment", sort=False)))
-    panels_of = [family for family in families if family != _TRIVIAL_FAMILY]
-    size = (max(4.4, 0.5 * len(places) + 2.0) * len(panels_of), 5.4)
-    figure, panels = plt.subplots(1, len(panels_of), figsize=size, sharey=True, squeeze=False, layout="constrained")
-    for axes, family in zip(panels[0], panels_of, strict=True):
-        for number, (_, part) in enumerate(table.groupby("experiment", sort=False)):
-            if _family(part) == _TRIVIAL_FAMILY:
-                _plot_method(axes, part, places, "0.55", ":", number)
-            elif _family(part) == family:
-                _plot_method(axes, part, places, sns.color_palette()[number % 10], "--" if family == _AUTOMATIC_FAMILY else "-", number)
-        axes.set_xticks(range(len(places)), [title(rung) for rung in places], rotation=35, ha="right", fontsize="small")
-        axes.set(title=family, ylim=(-0.02, 1.02))
-        axes.legend(loc="upper center", bbox_to_anchor=(0.5, -0.42), fontsize="small")
-    panels[0, 0].set_ylabel(f"mean 3-D DSC, {counted(table['n'])}")
+    methods: dict[str, list[pd.DataFrame]] = {}
+    for _, part in table.groupby("experiment", sort=False):
+        methods.setdefault(_family(part), []).append(part)
+    trivial = methods.pop(_TRIVIAL_FAMILY, [])
+    # one below the other: a page is as wide as one panel with fourteen rungs and its legend
+    figure, panels = plt.subplots(
+        len(methods), 1, figsize=(10.5, 1.2 + 3.1 * len(methods)), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes, (family, parts) in zip(panels[:, 0], methods.items(), strict=True):
+        for number, part in enumerate(trivial):
+            _plot_method(axes, part, places, "0.55", ":", number)
+        for number, (part, color) in enumerate(zip(parts, itertools.cycle(_colours(sns)))):
+            _plot_method(axes, part, places, color, "--" if family == _AUTOMATIC_FAMILY else "-", len(trivial) + number)
+        axes.set(title=family, ylim=(-0.02, 1.02), ylabel=f"mean 3-D DSC, {counted(table['n'])}")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize="small")
+    panels[-1, 0].set_xticks(range(len(places)), [title(rung) for rung in places], rotation=35, ha="right", fontsize="small")
     plt.close(figure)
     return figure
+
+
+def _colours(sns: Any) -> list[Any]:
+    """Of the palette, those that are not taken for the grey of trivial answers."""
+    return [color for color in sns.color_palette() if max(color) - min(color) > 0.1]
 
 
 def _family(part: pd.DataFrame) -> str:
@@ -50,10 +58,10 @@ def _family(part: pd.DataFrame) -> str:
 
 
 def _plot_method(axes: Any, part: pd.DataFrame, places: Mapping[str, int], color: Any, style: str, number: int) -> None:
-    part = part.assign(place=part["rung"].map(places)).sort_values("place")
     name = part["title"].iloc[0].removesuffix(CONTROL)
     label = name if name.startswith(TRIVIAL) else name.partition(", ")[2] if style == "-" else name
-    where = part["place"] + (number % 7 - 3) * 0.04
+    part = part.set_index("rung").reindex(list(places))  # a line breaks where a method has no answer
+    where = np.arange(len(places)) + (number % 7 - 3) * 0.04
     axes.plot(where, part["dsc"], style, color=color, marker=_MARKERS[number % len(_MARKERS)], markersize=5, label=label)
     axes.vlines(where, part["dsc_low"], part["dsc_high"], color=color, linewidth=1, alpha=0.6)
 

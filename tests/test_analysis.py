@@ -269,6 +269,10 @@ def test_figures_draw_and_name_their_axes(finished):
     figure = ladder_figures.ladder_figure(analysis.ladder(finished, "phantom_nsclc"))
     assert len(figure.axes) == 2  # automatic, SAM-type
     assert "n = 12" in figure.axes[0].get_ylabel()
+    rungs = [label.get_text() for label in figure.axes[1].get_xticklabels()]
+    promptable = next(line for line in figure.axes[1].get_lines() if line.get_linestyle() == "-")
+    # its line breaks where it has no answer
+    assert np.isnan(promptable.get_ydata()).tolist() == [rung == "no prompt" for rung in rungs]
     assert "%" in ladder_figures.robustness_figure(analysis.robustness(finished, "phantom_nsclc")).axes[0].get_xlabel()
     assert "k" in runs_figures.few_shot_figure(analysis.few_shot(finished, "phantom_nsclc", "none")).axes[0].get_xlabel()
 
