@@ -111,7 +111,7 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
 
 def labels(frame: pd.DataFrame) -> pd.Series:
     """Names of the rows; with the machine where the table has several."""
-    return frame["row"] + ", " + frame["device"].str.partition(", ")[0] if frame["device"].nunique() > 1 else frame["row"]
+    return frame["row"] + " · " + frame["device"].str.partition(", ")[0] if frame["device"].nunique() > 1 else frame["row"]
 
 
 def _floor(floor: float, seconds: float) -> str:
@@ -150,7 +150,7 @@ def answers(frame: pd.DataFrame) -> dict[str, str]:
     with_goal = frame[frame["goal"].notna()]
     met = is_met(with_goal)
     shared = {name: "; ".join(dict.fromkeys(frame[name].astype(str))) for name in ("device", "threads", "versions", "commit")}
-    missed = "; ".join(labels(with_goal)[~met]) or "none"
+    missed = ", ".join(labels(with_goal)[~met]) or "none"
     return {"rows": str(len(with_goal)), "met": str(int(met.sum())), "missed": missed, **shared}
 
 
