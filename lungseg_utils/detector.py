@@ -87,7 +87,7 @@ class Detector:
 
     def provenance(self) -> dict[str, Any]:
         """Which training drew the boxes: two of the same name may differ by the machine that trained them."""
-        return {"weights": tables.sha256_of_files([self.folder / "weights.pt"], self.folder), "rule": asdict(self.rule())}
+        return {"weights": tables.sha256_of_weights(self.folder / "weights.pt"), "rule": asdict(self.rule())}
 
     def rule(self) -> Rule:
         """The rule that was chosen on the validation patients; chosen now if nobody has yet."""

@@ -13,6 +13,8 @@ from .prompts.ladder import PROMPTERS
 
 TRIVIAL = "trivial: "  # what the names of answers without a network begin with
 CONTROL = " + prompt"  # an automatic model given the same prompt as the promptable ones
+GREY = "0.55"  # the colour of trivial answers, which nothing else has
+_MARKERS = "os^Dv<>PX*hp"
 TITLES: Mapping[str, str] = {
     "phantom_nsclc": "phantoms, NSCLC-like",
     "phantom_msd": "phantoms, MSD-like",
@@ -52,8 +54,18 @@ def plot_style() -> Any:
     """Seaborn with the style of all figures, imported where a figure is drawn."""
     import seaborn as sns
 
-    sns.set_theme(style="whitegrid", context="notebook", palette="colorblind", rc={"figure.dpi": 110, "savefig.dpi": 110})
+    palette = [color for color in sns.color_palette("colorblind") if max(color) - min(color) > 0.1]  # without its grey
+    sns.set_theme(style="whitegrid", context="notebook", palette=palette, rc={"figure.dpi": 110, "savefig.dpi": 110})
     return sns
+
+
+def method_looks(name: str, number: int) -> dict[str, Any]:
+    """Colour and marker of the method with this number in a figure, as arguments of `plot`; a trivial answer is grey."""
+    import seaborn as sns
+
+    palette = sns.color_palette()
+    color = GREY if name.startswith(TRIVIAL) else palette[number % len(palette)]
+    return {"color": color, "marker": _MARKERS[number % len(_MARKERS)]}
 
 
 def learning_curve(history: pd.DataFrame) -> Any:
@@ -129,7 +141,7 @@ def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str
 
 def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: str) -> Any:
     """Mean DSC with 95 % interval of every method on one data set, one panel per rung, the best on top; trivial answers in grey."""
-    sns = plot_style()
+    plot_style()
     import matplotlib.pyplot as plt
 
     means = {key[1:]: part for key, part in _dsc_by_patient(results[results["test_dataset"] == dataset], ["experiment"]).items()}
@@ -143,7 +155,7 @@ def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: s
     )  # fmt: skip
     for axes, rung, part in zip(panels[:, 0], rungs, rows, strict=True):
         for place, (mean, name, summary) in enumerate(part):
-            color = "0.55" if name.startswith(TRIVIAL) else sns.color_palette()[1 if name.endswith(CONTROL) else 0]
+            color = method_looks(name, 1 if name.endswith(CONTROL) else 0)["color"]
             axes.plot([summary.low, summary.high], [place, place], color=color, linewidth=2)
             axes.plot(mean, place, "o", color=color)
         axes.set(yticks=range(len(part)), yticklabels=[name for _, name, _ in part], title=title(rung), xlim=(-0.02, 1.02))

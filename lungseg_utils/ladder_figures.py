@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -10,10 +9,9 @@ import numpy as np
 import pandas as pd
 
 from . import plan, protocols
-from .figures import CONTROL, TRIVIAL, counted, interval_text, plot_style, title
+from .figures import CONTROL, TRIVIAL, counted, interval_text, method_looks, plot_style, title
 from .prompts.ladder import PROMPTERS
 
-_MARKERS = "os^Dv<>PX*hp"
 _TRIVIAL_FAMILY, _AUTOMATIC_FAMILY = "trivial", "automatic (with a prompt: the control)"
 
 
@@ -22,7 +20,7 @@ def ladder_figure(table: pd.DataFrame) -> Any:
 
     `table`: of `analysis.ladder`. Automatic networks stand in one panel: with a prompt they are the controls.
     """
-    sns = plot_style()
+    plot_style()
     import matplotlib.pyplot as plt
 
     places = {rung: place for place, rung in enumerate(name for name in PROMPTERS if name in set(table["rung"]))}
@@ -36,19 +34,14 @@ def ladder_figure(table: pd.DataFrame) -> Any:
     )
     for axes, (family, parts) in zip(panels[:, 0], methods.items(), strict=True):
         for number, part in enumerate(trivial):
-            _plot_method(axes, part, places, "0.55", ":", number)
-        for number, (part, color) in enumerate(zip(parts, itertools.cycle(_colours(sns)))):
-            _plot_method(axes, part, places, color, "--" if family == _AUTOMATIC_FAMILY else "-", len(trivial) + number)
+            _plot_method(axes, part, places, ":", -1 - number)  # from the end of the markers: alike in all panels, unlike the methods
+        for number, part in enumerate(parts):
+            _plot_method(axes, part, places, "--" if family == _AUTOMATIC_FAMILY else "-", number)
         axes.set(title=family, ylim=(-0.02, 1.02), ylabel=f"mean 3-D DSC, {counted(table['n'])}")
         axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize="small")
     panels[-1, 0].set_xticks(range(len(places)), [title(rung) for rung in places], rotation=35, ha="right", fontsize="small")
     plt.close(figure)
     return figure
-
-
-def _colours(sns: Any) -> list[Any]:
-    """Of the palette, those that are not taken for the grey of trivial answers."""
-    return [color for color in sns.color_palette() if max(color) - min(color) > 0.1]
 
 
 def _family(part: pd.DataFrame) -> str:
@@ -57,13 +50,14 @@ def _family(part: pd.DataFrame) -> str:
     return _AUTOMATIC_FAMILY if "none" in set(part["rung"]) else part["title"].iloc[0].split(",")[0]
 
 
-def _plot_method(axes: Any, part: pd.DataFrame, places: Mapping[str, int], color: Any, style: str, number: int) -> None:
+def _plot_method(axes: Any, part: pd.DataFrame, places: Mapping[str, int], style: str, number: int) -> None:
     name = part["title"].iloc[0].removesuffix(CONTROL)
+    looks = method_looks(name, number)
     label = name if name.startswith(TRIVIAL) else name.partition(", ")[2] if style == "-" else name
     part = part.set_index("rung").reindex(list(places))  # a line breaks where a method has no answer
     where = np.arange(len(places)) + (number % 7 - 3) * 0.04
-    axes.plot(where, part["dsc"], style, color=color, marker=_MARKERS[number % len(_MARKERS)], markersize=5, label=label)
-    axes.vlines(where, part["dsc_low"], part["dsc_high"], color=color, linewidth=1, alpha=0.6)
+    axes.plot(where, part["dsc"], style, **looks, markersize=5, label=label)
+    axes.vlines(where, part["dsc_low"], part["dsc_high"], color=looks["color"], linewidth=1, alpha=0.6)
 
 
 def printable_ladder(table: pd.DataFrame, rung: str) -> pd.DataFrame:
@@ -138,7 +132,7 @@ def _best(part: pd.DataFrame) -> str:
 
 def robustness_figure(table: pd.DataFrame) -> Any:
     """Mean DSC over the share of wrong drawing, one panel per rung. `table`: of `analysis.robustness`."""
-    sns = plot_style()
+    plot_style()
     import matplotlib.pyplot as plt
 
     rungs = list(dict.fromkeys(table["rung"]))
@@ -146,9 +140,9 @@ def robustness_figure(table: pd.DataFrame) -> Any:
     names = list(dict.fromkeys(table["title"]))
     for axes, rung in zip(panels[0], rungs, strict=True):
         for name, part in table[table["rung"] == rung].groupby("title", sort=False):
-            color = "0.55" if name.startswith(TRIVIAL) else sns.color_palette()[names.index(name) % 10]
-            axes.plot(100 * part["jitter"], part["dsc"], color=color, marker=_MARKERS[names.index(name) % len(_MARKERS)], label=name)
-            axes.fill_between(100 * part["jitter"], part["dsc_low"], part["dsc_high"], color=color, alpha=0.12)
+            looks = method_looks(name, names.index(name))
+            axes.plot(100 * part["jitter"], part["dsc"], **looks, label=name)
+            axes.fill_between(100 * part["jitter"], part["dsc_low"], part["dsc_high"], color=looks["color"], alpha=0.12)
         axes.set(title=title(rung), xlabel="error in drawing (% of the size)", ylim=(-0.02, 1.02))
     panels[0, 0].set_ylabel(f"mean 3-D DSC, n = {table['n'].max()}")
     handles = {label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
@@ -213,13 +207,13 @@ def _p(value: float) -> str:
 
 def rank_figure(table: pd.DataFrame) -> Any:
     """Rank of each method with the range that 95 % of the resamples hold. `table`: of `analysis.ranks`, on one rung."""
-    sns = plot_style()
+    plot_style()
     import matplotlib.pyplot as plt
 
     table = table.sort_values("rank", ascending=False)
     figure, axes = plt.subplots(figsize=(7.5, 0.32 * len(table) + 1), layout="constrained")
     for place, (name, row) in enumerate(table.iterrows()):
-        color = "0.55" if name.startswith(TRIVIAL) else sns.color_palette()[0]
+        color = method_looks(name, 0)["color"]
         axes.plot([row["rank_low"], row["rank_high"]], [place, place], color=color, linewidth=2)
         axes.plot(row["rank"], place, "o", color=color)
     axes.set(yticks=range(len(table)), yticklabels=list(table.index), xlabel=f"rank by mean DSC (1 is best), n = {table['n'].iloc[0]}")
@@ -237,7 +231,7 @@ def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
 
     `trap`: of `analysis.protocol_trap`.
     """
-    sns = plot_style()
+    plot_style()
     import matplotlib.pyplot as plt
 
     part = trap[trap["rung"] == rung]
@@ -246,10 +240,9 @@ def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.42 * len(names) + 2.2), sharey=True, layout="constrained")
     for number, (_, method) in enumerate(part.groupby("experiment", sort=False)):
         places = [names.index(name) for name in method["protocol"]]
-        color = "0.55" if method["title"].iloc[0].startswith(TRIVIAL) else sns.color_palette()[number % 10]
-        marker = _MARKERS[number % len(_MARKERS)]
-        left.plot(method["value"], places, color=color, marker=marker, linewidth=1, label=method["title"].iloc[0])
-        right.plot(method["rank"], places, color=color, marker=marker, linewidth=1)
+        looks = method_looks(method["title"].iloc[0], number)
+        left.plot(method["value"], places, **looks, linewidth=1, label=method["title"].iloc[0])
+        right.plot(method["rank"], places, **looks, linewidth=1)
     left.set_yticks(range(len(names)), names, fontsize="small")
     left.invert_yaxis()
     left.set(xlabel="DSC by this protocol", xlim=(-0.02, 1.02))

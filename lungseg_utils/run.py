@@ -553,7 +553,6 @@ def _planned_rows(job: _Job) -> list[dict[str, Any]]:
 
 
 def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    weights = job.folder / "weights.pt"
     device = str(getattr(trained.segmenter, "device", "cpu"))
     named = {"train": job.cohort.train, "validation": job.cohort.validation, **job.tests}
     return {
@@ -567,7 +566,7 @@ def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any
         "sha256": {
             "data": job.identities["data"],
             "initial weights": job.identities["initial"],
-            "weights": tables.sha256_of_files([weights], job.folder) if weights.is_file() else "none",
+            "weights": tables.sha256_of_weights(job.folder / "weights.pt"),
             "code": job.identities["code"],
             "frozen": tables.sha256_of_files([config.project_root() / cohorts.FROZEN_FILE], config.project_root()),
         },

@@ -7,24 +7,22 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from .figures import counted, interval_text, plot_style, title
-
-_MARKERS = "os^Dv<>PX*hp"
+from .figures import counted, interval_text, method_looks, plot_style, title
 
 
 def few_shot_figure(table: pd.DataFrame) -> Any:
     """Mean DSC of each draw over the number of labelled patients. `table`: of `analysis.few_shot`, on one rung."""
-    sns = plot_style()
+    plot_style()
     import matplotlib.pyplot as plt
 
     order = sorted({k for k in table["k"] if k != "all"}) + (["all"] if "all" in set(table["k"]) else [])
     places = {k: place for place, k in enumerate(order)}
     figure, axes = plt.subplots(figsize=(7.0, 4.2), layout="constrained")
     for number, (name, part) in enumerate(table.groupby("model", sort=False)):
-        color, marker = sns.color_palette()[number % 10], _MARKERS[number % len(_MARKERS)]
-        axes.plot(part["k"].map(places) + 0.05 * number, part["dsc"], marker, color=color, alpha=0.5)
+        looks = method_looks(name, number)
+        axes.plot(part["k"].map(places) + 0.05 * number, part["dsc"], **looks, linestyle="", alpha=0.5)
         means = part.groupby(part["k"].map(places))["dsc"].mean()
-        axes.plot(means.index + 0.05 * number, means, color=color, label=name)
+        axes.plot(means.index + 0.05 * number, means, color=looks["color"], label=name)
     axes.set_xticks(range(len(order)), [str(k) for k in order])
     axes.set(xlabel="labelled patients of the target used (k; each point a draw)", ylim=(-0.02, 1.02))
     axes.set_ylabel(f"mean 3-D DSC, {counted(table['n']) if len(table) else 'n = 0'}")

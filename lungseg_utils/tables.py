@@ -216,6 +216,11 @@ def sha256_of_files(paths: Iterable[Path], root: Path) -> str:
     return digest.hexdigest()
 
 
+def sha256_of_weights(path: Path) -> str:
+    """One hash over name and contents of the weights that a training ends with, "none" if there was none."""
+    return sha256_of_files([path], path.parent) if path.is_file() else "none"
+
+
 def sha256_of_file(path: Path) -> str:
     """Hash of one file's contents, read piece by piece."""
     with path.open("rb") as handle:

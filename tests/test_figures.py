@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 import pytest
+from matplotlib import colors
 
 from lungseg_utils import figures, metrics, tables
 
@@ -68,6 +69,13 @@ def test_strata_hold_every_patient_once_each(results):
 def test_figures_draw_with_units_or_names_on_their_axes(results, draw):
     axes = draw(results).axes[0]
     assert axes.get_ylabel()
+
+
+def test_grey_is_the_colour_of_trivial_answers_alone():
+    figures.plot_style()
+    grey, *others = (colors.to_rgb(figures.method_looks(name, n)["color"]) for n, name in enumerate(["trivial: ellipse", *"a" * 12]))
+    assert np.ptp(grey) == 0
+    assert min(np.ptp(other) for other in others) > 0.1
 
 
 def test_a_learning_curve_shows_every_validation():
