@@ -135,9 +135,9 @@ def robustness_figure(table: pd.DataFrame) -> Any:
     plot_style()
     import matplotlib.pyplot as plt
 
-    rungs = list(dict.fromkeys(table["rung"]))
-    figure, panels = plt.subplots(1, len(rungs), figsize=(4.2 * len(rungs) + 1, 4.0), sharey=True, squeeze=False, layout="constrained")
-    names = list(dict.fromkeys(table["title"]))
+    rungs, names = list(dict.fromkeys(table["rung"])), list(dict.fromkeys(table["title"]))
+    size = (max(9.5, 4.2 * len(rungs) + 1), 3.6 + 0.11 * len(names))  # the legend, in two columns, takes nothing from the panels
+    figure, panels = plt.subplots(1, len(rungs), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axes, rung in zip(panels[0], rungs, strict=True):
         for name, part in table[table["rung"] == rung].groupby("title", sort=False):
             looks = method_looks(name, names.index(name))

@@ -1,5 +1,6 @@
 """What experiments say together, on tables made by hand: the ladder, contrasts, labels, curves, strata, failures, and the leaderboard."""
 
+import io
 import re
 from dataclasses import replace
 
@@ -275,6 +276,21 @@ def test_figures_draw_and_name_their_axes(finished):
     assert np.isnan(promptable.get_ydata()).tolist() == [rung == "no prompt" for rung in rungs]
     assert "%" in ladder_figures.robustness_figure(analysis.robustness(finished, "phantom_nsclc")).axes[0].get_xlabel()
     assert "k" in runs_figures.few_shot_figure(analysis.few_shot(finished, "phantom_nsclc", "none")).axes[0].get_xlabel()
+
+
+@pytest.mark.parametrize("count", [2, 18])
+def test_panels_of_robustness_keep_their_height_under_a_long_legend(count):
+    values = {"dsc": 0.5, "dsc_low": 0.4, "dsc_high": 0.6, "n": 60, "rung": "box_one_slice"}
+    table = pd.DataFrame(
+        [
+            {"title": f"SAM 2-type stand-in, CT-like pretraining, few-shot {number}", "jitter": jitter, **values}
+            for number in range(count)
+            for jitter in (0.0, 0.2)
+        ]
+    )
+    figure = ladder_figures.robustness_figure(table)
+    figure.savefig(io.BytesIO())  # lays it out
+    assert figure.axes[0].get_window_extent().height / figure.dpi > 2
 
 
 def test_a_leaderboard_is_a_plain_table_without_scripts_and_escapes_what_it_shows(finished):
