@@ -87,7 +87,7 @@ def _draw_prompts(axes: Any, ladder: pd.DataFrame, order: list[str], shape: _Sha
     axes.set(
         yticks=range(len(rungs)),
         yticklabels=[_line(figures.title(name), shape) for name in rungs],
-        xlim=(0, 1),
+        xlim=(-0.02, 1.02),  # a marker at 0 is drawn whole
         ylim=(len(rungs) - 0.5, -0.5),
     )
     axes.set(title="What a prompt is worth", xlabel=f"mean 3-D DSC with 95 % interval,\nn = {ladder['n'].max()}")
@@ -127,7 +127,7 @@ def _draw_protocols(axes: Any, trap: pd.DataFrame, shape: _Shape) -> None:
         near = {"textcoords": "offset points", "va": "center", "fontsize": "x-small"}
         axes.annotate(f"{value:.2f}", (value, place), (side, 0), ha=align, **near)
     names = [_line(name, shape) for name in trap["protocol"]]
-    axes.set(yticks=places, yticklabels=names, xlim=(0, 1), ylim=(len(trap) - 0.4, -0.6))
+    axes.set(yticks=places, yticklabels=names, xlim=(-0.02, 1.02), ylim=(len(trap) - 0.4, -0.6))
     model = trap["title"].iloc[0].partition(",")[0]
     axes.set(title=f"What the protocol does: the same masks of one {model}")
     axes.set_xlabel(f"DSC by this protocol, no prompt,\n{trap['n'].iloc[0]} patients with a tumor")
