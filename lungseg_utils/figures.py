@@ -14,7 +14,7 @@ from .prompts.ladder import PROMPTERS
 TRIVIAL = "trivial: "  # what the names of answers without a network begin with
 CONTROL = " + prompt"  # an automatic model given the same prompt as the promptable ones
 GREY = "0.55"  # the colour of trivial answers, which nothing else has
-_MARKERS = "os^Dv<>PX*hp"
+_MARKERS = "os^Dv<>hp*PX"
 TITLES: Mapping[str, str] = {
     "phantom_nsclc": "phantoms, NSCLC-like",
     "phantom_msd": "phantoms, MSD-like",
@@ -66,6 +66,15 @@ def method_looks(name: str, number: int) -> dict[str, Any]:
     palette = sns.color_palette()
     color = GREY if name.startswith(TRIVIAL) else palette[number % len(palette)]
     return {"color": color, "marker": _MARKERS[number % len(_MARKERS)]}
+
+
+def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """`method_looks` of all methods of a figure; trivial answers are numbered from the end and take no colour from the others."""
+    trivial, others = [], []
+    for name in dict.fromkeys(names):
+        (trivial if name.startswith(TRIVIAL) else others).append(name)
+    numbers = {name: number for number, name in enumerate(others)} | {name: -1 - number for number, name in enumerate(trivial)}
+    return {name: method_looks(name, number) for name, number in numbers.items()}
 
 
 def learning_curve(history: pd.DataFrame) -> Any:

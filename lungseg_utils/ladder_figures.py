@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from . import plan, protocols
-from .figures import CONTROL, TRIVIAL, counted, interval_text, method_looks, plot_style, title
+from .figures import CONTROL, TRIVIAL, counted, interval_text, looks_of, method_looks, plot_style, title
 from .prompts.ladder import PROMPTERS
 
 _TRIVIAL_FAMILY, _AUTOMATIC_FAMILY = "trivial", "automatic (with a prompt: the control)"
@@ -135,14 +135,13 @@ def robustness_figure(table: pd.DataFrame) -> Any:
     plot_style()
     import matplotlib.pyplot as plt
 
-    rungs, names = list(dict.fromkeys(table["rung"])), list(dict.fromkeys(table["title"]))
-    size = (max(9.5, 4.2 * len(rungs) + 1), 3.6 + 0.11 * len(names))  # the legend, in two columns, takes nothing from the panels
+    rungs, looks = list(dict.fromkeys(table["rung"])), looks_of(table["title"])
+    size = (max(9.5, 4.2 * len(rungs) + 1), 3.6 + 0.11 * len(looks))  # the legend, in two columns, takes nothing from the panels
     figure, panels = plt.subplots(1, len(rungs), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axes, rung in zip(panels[0], rungs, strict=True):
         for name, part in table[table["rung"] == rung].groupby("title", sort=False):
-            looks = method_looks(name, names.index(name))
-            axes.plot(100 * part["jitter"], part["dsc"], **looks, label=name)
-            axes.fill_between(100 * part["jitter"], part["dsc_low"], part["dsc_high"], color=looks["color"], alpha=0.12)
+            axes.plot(100 * part["jitter"], part["dsc"], **looks[name], label=name)
+            axes.fill_between(100 * part["jitter"], part["dsc_low"], part["dsc_high"], color=looks[name]["color"], alpha=0.12)
         axes.set(title=title(rung), xlabel="error in drawing (% of the size)", ylim=(-0.02, 1.02))
     panels[0, 0].set_ylabel(f"mean 3-D DSC, n = {table['n'].max()}")
     handles = {label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
@@ -238,11 +237,11 @@ def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
     part = part.assign(rank=part.groupby("protocol")["value"].rank(ascending=False, method="min"))  # among those that are shown
     names = list(dict.fromkeys(part["protocol"]))
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.42 * len(names) + 2.2), sharey=True, layout="constrained")
-    for number, (_, method) in enumerate(part.groupby("experiment", sort=False)):
-        places = [names.index(name) for name in method["protocol"]]
-        looks = method_looks(method["title"].iloc[0], number)
-        left.plot(method["value"], places, **looks, linewidth=1, label=method["title"].iloc[0])
-        right.plot(method["rank"], places, **looks, linewidth=1)
+    looks = looks_of(part["title"])
+    for _, method in part.groupby("experiment", sort=False):
+        places, name = [names.index(protocol) for protocol in method["protocol"]], method["title"].iloc[0]
+        left.plot(method["value"], places, **looks[name], linewidth=1, label=name)
+        right.plot(method["rank"], places, **looks[name], linewidth=1)
     left.set_yticks(range(len(names)), names, fontsize="small")
     left.invert_yaxis()
     left.set(xlabel="DSC by this protocol", xlim=(-0.02, 1.02))

@@ -78,6 +78,13 @@ def test_grey_is_the_colour_of_trivial_answers_alone():
     assert min(np.ptp(other) for other in others) > 0.1
 
 
+def test_trivial_answers_take_no_colour_and_no_marker_from_the_methods_beside_them():
+    figures.plot_style()
+    alone, beside = figures.looks_of(["a", "b"]), figures.looks_of(["trivial: ellipse", "a", "trivial: Otsu", "b"])
+    assert {name: beside[name] for name in alone} == alone
+    assert len({looks["marker"] for looks in beside.values()}) == 4
+
+
 def test_a_learning_curve_shows_every_validation():
     history = pd.DataFrame({"step": [1, 2, 2], "quantity": ["training loss", "training loss", "validation DSC"], "value": [1.0, 0.9, 0.5]})
     assert figures.learning_curve(history).axes[1].lines[0].get_ydata().tolist() == [0.5]
