@@ -26,6 +26,7 @@ from . import inference, stats
 SIZES = (20, 50, 100)
 REPLICATIONS = 4_000
 RESAMPLES = 2_000
+FEWEST_RUNS_TO_RESAMPLE = 5  # fewer than `stats.MIN_RUNS_FOR_BOOTSTRAP`, which was chosen from what comes out here
 _BLOCK = 100  # replications that share resampling weights; each block draws new ones
 _TAILS = (0.025, 0.975)
 
@@ -231,7 +232,7 @@ def method_intervals(tables: list[np.ndarray], resamples: int, rng: np.random.Ge
         "random-effects t": stats.random_effects_interval(*tables),
         "BCa of patients only (ignores runs)": bca_interval(averaged, averaged @ weights.T),
     }
-    if tables[0].shape[-1] >= stats.MIN_RUNS_FOR_BOOTSTRAP:
+    if tables[0].shape[-1] >= FEWEST_RUNS_TO_RESAMPLE:
         means = stats.crossed_bootstrap_means(tables, resamples, rng)
         found["crossed bootstrap"] = tuple(np.quantile(means, _TAILS, axis=-1))
     return found

@@ -1,11 +1,13 @@
 """The simulation of coverage: its data, its fast intervals against scipy's, and what it finds in a small run."""
 
+import re
+
 import numpy as np
 import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from lungseg_utils import coverage, inference, stats
+from lungseg_utils import config, coverage, inference, stats
 
 
 @pytest.mark.parametrize("method", [coverage.ONE_METHOD, *coverage.TWO_METHODS, *coverage.NULLS["equal means, unequal zero shares"]])
@@ -104,3 +106,45 @@ def test_simulation_repeats_itself_by_its_seed_and_writes_a_table(tmp_path):
     written = pd.read_csv(path)
     assert set(written["n"]) == {20, 50, 100}
     assert written[["replications", "resamples", "seed", "commit"]].drop_duplicates().to_numpy().tolist() == [[10, 50, 4, "abc"]]
+
+
+def test_the_crossed_bootstrap_is_simulated_with_fewer_runs_than_pages_ask_it_for():
+    fewest = coverage.FEWEST_RUNS_TO_RESAMPLE
+    assert fewest < stats.MIN_RUNS_FOR_BOOTSTRAP  # else nothing would show why pages do not ask it there
+    tables = coverage.draw_tables([coverage.ONE_METHOD], 2, 20, fewest, 0.04, np.random.default_rng(0))
+    assert "crossed bootstrap" in coverage.method_intervals(tables, 50, np.random.default_rng(0))
+    without = coverage.method_intervals([table[..., :-1] for table in tables], 50, np.random.default_rng(0))
+    assert "crossed bootstrap" not in without
+
+
+STORED = config.project_root() / "data" / "results" / "coverage.csv"
+
+
+def test_the_stored_table_is_the_whole_one_of_one_commit():
+    stored = pd.read_csv(STORED, dtype={"commit": str})
+    (commit,) = stored["commit"].unique()
+    assert re.fullmatch("[0-9a-f]{12}", commit)
+    keys = ["quantity", "estimand", "n", "runs", "run_sd", "interval"]
+    expected = coverage.simulate_coverage(replications=2, resamples=20)[keys].round(5)
+    pd.testing.assert_frame_equal(stored[keys], expected)
+
+
+def test_the_intervals_of_the_pages_cover_as_planned_from_50_patients_on():
+    stored = pd.read_csv(STORED)
+    stored = stored[stored["quantity"].isin(coverage.QUANTITIES) & (stored["n"] >= stats.MIN_PATIENTS_FOR_INFERENCE)]
+    many = stored["runs"] >= stats.MIN_RUNS_FOR_BOOTSTRAP
+    asked = {"BCa": stored["runs"] == 1, "random-effects t": ~many & (stored["runs"] > 1), "crossed bootstrap": many}
+    rows = pd.concat([stored[of & (stored["interval"] == interval)] for interval, of in asked.items()])
+    assert len(rows) == 4 + 16 + 8
+    assert rows["coverage"].between(0.93, 0.97).all()
+
+
+def test_the_methods_page_says_what_the_stored_table_says():
+    stored = pd.read_csv(STORED)
+    bca = stored[stored["interval"] == "BCa"].set_index(["quantity", "n"])["coverage"] * 100
+    mean, paired = ([f"{bca[quantity, n]:.0f}" for n in coverage.SIZES] for quantity in coverage.QUANTITIES)
+    page = " ".join((config.project_root() / "book" / "methods.md").read_text().split())
+    assert f"of a mean {mean[0]} % at 20 patients, {mean[1]} % at 50 and {mean[2]} % at 100" in page
+    assert f"of a paired difference {paired[0]}, {paired[1]} and {paired[2]} %" in page
+    rare = [bca[quantity, n] for quantity in coverage.STRESS for n in coverage.SIZES[:2]]
+    assert f"{min(rare):.0f} to {max(rare):.0f} % at 20 and 50" in page
