@@ -47,10 +47,15 @@ def _check(work):
 
 
 @torch.no_grad()
-@pytest.mark.parametrize("without_mask", [(), ("cpu",)], ids=["places as a mask", "places as channels"])
-def test_fused_attention_equals_the_packaged_one_on_whole_and_partial_windows(monkeypatch, without_mask):
+@pytest.mark.parametrize(
+    ("without_mask", "by_two"),
+    [((), False), ((), True), (("cpu",), False)],
+    ids=["places as a mask", "places as a mask of two products", "places as channels"],
+)
+def test_fused_attention_equals_the_packaged_one_on_whole_and_partial_windows(monkeypatch, without_mask, by_two):
     """A grid of 5 x 5 tokens in windows of 3: the last row and column of windows are filled up."""
     monkeypatch.setattr(attention, "_WITHOUT_MASK", without_mask)
+    monkeypatch.setattr(attention, "two_products_are_faster", lambda device: by_two)
     network, packaged = networks.twin_encoders(SMALL, View(40, (-160.0, 240.0)), "cpu")
     pictures = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(network.image_encoder(pictures), packaged(pictures), atol=1e-5)

@@ -1,11 +1,23 @@
-"""segment-anything's attention in one fused product: the same numbers without writing the table of weights down several times."""
+"""The packages' attention without their detours: the same parameters and, to rounding, the same numbers.
+
+- segment-anything's writes the table of weights down several times; here it is one fused product.
+- In bfloat16 on a processor torch's fused product uses tiles (AMX) where there are any, and else computes at the speed of full precision,
+  while plain products use vectors of bfloat16 too. On such a processor two plain products take 0.5 to 0.7 of its time at the shapes of
+  SAM and SAM 2 (AMD EPYC, torch 2.13); the weights are rounded between them.
+"""
 
 from __future__ import annotations
 
+from functools import cache
+
 import torch
+from sam2.modeling.backbones.hieradet import MultiScaleAttention, do_pool
+from sam2.modeling.sam.transformer import RoPEAttention, apply_rotary_enc
+from sam2.modeling.sam2_base import SAM2Base
 from segment_anything.modeling.image_encoder import Attention, ImageEncoderViT
 from torch.nn import functional
 
+_WEIGHTS_BYTES = 32 * 1024 * 1024  # of a table of weights at once between two products
 _MASK_BYTES = 8 * 1024 * 1024  # of relative positions at once: all heads of a whole slice would be a gigabyte that no cache holds
 _LEAST_TOKENS = 196  # a window of the published sizes; of fewer, the packaged layer is as fast
 _WITHOUT_MASK = ("cuda",)  # where products that take a mask write all weights down
@@ -51,9 +63,7 @@ def _mix_by_parts(parts: torch.Tensor, by_row: torch.Tensor, by_column: torch.Te
         for row in range(0, rows, rows_at_once):
             mask = by_row[:, some, row : row + rows_at_once, :, :, None] + by_column[:, some, row : row + rows_at_once, :, None, :]
             asked = slice(row * columns, (row + rows_at_once) * columns)
-            mixed[:, some, asked] = functional.scaled_dot_product_attention(
-                query[:, some, asked], key[:, some], value[:, some], attn_mask=mask.flatten(4, 5).flatten(2, 3)
-            )
+            mixed[:, some, asked] = _mix(query[:, some, asked], key[:, some], value[:, some], mask.flatten(4, 5).flatten(2, 3))
     return mixed
 
 
@@ -83,3 +93,82 @@ def fuse_attention(encoder: ImageEncoderViT) -> ImageEncoderViT:
     for block in encoder.blocks:
         block.attn.__class__ = FusedAttention
     return encoder
+
+
+class HieraAttention(MultiScaleAttention):
+    """sam2's layer of the image encoder, by two products where they are faster."""
+
+    def forward(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Tokens (n, rows, columns, channels) to as many, or to a quarter of them at a change of stage."""
+        if not two_products_are_faster(tokens.device):
+            return super().forward(tokens)
+        count, rows, columns, _ = tokens.shape
+        query, key, value = self.qkv(tokens).reshape(count, rows * columns, 3, self.num_heads, -1).unbind(2)
+        if self.q_pool:
+            pooled = do_pool(query.reshape(count, rows, columns, -1), self.q_pool)
+            rows, columns = pooled.shape[1:3]
+            query = pooled.reshape(count, rows * columns, self.num_heads, -1)
+        mixed = by_two_products(*(part.transpose(1, 2) for part in (query, key, value)))
+        return self.proj(mixed.transpose(1, 2).reshape(count, rows, columns, -1))
+
+
+class MemoryAttention(RoPEAttention):
+    """sam2's layer that looks into the memory, by two products where they are faster.
+
+    What is remembered is mixed first and projected to values then: both are linear and weights sum to one, so the order is free, and a
+    memory has a quarter of the values' channels.
+    """
+
+    def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_k_exclude_rope: int = 0) -> torch.Tensor:
+        """Queries (n, tokens, channels), keys and values (n, tokens, channels of a memory), whose last ones have no place; as queries."""
+        known = self.num_heads == 1 and len(self.freqs_cis) == q.shape[1]
+        if not (known and two_products_are_faster(q.device)):
+            return super().forward(q, k, v, num_k_exclude_rope)
+        query, key = self.q_proj(q)[:, None], self.k_proj(k)[:, None]
+        placed = key.shape[2] - num_k_exclude_rope
+        query, key[:, :, :placed] = apply_rotary_enc(query, key[:, :, :placed], self.freqs_cis, self.rope_k_repeat)
+        return self.out_proj(self.v_proj(by_two_products(query, key, v[:, None])[:, 0]))
+
+
+def split_attention(network: SAM2Base) -> SAM2Base:
+    """The network with layers that can attend by two products; parameters, their names and their values stay."""
+    for block in network.image_encoder.trunk.blocks:
+        block.attn.__class__ = HieraAttention
+    for layer in network.memory_attention.layers:
+        layer.self_attn.__class__ = layer.cross_attn_image.__class__ = MemoryAttention
+    return network
+
+
+def _mix(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+    """`scaled_dot_product_attention` with a mask that is added, by whatever product is faster."""
+    if two_products_are_faster(query.device):
+        return by_two_products(query, key, value, mask)
+    return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
+
+
+def two_products_are_faster(device: torch.device) -> bool:
+    """In bfloat16 on a processor that multiplies vectors of it, but no tiles; not in training, where they keep more for the way back."""
+    if device.type != "cpu" or torch.is_grad_enabled() or not torch.is_autocast_enabled("cpu"):
+        return False
+    return torch.get_autocast_dtype("cpu") == torch.bfloat16 and _vectors_but_no_tiles()
+
+
+@cache
+def _vectors_but_no_tiles() -> bool:
+    known = torch.cpu.get_capabilities()  # other architectures have other names
+    return bool(known.get("avx512_bf16")) and not known.get("amx_bf16")
+
+
+def by_two_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor | None = None) -> torch.Tensor:
+    """Values (..., queries, channels) by the weights that (..., queries, c) give to (..., keys, c) and `value` (..., keys, channels).
+
+    `mask`: (..., queries, keys), added before the exponential.
+    """
+    rows = max(1, _WEIGHTS_BYTES // (query[..., 0, 0].numel() * key.shape[-2] * query.element_size()))
+    parts, key = (query * query.shape[-1] ** -0.5).split(rows, -2), key.transpose(-1, -2)
+    masks = [None] * len(parts) if mask is None else mask.split(rows, -2)
+    mixed = []
+    for part, added in zip(parts, masks, strict=True):
+        weights = part @ key
+        mixed.append(torch.softmax(weights if added is None else weights + added, dim=-1) @ value)
+    return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-2)

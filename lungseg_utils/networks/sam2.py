@@ -22,6 +22,7 @@ from torch.nn import functional
 from .. import geometry, training
 from ..geometry import AxialWindow
 from ..types import InputError, Prompt, SlicePrompt
+from .attention import split_attention
 from .lesion_volumes import LesionVolume, jitter_box
 from .losses import build_loss
 from .promptable import SlicewiseSegmenter, View, prompt_tokens, where
@@ -185,7 +186,7 @@ def build_network(size: Size, view: View) -> PromptedSam2:
     for key, value in size.changes(view.canvas).items():
         OmegaConf.update(model, key, value, force_add=True)
     model["_target_"] = f"{__name__}.{PromptedSam2.__name__}"
-    network = instantiate(model, _recursive_=True)
+    network = split_attention(instantiate(model, _recursive_=True))
     network.view = view
     torch.nn.init.constant_(network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, PRESENT_BIAS)
     return network
