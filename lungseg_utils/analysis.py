@@ -599,7 +599,10 @@ def abroad(finished: Sequence[run.RunResult], home: str, elsewhere: str) -> pd.D
 
 
 def failures(finished: Sequence[run.RunResult], datasets: Sequence[str]) -> pd.DataFrame:
-    """Every failed and every empty answer, and the worst ones of each method and rung over all its runs: what, where, why, DSC."""
+    """Every failed and every empty answer, and the worst ones of each method and rung over all its runs: what, where, why, DSC.
+
+    `experiment`: the method's name. `first_run`: whether the answer is of the run that the book's viewers show.
+    """
     rows, names = [], methods.titles(finished)
     for method in methods.of(finished):
         records = [(r.experiment.name, case) for r in method.results for case in r.provenance["cases"]]
@@ -607,13 +610,16 @@ def failures(finished: Sequence[run.RunResult], datasets: Sequence[str]) -> pd.D
         wide = pd.concat([_wide(r.asked(), datasets).assign(experiment=r.experiment.name) for r in method.results], ignore_index=True)
         for (dataset, rung), part in wide.groupby(["test_dataset", "prompter"], sort=False):
             worst = part["dsc"].nsmallest(WORST_SHOWN).index
+            first = {r.experiment.name for r in next(iter(method.runs(dataset).values()))}
             for index, row in part.iterrows():
                 reason = reasons.get((row["experiment"], dataset, rung, row["case_id"]), "")
                 kind = "failed" if reason else "empty" if row["prediction_volume"] == 0 else "worst" if index in worst else ""
                 if kind:
                     found = {"method": names[method.name, rung], "rung": rung, "test_dataset": dataset, "case": row["case_id"]}
+                    found |= {"experiment": method.name, "first_run": row["experiment"] in first}
                     rows.append(found | {"kind": kind, "dsc": row["dsc"], "reference_ml": row["reference_volume"], "reason": reason})
-    return pd.DataFrame(rows, columns=["method", "rung", "test_dataset", "case", "kind", "dsc", "reference_ml", "reason"])
+    known = ["method", "rung", "test_dataset", "case", "experiment", "first_run"]
+    return pd.DataFrame(rows, columns=[*known, "kind", "dsc", "reference_ml", "reason"])
 
 
 def _wide(results: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFrame:

@@ -256,11 +256,11 @@ def printable_models(frame: pd.DataFrame) -> pd.DataFrame:
             "model": [model_title(name) for name in table["model"]],
             "input": table["input"],
             "parameters (M)": column("parameters", 1e-6),
-            "trained or fine-tuned here (M)": column("parameters_trained", 1e-6),
+            "of them trained (M)": column("parameters_trained", 1e-6),
             "GFLOP per slice": column("slice_flops", 1 / _GIGA),
             "s per slice": column("slice_seconds"),
             "encode a slice (s)": column("encode_seconds"),
-            "prompt on an encoded slice (s)": column("prompt_seconds"),
+            "prompt on it (s)": column("prompt_seconds"),
             "slice through the memory (s)": column("track_seconds"),
             "peak memory (GB)": column("memory_mb", 1e-3),
         }

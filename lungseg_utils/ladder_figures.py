@@ -325,24 +325,31 @@ def printable_failures(table: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFram
     part = table[table["kind"].isin(kinds)].sort_values(["method", "test_dataset", "dsc"], kind="stable")
     return pd.DataFrame(
         {
+            "case": part["case"],
+            "what": part["kind"],
+            "DSC": [f"{v:.2f}" for v in part["dsc"]],
+            "tumor (ml)": [f"{v:.1f}" for v in part["reference_ml"]],
             "method": part["method"],
             "prompt": [title(rung) for rung in part["rung"]],
             "test set": [title(name) for name in part["test_dataset"]],
-            "case": part["case"],
-            "DSC": [f"{v:.2f}" for v in part["dsc"]],
-            "tumor (ml)": [f"{v:.1f}" for v in part["reference_ml"]],
-            "what": part["kind"],
             "reason": part["reason"],
         }
     )
 
 
 def failure_counts(table: pd.DataFrame) -> pd.DataFrame:
-    """How many answers failed or were empty, by method, prompt and test set."""
+    """How many answers failed or were empty: a row for each method and prompt, a column for each test set, of `analysis.failures`."""
     bad = table[table["kind"].isin(["failed", "empty"])]
-    counts = bad.groupby(["method", "rung", "test_dataset", "kind"]).size().unstack("kind", fill_value=0).reset_index()
-    counts["rung"], counts["test_dataset"] = counts["rung"].map(title), counts["test_dataset"].map(title)
-    return counts.rename(columns={"rung": "prompt", "test_dataset": "test set"})
+    counts = bad.groupby(["method", "rung", "test_dataset"], sort=False)["kind"].agg(_counted_kinds).unstack("test_dataset").fillna("–")
+    sets = [name for name in dict.fromkeys(table["test_dataset"]) if name in counts]
+    shown = counts.reindex(bad.drop_duplicates(["method", "rung"]).set_index(["method", "rung"]).index)[sets].reset_index()
+    shown["rung"] = [title(rung) for rung in shown["rung"]]
+    return shown.rename(columns={"rung": "prompt", **{name: title(name) for name in sets}}).rename_axis(columns=None)
+
+
+def _counted_kinds(kinds: pd.Series) -> str:
+    numbers = {kind: int((kinds == kind).sum()) for kind in ("empty", "failed")}
+    return ", ".join(f"{number} {kind}" for kind, number in numbers.items() if number)
 
 
 def gain_text(row: pd.Series, other: str) -> str:

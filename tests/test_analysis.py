@@ -256,7 +256,28 @@ def test_failed_and_empty_answers_are_all_listed_and_the_worst_three(finished):
     assert sorted(kinds[run.title(finished[4].experiment)]) == ["empty", "worst", "worst"]
     assert sorted(kinds[run.title(crashed.experiment)]) == ["failed", "worst", "worst"]
     assert "MemoryError: no room" in set(table["reason"])
-    assert list(ladder_figures.failure_counts(table).columns) == ["method", "prompt", "test set", "empty", "failed"]
+    of = table[table["kind"] == "failed"].iloc[0]
+    assert (of["experiment"], of["first_run"]) == (crashed.experiment.name, True)
+
+
+def test_failed_and_empty_answers_are_counted_beside_each_other_by_test_set():
+    known = {"first_run": True, "experiment": "e", "case": "c", "dsc": 0.0, "reference_ml": 1.0, "reason": ""}
+    given = [
+        ("b", "none", "phantom_nsclc", "empty"), ("b", "none", "phantom_nsclc", "empty"), ("b", "none", "phantom_nsclc", "failed"),
+        ("b", "none", "phantom_msd", "worst"), ("a", "box_one_slice", "phantom_msd", "empty"), ("a", "none", "phantom_msd", "worst"),
+    ]  # fmt: skip
+    table = pd.DataFrame([dict(zip(("method", "rung", "test_dataset", "kind"), row, strict=True)) | known for row in given])
+    counts = ladder_figures.failure_counts(table)
+    assert list(counts.columns) == ["method", "prompt", "phantoms, NSCLC-like", "phantoms, MSD-like"]
+    assert counts.to_numpy().tolist() == [["b", "no prompt", "2 empty, 1 failed", "–"], ["a", "box on one slice", "–", "1 empty"]]
+    assert ladder_figures.failure_counts(table[table["kind"] == "worst"]).empty
+
+
+def test_cells_of_a_leaderboard_may_be_links():
+    table = pd.DataFrame({"case": ["PN-1", "<PN-2>"], "DSC": ["0", "1"]})
+    text = leaderboard(table, links={"case": ['explore.html#a=1&b="2"', ""]}).data
+    assert '<td><a href="explore.html#a=1&amp;b=&quot;2&quot;">PN-1</a></td><td>0</td>' in text
+    assert "<td>&lt;PN-2&gt;</td><td>1</td>" in text
 
 
 def test_ranks_have_a_range_that_holds_the_rank(finished):

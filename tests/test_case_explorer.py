@@ -320,6 +320,16 @@ def test_on_paper_the_values_say_of_which_case_and_answer_they_are(opened):
 
 
 @pytest.mark.browser
+def test_the_address_of_an_answer_opens_it(opened):
+    page, _, hash_part = case_explorer.address(PHANTOM, FAILED, STAND_IN, "click").partition("#")
+    assert page == "explore.html"
+    shown = opened("#" + hash_part)
+    assert shown.case() == FAILED
+    assert shown.page.get_by_label("Prompt of A", exact=True).input_value().endswith("/click")
+    assert "does not hold" not in shown.page.locator(".case-explorer").inner_text()
+
+
+@pytest.mark.browser
 def test_first_picture_is_quick_and_says_that_it_is_a_phantom(opened):
     page = opened()
     assert int(page.page.locator(".case-explorer").get_attribute("data-first-picture")) < 2000

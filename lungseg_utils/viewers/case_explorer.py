@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import numpy as np
 import pandas as pd
@@ -55,6 +56,11 @@ def write(results: Sequence[Any], titles: Mapping[str, str], folder: Path, publi
         "cohorts": [cohort.write(folder) for cohort in cohorts],
     }
     _write_json(index, folder / "index.json")
+
+
+def address(dataset: str, case_id: str, experiment: str, rung: str) -> str:
+    """Of one answer on the page, seen from the folder that holds it: what the page itself writes into its address (`formatState`)."""
+    return "explore.html#" + urlencode({"data": dataset, "case": case_id, "a": _key(experiment, rung)}, safe="/")
 
 
 def _datasets(results: Sequence[Any]) -> list[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import json
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 from IPython.display import HTML
@@ -11,11 +12,22 @@ from IPython.display import HTML
 from .slice_viewer import asset
 
 
-def leaderboard(table: pd.DataFrame, filters: tuple[str, ...] = (), file_name: str = "results.csv", caption: str = "") -> HTML:
-    """The table as text/html; `filters` are columns that get a choice of their values. Cells are shown as they stand in the frame."""
+def leaderboard(
+    table: pd.DataFrame,
+    filters: tuple[str, ...] = (),
+    file_name: str = "results.csv",
+    caption: str = "",
+    links: Mapping[str, Sequence[str]] | None = None,
+) -> HTML:
+    """The table as text/html; `filters` are columns that get a choice of their values. Cells are shown as they stand in the frame.
+
+    `links`: for each cell of some columns where it leads to, or nothing.
+    """
     data = {"columns": list(table.columns), "rows": table.astype(str).to_numpy().tolist(), "filters": list(filters), "file": file_name}
     head = "".join(f"<th scope='col'>{html.escape(str(name))}</th>" for name in table.columns)
-    body = "".join("<tr>" + "".join(f"<td>{html.escape(cell)}</td>" for cell in row) + "</tr>" for row in data["rows"])
+    columns = [(links or {}).get(name, [""] * len(table)) for name in table.columns]
+    targets = zip(*columns, strict=True)
+    body = "".join("<tr>" + "".join(map(_cell, *row)) + "</tr>" for row in zip(data["rows"], targets, strict=True))
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     name = html.escape(caption)
     return HTML(
@@ -24,3 +36,8 @@ def leaderboard(table: pd.DataFrame, filters: tuple[str, ...] = (), file_name: s
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
         f'<script type="application/json" class="lb-data">{text}</script><script type="module">{asset("leaderboard.js")}</script></div>'
     )
+
+
+def _cell(text: str, target: str) -> str:
+    shown = html.escape(text)
+    return f'<td><a href="{html.escape(target)}">{shown}</a></td>' if target else f"<td>{shown}</td>"
