@@ -25,7 +25,7 @@ from benchmarks.rows import (
     training_vit,
 )
 from lungseg_utils import metrics, registry, speed
-from lungseg_utils.networks import attention
+from lungseg_utils.networks import attention, products
 from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import Size
 from lungseg_utils.networks.sam2 import Size as Sam2Size
@@ -48,14 +48,16 @@ def _check(work):
 
 @torch.no_grad()
 @pytest.mark.parametrize(
-    ("without_mask", "by_two"),
-    [((), False), ((), True), (("cpu",), False)],
-    ids=["places as a mask", "places as a mask of two products", "places as channels"],
+    ("without_mask", "by_two", "by_onednn"),
+    [((), False, False), ((), True, False), ((), True, True), (("cpu",), False, False)],
+    ids=["places as a mask", "places as a mask of two products", "places as a mask of products of oneDNN", "places as channels"],
 )
-def test_fused_attention_equals_the_packaged_one_on_whole_and_partial_windows(monkeypatch, without_mask, by_two):
+def test_fused_attention_equals_the_packaged_one_on_whole_and_partial_windows(monkeypatch, without_mask, by_two, by_onednn):
     """A grid of 5 x 5 tokens in windows of 3: the last row and column of windows are filled up."""
     monkeypatch.setattr(attention, "_WITHOUT_MASK", without_mask)
-    monkeypatch.setattr(attention, "two_products_are_faster", lambda device: by_two)
+    monkeypatch.setattr(attention, "two_products_are_faster", lambda tokens, keys: by_two)
+    monkeypatch.setattr(products, "_mkl_takes_half_the_width", lambda: by_onednn)
+    monkeypatch.setattr(products, "_LEAST_ROWS", 1)
     network, packaged = networks.twin_encoders(SMALL, View(40, (-160.0, 240.0)), "cpu")
     pictures = torch.rand(3, 3, 40, 40, generator=torch.Generator().manual_seed(0))
     assert torch.allclose(network.image_encoder(pictures), packaged(pictures), atol=1e-5)

@@ -8,7 +8,7 @@ import torch
 
 from lungseg_utils import registry
 from lungseg_utils.geometry import plane_box
-from lungseg_utils.networks import attention
+from lungseg_utils.networks import attention, products
 from lungseg_utils.networks import sam2 as adapter
 from lungseg_utils.networks.checkpoints import load_checkpoint
 from lungseg_utils.networks.embedding_cache import EmbeddingCache
@@ -78,9 +78,13 @@ def _walk(network, pictures, key, prompt):
     ("config", "candidates", "object_score"),
     [("sam2.1_hiera_t", True, 4.0), ("sam2.1_hiera_t", False, None), ("sam2_hiera_t", True, None)],
 )
-@pytest.mark.parametrize("by_two", [False, True], ids=["fused product", "two products"])
-def test_a_lesion_is_followed_as_by_the_packaged_predictor(config, candidates, object_score, by_two, monkeypatch):
-    monkeypatch.setattr(attention, "two_products_are_faster", lambda device: by_two)
+@pytest.mark.parametrize(
+    ("by_two", "by_onednn"), [(False, False), (True, False), (True, True)], ids=["fused product", "two products", "products of oneDNN"]
+)
+def test_a_lesion_is_followed_as_by_the_packaged_predictor(config, candidates, object_score, by_two, by_onednn, monkeypatch):
+    monkeypatch.setattr(attention, "two_products_are_faster", lambda tokens, keys: by_two)
+    monkeypatch.setattr(products, "_mkl_takes_half_the_width", lambda: by_onednn)
+    monkeypatch.setattr(products, "_LEAST_ROWS", 1)
     size = adapter.Size(config=config, candidates=candidates, **SMALL)
     torch.manual_seed(3)
     network = adapter.build_network(size, VIEW).eval()

@@ -4,6 +4,7 @@
 - In bfloat16 on a processor torch's fused product uses tiles (AMX) where there are any, and else computes at the speed of full precision,
   while plain products use vectors of bfloat16 too. On such a processor two plain products take 0.5 to 0.7 of its time at the shapes of
   SAM and SAM 2 (AMD EPYC, torch 2.13); the weights are rounded between them.
+- In full precision the same holds of many tokens where oneDNN multiplies faster than what the fused product is made of (`products`).
 """
 
 from __future__ import annotations
@@ -17,8 +18,11 @@ from sam2.modeling.sam2_base import SAM2Base
 from segment_anything.modeling.image_encoder import Attention, ImageEncoderViT
 from torch.nn import functional
 
-_WEIGHTS_BYTES = 32 * 1024 * 1024  # of a table of weights at once between two products
+from . import products
+
+_WEIGHTS_BYTES = 16 * 1024 * 1024  # of a table of weights at once between two products
 _MASK_BYTES = 8 * 1024 * 1024  # of relative positions at once: all heads of a whole slice would be a gigabyte that no cache holds
+_LEAST_KEYS = 1024  # for two products in full precision: each matrix is a call, and small ones are too many
 _LEAST_TOKENS = 196  # a window of the published sizes; of fewer, the packaged layer is as fast
 _WITHOUT_MASK = ("cuda",)  # where products that take a mask write all weights down
 
@@ -100,9 +104,9 @@ class HieraAttention(MultiScaleAttention):
 
     def forward(self, tokens: torch.Tensor) -> torch.Tensor:
         """Tokens (n, rows, columns, channels) to as many, or to a quarter of them at a change of stage."""
-        if not two_products_are_faster(tokens.device):
-            return super().forward(tokens)
         count, rows, columns, _ = tokens.shape
+        if not two_products_are_faster(tokens, rows * columns):
+            return super().forward(tokens)
         query, key, value = self.qkv(tokens).reshape(count, rows * columns, 3, self.num_heads, -1).unbind(2)
         if self.q_pool:
             pooled = do_pool(query.reshape(count, rows, columns, -1), self.q_pool)
@@ -122,7 +126,7 @@ class MemoryAttention(RoPEAttention):
     def forward(self, q: torch.Tensor, k: torch.Tensor, v: torch.Tensor, num_k_exclude_rope: int = 0) -> torch.Tensor:
         """Queries (n, tokens, channels), keys and values (n, tokens, channels of a memory), whose last ones have no place; as queries."""
         known = self.num_heads == 1 and len(self.freqs_cis) == q.shape[1]
-        if not (known and two_products_are_faster(q.device)):
+        if not (known and two_products_are_faster(q, k.shape[1])):
             return super().forward(q, k, v, num_k_exclude_rope)
         query, key = self.q_proj(q)[:, None], self.k_proj(k)[:, None]
         placed = key.shape[2] - num_k_exclude_rope
@@ -141,16 +145,21 @@ def split_attention(network: SAM2Base) -> SAM2Base:
 
 def _mix(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
     """`scaled_dot_product_attention` with a mask that is added, by whatever product is faster."""
-    if two_products_are_faster(query.device):
+    if two_products_are_faster(query, key.shape[-2]):
         return by_two_products(query, key, value, mask)
     return functional.scaled_dot_product_attention(query, key, value, attn_mask=mask)
 
 
-def two_products_are_faster(device: torch.device) -> bool:
-    """In bfloat16 on a processor that multiplies vectors of it, but no tiles; not in training, where they keep more for the way back."""
-    if device.type != "cpu" or torch.is_grad_enabled() or not torch.is_autocast_enabled("cpu"):
+def two_products_are_faster(tokens: torch.Tensor, keys: int) -> bool:
+    """In bfloat16 on a processor that multiplies vectors of it, but no tiles, and of many keys in full precision where oneDNN is faster.
+
+    Not in training, where they keep more for the way back.
+    """
+    if tokens.device.type != "cpu" or torch.is_grad_enabled():
         return False
-    return torch.get_autocast_dtype("cpu") == torch.bfloat16 and _vectors_but_no_tiles()
+    if torch.is_autocast_enabled("cpu"):
+        return torch.get_autocast_dtype("cpu") == torch.bfloat16 and _vectors_but_no_tiles()
+    return keys >= _LEAST_KEYS and products.onednn_is_faster(tokens)
 
 
 @cache
@@ -165,10 +174,10 @@ def by_two_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
     `mask`: (..., queries, keys), added before the exponential.
     """
     rows = max(1, _WEIGHTS_BYTES // (query[..., 0, 0].numel() * key.shape[-2] * query.element_size()))
-    parts, key = (query * query.shape[-1] ** -0.5).split(rows, -2), key.transpose(-1, -2)
+    parts, value = (query * query.shape[-1] ** -0.5).split(rows, -2), value.transpose(-1, -2)
     masks = [None] * len(parts) if mask is None else mask.split(rows, -2)
     mixed = []
     for part, added in zip(parts, masks, strict=True):
-        weights = part @ key
-        mixed.append(torch.softmax(weights if added is None else weights + added, dim=-1) @ value)
+        weights = products.by_transposed(part, key)
+        mixed.append(products.by_transposed(torch.softmax(weights if added is None else weights + added, dim=-1), value))
     return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-2)

@@ -21,6 +21,7 @@ from ..types import Box, SlicePrompt
 from . import propagation
 from .attention import fuse_attention
 from .lesion_volumes import LesionVolume, jitter_box
+from .products import widen_linears
 from .promptable import SlicewiseSegmenter, View, prompt_tokens, where
 from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
 
@@ -96,6 +97,7 @@ class PromptedSam(Sam):
             ),
         )
         fuse_attention(self.image_encoder)
+        widen_linears(self)
         self.view = view
 
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:

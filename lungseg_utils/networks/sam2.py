@@ -25,6 +25,7 @@ from ..types import InputError, Prompt, SlicePrompt
 from .attention import split_attention
 from .lesion_volumes import LesionVolume, jitter_box
 from .losses import build_loss
+from .products import widen_linears
 from .promptable import SlicewiseSegmenter, View, prompt_tokens, where
 from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
 from .propagation import REACH_MM
@@ -186,7 +187,7 @@ def build_network(size: Size, view: View) -> PromptedSam2:
     for key, value in size.changes(view.canvas).items():
         OmegaConf.update(model, key, value, force_add=True)
     model["_target_"] = f"{__name__}.{PromptedSam2.__name__}"
-    network = split_attention(instantiate(model, _recursive_=True))
+    network = widen_linears(split_attention(instantiate(model, _recursive_=True)))
     network.view = view
     torch.nn.init.constant_(network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, PRESENT_BIAS)
     return network
