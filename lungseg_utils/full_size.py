@@ -449,20 +449,19 @@ class _Meter:
 def count_flops(action: Callable[[], Any]) -> int:
     """FLOPs of the products and convolutions in `action` (a multiply-add is two), by torch's own counter.
 
-    The counter has no formula for the attention kernel of CPUs and for oneDNN's linear layer, and would leave them out: they are given
-    those of the other kernels.
+    Layers compute as their packages have them meanwhile. The counter has no formula for the attention kernel of CPUs, and would leave it
+    out: it is given that of the other kernels.
     """
     import torch
-    from torch.utils.flop_counter import FlopCounterMode, mm_flop, sdpa_flop_count
+    from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
+
+    from .networks import products
 
     def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
         return sdpa_flop_count(query, key, value)
 
-    def linear(features: Any, weight: Any, *_: Any, **__: Any) -> int:
-        return mm_flop((math.prod(features[:-1]), features[-1]), weight[::-1])
-
-    kernels = {torch.ops.aten._scaled_dot_product_flash_attention_for_cpu: attention, torch.ops.mkldnn._linear_pointwise: linear}
-    with FlopCounterMode(display=False, custom_mapping=kernels) as counter:
+    kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu
+    with products.as_packaged(), FlopCounterMode(display=False, custom_mapping={kernel: attention}) as counter:
         action()
     return counter.get_total_flops()
 

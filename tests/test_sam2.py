@@ -1,12 +1,13 @@
 """SAM 2 at any size: against the packaged predictor, in place and orientation, in what it trains, and with published layouts."""
 
+import contextlib
 import gc
 
 import numpy as np
 import pytest
 import torch
 
-from lungseg_utils import registry
+from lungseg_utils import full_size, registry
 from lungseg_utils.geometry import plane_box
 from lungseg_utils.networks import attention, products
 from lungseg_utils.networks import sam2 as adapter
@@ -120,6 +121,21 @@ def test_a_lesion_is_followed_as_by_the_packaged_predictor(config, candidates, o
     for index, logits in theirs.items():
         expected = adapter.geometry.stack_axial(torch.sigmoid(logits)[None].numpy())[:, :, 0]
         assert np.abs(probability[:, :, index] - expected).max() < 1e-4
+
+
+def test_operations_of_following_a_lesion_are_counted_alike_on_all_machines(monkeypatch):
+    """By two products what is remembered is mixed before it is projected, which takes fewer operations."""
+    network = adapter.build_network(adapter.Size(config="sam2.1_hiera_t", **SMALL), VIEW).eval()
+    pictures = torch.zeros(4, VIEW.canvas, VIEW.canvas)
+    prompt = (torch.tensor([[[10.0, 14.0], [40.0, 50.0]]]), torch.tensor([[2, 3]], dtype=torch.int32))
+    counts = []
+    for here in (False, True):
+        monkeypatch.setattr(products, "_mkl_takes_half_the_width", lambda h=here: h)
+        monkeypatch.setattr(attention, "_LEAST_KEYS", 1)
+        counts.append(full_size.count_flops(lambda: _walk(network, pictures, 1, prompt)))
+    assert counts[0] == counts[1] > 0
+    monkeypatch.setattr(products, "as_packaged", contextlib.nullcontext)
+    assert full_size.count_flops(lambda: _walk(network, pictures, 1, prompt)) != counts[0]
 
 
 # --- place and orientation --------------------------------------------------------------------------------------------

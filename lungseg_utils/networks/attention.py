@@ -155,7 +155,7 @@ def two_products_are_faster(tokens: torch.Tensor, keys: int) -> bool:
 
     Not in training, where they keep more for the way back.
     """
-    if tokens.device.type != "cpu" or torch.is_grad_enabled():
+    if not products.may_choose(tokens.device):
         return False
     if torch.is_autocast_enabled("cpu"):
         return torch.get_autocast_dtype("cpu") == torch.bfloat16 and _vectors_but_no_tiles()

@@ -7,11 +7,15 @@ way back to a gradient, so that training stays with MKL.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from functools import cache
 
 import torch
 
 _LEAST_ROWS = 128  # of fewer, a call of oneDNN costs more than it gains
+_packaged: ContextVar[bool] = ContextVar("packaged", default=False)
 
 
 class OneDnnLinear(torch.nn.Linear):
@@ -32,6 +36,21 @@ def widen_linears(network: torch.nn.Module) -> torch.nn.Module:
     return network
 
 
+@contextmanager
+def as_packaged() -> Iterator[None]:
+    """Within it layers compute as their packages have them, so that operations are counted alike on all machines."""
+    token = _packaged.set(True)
+    try:
+        yield
+    finally:
+        _packaged.reset(token)
+
+
+def may_choose(device: torch.device) -> bool:
+    """Whether a layer may compute otherwise than its package: on a processor, not for a gradient, and not `as_packaged`."""
+    return device.type == "cpu" and not torch.is_grad_enabled() and not _packaged.get()
+
+
 def by_transposed(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
     """`left` (..., m, c) times the transposed `right` (..., n, c), with the same leading axes, at least one: (..., m, n)."""
     if not onednn_is_faster(left):
@@ -43,7 +62,7 @@ def by_transposed(left: torch.Tensor, right: torch.Tensor) -> torch.Tensor:
 
 def onednn_is_faster(features: torch.Tensor) -> bool:
     """In full precision on a processor that MKL does not fill; not for a gradient, nor in a network that is written down for others."""
-    if features.device.type != "cpu" or features.dtype != torch.float32 or torch.is_grad_enabled():
+    if features.dtype != torch.float32 or not may_choose(features.device):
         return False
     return not torch.is_autocast_enabled("cpu") and not torch.compiler.is_exporting() and _mkl_takes_half_the_width()
 
