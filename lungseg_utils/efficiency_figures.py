@@ -6,6 +6,7 @@ Colours are safe for colour-blind readers, and shapes and hatches say the same i
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import permutations
 from typing import Any
 
 import numpy as np
@@ -348,11 +349,23 @@ def spread(frame: pd.DataFrame) -> float:
     return float((wide["seconds_max"] / wide["seconds_min"]).max())
 
 
+def spread_of_twins(frame: pd.DataFrame) -> float:
+    """Largest ratio between two models that compute the same, FLOPs within a thousandth in every stage: how far two processes differ."""
+    wide = frame.pivot_table(index="stage", columns=["quantity", "model"], values="value")
+    seconds, flops = wide["seconds"], wide["flops"]
+    ratios = [
+        seconds[one] / seconds[other]
+        for one, other in permutations(frame["model"].unique(), 2)
+        if np.allclose(flops[one], flops[other], rtol=1e-3, equal_nan=True)
+    ]
+    return float(max((ratio.max() for ratio in ratios), default=1.0))
+
+
 def answers(frame: pd.DataFrame) -> dict[str, Any]:
     """Values for the text of the page, by glue key: MODEL_PROMPTER (time), MODEL_gflop, MODEL_parameters, and the setting."""
     first = frame.iloc[0]
     values: dict[str, Any] = {name: str(first[name]) for name in ("device", "threads", "precision", "torch", "commit")}
-    values |= {"models": frame["model"].nunique(), "spread": f"{spread(frame):.1f}"}
+    values |= {"models": frame["model"].nunique(), "spread": f"{spread(frame):.1f}", "twins": f"{spread_of_twins(frame):.1f}"}
     for _, row in by_volume(frame).iterrows():
         values[f"{row['model']}_{row['prompter']}"] = duration(row["seconds"], row["extrapolated"])
     for _, row in by_model(frame).iterrows():

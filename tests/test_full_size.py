@@ -335,6 +335,17 @@ def test_two_machines_are_compared_by_what_was_measured_on_both(table):
     assert values["least_gain"] == values["most_gain"] == "2"
 
 
+def test_models_that_compute_the_same_show_how_far_two_processes_differ(table):
+    def one(model, flops, **seconds):
+        rows = [(model, stage, quantity, v) for stage, s in seconds.items() for quantity, v in (("flops", flops), ("seconds", s))]
+        return pd.DataFrame(rows, columns=["model", "stage", "quantity", "value"])
+
+    twins = [one("sam", 1000.0, cold=2.0, prompt=0.3), one("medsam", 1000.5, cold=1.0, prompt=0.4), one("unet", 7.0, input=9.0)]
+    assert efficiency_figures.spread_of_twins(pd.concat([*twins, one("sam2", 1100.0, cold=8.0, prompt=0.1)])) == 2.0
+    assert efficiency_figures.spread_of_twins(pd.concat(twins[1:])) == 1.0  # no twins
+    assert efficiency_figures.answers(table)["twins"] == f"{efficiency_figures.spread_of_twins(table):.1f}"
+
+
 def test_answers_give_times_and_the_setting_that_they_belong_to(table):
     values = efficiency_figures.answers(table)
     assert values["sam_box_every_slice"] == "≈ 2 min"
