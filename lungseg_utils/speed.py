@@ -97,21 +97,31 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "row": labels(frame),
-            "work, and beside what": [f"{row['work']}; beside: {_against(row)}" for _, row in frame.iterrows()],
             "here": [duration(s) for s in frame["fast_seconds"]],
             "plain": [duration(s) for s in frame["plain_seconds"]],
             "compared (min to max), pairs": [_compared(row) for _, row in frame.iterrows()],
             "goal": [_goal(row) for _, row in frame.iterrows()],
             "answers": [f"{r['agreement']} {r['agreement_value']:.3g} ({_sign(r)} {r['agreement_limit']:g})" for _, r in frame.iterrows()],
             "share of the floor (floor)": [_floor(s, t) for s, t in zip(floor_seconds(frame), frame["fast_seconds"], strict=True)],
-            "precision": frame["precision"],
         }
     )
 
 
+def works(frame: pd.DataFrame) -> pd.DataFrame:
+    """What each row does and what it is set beside, once for all machines that did the same."""
+    columns = {
+        "row": frame["row"],
+        "work": frame["work"],
+        "beside": [_against(row) for _, row in frame.iterrows()],
+        "precision": frame["precision"],
+    }
+    return pd.DataFrame(columns).drop_duplicates(ignore_index=True)
+
+
 def labels(frame: pd.DataFrame) -> pd.Series:
     """Names of the rows; with the machine where the table has several."""
-    return frame["row"] + " · " + frame["device"].str.partition(", ")[0] if frame["device"].nunique() > 1 else frame["row"]
+    machine = frame["device"].str.partition(", ")[0].str.replace("(R)", "", regex=False)
+    return frame["row"] + " · " + machine if frame["device"].nunique() > 1 else frame["row"]
 
 
 def _floor(floor: float, seconds: float) -> str:
@@ -155,8 +165,8 @@ def answers(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def provenance(frame: pd.DataFrame) -> pd.DataFrame:
-    """Where each row comes from."""
-    return frame[["row", "pairs", "device", "threads", "versions", "commit"]]
+    """Where the rows come from: a line for each machine, setting and commit."""
+    return frame.groupby(["device", "threads", "versions", "commit"], sort=False)["row"].agg(", ".join).rename("rows").reset_index()
 
 
 def _against(row: pd.Series) -> str:

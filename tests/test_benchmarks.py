@@ -294,6 +294,19 @@ def test_rows_of_several_machines_bear_the_machines_name():
     assert names == ["a · AMD", "a · Intel", "b · AMD", "b · Intel"]
 
 
+def test_works_and_origins_are_told_once_for_all_rows_that_share_them():
+    share = {"against": "plain", "plain_share": 1.0}
+    first = [_figures(row=name, device="AMD, 2 cores", work="w" + name, commit="c1", **share) for name in "ab"]
+    second = [
+        _figures(row=name, device="Intel(R), 2 cores", work=work, commit="c2", **share) for name, work in (("a", "wa"), ("b", "other"))
+    ]
+    table = pd.concat([*first, *second], ignore_index=True)
+    assert speed.works(table)[["row", "work"]].to_numpy().tolist() == [["a", "wa"], ["b", "wb"], ["b", "other"]]
+    origins = speed.provenance(table)[["device", "commit", "rows"]].to_numpy().tolist()
+    assert origins == [["AMD, 2 cores", "c1", "a, b"], ["Intel(R), 2 cores", "c2", "a, b"]]
+    assert speed.printable(table)["row"].tolist()[2] == "a · Intel"
+
+
 def test_a_new_figure_replaces_that_of_the_same_machine_only():
     old = pd.concat([_figures(value_median=1.0), _figures(value_median=1.0, device="other")], ignore_index=True)
     both = speed.merged(old, _figures(value_median=3.0))
