@@ -336,15 +336,20 @@ def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung:
     return pd.DataFrame([row_of(experiment) for experiment in order])
 
 
-def printable_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]]) -> pd.DataFrame:
-    """Mean DSC with interval by loss (rows), for each training, rung and data set (columns); `records`: experiment -> provenance."""
-    cells: dict[str, dict[str, str]] = {}
+def printable_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> pd.DataFrame:
+    """Mean DSC with interval by training, rung and data set (rows), for each loss (columns).
+
+    `records`: experiment -> provenance; `names`: experiment -> what is shown of it.
+    """
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
     for (dataset, rung, name), series in _dsc_by_patient(results, ["experiment"]).items():
         summary = stats.summarize_mean(series.to_numpy())
-        experiment = records[name]["experiment"]
-        column = f"{experiment['model']}, {experiment['paradigm']}, {title(rung)}, {title(dataset)}, n = {summary.n}".replace("_", " ")
-        cells.setdefault(records[name]["options"]["loss"], {})[column] = interval_text(summary.mean, summary.low, summary.high)
-    return pd.DataFrame.from_dict(cells, orient="index").fillna("").rename_axis("loss").reset_index()
+        row = names[name], title(rung), f"{title(dataset)}, n = {summary.n}"
+        loss = records[name]["options"]["loss"].replace("_", " ")
+        cells.setdefault(row, {})[loss] = interval_text(summary.mean, summary.low, summary.high)
+    losses = list(dict.fromkeys(record["options"]["loss"].replace("_", " ") for record in records.values()))
+    table = pd.DataFrame.from_dict(cells, orient="index", columns=losses)
+    return table.fillna("–").rename_axis(["training", "prompt", "test set"]).reset_index()
 
 
 def best_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], dataset: str = "phantom_nsclc") -> dict[str, Any]:

@@ -163,8 +163,11 @@ def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
     unet["experiment"] = unet["experiment"].map(lambda name: f"unet_{name}")
     records |= {f"unet_{n}": {**r, "experiment": {**r["experiment"], "model": "unet", "paradigm": "few_shot"}} for n, r in records.items()}
     both = pd.concat([ladder, unet], ignore_index=True)
-    table = figures.printable_losses(both, records)
-    assert set(table["loss"]) == {"dice_ce", "focal_tversky"}
+    table = figures.printable_losses(both, records, {name: "U-Net" if name.startswith("unet") else "SAM-type" for name in records})
+    assert list(table.columns) == ["training", "prompt", "test set", "dice ce", "focal tversky"]
+    alike = table.set_index(["training", "prompt"])
+    assert alike.loc[("U-Net", "no prompt"), "dice ce"].tolist() == alike.loc[("SAM-type", "box on one slice"), "dice ce"].tolist()
+    assert alike.loc["U-Net", "test set"].str.endswith("n = 12").all()
     best = figures.best_losses(both, records)
     assert best["sam_stand_in_best"] == "focal tversky"
     assert best["unet_default"] == "dice ce"
