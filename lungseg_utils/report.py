@@ -691,8 +691,9 @@ def _figures(summary: pd.DataFrame, cases: pd.DataFrame) -> list[str]:
     second.plot(metrics.NSD_TOLERANCES_MM, [row["value"] for row in rows], color=_COLOURS["mark"], marker="o", linewidth=1.5)
     second.vlines(metrics.NSD_TOLERANCES_MM, [row["low"] for row in rows], [row["high"] for row in rows], color=_COLOURS["mark"])
     second.set_xticks(metrics.NSD_TOLERANCES_MM)
-    points = f"Each point a case; dashed the mean over patients (n = {n}), shaded its 95 % interval."
-    curve = f"Mean over patients (n = {n}), bars 95 % intervals."
+    shaded, bars = (", shaded its 95 % interval", ", bars 95 % intervals") if np.isfinite(mean["low"]) else ("", "")
+    points = f"Each point a case; dashed the mean over patients (n = {n}){shaded}."
+    curve = f"Mean over patients (n = {n}){bars}."
     return [
         _svg(axes.figure, title) for axes, title in ((first, f"DSC over tumor volume. {points}"), (second, f"NSD over tolerance. {curve}"))
     ]

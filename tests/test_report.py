@@ -428,6 +428,16 @@ def test_only_tumor_free_scans_make_a_page_without_means(tmp_path):
     assert not re.search(r"\bnan\b", _Attributes(page).text)
 
 
+@pytest.mark.parametrize(("low", "high", "told"), [(0.4, 0.8, True), (np.nan, np.nan, False)])
+def test_drawings_speak_of_intervals_only_where_they_draw_some(low, high, told):
+    names = ["dsc", *(f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM)]
+    summary = pd.DataFrame([{"quantity": name, "value": 0.6, "low": low, "high": high, "n": 12} for name in names])
+    cases = pd.DataFrame({"reference_volume": [1.0, 20.0], "dsc": [0.5, 0.7]})
+    captions = [figure.partition("<figcaption>")[2] for figure in report._figures(summary, cases)]
+    assert len(captions) == 2
+    assert all(("interval" in caption) is told and "n = 12" in caption for caption in captions)
+
+
 @pytest.mark.parametrize(("n", "mark"), [(9, "points only"), (10, "descriptive"), (50, "inference")])
 def test_the_mark_of_an_interval_comes_with_n(n, mark):
     from lungseg_utils import stats
