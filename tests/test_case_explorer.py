@@ -2,13 +2,16 @@
 
 import base64
 import gzip
+import html
 import json
+import os
 import re
 import shutil
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
+from urllib.parse import parse_qs
 
 import numpy as np
 import pandas as pd
@@ -317,6 +320,19 @@ def test_on_paper_the_values_say_of_which_case_and_answer_they_are(opened):
     page.emulate_media(media="print")
     assert page.locator(".cx-values caption").inner_text().endswith("PM-2")
     assert "box on every slice" in page.locator(".cx-values thead").inner_text()
+
+
+@pytest.mark.skipif(not os.environ.get("LUNGSEG_BOOK_HTML"), reason="no book was built (make test does that first)")
+def test_each_failed_empty_and_worst_answer_of_the_book_leads_to_its_picture():
+    pages = Path(os.environ["LUNGSEG_BOOK_HTML"])
+    text = (pages / "book" / "results" / "failures.html").read_text()
+    rows = text[text.index("lungseg-board") :].partition("</table>")[0].count("<tr><td>")
+    links = [html.unescape(found) for found in re.findall(r'<tr><td><a href="\.\./explore\.html#([^"]+)"', text)]
+    assert len(links) == rows > 100  # each method has one run in the smallest profile
+    for link in links:
+        asked = {key: value for key, (value,) in parse_qs(link, strict_parsing=True).items()}
+        case = case_of(pages / "_static" / "data" / "cases", asked["data"], asked["case"])
+        assert asked["a"] in json.dumps(case), link
 
 
 @pytest.mark.browser
