@@ -610,7 +610,7 @@ def failures(finished: Sequence[run.RunResult], datasets: Sequence[str]) -> pd.D
         wide = pd.concat([_wide(r.asked(), datasets).assign(experiment=r.experiment.name) for r in method.results], ignore_index=True)
         for (dataset, rung), part in wide.groupby(["test_dataset", "prompter"], sort=False):
             worst = part["dsc"].nsmallest(WORST_SHOWN).index
-            first = {r.experiment.name for r in next(iter(method.runs(dataset).values()))}
+            first = {r.experiment.name for r in method.first_run(dataset)}
             for index, row in part.iterrows():
                 reason = reasons.get((row["experiment"], dataset, rung, row["case_id"]), "")
                 kind = "failed" if reason else "empty" if row["prediction_volume"] == 0 else "worst" if index in worst else ""

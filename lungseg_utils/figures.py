@@ -345,11 +345,14 @@ def printable_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, A
     for (dataset, rung, name), series in _dsc_by_patient(results, ["experiment"]).items():
         summary = stats.summarize_mean(series.to_numpy())
         row = names[name], title(rung), f"{title(dataset)}, n = {summary.n}"
-        loss = records[name]["options"]["loss"].replace("_", " ")
-        cells.setdefault(row, {})[loss] = interval_text(summary.mean, summary.low, summary.high)
-    losses = list(dict.fromkeys(record["options"]["loss"].replace("_", " ") for record in records.values()))
+        cells.setdefault(row, {})[_loss(records[name])] = interval_text(summary.mean, summary.low, summary.high)
+    losses = list(dict.fromkeys(map(_loss, records.values())))
     table = pd.DataFrame.from_dict(cells, orient="index", columns=losses)
     return table.fillna("–").rename_axis(["training", "prompt", "test set"]).reset_index()
+
+
+def _loss(record: Mapping[str, Any]) -> str:
+    return record["options"]["loss"].replace("_", " ")
 
 
 def best_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], dataset: str = "phantom_nsclc") -> dict[str, Any]:
@@ -364,7 +367,7 @@ def best_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]],
         gain = stats.summarize_paired_difference(own[best], own[default])
         for key, name in (("best", best), ("default", default)):
             summary = stats.summarize_mean(own[name].to_numpy())
-            values[f"{model}_{key}"] = records[name]["options"]["loss"].replace("_", " ")
+            values[f"{model}_{key}"] = _loss(records[name])
             values[f"{model}_{key}_dsc"] = interval_text(summary.mean, summary.low, summary.high)
         values[f"{model}_gain"] = interval_text(gain.mean, gain.low, gain.high)
         values["n"] = gain.n

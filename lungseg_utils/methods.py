@@ -77,6 +77,10 @@ class Method:
             self._runs[dataset] = _runs(self.results, dataset)
         return self._runs[dataset]
 
+    def first_run(self, dataset: str) -> tuple[run.RunResult, ...]:
+        """The experiments of the first of its `runs`, which is the one that viewers show."""
+        return next(iter(self.runs(dataset).values()))
+
     @cached_property
     def _runs(self) -> dict[str, dict[str, tuple[run.RunResult, ...]]]:
         return {}
@@ -114,7 +118,7 @@ class FirstRun:
     def __init__(self, method: Method):
         self.experiment = method.experiment
         tested = method.results[0].results["test_dataset"].unique()
-        self._parts = {dataset: next(iter(method.runs(dataset).values())) for dataset in tested}
+        self._parts = {dataset: method.first_run(dataset) for dataset in tested}
         rows = [part.results[part.results["test_dataset"] == dataset] for dataset, parts in self._parts.items() for part in parts]
         self.results = pd.concat(rows).assign(experiment=method.name)
 
