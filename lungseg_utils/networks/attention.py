@@ -20,7 +20,7 @@ from torch.nn import functional
 
 from . import products
 
-_WEIGHTS_BYTES = 16 * 1024 * 1024  # of a table of weights at once between two products
+_WEIGHTS_BYTES = 8 * 1024 * 1024  # of a table of weights at once between two products
 _MASK_BYTES = 8 * 1024 * 1024  # of relative positions at once: all heads of a whole slice would be a gigabyte that no cache holds
 _LEAST_KEYS = 1024  # for two products in full precision: each matrix is a call, and small ones are too many
 _LEAST_TOKENS = 196  # a window of the published sizes; of fewer, the packaged layer is as fast
@@ -173,11 +173,23 @@ def by_two_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
 
     `mask`: (..., queries, keys), added before the exponential.
     """
-    rows = max(1, _WEIGHTS_BYTES // (query[..., 0, 0].numel() * key.shape[-2] * query.element_size()))
-    parts, value = (query * query.shape[-1] ** -0.5).split(rows, -2), value.transpose(-1, -2)
+    scaled = query * query.shape[-1] ** -0.5
+    table_bytes = query.shape[-2] * key.shape[-2] * query.element_size()
+    at_once = 1 if products.onednn_is_faster(query) else max(1, _WEIGHTS_BYTES // table_bytes)
+    groups = [part.flatten(0, -3).split(at_once) for part in (scaled, key, value.transpose(-1, -2))]
+    masks = [None] * len(groups[0]) if mask is None else mask.flatten(0, -3).split(at_once)
+    return torch.cat([_mix_group(*group) for group in zip(*groups, masks, strict=True)]).unflatten(0, query.shape[:-2])
+
+
+def _mix_group(query: torch.Tensor, key: torch.Tensor, transposed: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
+    """The same of (n, queries, c), (n, keys, c) and values (n, channels, keys), for so many queries at once as the table may have."""
+    rows = max(1, _WEIGHTS_BYTES // (len(key) * key.shape[-2] * key.element_size()))
+    parts = query.split(rows, -2)
     masks = [None] * len(parts) if mask is None else mask.split(rows, -2)
     mixed = []
     for part, added in zip(parts, masks, strict=True):
         weights = products.by_transposed(part, key)
-        mixed.append(products.by_transposed(torch.softmax(weights if added is None else weights + added, dim=-1), value))
-    return mixed[0] if len(mixed) == 1 else torch.cat(mixed, dim=-2)
+        if added is not None:
+            weights += added
+        mixed.append(products.by_transposed(torch.softmax(weights, dim=-1), transposed))
+    return torch.cat(mixed, dim=-2)

@@ -22,10 +22,10 @@ from torch.nn import functional
 from .. import geometry, training
 from ..geometry import AxialWindow
 from ..types import InputError, Prompt, SlicePrompt
+from . import hiera, products
 from .attention import split_attention
 from .lesion_volumes import LesionVolume, jitter_box
 from .losses import build_loss
-from .products import widen_linears
 from .promptable import SlicewiseSegmenter, View, prompt_tokens, where
 from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
 from .propagation import REACH_MM
@@ -119,7 +119,10 @@ class PromptedSam2(SAM2Base):
 
     def encode(self, pictures: torch.Tensor) -> Maps:
         """Pictures (n, 1, canvas, canvas) in [0, 1] to their features."""
-        return self.forward_image(self.view.normalize(pictures.expand(-1, 3, -1, -1)))["backbone_fpn"]
+        inputs = self.view.normalize(pictures.expand(-1, 3, -1, -1))
+        if not products.may_choose(inputs.device):
+            return self.forward_image(inputs)["backbone_fpn"]
+        return hiera.decoder_maps(self.image_encoder, self.sam_mask_decoder, inputs)
 
     def look(
         self,
@@ -187,7 +190,8 @@ def build_network(size: Size, view: View) -> PromptedSam2:
     for key, value in size.changes(view.canvas).items():
         OmegaConf.update(model, key, value, force_add=True)
     model["_target_"] = f"{__name__}.{PromptedSam2.__name__}"
-    network = widen_linears(split_attention(instantiate(model, _recursive_=True)))
+    network = products.widen_linears(split_attention(instantiate(model, _recursive_=True)))
+    network.image_encoder.trunk.__class__ = hiera.BandedHiera
     network.view = view
     torch.nn.init.constant_(network.sam_mask_decoder.pred_obj_score_head.layers[-1].bias, PRESENT_BIAS)
     return network
