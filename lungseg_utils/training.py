@@ -91,12 +91,13 @@ def train(
     if drawers is None:
         drawers = 0 if device.type == "cpu" else min(_MOST_DRAWERS, cores())
     trained = [p for p in network.parameters() if p.requires_grad]
-    optimizer = torch.optim.AdamW(trained, lr=plan.learning_rate, weight_decay=plan.weight_decay)
+    optimizer = torch.optim.AdamW(trained, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
     signature = {"plan": asdict(plan), "identity": identity}
     state = _resume(folder / "last.pt", signature, network, optimizer)
     answering = processes.connect(network)
     batches = _batches(sample_batch, plan.seed, range(state["step"], plan.steps), drawers)
     bar = tqdm(total=plan.steps, initial=state["step"], desc="training", unit="step", disable=not progress)
+    answering.train()
     for step in range(state["step"], plan.steps):
         listening.tell("training", step, plan.steps)
         torch.manual_seed(step_seed(plan.seed, step))
@@ -113,6 +114,7 @@ def train(
         bar.update()
         if validate and (state["step"] % plan.validate_every == 0 or state["step"] == plan.steps):
             _keep_best(state, network, validate())
+            answering.train()
             bar.set_postfix(best=f"{state['best_score']:.3f}")
         if processes.index() == 0 and (state["step"] % plan.checkpoint_every == 0 or state["step"] == plan.steps):
             _save(
@@ -155,7 +157,6 @@ def _step(
     learning_rate: float,
     gradient_clip: float,
 ) -> float:
-    network.train()
     for group in optimizer.param_groups:
         group["lr"] = learning_rate
     optimizer.zero_grad(set_to_none=True)

@@ -101,6 +101,21 @@ def test_the_best_checkpoint_is_kept_not_the_last(tmp_path):
     assert history.query("quantity == 'validation DSC'")["step"].tolist() == [10, 20, 30, 40]
 
 
+def test_all_layers_learn_again_after_each_validation(tmp_path):
+    """Dropout and normalization of batches work in training only."""
+    network, seen = _network(), []
+    network.register_forward_hook(lambda module, *_: seen.append([part.training for part in module.modules()]))
+    network.eval()  # as after a prediction with loaded weights
+
+    def validate():
+        network.eval()
+        return 0.0
+
+    _train(network, tmp_path, _plan(), validate=validate)
+    assert len(seen) == _plan().steps
+    assert all(all(parts) for parts in seen)
+
+
 def test_without_validation_the_last_state_counts(tmp_path):
     history = _train(_network(), tmp_path, _plan(10))
     assert set(history["quantity"]) == {"training loss"}
