@@ -175,6 +175,7 @@ def by_two_products(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor,
     """
     scaled = query * query.shape[-1] ** -0.5
     table_bytes = query.shape[-2] * key.shape[-2] * query.element_size()
+    # oneDNN takes one matrix a call: the tables of several would be copied together
     at_once = 1 if products.onednn_is_faster(query) else max(1, _WEIGHTS_BYTES // table_bytes)
     groups = [part.flatten(0, -3).split(at_once) for part in (scaled, key, value.transpose(-1, -2))]
     masks = [None] * len(groups[0]) if mask is None else mask.flatten(0, -3).split(at_once)
