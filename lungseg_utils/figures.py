@@ -13,7 +13,7 @@ from .prompts.ladder import PROMPTERS
 
 TRIVIAL = "trivial: "  # what the names of answers without a network begin with
 CONTROL = " + prompt"  # an automatic model given the same prompt as the promptable ones
-_GREY = "0.55"  # the colour of trivial answers, which no other method has
+GREY = "0.55"  # the colour of trivial answers, which no other method has
 _MARKERS = "os^Dv<>hp*PX"
 TITLES: Mapping[str, str] = {
     "phantom_nsclc": "phantoms, NSCLC-like",
@@ -64,7 +64,7 @@ def method_looks(name: str, number: int) -> dict[str, Any]:
     import seaborn as sns
 
     palette = sns.color_palette()
-    color = _GREY if name.startswith(TRIVIAL) else palette[number % len(palette)]
+    color = GREY if name.startswith(TRIVIAL) else palette[number % len(palette)]
     return {"color": color, "marker": _MARKERS[number % len(_MARKERS)]}
 
 
