@@ -24,7 +24,7 @@ class BandedHiera(Hiera):
         if not products.may_choose(pictures.device):
             return super().forward(pictures)
         tokens = self.patch_embed(pictures.contiguous(memory_format=torch.channels_last))  # so that the channels of a token lie together
-        tokens = tokens + self._get_pos_embed(tokens.shape[1:3])
+        tokens = tokens + self._places(*tokens.shape[1:3])
         window = self.window_spec[0]
         rows = window * max(1, _BAND_TOKENS // (window * len(tokens) * tokens.shape[2]))
         count = self._blocks_of_a_band(rows)
@@ -34,6 +34,19 @@ class BandedHiera(Hiera):
             maps = {number: torch.cat([band[number] for band in bands], dim=1) for number in bands[0]}
         maps |= self._maps(maps[count - 1], range(count, len(self.blocks)))
         return [maps[end].permute(0, 3, 1, 2) for end in self.stage_ends]
+
+    def _places(self, rows: int, columns: int) -> torch.Tensor:
+        """What the packaged trunk adds for its place to each token (1, rows, columns, channels).
+
+        Cubic interpolation is linear: two products of small matrices, instead of a plane for each channel whose layout no block takes.
+        """
+        sides = zip((rows, columns), self.pos_embed.shape[2:], strict=True)
+        with torch.autocast(self.pos_embed.device.type, enabled=False):
+            down, across = (functional.interpolate(torch.eye(k)[None, None], (n, k), mode="bicubic")[0, 0] for n, k in sides)
+            whole = torch.einsum("yi,xj,ncij->nyxc", down, across, self.pos_embed)
+        window = self.pos_embed_window.shape[-1]
+        tiles = whole.unflatten(2, (-1, window)).unflatten(1, (-1, window))
+        return (tiles + self.pos_embed_window.permute(0, 2, 3, 1)[:, None, :, None]).flatten(3, 4).flatten(1, 2)
 
     def _blocks_of_a_band(self, rows: int) -> int:
         """How many of the first blocks divide a band of so many rows into whole windows."""
