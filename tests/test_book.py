@@ -309,12 +309,13 @@ def test_windows_overlays_opacity_and_style(viewer):
 def test_another_case_shows_another_picture_and_other_facts(viewer):
     cases = viewer.locator(".lungseg-viewer").first.locator(".lv-choice").first.locator("label")
     assert cases.count() > 1
-    facts = viewer.locator(".lv-facts").first.inner_text()
+    facts, first = viewer.locator(".lv-facts").first.inner_text(), viewer.evaluate(PICTURE)
     cases.nth(cases.count() - 1).click()
     viewer.wait_for_function("(before) => document.querySelector('.lv-facts').innerText !== before", arg=facts)
-    before = viewer.evaluate(PICTURE)
+    viewer.wait_for_function(f"(before) => {PICTURE} !== before", arg=first)  # which may come after the facts
+    other = viewer.evaluate(PICTURE)
     cases.first.click()
-    viewer.wait_for_function(f"(before) => {PICTURE} !== before", arg=before)
+    viewer.wait_for_function(f"(before) => {PICTURE} !== before", arg=other)
 
 
 @pytest.mark.browser
