@@ -16,17 +16,17 @@ CONFIGS = [f"{family}_hiera_{size}" for family, size in itertools.product(("sam2
 FEW = {"stages": (2, 2, 3, 1), "global_blocks": (5,), "trunk_width": 16, "width": 32, "memory_layers": 1}
 
 
-def _network(config="sam2.1_hiera_t", view=VIEW, **size):
+def _network(config="sam2.1_hiera_t", **size):
     torch.manual_seed(0)
-    network = build_network(Size(config=config, **{**FEW, **size}), view).eval()
+    network = build_network(Size(config=config, **{**FEW, **size}), VIEW).eval()
     trunk = network.image_encoder.trunk
     torch.nn.init.normal_(trunk.pos_embed)
     torch.nn.init.normal_(trunk.pos_embed_window)
     return network
 
 
-def _pictures(count=1, view=VIEW):
-    return torch.rand(count, 1, view.canvas, view.canvas, generator=torch.Generator().manual_seed(1))
+def _pictures(count=1):
+    return torch.rand(count, 1, VIEW.canvas, VIEW.canvas, generator=torch.Generator().manual_seed(1))
 
 
 def _counted(network):
@@ -68,7 +68,7 @@ def test_a_picture_says_the_same_alone_and_among_others(monkeypatch):
     ("config", "stages", "global_blocks", "rows", "expected"),
     [
         ("sam2.1_hiera_t", (1, 2, 7, 2), (5, 7, 9), 32, 4),  # up to the first that looks into windows of 14
-        ("sam2.1_hiera_l", (2, 6, 9, 4), (9, 12), 32, 9),  # windows of 16 begin one block after the third stage
+        ("sam2.1_hiera_l", (2, 6, 9, 4), (9, 12), 32, 9),  # windows of 16 come after the first block of the third stage
         ("sam2.1_hiera_t", (1, 2, 7, 2), (2,), 32, 2),
         ("sam2.1_hiera_t", (1, 2, 7, 2), (0,), 32, 0),
         ("sam2.1_hiera_t", (1, 2, 7, 2), (5, 7, 9), 12, 0),
