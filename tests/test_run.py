@@ -85,8 +85,11 @@ def _sha(result):
 
 
 def test_another_number_of_threads_changes_the_tables_by_no_more_than_book_reproduction_says(here):
-    """Threads change the order of sums: 1e-7 at first, which training enlarges. Measured here: 4e-7 of a loss, 0.001 of a DSC."""
-    first_losses, largest_dsc = 1e-5, 0.02
+    """Threads change the order of sums, which training enlarges. Five seeds of these steps: 1e-4 of the sixth loss, 0.018 of a DSC.
+
+    Random numbers drawn otherwise would show in the very first loss, which no training has enlarged.
+    """
+    first_loss, sixth_loss, largest_dsc = 1e-6, 1e-3, 0.05
     tables_of, threads_before = {}, torch.get_num_threads()
     experiment = run.plan("unet_full", "smoke", options={"steps": 15, "learning_rate": 0.02, "foreground_share": 1.0, "validate_every": 15})
     try:
@@ -97,7 +100,8 @@ def test_another_number_of_threads_changes_the_tables_by_no_more_than_book_repro
     finally:
         torch.set_num_threads(threads_before)
     losses = [r.history.query("quantity == 'training loss'")["value"] for r in tables_of.values()]
-    np.testing.assert_allclose(losses[0][:6], losses[1][:6], rtol=first_losses)
+    np.testing.assert_allclose(losses[0][:1], losses[1][:1], rtol=first_loss)
+    np.testing.assert_allclose(losses[0][:6], losses[1][:6], rtol=sixth_loss)
     one, two = (r.results for r in tables_of.values())
     assert one.drop(columns="value").equals(two.drop(columns="value"))
     dsc = one["metric"] == "dsc"
