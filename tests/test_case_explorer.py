@@ -637,6 +637,8 @@ def test_a_missing_file_is_told(opened, site):
     page.page.route("**/PM-3.json", lambda route: route.fulfill(status=404, body=""))
     page.choose("Case", "PM-3")
     page.page.wait_for_function("document.querySelector('.cx-message').textContent.includes('could not be loaded (404')")
+    page.page.set_viewport_size({"width": 390, "height": 844})  # a message names an address, which is longer than a phone is wide
+    assert page.page.evaluate("document.documentElement.scrollWidth") <= 390
     page.choose("Case", "PM-4")
     assert page.case() == "PM-4"
     assert page.page.locator(".cx-message").inner_text() == ""
@@ -656,6 +658,8 @@ def test_without_server_cases_or_scripts_there_is_a_text(site, chromium, tmp_pat
     page.route("**/index.json", lambda route: route.fulfill(status=404, body=""))
     page.goto(f"{site}book/explore.html")
     page.get_by_text("could not be loaded (404").wait_for()
+    page.set_viewport_size({"width": 390, "height": 844})
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
     context.close()
     context = chromium.new_context(java_script_enabled=False)
     page = context.new_page()

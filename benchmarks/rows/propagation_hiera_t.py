@@ -44,15 +44,4 @@ def compare_following(options: dict, image: Image, lesion: Mask, size: Size | No
         return Agreement("dice", least_dice(np.moveaxis(mask, 2, 0), np.moveaxis(other, 2, 0)), 0.99)
 
     precision = segmenter.precision.replace("by_device", "fp32")
-    operations = _operations(segmenter, image, hint)
-    return Work(fast, lambda: follow(predictor, view, image, hint), check, operations, weight_bytes(predictor), precision)
-
-
-def _operations(segmenter: Sam2Segmenter, image: Image, hint: SlicePrompt) -> float:
-    """Of the whole answer, counted while a smaller stack of slices is answered."""
-    few = 3
-    start = min(max(0, hint.index - 1), image.shape[2] - few)
-    box = plane_box(np.ones(image.shape[:2], bool), 1)
-    segmenter.set_image(Image(image.array[:, :, start : start + few], image.affine))
-    counted = count_flops(lambda: segmenter.predict([Prompt(1, (SlicePrompt(1, box=box),), find_ends=True)]))
-    return counted / few * image.shape[2]
+    return Work(fast, lambda: follow(predictor, view, image, hint), check, float(count_flops(fast)), weight_bytes(predictor), precision)
