@@ -178,10 +178,15 @@ def rank_frequencies(statistics: np.ndarray) -> np.ndarray:
     finite = np.abs(statistics[np.isfinite(statistics)])
     unit = 1e-12 * finite.max(initial=0.0) or 1.0
     rounded = np.round(statistics / unit)
-    first = scipy_stats.rankdata(rounded, method="min", axis=1)
-    last = scipy_stats.rankdata(rounded, method="max", axis=1)
-    ranks = range(1, statistics.shape[1] + 1)
-    return np.stack([(((first <= r) & (r <= last)) / (last - first + 1)).mean(axis=0) for r in ranks], axis=1)
+    resamples, methods = statistics.shape
+    first = scipy_stats.rankdata(rounded, method="min", axis=1).astype(int)
+    last, tied = first.copy(), first.sum(axis=1) < methods * (methods + 1) // 2  # few resamples have ties: only these are ranked twice
+    last[tied] = scipy_stats.rankdata(rounded[tied], method="max", axis=1)
+    share, method = 1 / (last - first + 1), np.broadcast_to(np.arange(methods), first.shape)
+    steps = np.zeros((methods, methods + 1))  # a share is held from the first of its ranks until after the last
+    np.add.at(steps, (method, first - 1), share)
+    np.subtract.at(steps, (method, last), share)
+    return steps.cumsum(axis=1)[:, :-1] / resamples
 
 
 def shortest_rank_range(frequencies: np.ndarray, coverage: float = 0.95) -> tuple[int, int]:

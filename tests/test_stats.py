@@ -425,6 +425,17 @@ def test_rank_frequencies_by_hand_ties_share_evenly():
     assert inference.rank_frequencies(infinite).tolist() == [[0.0, 0.5, 0.5], [1.0, 0.0, 0.0], [0.0, 0.5, 0.5]]
 
 
+@pytest.mark.parametrize("decimals", [0, 1, 9], ids=["many ties", "some ties", "no ties"])
+def test_rank_frequencies_are_those_of_each_resample_counted_alone(decimals):
+    values = np.random.default_rng(0).normal(size=(200, 7)).round(decimals)
+    expected = np.zeros((7, 7))
+    for row in values:
+        for method, value in enumerate(row):
+            better, equal = int((row < value).sum()), int((row == value).sum())
+            expected[method, better : better + equal] += 1 / equal / len(values)
+    np.testing.assert_allclose(inference.rank_frequencies(values), expected, atol=1e-12)
+
+
 def test_rank_sets_of_clear_equal_and_uncertain_methods():
     # a is 1 in one of ten patients, else 0, against 0.05 everywhere: it is better in a resample that holds that patient
     table = pd.DataFrame({"a": [1.0] + [0.0] * 9, "b": 0.05, "twin": 0.05, "worst": -1.0})
