@@ -9,7 +9,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +52,11 @@ def here(name: str, setting: rows.Setting, pairs: int | None = None) -> dict[str
     if card.warm:
         work.fast(), work.plain()
     timed = [_pair(work, n, device) for n in range(pairs or card.pairs)]
-    agreement = work.check(timed[0][0][1], timed[0][1][1])
+    agreement = _worst([agreement for *_, agreement in timed])
     if not speed.agrees(agreement.kind, agreement.value, agreement.limit):
         found = f"the two answers do not agree: {agreement.kind} {agreement.value:.4g}, limit {agreement.limit:g}"
         raise InputError(f"row {name}", found, "A fast path has to answer as the plain one does.")
-    fast, plain = [f[0] for f, _ in timed], [p[0] / work.plain_share for _, p in timed]
+    fast, plain = [f for f, _, _ in timed], [p / work.plain_share for _, p, _ in timed]
     values = [compare(card.compared, f, p) for f, p in zip(fast, plain, strict=True)]
     return {
         "row": name,
@@ -87,12 +87,24 @@ def compare(compared: str, fast: float, plain: float) -> float:
     return plain / fast if compared == speed.GAIN else fast - plain
 
 
-def _pair(work: rows.Work, number: int, device: torch.device) -> tuple[tuple[float, Any], tuple[float, Any]]:
-    """Seconds and answer of the fast and of the plain path; which of them comes first changes from pair to pair."""
+def _pair(work: rows.Work, number: int, device: torch.device) -> tuple[float, float, rows.Agreement]:
+    """Seconds of the fast and of the plain path, and how far they agree; which of them comes first changes from pair to pair.
+
+    Their answers are let go before the next pair: of all pairs at once they would keep memory that is taken again otherwise.
+    """
     if number % 2:
-        plain = seconds(work.plain, device)
-        return seconds(work.fast, device), plain
-    return seconds(work.fast, device), seconds(work.plain, device)
+        plain, expected = seconds(work.plain, device)
+        fast, found = seconds(work.fast, device)
+    else:
+        fast, found = seconds(work.fast, device)
+        plain, expected = seconds(work.plain, device)
+    return fast, plain, work.check(found, expected)
+
+
+def _worst(agreements: Sequence[rows.Agreement]) -> rows.Agreement:
+    """The first that breaks its limit, else the one that is nearest to it."""
+    broken = [a for a in agreements if not speed.agrees(a.kind, a.value, a.limit)]
+    return broken[0] if broken else min(agreements, key=lambda a: abs(a.value - a.limit))
 
 
 def seconds(action: Callable[[], Any], device: torch.device) -> tuple[float, Any]:

@@ -1,6 +1,7 @@
 """The benchmark of speed: each fast path answers as its plain one does, at small size; the table and the way of measuring."""
 
 import math
+import weakref
 
 import numpy as np
 import pandas as pd
@@ -221,6 +222,34 @@ def test_paths_that_disagree_are_no_comparison(monkeypatch):
     monkeypatch.setattr(rows, "load", lambda name: _Row(fast=1, plain=2))
     with pytest.raises(InputError, match="do not agree: difference 1"):
         measure.here("counted", rows.Setting())
+
+
+@pytest.mark.parametrize(("kind", "values", "worst"), [("difference", [0.1, 0.3, 0.2], 0.3), ("dice", [0.999, 0.992, 0.998], 0.992)])
+def test_every_pair_is_compared_and_the_worst_agreement_told(monkeypatch, kind, values, worst):
+    limit, left = {"difference": 0.5, "dice": 0.99}[kind], iter([*values, float("nan")])
+    row = _Row()
+    row.prepare = lambda setting: rows.Work(row.fast_path, row.fast_path, lambda a, b: rows.Agreement(kind, next(left), limit), 0.0, 0.0)
+    row.fast_path = lambda: None
+    monkeypatch.setattr(rows, "load", lambda name: row)
+    monkeypatch.setattr(measure, "product_per_second", lambda *_: 1e9)
+    assert measure.here("counted", rows.Setting(), pairs=3)["agreement_value"] == worst
+    with pytest.raises(InputError, match="do not agree"):
+        measure.here("counted", rows.Setting(), pairs=1)
+
+
+def test_answers_of_a_pair_are_let_go_before_the_next(monkeypatch):
+    alive = weakref.WeakSet()
+
+    def answer():
+        assert len(alive) <= 1  # of this pair
+        alive.add(found := _Row())  # anything that a weak reference can hold
+        return found
+
+    row = _Row()
+    row.prepare = lambda setting: rows.Work(answer, answer, lambda a, b: rows.Agreement("difference", 0.0, 0.5), 0.0, 0.0)
+    monkeypatch.setattr(rows, "load", lambda name: row)
+    monkeypatch.setattr(measure, "product_per_second", lambda *_: 1e9)
+    measure.here("counted", rows.Setting(), pairs=4)
 
 
 def test_a_gain_is_a_ratio_and_an_extra_a_difference():
