@@ -7,9 +7,11 @@ Three frames: voxel (i, j, k) of an (x, y, z) array in RAS+ order; world RAS+ in
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
+from scipy import sparse
 
 from .types import Box, Image, InputError, Mask, Points
 
@@ -90,8 +92,9 @@ def resample(array: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     result = np.asarray(array, dtype=np.float32)
     for axis, count in enumerate(shape):
         if count != result.shape[axis]:
-            weights = _axis_weights(result.shape[axis], count)
-            result = np.moveaxis(np.tensordot(weights, result, axes=(1, axis)), 0, axis)
+            lines = np.moveaxis(result, axis, 0)
+            mixed = _axis_weights(len(lines), count) @ lines.reshape(len(lines), -1)
+            result = np.moveaxis(mixed.reshape(count, *lines.shape[1:]), 0, axis)
     return np.ascontiguousarray(result)
 
 
@@ -105,8 +108,13 @@ def average_plane(array: np.ndarray, factor: int) -> np.ndarray:
     return sum(rows[:, n::factor] for n in range(factor)).reshape(nx // factor, ny // factor, nz) / np.float32(factor**2)
 
 
-def _axis_weights(count_in: int, count_out: int) -> np.ndarray:
-    """Matrix (count_out, count_in) whose rows sum to one."""
+@lru_cache(maxsize=64)
+def _axis_weights(count_in: int, count_out: int) -> sparse.csr_array:
+    """Matrix (count_out, count_in) whose rows sum to one.
+
+    Nearly all of it is zero. As a full matrix it would also wake the threads of numpy's BLAS, which wait for more work so busily that
+    they take a core from torch.
+    """
     if count_out < count_in:
         edges = np.arange(count_out + 1) * (count_in / count_out)
         low, high = edges[:-1, None], edges[1:, None]
@@ -115,7 +123,7 @@ def _axis_weights(count_in: int, count_out: int) -> np.ndarray:
     else:
         centres = np.clip((np.arange(count_out) + 0.5) * (count_in / count_out) - 0.5, 0, count_in - 1)
         weights = np.clip(1 - np.abs(centres[:, None] - np.arange(count_in)[None]), 0, None)
-    return (weights / weights.sum(axis=1, keepdims=True)).astype(np.float32)
+    return sparse.csr_array((weights / weights.sum(axis=1, keepdims=True)).astype(np.float32))
 
 
 def shape_at_spacing(volume: Image | Mask, spacing_mm: tuple[float, float, float]) -> tuple[int, int, int]:

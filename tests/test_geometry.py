@@ -1,6 +1,9 @@
 """Grids and frames, with values derived by hand."""
 
 import itertools
+import os
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -82,6 +85,41 @@ def test_finer_is_linear_between_centres_and_keeps_a_ramp_and_the_edges():
 def test_the_mean_survives_averaging_on_all_three_axes():
     array = np.random.default_rng(1).normal(size=(6, 8, 10))
     assert geometry.resample(array, (3, 4, 5)).mean() == pytest.approx(array.mean(), abs=1e-6)
+
+
+@pytest.mark.parametrize("shape", [(40, 64), (64, 150), (23, 64), (97, 31)])
+def test_resampling_agrees_with_interpolation_and_with_averages_of_finer_cells(shape):
+    array = np.random.default_rng(0).normal(size=(40, 64)).astype(np.float32)
+    expected = array.astype(float)
+    for axis, count in enumerate(shape):
+        size = expected.shape[axis]
+        if count > size:
+            places = (np.arange(count) + 0.5) * size / count - 0.5
+            expected = np.apply_along_axis(lambda line, p=places, n=size: np.interp(p, np.arange(n), line), axis, expected)
+        elif count < size:  # each voxel as so many equal cells that new voxels hold whole ones
+            cells = np.repeat(expected, count, axis)
+            expected = cells.reshape(*cells.shape[:axis], count, size, *cells.shape[axis + 1 :]).mean(axis + 1)
+    found = geometry.resample(array, shape)
+    assert (found.shape, found.dtype, found.flags.c_contiguous) == (shape, np.float32, True)
+    np.testing.assert_allclose(found, expected, atol=1e-5)
+
+
+def test_resampling_keeps_no_other_thread_busy():
+    """Threads of numpy's BLAS go on waiting for a while after each product, on a core that a network wants."""
+    script = """
+import time
+import numpy as np
+from lungseg_utils import geometry
+others = lambda: time.process_time() - time.thread_time()
+plane, before = np.ones((512, 512), np.float32), others()
+for _ in range(20):
+    geometry.resample(plane, (1024, 1024))
+    time.sleep(0.01)
+print(others() - before)
+"""
+    several = os.environ | {"OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
+    done = subprocess.run([sys.executable, "-c", script], env=several, capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 0.1  # of what the other threads did; half a second by products of full matrices
 
 
 def test_resampled_affine_keeps_the_outer_faces():
