@@ -88,6 +88,20 @@ def test_height_is_that_of_the_original_slice():
     assert stored["total"] == case.image.shape[2]
 
 
+@pytest.mark.parametrize(
+    ("reference_at", "expected"), [(20, 20), (None, 10)], ids=["a larger false positive elsewhere", "an empty reference"]
+)
+def test_a_case_opens_where_the_reference_is_largest_or_else_the_answer(reference_at, expected):
+    case = sample_case("one")
+    reference, answer = np.zeros((2, *case.image.shape), bool)
+    if reference_at is not None:
+        reference[40:43, 50:52, reference_at] = reference[40, 50, reference_at + 1] = True
+    answer[10:40, 10:40, 10] = True
+    masks = {"reference": Mask(reference, case.image.affine), "answer": Mask(answer, case.image.affine)}
+    stored = embedded(slice_viewer([replace(case, masks=masks)]))[0]
+    assert voxels_of(stored)[2][stored["start"]].max() == expected
+
+
 # The masks of this case reach over i 40..42, j 50..51, k 20. With 9 mm of margin at 2.25 x 1.8 x 3 mm that is 4, 5 and 3 voxels.
 def test_margin_is_in_mm_and_ends_at_the_image():
     case = sample_case("one")

@@ -11,7 +11,7 @@ import gzip
 import html
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
 from pathlib import Path
@@ -152,7 +152,7 @@ def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict
     slices, rows, columns = levels.shape
     note = f"CT values rounded to {HU_STEP} HU" + (f", {factor} × {factor} pixels averaged" if factor > 1 else "")
     note += ". Wheel, arrow keys, or a sideways swipe turn the slices."
-    start = _busiest_slice(masks.values(), slices)
+    start = _start_slice(masks.values(), slices)
     return text | {
         "shape": [slices, rows, columns],
         "total": case.image.shape[2],
@@ -217,10 +217,10 @@ def _heights(image: Image, first_slice: int) -> tuple[float, float]:
     return ends[0], ends[1] - ends[0]
 
 
-def _busiest_slice(masks: Any, slices: int) -> int:
-    """The slice on which the masks are largest together; the middle one if all are empty."""
-    areas = sum((mask.sum(axis=(1, 2)) for mask in masks), np.zeros(slices, dtype=int))
-    return int(np.argmax(areas)) if areas.any() else slices // 2
+def _start_slice(masks: Iterable[np.ndarray], slices: int) -> int:
+    """The slice on which the first mask, the reference, is largest; if it is empty the next one; the middle slice if all are."""
+    areas = (mask.sum(axis=(1, 2)) for mask in masks)
+    return next((int(area.argmax()) for area in areas if area.any()), slices // 2)
 
 
 def _residuals(levels: np.ndarray) -> bytes:
