@@ -202,11 +202,8 @@ class _Cohort:
 
 
 def _picture(case: ViewerCase, margin_mm: float, max_mb: float) -> dict[str, Any]:
-    """CT and masks as stored; the slice to begin with is the one where the reference is largest."""
+    """CT and masks as stored."""
     content = embed_within(case, False, margin_mm, max_mb)
-    reference = case.masks[_REFERENCE].array
-    if reference.any():
-        content["start"] = boxes.largest_slice(reference) - content["voxel"][2][0]
     return {name: value for name, value in content.items() if name not in ("title", "facts", "still")}
 
 

@@ -23,6 +23,7 @@ from PIL import Image as Picture
 from scipy.ndimage import binary_erosion
 
 from .. import geometry
+from ..prompts import boxes
 from ..types import Image, InputError, Mask
 
 HU_STEP = 4  # a quarter of the noise of a chest CT: not visible in any window, and a third off the size
@@ -152,7 +153,7 @@ def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict
     slices, rows, columns = levels.shape
     note = f"CT values rounded to {HU_STEP} HU" + (f", {factor} × {factor} pixels averaged" if factor > 1 else "")
     note += ". Wheel, arrow keys, or a sideways swipe turn the slices."
-    start = _start_slice(masks.values(), slices)
+    start = _start_slice(case.masks.values(), tuple(slice(int(a), int(b)) for a, b in zip(low, high, strict=True)))
     return text | {
         "shape": [slices, rows, columns],
         "total": case.image.shape[2],
@@ -217,10 +218,10 @@ def _heights(image: Image, first_slice: int) -> tuple[float, float]:
     return ends[0], ends[1] - ends[0]
 
 
-def _start_slice(masks: Iterable[np.ndarray], slices: int) -> int:
-    """The slice on which the first mask, the reference, is largest; if it is empty the next one; the middle slice if all are."""
-    areas = (mask.sum(axis=(1, 2)) for mask in masks)
-    return next((int(area.argmax()) for area in areas if area.any()), slices // 2)
+def _start_slice(masks: Iterable[Mask], region: tuple[slice, ...]) -> int:
+    """The slice of a region where the first mask, the reference, is largest; if it is empty the next one; the middle if all are."""
+    parts = (mask.array[region] for mask in masks)
+    return next((boxes.largest_slice(part) for part in parts if part.any()), (region[2].stop - region[2].start) // 2)
 
 
 def _residuals(levels: np.ndarray) -> bytes:
