@@ -9,7 +9,6 @@ ROW = Row(
     work="1000 cases through scoring, result table and cohort table",
     against="ten times 100 cases",
     goal=WITHIN,
-    pairs=3,
     warm=False,
     overnight=True,
 )
