@@ -275,7 +275,7 @@ def interval_text(value: float, low: float, high: float, digits: int = 2) -> str
 
 
 def _number(value: float, digits: int) -> str:
-    return "–" if np.isnan(value) else "∞" if np.isinf(value) else f"{value:.{digits}f}"
+    return "–" if np.isnan(value) else "∞" if np.isinf(value) else f"{value:z.{digits}f}"
 
 
 def _in_reading_order(frame: pd.DataFrame, column: str) -> pd.DataFrame:

@@ -261,7 +261,7 @@ def printable_trap(trap: pd.DataFrame, experiment: str, rung: str) -> pd.DataFra
             "protocol": part["protocol"],
             "formula": part["formula"],
             "DSC": [f"{v:.2f}" for v in part["value"]],
-            "shift": [f"{v:+.2f}" for v in part["shift"]],
+            "shift": [f"{v:+z.2f}" for v in part["shift"]],
             "n": [f"{n} {unit}" for n, unit in zip(part["n"], part["unit"], strict=True)],
             "slices looked at": [f"{100 * v:.0f} %" for v in part["share"]],
             "rank": [f"{v:.0f}" for v in part["rank"]],
@@ -274,7 +274,7 @@ def trap_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, st
     keys, values = {protocol([]).name: protocol.__name__ for protocol in protocols.PROTOCOLS}, {}
     for _, row in trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)].iterrows():
         key = f"trap_{keys[row['protocol']]}"
-        values |= {key: f"{row['value']:.2f}", f"{key}_shift": f"{row['shift']:+.2f}", f"{key}_slices": f"{100 * row['share']:.0f} %"}
+        values |= {key: f"{row['value']:.2f}", f"{key}_shift": f"{row['shift']:+z.2f}", f"{key}_slices": f"{100 * row['share']:.0f} %"}
     return values
 
 
@@ -386,15 +386,15 @@ def board(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
 
 def contrast_answers(table: pd.DataFrame) -> dict[str, Any]:
     """Values for the text of a page by glue key, from `analysis.contrasts` of one data set."""
-    filled = table[table["p"].notna()]
-    found = filled[filled["p_holm"] < 0.05]
+    tested = table[table["p"].notna()]
+    found = tested[tested["p_holm"] < 0.05]
     named = [f"{r['name']} ({interval_text(r['difference'], r['low'], r['high'])})" for _, r in found.iterrows()]
-    detectable = filled["detectable"].dropna()
+    detectable = tested["detectable"].dropna()
     return {
         "contrasts_detectable_least": f"{detectable.min():.2f}" if len(detectable) else "–",
         "contrasts_detectable_most": f"{detectable.max():.2f}" if len(detectable) else "–",
-        "contrasts_filled": len(filled),
-        "contrasts_n": int(filled["n"].max()) if len(filled) else 0,
+        "contrasts_tested": len(tested),
+        "contrasts_n": int(table["n"].max()),
         "contrasts_significant": len(found),
         "contrasts_named": "; ".join(named) or "none",
     }
@@ -444,7 +444,7 @@ def robustness_answers(table: pd.DataFrame) -> dict[str, str]:
     ends = {key: part.set_index("jitter")["dsc"] for key, part in table.groupby(["title", "rung"], sort=False)}
     losses = {key: values[0.0] - values[most] for key, values in ends.items() if most in values.index}
     (least, least_rung), (worst, worst_rung) = min(losses, key=losses.get), max(losses, key=losses.get)
-    text = f"With errors of up to {100 * most:g} % of the lesion's size the mean DSC falls by {losses[worst, worst_rung]:.2f} at most "
-    text += f"({worst}, {title(worst_rung)}) and by {losses[least, least_rung]:.2f} at least ({least}, {title(least_rung)})"
+    text = f"With errors of up to {100 * most:g} % of the lesion's size the mean DSC falls by {losses[worst, worst_rung]:z.2f} at most "
+    text += f"({worst}, {title(worst_rung)}) and by {losses[least, least_rung]:z.2f} at least ({least}, {title(least_rung)})"
     text += f"; n = {table['n'].max()}."
     return {"robustness_answer": text}

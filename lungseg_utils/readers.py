@@ -252,7 +252,7 @@ def printable_variability(against: pd.DataFrame, pairs: pd.DataFrame, titles: Ma
             continue
         row: dict[str, Any] = {"prompt": figures.title(rung), "method": titles[name, rung], "n": found["dsc"].n}
         for metric, comparison in found.items():
-            row[figures.title(metric)] = f"{comparison.difference:+.2f} (lower bound {comparison.bound:+.2f})"
+            row[figures.title(metric)] = f"{comparison.difference:+z.2f} (lower bound {comparison.bound:+z.2f})"
         row["within human variability"] = _verdict(found["dsc"], found[nsd])
         rows.append(row)
     return pd.DataFrame(rows, columns=["prompt", "method", "n", "DSC", figures.title(nsd), "within human variability"])

@@ -155,8 +155,8 @@ def printable_selection(table: pd.DataFrame) -> pd.DataFrame:
             "number of steps": table["rule"],
             "labelled patients used": table["labels"],
             "mean DSC": [f"{v:.3f}" for v in table["dsc"]],
-            "shift": [""] + [f"{v:+.3f}" for v in table["shift"][1:]],
-            "lowest to highest draw": [""] + [f"{r['shift_low']:+.3f} to {r['shift_high']:+.3f}" for _, r in table[1:].iterrows()],
+            "shift": [""] + [f"{v:+z.3f}" for v in table["shift"][1:]],
+            "lowest to highest draw": [""] + [f"{r['shift_low']:+z.3f} to {r['shift_high']:+z.3f}" for _, r in table[1:].iterrows()],
         }
     )
 
@@ -164,5 +164,5 @@ def printable_selection(table: pd.DataFrame) -> pd.DataFrame:
 def selection_answers(table: pd.DataFrame) -> dict[str, Any]:
     """Values for the text, by glue key: the shifts, and what was measured on."""
     _, free, tested = (row for _, row in table.iterrows())
-    values = {"free": f"{free['shift']:+.3f}", "tested": f"{tested['shift']:+.3f}", "n": int(free["n"]), "draws": int(free["draws"])}
+    values = {"free": f"{free['shift']:+z.3f}", "tested": f"{tested['shift']:+z.3f}", "n": int(free["n"]), "draws": int(free["draws"])}
     return {f"selection_{key}": value for key, value in values.items()}

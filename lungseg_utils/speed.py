@@ -101,7 +101,7 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
             "plain": [duration(s) for s in frame["plain_seconds"]],
             "compared (min to max), pairs": [_compared(row) for _, row in frame.iterrows()],
             "goal": [_goal(row) for _, row in frame.iterrows()],
-            "answers": [f"{r['agreement']} {r['agreement_value']:.3g} ({_sign(r)} {r['agreement_limit']:g})" for _, r in frame.iterrows()],
+            "answers": [_answers(row) for _, row in frame.iterrows()],
             "share of the floor (floor)": [_floor(s, t) for s, t in zip(floor_seconds(frame), frame["fast_seconds"], strict=True)],
         }
     )
@@ -175,7 +175,7 @@ def _against(row: pd.Series) -> str:
 
 
 def _compared(row: pd.Series) -> str:
-    unit = "x" if row["compared"] == GAIN else " s more"
+    unit = "x" if row["compared"] == GAIN else "\u00a0s more"
     value, low, high = (f"{row[f'value_{name}']:.3g}" for name in ("median", "min", "max"))
     return f"{value}{unit} ({low} to {high}), {row['pairs']}"
 
@@ -183,9 +183,10 @@ def _compared(row: pd.Series) -> str:
 def _goal(row: pd.Series) -> str:
     if np.isnan(row["goal"]):
         return "none"
-    text = f"≥ {row['goal']:g}x" if row["compared"] == GAIN else f"≤ {row['goal']:g} s more"
+    text = f"≥\u00a0{row['goal']:g}x" if row["compared"] == GAIN else f"≤\u00a0{row['goal']:g}\u00a0s more"
     return f"{text}, {'met' if is_met(row.to_frame().T).item() else 'missed'}"
 
 
-def _sign(row: pd.Series) -> str:
-    return "≥" if AGREEMENTS[row["agreement"]] == "least" else "≤"
+def _answers(row: pd.Series) -> str:
+    sign = "≥" if AGREEMENTS[row["agreement"]] == "least" else "≤"
+    return f"{row['agreement']} {row['agreement_value']:.3g} ({sign}\u00a0{row['agreement_limit']:g})"

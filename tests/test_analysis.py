@@ -107,6 +107,8 @@ def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch
     answers = ladder_figures.contrast_answers(table.reset_index())
     assert answers["contrasts_significant"] == 2  # and one box of MedSAM2's place against the U-Net with it
     assert "five patients against all" in answers["contrasts_named"]
+    untested = ladder_figures.contrast_answers(table.reset_index().assign(p=np.nan, p_holm=np.nan))
+    assert (untested["contrasts_tested"], untested["contrasts_n"]) == (0, 12)  # differences of twelve patients all the same
 
 
 def test_robustness_starts_at_no_error_and_never_mixes_shares(finished):

@@ -398,28 +398,42 @@ def test_a_leaderboard_sorts_filters_and_is_downloaded(visit, tmp_path):
     from lungseg_utils.viewers.leaderboard import leaderboard
 
     table = pd.DataFrame(
-        {"method": ["a, one", "b", "c"], "prompt": ["none", "click", "click"], "DSC": ["0.50 [0.4, 0.6]", "–", "0.90 [0.8, 1.0]"]}
+        {"method": ["a 3, one", "b 2", "c 1"], "prompt": ["none", "click", "click"], "DSC": ["0.50 [0.4, 0.6]", "–", "0.90 [0.8, 1.0]"]}
     )
     (tmp_path / "board.html").write_text(f"<!doctype html><meta charset=utf-8>{leaderboard(table, ('prompt',), 'b.csv', 'caption').data}")
     seen = visit((tmp_path / "board.html").as_uri())
     page = seen.page
     shown = "() => [...document.querySelectorAll('tbody tr')].filter((r) => !r.hidden).map((r) => r.cells[0].textContent)"
-    assert page.evaluate(shown) == ["a, one", "b", "c"]
+    assert page.evaluate(shown) == ["a 3, one", "b 2", "c 1"]
     page.get_by_role("button", name="DSC").click()
-    assert page.evaluate(shown) == ["c", "a, one", "b"]  # numbers by value, what has none last
+    assert page.evaluate(shown) == ["c 1", "a 3, one", "b 2"]  # numbers by value, what has none last
     page.get_by_role("button", name="DSC").press("Enter")
-    assert page.evaluate(shown)[-1] == "c"
+    assert page.evaluate(shown)[-1] == "c 1"
+    page.get_by_role("button", name="method").click()
+    assert page.evaluate(shown) == ["c 1", "b 2", "a 3, one"]  # a name with a number in it is a name
+    page.get_by_role("button", name="method").click()
+    heads = "() => [...document.querySelectorAll('th')].filter((h) => h.checkVisibility()).map((h) => h.textContent)"
+    assert page.evaluate(heads) == ["method", "prompt", "DSC"]
     page.get_by_label("prompt").select_option("click")
-    assert page.evaluate(shown) == ["b", "c"]
+    assert page.evaluate(shown) == ["b 2", "c 1"]
+    assert page.evaluate(heads) == ["method", "DSC"]  # one value in all rows needs no column
     assert page.get_by_role("status").inner_text() == "2 of 3 rows"
     page.get_by_label("prompt").select_option("")
+    assert page.evaluate(heads) == ["method", "prompt", "DSC"]
     page.get_by_label("contains").fill("one")
-    assert page.evaluate(shown) == ["a, one"]
+    assert page.evaluate(shown) == ["a 3, one"]
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as CSV").click()
     assert download.value.suggested_filename == "b.csv"
-    assert Path(download.value.path()).read_text().splitlines() == ["method,prompt,DSC", '"a, one",none,"0.50 [0.4, 0.6]"']
+    assert Path(download.value.path()).read_text().splitlines() == ["method,prompt,DSC", '"a 3, one",none,"0.50 [0.4, 0.6]"']
     assert seen.problems == []
+
+
+def test_headings_of_a_scrolled_leaderboard_hide_the_rows_below(address, visit):
+    page = visit(f"{address}/book/results/comparisons.html").page
+    heads = page.locator(".lungseg-board th")
+    assert heads.evaluate_all("(found) => found.every((head) => /^rgb\\(/.test(getComputedStyle(head).backgroundColor))")
+    assert heads.count() > 5
 
 
 def test_foot_names_the_edition(book_html):
@@ -434,6 +448,11 @@ def test_no_machine_path_in_any_page(book_html):
     for path in book_html.rglob("*"):
         if path.is_file():
             assert not any(needle in path.read_bytes() for needle in needles), path
+
+
+def test_no_page_tells_a_negative_zero(book_html):
+    for path in book_html.rglob("*.html"):
+        assert not re.search(r">[^<]*(?<![\w.])[-−]0(\.0+)?(?![\w.])[^<]*<", path.read_text()), path
 
 
 def sources(tmp_path: Path) -> Path:

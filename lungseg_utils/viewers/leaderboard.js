@@ -1,9 +1,19 @@
-// Sorting, filtering and downloading of one table. Cells are text; numbers are compared by the first number in them.
+// Sorting, filtering and downloading of one table. Cells are text; a number is what begins with one.
+const number = (cell) => {
+  const found = cell.replace("−", "-").match(/^-?\d+(\.\d+)?/);
+  return found ? Number(found[0]) : cell.startsWith("∞") ? Infinity : NaN;
+};
+
 for (const board of document.querySelectorAll(".lungseg-board:not([data-ready])")) {
   board.dataset.ready = "true";
   const data = JSON.parse(board.querySelector(".lb-data").textContent);
   const body = board.querySelector("tbody");
   const rows = [...body.rows].map((element, index) => ({ element, cells: data.rows[index] }));
+  const numeric = data.columns.map((_, column) => {
+    const told = data.rows.map((row) => row[column]).filter((cell) => cell && cell !== "–");
+    return told.filter((cell) => !Number.isNaN(number(cell))).length > told.length / 2;
+  });
+  for (const { element } of rows) numeric.forEach((is, column) => element.cells[column].classList.toggle("lb-words", !is));
   const chosen = {};
   let words = "";
 
@@ -14,6 +24,9 @@ for (const board of document.querySelectorAll(".lungseg-board:not([data-ready])"
   count.setAttribute("role", "status");
   const update = () => {
     for (const row of rows) row.element.hidden = !visible(row);
+    // what is the same in all rows would push the numbers out of sight
+    for (const { cells } of board.querySelectorAll("tr"))
+      for (const [column, value] of Object.entries(chosen)) cells[column].hidden = Boolean(value);
     count.textContent = `${rows.filter(visible).length} of ${rows.length} rows`;
   };
 
@@ -56,19 +69,14 @@ for (const board of document.querySelectorAll(".lungseg-board:not([data-ready])"
   });
   controls.append(download, count);
 
-  const number = (cell) => {
-    const found = cell.replace("−", "-").match(/-?\d+(\.\d+)?/);
-    return found ? Number(found[0]) : cell.startsWith("∞") ? Infinity : NaN;
+  const compare = (column) => (a, b) => {
+    if (!numeric[column]) return a.cells[column].localeCompare(b.cells[column]);
+    const [x, y] = [number(a.cells[column]), number(b.cells[column])];
+    return Number.isNaN(x) ? (Number.isNaN(y) ? 0 : -1) : Number.isNaN(y) ? 1 : x - y;
   };
-  const compare = (column) => {
-    const numeric = data.rows.filter((row) => !Number.isNaN(number(row[column]))).length > data.rows.length / 2;
-    return (a, b) => {
-      if (!numeric) return a.cells[column].localeCompare(b.cells[column]);
-      const [x, y] = [number(a.cells[column]), number(b.cells[column])];
-      return Number.isNaN(x) ? (Number.isNaN(y) ? 0 : -1) : Number.isNaN(y) ? 1 : x - y;
-    };
-  };
+  const LINE = 18; // characters of a name that stay on one line
   [...board.querySelectorAll("thead th")].forEach((head, column) => {
+    if (!numeric[column]) head.style.minWidth = `${Math.min(LINE, Math.max(...data.rows.map((row) => row[column].length)))}ch`;
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = head.textContent;

@@ -151,7 +151,7 @@ export function choice(legend, labels, selected, select) {
 }
 
 /** A number with a true minus sign. */
-export const minus = (number, digits = 0) => number.toFixed(digits).replace("-", "\u2212");
+export const minus = (number, digits = 0) => (Number(number.toFixed(digits)) + 0).toFixed(digits).replace("-", "\u2212");
 
 /** The look of one mask per name, each in a colour of its own. */
 export function overlaysFor(names) {

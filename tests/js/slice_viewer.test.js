@@ -10,6 +10,7 @@ import {
   decodeCase,
   fit,
   fromVoxel,
+  minus,
   outline,
   restoreLevels,
   toCanvas,
@@ -22,6 +23,13 @@ import {
 
 const levels = { lowest: -1024, step: 4, count: 1025 };
 const greyAt = (window, hu) => windowTable(WINDOWS[window], levels)[(hu - levels.lowest) / levels.step];
+
+test("a number below zero has a true minus sign, and what is rounded to zero has none", () => {
+  assert.equal(minus(-1024), "\u22121024");
+  assert.equal(minus(-0.26, 1), "\u22120.3");
+  assert.equal(minus(-0.4), "0");
+  assert.equal(minus(NaN), "NaN");
+});
 
 test("a window maps its centre to middle grey and its ends to black and white", () => {
   assert.equal(greyAt("mediastinum", 40), 128); // 127.5, rounded to even
