@@ -5,7 +5,7 @@ Colours are safe for colour-blind readers, and shapes and hatches say the same i
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import permutations
 from typing import Any
 
@@ -21,7 +21,11 @@ _RUNGS = ("none", "box_one_slice", "box_every_slice")
 _GIGA = 1e9
 _HUMAN_COLOR, _HUMAN_HATCH = "0.45", "////"
 _EXTRAPOLATED_ALPHA = 0.45
-_NEAR = 0.3  # decades between points whose labels would touch
+# where a label may stand beside its point: shift (points), horizontal and vertical alignment; the first that is free is taken
+_SIDES = (
+    *[(8, -3, "left", "top"), (-8, 0, "right", "center"), (8, 3, "left", "bottom"), (-8, 3, "right", "bottom")],
+    *[(-8, -3, "right", "top"), (0, 8, "center", "bottom"), (0, -8, "center", "top")],
+)
 _ALIKE = 0.002, 0.2  # decades in FLOPs and seconds between points that share a label: one architecture under several names
 
 
@@ -110,15 +114,10 @@ def seconds_over_flops(frame: pd.DataFrame) -> Any:
         )
     axes.margins(0.12)
     axes.set_xlim(right=axes.get_xlim()[1] * 4)  # room for the labels
-    labels = _labels(table)
-    for x, y, text in labels:
-        # the label of a point stands on its right, or on its left where the one below it is near
-        crowded = any(abs(np.log10(x / a)) < _NEAR and 0 < np.log10(y / b) < _NEAR for a, b, _ in labels)
-        side = {"xytext": (-8, 0), "ha": "right", "va": "center"} if crowded else {"xytext": (8, -3), "ha": "left", "va": "top"}
-        axes.annotate(text, (x, y), textcoords="offset points", fontsize="x-small", **side)
     speeds = table["slice_flops"] / _GIGA / table["slice_seconds"]
     _lines_of_equal_speed(axes, speeds.min(), speeds.max())
     axes.legend(loc="upper left")
+    _label(axes, _labels(table))
     plt.close(figure)
     return figure
 
@@ -134,6 +133,27 @@ def _labels(table: pd.DataFrame) -> list[tuple[float, float, str]]:
         else:
             groups.append((x, y, [name]))
     return [(x, y, "\n".join(names)) for x, y, names in groups]
+
+
+def _label(axes: Any, labels: Sequence[tuple[float, float, str]]) -> None:
+    """Each label beside its point, on the first side where it stays inside and covers no point and no other label, if there is one."""
+    axes.figure.draw_without_rendering()  # the layout settles
+    points = [axes.transData.transform((x, y)) for x, y, _ in labels]
+    taken = [axes.get_legend().get_window_extent()]
+
+    def is_free(label: Any) -> bool:
+        box = label.get_window_extent()
+        inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
+        return inside and not box.count_contains(points) and not box.count_overlaps(taken)
+
+    for x, y, text in labels:
+        how = {"textcoords": "offset points", "fontsize": "x-small", "in_layout": False}
+        tried = [axes.annotate(text, (x, y), shift, ha=horizontal, va=vertical, **how) for *shift, horizontal, vertical in _SIDES]
+        kept = next((label for label in tried if is_free(label)), tried[0])
+        taken.append(kept.get_window_extent())
+        for label in tried:
+            if label is not kept:
+                label.remove()
 
 
 def _lines_of_equal_speed(axes: Any, slowest: float, fastest: float) -> None:

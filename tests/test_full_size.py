@@ -1,6 +1,7 @@
 """Costs of full-size architectures: FLOPs counted by hand, published sizes, the table, resuming, and one small model measured for real."""
 
 import dataclasses
+from itertools import combinations
 
 import numpy as np
 import pandas as pd
@@ -8,7 +9,7 @@ import pytest
 import torch
 
 from lungseg_utils import __main__ as command_line
-from lungseg_utils import efficiency_figures, full_size
+from lungseg_utils import config, efficiency_figures, full_size
 from lungseg_utils.full_size import Subject, count_flops
 from lungseg_utils.types import InputError
 
@@ -307,6 +308,21 @@ def test_figures_have_units_on_their_axes_and_hatches_for_people(table):
     bands = [bar for bar in every.patches if bar.get_hatch()]
     assert len(bands) == 3
     assert (bands[0].get_x(), bands[0].get_x() + bands[0].get_width()) == (84, 420)  # 12 boxes of 7 to 35 s
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_no_label_covers_another_one_or_a_point(device):
+    everything = full_size.read(config.project_root() / "data" / "results" / f"efficiency_{device}.csv")
+    for _, costs in everything.groupby(list(full_size.SETTING)):
+        figure = efficiency_figures.seconds_over_flops(costs)
+        axes = figure.axes[0]
+        figure.draw_without_rendering()
+        boxes = [text.get_window_extent() for text in axes.texts if "GFLOP/s" not in text.get_text()]
+        assert len(boxes) > 5
+        assert not any(one.overlaps(other) for one, other in combinations(boxes, 2))
+        points = np.concatenate([axes.transData.transform(found.get_offsets()) for found in axes.collections])
+        assert not any(box.contains(*point) for box in boxes for point in points)
+        assert all(axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1) for box in boxes)
 
 
 def test_tables_for_people_say_what_was_extrapolated(table):
