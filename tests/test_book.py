@@ -398,7 +398,11 @@ def test_a_leaderboard_sorts_filters_and_is_downloaded(visit, tmp_path):
     from lungseg_utils.viewers.leaderboard import leaderboard
 
     table = pd.DataFrame(
-        {"method": ["a 3, one", "b 2", "c 1"], "prompt": ["none", "click", "click"], "DSC": ["0.50 [0.4, 0.6]", "–", "0.90 [0.8, 1.0]"]}
+        {
+            "method": ["a 3, one", "b 2", "c 1"],
+            "prompt": ["none", "click", "click"],
+            "DSC": ["0.50 [0.4,\u00a00.6]", "–", "0.90 [0.8, 1.0]"],
+        }
     )
     (tmp_path / "board.html").write_text(f"<!doctype html><meta charset=utf-8>{leaderboard(table, ('prompt',), 'b.csv', 'caption').data}")
     seen = visit((tmp_path / "board.html").as_uri())

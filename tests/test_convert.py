@@ -1,6 +1,7 @@
 """Any data set to nnU-Net's raw form and back, held against nnU-Net's own check and the voxels."""
 
 import json
+import sys
 
 import nibabel as nib
 import numpy as np
@@ -43,7 +44,9 @@ def test_there_and_back_every_voxel_stays_in_its_place(root, tmp_path, capsys):
     assert json.loads((to / "dataset.json").read_text())["numTraining"] == 2
 
 
-def test_nnunet_itself_accepts_it(root, tmp_path):
+def test_nnunet_itself_accepts_it(root, tmp_path, monkeypatch):
+    # the main module of a worker of pytest has none, which Python 3.11.2 asks for when nnU-Net starts a process
+    monkeypatch.setattr(sys.modules["__main__"], "__spec__", None, raising=False)
     from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
     to = tmp_path / "Dataset007_Lung"

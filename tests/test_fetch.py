@@ -250,6 +250,7 @@ def test_an_archive_is_unpacked(tmp_path):
         ({"good.txt": b"x", "../evil.txt": b"x"}, "cannot be unpacked"),
         ({"/../../evil.txt": b"x"}, "cannot be unpacked"),
         ({"a/../../evil.txt": b"x"}, "cannot be unpacked"),
+        ({"ä\0.txt": b"x"}, "cannot be unpacked"),
         ({"link": (tarfile.SYMTYPE, "/etc"), "link/evil.txt": b"x"}, "neither file nor folder"),
         ({"hard": (tarfile.LNKTYPE, "../secret")}, "neither file nor folder"),
         ({"device": (tarfile.CHRTYPE, "")}, "neither file nor folder"),
@@ -286,7 +287,7 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_nothing(tmp_path, monkeypat
     def full(*_arguments, **_options):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(tarfile, "copyfileobj", full)
+    monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(InputError, match="disk is full"):
         fetch.extract_tar(path, tmp_path / "to")
     assert {p.name for p in tmp_path.iterdir()} == {"a.tar"}
