@@ -146,8 +146,8 @@ def _label(axes: Any, labels: Sequence[tuple[float, float, str]]) -> None:
         inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
         return inside and not box.count_contains(points) and not box.count_overlaps(taken)
 
+    how = {"textcoords": "offset points", "fontsize": "x-small", "in_layout": False}
     for x, y, text in labels:
-        how = {"textcoords": "offset points", "fontsize": "x-small", "in_layout": False}
         tried = [axes.annotate(text, (x, y), shift, ha=horizontal, va=vertical, **how) for *shift, horizontal, vertical in _SIDES]
         kept = next((label for label in tried if is_free(label)), tried[0])
         taken.append(kept.get_window_extent())
