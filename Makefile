@@ -26,7 +26,8 @@ help:  ## list the commands
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
-setup: .venv/installed  ## make the virtual environment only
+setup: .venv/installed  ## bring what the network gives, and build nothing: .venv, and the JavaScript packages of the book
+	@$(RUN) vendor
 
 book: .venv/installed  ## run the default profile and build the book
 	@$(RUN) workflow --profile $(PROFILE) --cores $(CORES) $(PUBLIC_FLAG)

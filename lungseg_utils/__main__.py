@@ -214,6 +214,13 @@ def _book(arguments: argparse.Namespace) -> int:
     return 0
 
 
+def _vendor(_arguments: argparse.Namespace) -> int:
+    from . import book, config
+
+    book.vendor(config.project_root())
+    return 0
+
+
 def _serve(arguments: argparse.Namespace) -> int:
     from . import book
 
@@ -349,6 +356,8 @@ def _parser() -> argparse.ArgumentParser:
     page_data.add_argument("out", type=Path)
     _profile_argument(page_data)
     page_data.add_argument("--public", action="store_true")
+
+    add("vendor", _vendor, "bring the JavaScript packages that the book holds (a step of make setup)")
 
     book = add("book", _book, "build the book from executed notebooks (a step of the workflow)")
     book.add_argument("notebooks", type=Path)

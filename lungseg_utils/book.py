@@ -188,7 +188,9 @@ def _install_packages(root: Path, folder: Path) -> Path:
     command = [sys.executable, "-c", program, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if run.returncode != 0:
-        raise BookFailed(f"npm could not bring the packages of package-lock.json:\n{run.stderr[-2000:]}")
+        problem = f"npm could not bring its packages:\n{run.stderr.strip()[-2000:]}"
+        advice = "It needs the network once; NODE_EXTRA_CA_CERTS names the certificate of a proxy that has its own. Then run this again."
+        raise InputError(root / "package-lock.json", problem, advice)
     return folder / "node_modules"
 
 

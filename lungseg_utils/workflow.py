@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from . import cohorts, config, fetch, initial_weights, io, locks, plan, registry, run, stored, tables
+from . import book, cohorts, config, fetch, initial_weights, io, locks, plan, registry, run, stored, tables
 from .prompts.ladder import PROMPTERS
 from .stand_ins import RANDOM
 from .types import Experiment, InputError
@@ -73,6 +73,8 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
         *targets,
     ]
     with locks.exclusive(root / "build" / ".workflow.lock", "another workflow is running in this folder"):
+        if not targets:
+            book.vendor(root)  # first: the book is built last, perhaps where there is no network
         io.remove_leftovers(root / "build" / profile)
         status = subprocess.run(command, cwd=root, env=os.environ | _ONE_THREAD, check=False).returncode
     _report(root, profile, started, status)

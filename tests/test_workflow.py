@@ -11,7 +11,7 @@ from dataclasses import replace
 import pandas as pd
 import pytest
 
-from lungseg_utils import config, fetch, locks, metrics, run, stored, tables, workflow
+from lungseg_utils import book, config, fetch, locks, metrics, run, stored, tables, workflow
 from lungseg_utils.types import InputError
 
 ROOT = config.project_root()
@@ -75,6 +75,18 @@ def test_a_profile_without_what_the_first_page_speaks_of_is_refused_before_anyth
     spoken_of = "baselines_zero_shot, medsam2_fine_tuned, unet_full"
     with pytest.raises(InputError, match=f"profile losses: its book's first page speaks of {spoken_of}, which"):
         workflow.run_workflow("losses", cores=1)
+
+
+def test_packages_of_the_book_that_npm_cannot_bring_stop_a_workflow_before_its_first_job(tmp_path, monkeypatch):
+    monkeypatch.setattr(book, "_VENDORED", (*book._VENDORED, ("new", "new")))  # so what is here is not enough
+    for key, value in {"registry": "http://127.0.0.1:9", "cache": str(tmp_path), "fetch_retries": "0"}.items():
+        monkeypatch.setenv(f"npm_config_{key}", value)
+    monkeypatch.setattr(workflow.io, "remove_leftovers", lambda _folder: pytest.fail("work had begun"))
+    with pytest.raises(InputError, match="npm could not bring its packages") as raised:
+        workflow.run_workflow("smoke", cores=1)
+    assert "127.0.0.1:9" in raised.value.problem  # npm's own words
+    assert raised.value.where.endswith("package-lock.json")
+    assert "needs the network once" in raised.value.remedy
 
 
 def test_only_real_data_that_is_here_is_tested_on(monkeypatch):
