@@ -516,6 +516,17 @@ def test_edition_sentences(monkeypatch):
     assert book_edition.read_build_info(Path("nowhere"))["commit"] == "unknown"
 
 
+def test_no_line_ends_between_a_number_and_its_unit(monkeypatch):
+    monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
+    import book_edition
+    from docutils.core import publish_doctree
+
+    page = publish_doctree("A power of 80 % in 5 scans of 2.5 mm (n = 3), *p* = 0.1.\n\n``n = 3 mm``\n\n::\n\n  k = 3 s")
+    book_edition.hold_numbers(None, page, "page")
+    told = page.astext().replace("\u00a0", "~")
+    assert told == "A power of 80~% in 5 scans of 2.5~mm (n~=~3), p =~0.1.\n\nn = 3 mm\n\nk = 3 s"
+
+
 def test_an_estimate_never_stands_alone(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
     import book_edition

@@ -32,6 +32,8 @@ _SUPERFLUOUS = re.compile(
     r'|\s*<link rel="preload" as="font"[^>]*>'
 )
 
+# Spaces that no line should end with: "80 %", "30 mm", "n = 2", also where one side of it is a glued value, a node of its own.
+_HELD = re.compile(r"(?:(?<=\d)|^) (?=(?:%|mm|cm|s|min|h|MB|GB)(?:\W|$))|(?<=\b[nkp]) (?=[=<>≤≥])|(?<=[=<>≤≥]) (?=\d|$)")
 
 # Docutils calls it a list of entries that, by their own role, belong to no list.
 _MISNAMED = ('<div role="list" class="citation-list">', '<div class="citation-list">')
@@ -167,6 +169,13 @@ class GluedDirective(SphinxDirective):
         return nodes.container("", shown, classes=["cell_output", "glued"])
 
 
+def hold_numbers(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """Keep a number and its unit on one line, outside of code and formulas."""
+    for text in list(doctree.findall(nodes.Text)):
+        if not isinstance(text.parent, nodes.literal | nodes.FixedTextElement | nodes.math | nodes.raw):
+            text.parent.replace(text, nodes.Text(_HELD.sub("\u00a0", text)))
+
+
 def _text(asset: Any) -> str:
     return f"{getattr(asset, 'filename', asset)} {getattr(asset, 'attributes', {}).get('body', '')}".lower()
 
@@ -199,6 +208,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_role("estimate", EstimateRole())
     app.add_directive("glued", GluedDirective)
     app.connect("config-inited", use_build_info, priority=100)
+    app.connect("doctree-resolved", hold_numbers)
     app.connect("html-page-context", drop_assets, priority=900)
     app.connect("build-finished", lighten_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}
