@@ -246,14 +246,14 @@ def _volume_bars(axes: Any, place: int, row: Mapping[str, Any], low: float, colo
 
 
 def duration(seconds: float, extrapolated: bool = False) -> str:
-    """ "0.42 s", "95 s", "12 min", "3.4 h", which no line of a table breaks; extrapolated ones begin with "≈"."""
+    """ "0.42 s", "95 s", "12 min", "3.4 h"; extrapolated ones begin with "≈"."""
     for unit, size in (("h", 3600.0), ("min", 60.0)):
         if seconds >= 2 * size:
-            text = f"{_digits(seconds / size)}\u00a0{unit}"
+            text = f"{_digits(seconds / size)} {unit}"
             break
     else:
-        text = f"{_digits(seconds)}\u00a0s"
-    return f"≈\u00a0{text}" if extrapolated else text
+        text = f"{_digits(seconds)} s"
+    return f"≈ {text}" if extrapolated else text
 
 
 def _digits(value: float) -> str:

@@ -269,9 +269,9 @@ def volume_agreement(results: pd.DataFrame) -> Any:
 
 
 def interval_text(value: float, low: float, high: float, digits: int = 2) -> str:
-    """ "0.71 [0.65, 0.77]", or the value alone where there is no interval; no line of a table breaks between the brackets."""
+    """ "0.71 [0.65, 0.77]", or the value alone where there is no interval."""
     text = _number(value, digits)
-    return text if np.isnan(low) else f"{text} [{_number(low, digits)},\u00a0{_number(high, digits)}]"
+    return text if np.isnan(low) else f"{text} [{_number(low, digits)}, {_number(high, digits)}]"
 
 
 def _number(value: float, digits: int) -> str:

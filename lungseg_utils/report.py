@@ -549,12 +549,11 @@ def interval_text(row: Mapping[str, Any], digits: int = 2) -> str:
 
 
 def headline(scores: Scores) -> str:
-    """The result in one line, for a terminal: of plain spaces, as it will be copied."""
+    """The result in one line, for a terminal."""
     flow, first = count_flow(scores.results), summarize(scores.results).iloc[0]
     free = f", tumor-free scans: {flow.cases_tumor_free}" if flow.cases_tumor_free else ""
     failed = f", failed: {flow.failed}" if flow.failed else ""
-    dsc = interval_text(first).replace("\u00a0", " ")
-    return f"{scores.name}: 3-D DSC {dsc}, n = {first['n']} patients ({mark_of(first['method'])}){free}{failed}"
+    return f"{scores.name}: 3-D DSC {interval_text(first)}, n = {first['n']} patients ({mark_of(first['method'])}){free}{failed}"
 
 
 def write(scores: Scores, out: Path) -> Path:

@@ -175,7 +175,7 @@ def _against(row: pd.Series) -> str:
 
 
 def _compared(row: pd.Series) -> str:
-    unit = "x" if row["compared"] == GAIN else "\u00a0s more"
+    unit = "x" if row["compared"] == GAIN else " s more"
     value, low, high = (f"{row[f'value_{name}']:.3g}" for name in ("median", "min", "max"))
     return f"{value}{unit} ({low} to {high}), {row['pairs']}"
 
@@ -183,10 +183,10 @@ def _compared(row: pd.Series) -> str:
 def _goal(row: pd.Series) -> str:
     if np.isnan(row["goal"]):
         return "none"
-    text = f"≥\u00a0{row['goal']:g}x" if row["compared"] == GAIN else f"≤\u00a0{row['goal']:g}\u00a0s more"
+    text = f"≥ {row['goal']:g}x" if row["compared"] == GAIN else f"≤ {row['goal']:g} s more"
     return f"{text}, {'met' if is_met(row.to_frame().T).item() else 'missed'}"
 
 
 def _answers(row: pd.Series) -> str:
     sign = "≥" if AGREEMENTS[row["agreement"]] == "least" else "≤"
-    return f"{row['agreement']} {row['agreement_value']:.3g} ({sign}\u00a0{row['agreement_limit']:g})"
+    return f"{row['agreement']} {row['agreement_value']:.3g} ({sign} {row['agreement_limit']:g})"

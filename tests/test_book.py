@@ -401,7 +401,7 @@ def test_a_leaderboard_sorts_filters_and_is_downloaded(visit, tmp_path):
         {
             "method": ["a 3, one", "b 2", "c 1"],
             "prompt": ["none", "click", "click"],
-            "DSC": ["0.50 [0.4,\u00a00.6]", "–", "0.90 [0.8, 1.0]"],
+            "DSC": ["0.50 [0.4, 0.6]", "–", "0.90 [0.8, 1.0]"],
         }
     )
     (tmp_path / "board.html").write_text(f"<!doctype html><meta charset=utf-8>{leaderboard(table, ('prompt',), 'b.csv', 'caption').data}")
@@ -433,6 +433,7 @@ def test_a_leaderboard_sorts_filters_and_is_downloaded(visit, tmp_path):
     assert seen.problems == []
 
 
+@pytest.mark.skipif(not os.environ.get("LUNGSEG_BOOK_HTML"), reason="the smoke book was not built (make test does that first)")
 def test_headings_of_a_scrolled_leaderboard_hide_the_rows_below(address, visit):
     page = visit(f"{address}/book/results/comparisons.html").page
     heads = page.locator(".lungseg-board th")
@@ -521,10 +522,13 @@ def test_no_line_ends_between_a_number_and_its_unit(monkeypatch):
     import book_edition
     from docutils.core import publish_doctree
 
-    page = publish_doctree("A power of 80 % in 5 scans of 2.5 mm (n = 3), *p* = 0.1.\n\n``n = 3 mm``\n\n::\n\n  k = 3 s")
+    lines = ["A power of 80 % in 5 scans of 2.5 mm (n = 3), *p* = 0.1, [-0.1, 0.2].", "``n = 3 mm``", "::", "  k = 3 s"]
+    table = "<script>[1, 2]; 3 s</script><td class='a 3 s'>≈ 3 s, 0.1 (0.1 … 0.2)</td>"
+    page = publish_doctree("\n\n".join([*lines, ".. raw:: html", f"  {table}"]))
     book_edition.hold_numbers(None, page, "page")
-    told = page.astext().replace("\u00a0", "~")
-    assert told == "A power of 80~% in 5 scans of 2.5~mm (n~=~3), p =~0.1.\n\nn = 3 mm\n\nk = 3 s"
+    held = ["A power of 80~% in 5 scans of 2.5~mm (n~=~3), p =~0.1, [-0.1,~0.2].", "n = 3 mm", "k = 3 s"]
+    held += ["<script>[1, 2]; 3 s</script><td class='a 3 s'>≈~3~s, 0.1 (0.1~…~0.2)</td>"]
+    assert page.astext().replace("\u00a0", "~") == "\n\n".join(held)
 
 
 def test_an_estimate_never_stands_alone(monkeypatch):

@@ -29,11 +29,11 @@ def results():
 
 
 def test_intervals_are_written_only_where_there_are_any():
-    assert figures.interval_text(0.712, 0.651, 0.77) == "0.71 [0.65,\u00a00.77]"
+    assert figures.interval_text(0.712, 0.651, 0.77) == "0.71 [0.65, 0.77]"
     assert figures.interval_text(0.712, np.nan, np.nan) == "0.71"
-    assert figures.interval_text(np.inf, 20.0, np.inf, 1) == "∞ [20.0,\u00a0∞]"
+    assert figures.interval_text(np.inf, 20.0, np.inf, 1) == "∞ [20.0, ∞]"
     assert figures.interval_text(np.nan, np.nan, np.nan) == "–"
-    assert figures.interval_text(-0.004, -0.006, 0.004) == "0.00 [-0.01,\u00a00.00]"
+    assert figures.interval_text(-0.004, -0.006, 0.004) == "0.00 [-0.01, 0.00]"
 
 
 def test_cohort_table_counts_tumor_free_patients_apart_and_starts_with_the_training_cohort(results):

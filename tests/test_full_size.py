@@ -327,9 +327,9 @@ def test_no_label_covers_another_one_or_a_point(device):
 
 def test_tables_for_people_say_what_was_extrapolated(table):
     volumes = efficiency_figures.printable_volumes(table).set_index("model")
-    assert volumes.loc["SAM (ViT-B)", "machine"] == "≈\u00a02\u00a0min"
+    assert volumes.loc["SAM (ViT-B)", "machine"] == "≈ 2 min"
     assert volumes.loc["SAM (ViT-B)", "how"] == "extrapolated"
-    assert volumes.loc["SAM (ViT-B)", "person"] == "84\u00a0s to 7\u00a0min"
+    assert volumes.loc["SAM (ViT-B)", "person"] == "84 s to 7 min"
     assert volumes.loc["U-Net, as trained here", "person"] == "–"
     models = efficiency_figures.printable_models(table).set_index("model")
     assert models.loc["SAM (ViT-B)", "s per slice"] == "10.1"
@@ -364,12 +364,12 @@ def test_models_that_compute_the_same_show_how_far_two_processes_differ(table):
 
 def test_answers_give_times_and_the_setting_that_they_belong_to(table):
     values = efficiency_figures.answers(table)
-    assert values["sam_box_every_slice"] == "≈\u00a02\u00a0min"
+    assert values["sam_box_every_slice"] == "≈ 2 min"
     assert values["sam_encode_share"] == "99 %"
     assert values["threads"] == "1"
     assert values["person_every"] == "84 to 420 s"
 
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.042, "0.042 s"), (9.96, "10 s"), (95, "95 s"), (600, "10 min"), (7200, "2 h")])
-def test_durations_are_told_in_two_digits_and_on_one_line(seconds, text):
-    assert efficiency_figures.duration(seconds) == text.replace(" ", "\u00a0")
+def test_durations_are_told_in_two_digits(seconds, text):
+    assert efficiency_figures.duration(seconds) == text

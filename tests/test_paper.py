@@ -207,7 +207,7 @@ def test_the_ladder_has_a_row_per_method_and_direction_and_joins_the_folds_of_ms
     order = [row["trained on"] for row in ladder_page.table("Patients of MSD Task06 Lung (out of fold", "no prompt")]
     assert order == sorted(order, key=lambda kind: kind == "external")
     trivial = _rows(ladder_page, "Patients of MSD Task06 Lung (out of fold", "box on every slice")
-    assert trivial["trivial: ellipse or ball"]["DSC"] == f"{ELLIPSE:.2f} [{ELLIPSE:.2f},\u00a0{ELLIPSE:.2f}]"
+    assert trivial["trivial: ellipse or ball"]["DSC"] == f"{ELLIPSE:.2f} [{ELLIPSE:.2f}, {ELLIPSE:.2f}]"
     assert trivial["trivial: ellipse or ball"]["minus best trivial"].startswith(f"{ELLIPSE - 1:.2f}")  # a square fills its box
 
 

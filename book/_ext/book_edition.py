@@ -32,8 +32,12 @@ _SUPERFLUOUS = re.compile(
     r'|\s*<link rel="preload" as="font"[^>]*>'
 )
 
-# Spaces that no line should end with: "80 %", "30 mm", "n = 2", also where one side of it is a glued value, a node of its own.
-_HELD = re.compile(r"(?:(?<=\d)|^) (?=(?:%|mm|cm|s|min|h|MB|GB)(?:\W|$))|(?<=\b[nkp]) (?=[=<>≤≥])|(?<=[=<>≤≥]) (?=\d|$)")
+# Spaces where no line may end: "80 %", "30 mm", "n = 2", "[0.65, 0.77]", "0.65 … 0.77"; one side may be a glued value, a node of its own.
+_HELD = re.compile(
+    r"(?:(?<=\d)|^) (?=(?:%|mm|cm|s|min|h|MB|GB)(?:\W|$))"
+    r"|(?<=\b[nkp]) (?=[=<>≤≥])|(?<=[=<>≤≥≈]) (?=\d|$)|(?<=[\d∞],) (?=[-−]?[\d.∞]+\])|(?<=\d) (?=… \d)|(?<=\d …) (?=\d)"
+)
+_CELL = re.compile(r"(?<=>)[^<]+(?=</t[dh]>)")
 
 # Docutils calls it a list of entries that, by their own role, belong to no list.
 _MISNAMED = ('<div role="list" class="citation-list">', '<div class="citation-list">')
@@ -170,10 +174,16 @@ class GluedDirective(SphinxDirective):
 
 
 def hold_numbers(app: Sphinx, doctree: nodes.document, page: str) -> None:
-    """Keep a number and its unit on one line, outside of code and formulas."""
+    """Keep a number and its unit, and the ends of an interval, on one line: in text and in tables that notebooks made, not in code."""
     for text in list(doctree.findall(nodes.Text)):
-        if not isinstance(text.parent, nodes.literal | nodes.FixedTextElement | nodes.math | nodes.raw):
-            text.parent.replace(text, nodes.Text(_HELD.sub("\u00a0", text)))
+        if isinstance(text.parent, nodes.raw):
+            text.parent.replace(text, nodes.Text(_CELL.sub(lambda cell: _held(cell[0]), text)))
+        elif not isinstance(text.parent, nodes.literal | nodes.FixedTextElement | nodes.math):
+            text.parent.replace(text, nodes.Text(_held(text)))
+
+
+def _held(text: str) -> str:
+    return _HELD.sub("\u00a0", text)
 
 
 def _text(asset: Any) -> str:

@@ -23,13 +23,11 @@ def leaderboard(
 
     `links`: for each cell of some columns where it leads to, or nothing.
     """
-    shown = table.astype(str)
-    plain = shown.replace("\u00a0", " ", regex=True)  # for searching and for the file
-    data = {"columns": list(table.columns), "rows": plain.to_numpy().tolist(), "filters": list(filters), "file": file_name}
+    data = {"columns": list(table.columns), "rows": table.astype(str).to_numpy().tolist(), "filters": list(filters), "file": file_name}
     head = "".join(f"<th scope='col'>{html.escape(str(name))}</th>" for name in table.columns)
     columns = [(links or {}).get(name, [""] * len(table)) for name in table.columns]
     targets = zip(*columns, strict=True)
-    body = "".join("<tr>" + "".join(map(_cell, *row)) + "</tr>" for row in zip(shown.to_numpy(), targets, strict=True))
+    body = "".join("<tr>" + "".join(map(_cell, *row)) + "</tr>" for row in zip(data["rows"], targets, strict=True))
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     name = html.escape(caption)
     return HTML(
