@@ -21,6 +21,9 @@ from lungseg_utils import book
 from lungseg_utils.types import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
+needs_smoke_book = pytest.mark.skipif(
+    not os.environ.get("LUNGSEG_BOOK_HTML"), reason="the smoke book was not built (make test does that first)"
+)
 VIEWER_PAGE = "book/results/unet_full.html"
 NEED_DATA = ("book/explore.html", "book/prompt_it_yourself.html")
 FRONT_MAX_BYTES, OTHER_MAX_BYTES = 1.5e6, 3e6
@@ -433,12 +436,21 @@ def test_a_leaderboard_sorts_filters_and_is_downloaded(visit, tmp_path):
     assert seen.problems == []
 
 
-@pytest.mark.skipif(not os.environ.get("LUNGSEG_BOOK_HTML"), reason="the smoke book was not built (make test does that first)")
+@needs_smoke_book
 def test_headings_of_a_scrolled_leaderboard_hide_the_rows_below(address, visit):
     page = visit(f"{address}/book/results/comparisons.html").page
     heads = page.locator(".lungseg-board th")
     assert heads.evaluate_all("(found) => found.every((head) => /^rgb\\(/.test(getComputedStyle(head).backgroundColor))")
     assert heads.count() > 5
+
+
+@needs_smoke_book
+@pytest.mark.browser
+@pytest.mark.parametrize("page", ["ladder_whole", "robustness", "seeds"])
+def test_tables_of_many_columns_are_in_sight_on_a_desktop(page, address, visit):
+    tables = visit(f"{address}/book/results/{page}.html").page.locator(".cell_output .text_html:has(table)")
+    assert tables.count() > 0
+    assert tables.evaluate_all("(found) => found.filter((table) => table.scrollWidth > table.clientWidth + 1).length") == 0
 
 
 def test_foot_names_the_edition(book_html):
