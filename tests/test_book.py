@@ -11,10 +11,13 @@ import subprocess
 import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 
+import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
+from PIL import Image
 from sample_book import write_notebooks
 
 from lungseg_utils import book
@@ -451,6 +454,21 @@ def test_tables_of_many_columns_are_in_sight_on_a_desktop(page, address, visit):
     tables = visit(f"{address}/book/results/{page}.html").page.locator(".cell_output .text_html:has(table)")
     assert tables.count() > 0
     assert tables.evaluate_all("(found) => found.filter((table) => table.scrollWidth > table.clientWidth + 1).length") == 0
+
+
+@needs_smoke_book
+@pytest.mark.browser
+def test_a_shadow_says_that_columns_are_out_of_sight(address, visit):
+    page = visit(f"{address}/book/results/contamination.html", color_scheme="light").page
+    table = page.locator(".cell_output .text_html:has(table)").first
+    assert table.evaluate("(found) => found.scrollWidth > found.clientWidth + 1")
+
+    def brightness_of_the_right_edge() -> float:
+        return np.median(np.asarray(Image.open(BytesIO(table.screenshot())).convert("L"))[:, -1])
+
+    assert brightness_of_the_right_edge() < 240
+    table.evaluate("(found) => { found.scrollLeft = found.scrollWidth }")
+    assert brightness_of_the_right_edge() > 250
 
 
 def test_foot_names_the_edition(book_html):
