@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 from pathlib import Path
 from typing import Any
 
 import nbformat
 import numpy as np
+import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from lungseg_utils import workflow
@@ -17,6 +19,9 @@ from lungseg_utils.types import Image, Mask
 from lungseg_utils.viewers.slice_viewer import ViewerCase, slice_viewer
 
 ROOT = Path(__file__).resolve().parents[1]
+needs_smoke_book = pytest.mark.skipif(
+    not os.environ.get("LUNGSEG_BOOK_HTML"), reason="the smoke book was not built (make test does that first)"
+)
 TOC, BOOK = ROOT / "_toc.yml", ROOT / "book"
 SAMPLE_TABLE = "<table><thead><tr><th>method</th><th>DSC</th></tr></thead><tbody><tr><td>sample</td><td>0.50</td></tr></tbody></table>"
 SAMPLE_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # one pixel

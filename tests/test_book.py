@@ -18,15 +18,12 @@ import numpy as np
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
-from sample_book import write_notebooks
+from sample_book import needs_smoke_book, write_notebooks
 
 from lungseg_utils import book
 from lungseg_utils.types import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
-needs_smoke_book = pytest.mark.skipif(
-    not os.environ.get("LUNGSEG_BOOK_HTML"), reason="the smoke book was not built (make test does that first)"
-)
 VIEWER_PAGE = "book/results/unet_full.html"
 NEED_DATA = ("book/explore.html", "book/prompt_it_yourself.html")
 FRONT_MAX_BYTES, OTHER_MAX_BYTES = 1.5e6, 3e6

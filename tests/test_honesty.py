@@ -1,12 +1,12 @@
 """Whatever is run in the place of a published model is never shown under its name: every table and every glued value of the built book."""
 
 import html
-import os
 import re
 
 import nbformat
 import pandas as pd
 import pytest
+from sample_book import needs_smoke_book
 
 from lungseg_utils import config, evidence, registry, run
 
@@ -15,9 +15,6 @@ PUBLISHED = re.compile(r"\b(?:Med)?SAM\b(?!-type| 2-type)|\bSAM ?2\b(?!-type)|\b
 # what an architecture costs does not depend on its weights: its name may stand beside seconds, and beside nothing that it said
 COSTS_ONLY = {"efficiency.ipynb"}
 ACCURACY = re.compile(r"\bDSC\b|\bNSD\b|\bHD95\b|Dice")
-needs_smoke_book = pytest.mark.skipif(
-    not os.environ.get("LUNGSEG_BOOK_HTML"), reason="the smoke book was not built (make test does that first)"
-)
 
 
 def _executed():

@@ -1,6 +1,5 @@
 """The workflow: an unchanged one does no work, a second one at once is refused, a failed one leaves no book."""
 
-import os
 import re
 import shutil
 import subprocess
@@ -10,15 +9,13 @@ from dataclasses import replace
 
 import pandas as pd
 import pytest
+from sample_book import needs_smoke_book
 
 from lungseg_utils import book, config, fetch, locks, metrics, run, stored, tables, workflow
 from lungseg_utils.types import InputError
 
 ROOT = config.project_root()
 COMMAND = [sys.executable, "-m", "lungseg_utils", "workflow", "--profile", "smoke"]
-needs_smoke_book = pytest.mark.skipif(
-    not os.environ.get("LUNGSEG_BOOK_HTML"), reason="the smoke book was not built (make test does that first)"
-)
 
 
 @needs_smoke_book
