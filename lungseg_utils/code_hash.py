@@ -13,6 +13,22 @@ from pathlib import Path
 from . import tables
 
 _PACKAGE = Path(__file__).parent
+# what only shows results, or only brings or makes files (whose bytes are hashed themselves), cannot change a result
+_NOT_HASHED = ("figures", "stats", "fetch", "download", "published", "phantoms")
+
+
+def of_training(model: str, paradigm: str, datasets: Iterable[str]) -> str:
+    """Hash over the code that weights depend on: the model, the paradigm, and the readers of the data sets that are trained on."""
+    return sha256(_plugins(model, paradigm, datasets), without=("phantoms",))
+
+
+def of_evaluation(model: str, paradigm: str, datasets: Iterable[str]) -> str:
+    """Hash over the code that a result depends on; `datasets`: those trained on and those tested."""
+    return sha256([*_plugins(model, paradigm, datasets), "run"], without=_NOT_HASHED)
+
+
+def _plugins(model: str, paradigm: str, datasets: Iterable[str]) -> list[str]:
+    return [f"models.{model}", f"paradigms.{paradigm}", *(f"datasets.{name}" for name in datasets)]
 
 
 def closure(names: Iterable[str], without: Iterable[str] = ()) -> list[Path]:

@@ -34,8 +34,6 @@ log = logging.getLogger(__name__)
 _LARGEST_SEED = 2**32 - 1  # that all generators of random numbers take
 # smallest and largest value of what tells runs of one notebook apart
 _CHOICES = {"seed": (0, _LARGEST_SEED), "fold": (0, cohorts.FOLDS - 1), "k": (0, _LARGEST_SEED), "draw": (0, _LARGEST_SEED)}
-# what only shows results, or only brings or makes files (whose bytes are hashed themselves), cannot change a result
-_NOT_HASHED = ("figures", "stats", "fetch", "download", "published", "phantoms")
 
 
 @dataclass(frozen=True)
@@ -279,11 +277,10 @@ def _identities(
     data = {"train": cohorts.sha256_of_cases((*cohort.train, *cohort.validation))}
     data |= {name: cohorts.sha256_of_cases(cases) for name, cases in tests.items()}
     first = tables.sha256_of_files([initial], initial.parent) if initial else "none"
-    plugins = [f"models.{experiment.model}", f"paradigms.{experiment.paradigm}"]
-    code = code_hash.sha256([*plugins, "io"])
+    trained_on = [name for name in [experiment.train_dataset] if name != config.NO_DATASET]
+    code = code_hash.of_training(experiment.model, experiment.paradigm, trained_on)
     training = tables.sha256_of_json({"options": options, "seed": experiment.seed, "data": data["train"], "code": code, "initial": first})
-    readers = [f"datasets.{name}" for name in (*tests, experiment.train_dataset) if name != config.NO_DATASET]
-    code = code_hash.sha256([*plugins, *readers, "run"], without=_NOT_HASHED)
+    code = code_hash.of_evaluation(experiment.model, experiment.paradigm, (*trained_on, *tests))
     evaluation = tables.sha256_of_json({"training": training, "data": data, "code": code})
     return {"data": data, "initial": first, "code": code, "training": training, "evaluation": evaluation}
 

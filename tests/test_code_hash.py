@@ -1,5 +1,7 @@
 """What a result depends on is found by following imports."""
 
+import shutil
+
 import pytest
 
 from lungseg_utils import code_hash, registry
@@ -19,7 +21,7 @@ def test_a_model_depends_on_what_it_imports_also_inside_functions_and_on_no_othe
 
 @pytest.mark.parametrize("model", registry.names("models"))
 def test_results_of_a_model_do_not_depend_on_another_model_or_on_how_they_are_shown(model):
-    found = _names([f"models.{model}", "paradigms.full", "run"], without=("figures", "stats", "fetch", "phantoms"))
+    found = _names([f"models.{model}", "paradigms.full", "run"], without=code_hash._NOT_HASHED)
     assert {name for name in found if name.startswith("models/")} == {"models/__init__.py", f"models/{model}.py"}
     assert {"metrics.py", "prompts/ladder.py", "run.py", "tables.py"} <= found
     assert not {"figures.py", "book.py", "pages.py", "workflow.py", "__main__.py"} & found
@@ -31,17 +33,44 @@ def test_a_package_left_out_takes_its_modules_along():
     assert not {n for n in _names(["datasets.phantom_nsclc"], without=["phantoms"]) if n.startswith("phantoms/")}
 
 
-def test_the_hash_changes_with_a_file_of_the_closure_and_with_no_other(monkeypatch, tmp_path):
-    import shutil
-
+@pytest.fixture
+def change(monkeypatch, tmp_path):
+    """`change(file, old, new)` edits a copy of the package, whose code is hashed from then on."""
     package = tmp_path / "lungseg_utils"
     shutil.copytree(code_hash._PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
     monkeypatch.setattr(code_hash, "_PACKAGE", package)
+
+    def edit(file, old, new):
+        text = (package / file).read_text()
+        assert old in text
+        (package / file).write_text(text.replace(old, new, 1))
+        code_hash._imports.cache_clear()
+
     code_hash._imports.cache_clear()
+    yield edit
+    code_hash._imports.cache_clear()
+
+
+def test_the_hash_changes_with_a_file_of_the_closure_and_with_no_other(change):
     first = code_hash.sha256(["models.unet"])
-    (package / "models" / "trivial.py").write_text("# another\n")
+    change("models/trivial.py", '"""', '"""Changed. ')
     assert code_hash.sha256(["models.unet"]) == first
-    path = package / "networks" / "losses.py"
-    path.write_text(path.read_text() + "\n# changed\n")
+    change("networks/losses.py", '"""', '"""Changed. ')
     assert code_hash.sha256(["models.unet"]) != first
-    code_hash._imports.cache_clear()
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new"),
+    [
+        ("datasets/nsclc_radiomics.py", 'TARGET = "GTV-1"', 'TARGET = "GTV-2"'),  # another region is the tumor
+        ("radiotherapy.py", 'of_kind["RTSTRUCT"] or of_kind["SEG"]', 'of_kind["SEG"] or of_kind["RTSTRUCT"]'),  # another file is read
+    ],
+)
+def test_another_reading_of_the_training_data_trains_again(change, file, old, new):
+    def identity():
+        return code_hash.of_training("unet", "full", ["nsclc_radiomics"])
+
+    first, elsewhere = identity(), code_hash.of_training("unet", "full", ["msd_lung"])
+    change(file, old, new)
+    assert identity() != first
+    assert code_hash.of_training("unet", "full", ["msd_lung"]) == elsewhere  # who never saw that data set
