@@ -3,7 +3,7 @@ PYTHON  ?= python3.11
 PROFILE ?= mini
 CORES   ?= 2
 PORT    ?= 8000
-CLUSTER ?= profiles/slurm
+CLUSTER ?= cluster/slurm
 BIN     := .venv/bin
 RUN     := $(BIN)/python -m lungseg_utils
 PUBLIC_FLAG := $(if $(PUBLIC),--public)
@@ -32,7 +32,7 @@ setup: .venv/installed  ## bring what the network gives, and build nothing: .ven
 book: .venv/installed  ## run the default profile and build the book
 	@$(RUN) workflow --profile $(PROFILE) --cores $(CORES) $(PUBLIC_FLAG)
 
-cluster: .venv/installed  ## the same on a SLURM cluster, as profiles/slurm/config.yaml says
+cluster: .venv/installed  ## the same on a SLURM cluster, as cluster/slurm/config.yaml says
 	@$(RUN) workflow --profile $(PROFILE) --cluster $(CLUSTER) $(PUBLIC_FLAG)
 
 quick: .venv/installed  ## everything on the smoke profile, in minutes
@@ -45,7 +45,7 @@ serve: .venv/installed  ## serve the built book, gzipped, on http://localhost:80
 WHOLE_CTS := --ZMQChannelsWebsocketConnection.limit_rate=False
 PLAYGROUND := notebooks/prompt_playground.ipynb
 # who tries a notebook of the project and saves it does not change it
-AS_TRACKED := lungseg_utils.pages.save_as_tracked
+AS_TRACKED := lungseg_utils.book.notebooks.save_as_tracked
 
 lab: .venv/installed  ## open the notebooks in JupyterLab, the prompt playground first
 	$(BIN)/jupyter lab $(PLAYGROUND) --ServerApp.root_dir=. --ContentsManager.pre_save_hook=$(AS_TRACKED) $(WHOLE_CTS)

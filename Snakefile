@@ -1,33 +1,34 @@
 # From the grid (experiments.yml) to a book. Started by `make book` and `make quick`, which hold the lock and print the times.
 #
-# results/<profile>/<experiment>/   weights, tables, predictions: written and resumed by lungseg_utils.run, not by rules here
+# results/<profile>/<experiment>/   weights, tables, predictions: written and resumed by lungseg_utils.experiments.run, not by rules here
 # build/<profile>/notebooks/        executed notebooks
 # build/<profile>/html/             the book
 
 import sys
 from pathlib import Path
 
-from lungseg_utils import build_inputs, config as grid, workflow as stages
+from lungseg_utils.book import inputs, workflow as book
+from lungseg_utils.experiments import config as profiles, grid
 
 PROFILE = config.get("profile", "mini")
 PUBLIC = str(config.get("public", "False")) == "True"
 CLUSTER = str(config.get("cluster", "False")) == "True"  # every training a job of its own; else its notebook trains, where it shows all that the profile plans of it
-FURTHER_RUNS = stages.has_further_runs(PROFILE)
+FURTHER_RUNS = book.has_further_runs(PROFILE)
 FLAGS = f"--profile {PROFILE}" + (" --public" if PUBLIC else "")
 BUILD = f"build/{PROFILE}"
 PYTHON = f"{sys.executable} -m lungseg_utils"
 
-EXPERIMENTS = grid.load().notebooks(PROFILE)
-STAND_INS = list(stages.stand_ins(PROFILE))
+EXPERIMENTS = profiles.load().notebooks(PROFILE)
+STAND_INS = list(grid.stand_ins(PROFILE))
 CORES = 1 if CLUSTER else workflow.cores  # of rules that can use all; a cluster's own settings say how many (set-threads)
-RUNS = {name: stages.run_names(name, PROFILE) for name in EXPERIMENTS}
-PAGES = {name: stages.page(name, PROFILE) for name in stages.LARGER_PAGES}
+RUNS = {name: grid.run_names(name, PROFILE) for name in EXPERIMENTS}
+PAGES = {name: book.page(name, PROFILE) for name in book.LARGER_PAGES}
 STORED = ["contamination", "efficiency", "speed"] + [name for name, page in PAGES.items() if page.profile != PROFILE]  # over tables in data/results, which other runs wrote
 ANALYSES = ["data_calibration", "results", "front_figure", "models", "external_validation", "ladder", "protocol_trap", "comparisons", "strata", "failures", "patient_flow", "readers", "contamination", "efficiency", "speed", *PAGES]
 PHANTOMS = ["phantom_nsclc", "phantom_msd"]
-REAL = stages.real_datasets(PROFILE)
+REAL = grid.real_datasets(PROFILE)
 
-INPUTS = build_inputs.stamps(PROFILE)  # what can change a number or a picture, and the book's own files; contents count, not dates
+INPUTS = inputs.stamps(PROFILE)  # what can change a number or a picture, and the book's own files; contents count, not dates
 
 
 wildcard_constraints:
@@ -92,8 +93,8 @@ rule stand_in:
         PYTHON + " pretrain {wildcards.name} --profile {PROFILE}"
 
 
-DETECTORS = stages.detectors(PROFILE)  # each needs those before it, and everything else may need them all
-AUTOMATIC = stages.automatic(PROFILE)
+DETECTORS = grid.detectors(PROFILE)  # each needs those before it, and everything else may need them all
+AUTOMATIC = grid.automatic(PROFILE)
 
 
 def needed_tables(wildcards):
@@ -131,9 +132,9 @@ rule runs:  # every training and evaluation, without pages: the target `runs`
 
 rule run:
     input:
-        lambda wildcards: expand(BUILD + "/runs/{run}.done", run=stages.runs_before(wildcards.run, PROFILE)),
-        expand(BUILD + "/data/{dataset}.done", dataset=stages.phantom_datasets(PROFILE)),
-        lambda wildcards: expand(BUILD + "/stand_ins/{name}.done", name=stages.stand_ins_before(wildcards.run, PROFILE)),
+        lambda wildcards: expand(BUILD + "/runs/{run}.done", run=grid.runs_before(wildcards.run, PROFILE)),
+        expand(BUILD + "/data/{dataset}.done", dataset=grid.phantom_datasets(PROFILE)),
+        lambda wildcards: expand(BUILD + "/stand_ins/{name}.done", name=grid.stand_ins_before(wildcards.run, PROFILE)),
         INPUTS["code"],
         INPUTS["grid"],
     output:
@@ -150,10 +151,10 @@ rule notebook:
     input:
         needed_tables,
         runs_shown,
-        lambda wildcards: f"notebooks/{stages.page(wildcards.name, PROFILE).notebook}.ipynb",
+        lambda wildcards: f"notebooks/{book.page(wildcards.name, PROFILE).notebook}.ipynb",
         INPUTS["code"],
         INPUTS["grid"],
-        lambda wildcards: INPUTS[build_inputs.group_of_tables(wildcards.name, EXPERIMENTS)],
+        lambda wildcards: INPUTS[inputs.group_of_tables(wildcards.name, EXPERIMENTS)],
     output:
         BUILD + "/notebooks/{name}.ipynb",
     params:

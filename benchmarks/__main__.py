@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pandas as pd
 
-from lungseg_utils import config, full_size, speed, tables
+from lungseg_utils.core import files, project, provenance
+from lungseg_utils.core.measure import cores, device_name
+from lungseg_utils.reporting import speed
 from lungseg_utils.types import InputError
 
 from . import measure, row
@@ -21,10 +23,10 @@ _VERSIONS = ("torch", "numpy")
 def main(arguments: list[str] | None = None) -> int:
     """Exit status: 0, 1 if a row failed, 2 for a wrong call."""
     asked = _parser().parse_args(arguments)
-    out = asked.out or config.project_root() / "data" / "results" / f"bench_{asked.device}.csv"
+    out = asked.out or project.project_root() / "data" / "results" / f"bench_{asked.device}.csv"
     try:
         chosen = choose(asked.only, asked.device, asked.full)
-        failed = run(chosen, row.Setting(asked.device, asked.full), asked.threads or full_size.cores(), asked.pairs, out)
+        failed = run(chosen, row.Setting(asked.device, asked.full), asked.threads or cores(), asked.pairs, out)
         if out.is_file():
             print(speed.printable(speed.read(out)).to_string(index=False))
     except InputError as error:
@@ -42,8 +44,8 @@ def choose(only: list[str], device: str, full: bool) -> list[str]:
 def run(names: list[str], setting: row.Setting, threads: int, pairs: int | None, out: Path) -> list[str]:
     """Measure the rows one after the other and write `out` after each; returns the names of those that failed."""
     frame = speed.read(out) if out.is_file() else pd.DataFrame(columns=list(speed.COLUMNS)).astype(dict(speed.COLUMNS))
-    shared = {"device": full_size.device_name(setting.device), "threads": threads, "versions": _versions()}
-    shared["commit"] = tables.commit(config.project_root(), besides=out)
+    shared = {"device": device_name(setting.device), "threads": threads, "versions": _versions()}
+    shared["commit"] = provenance.commit(project.project_root(), besides=out)
     failed = []
     for name in names:
         start = time.perf_counter()
@@ -55,7 +57,7 @@ def run(names: list[str], setting: row.Setting, threads: int, pairs: int | None,
             continue
         new = pd.DataFrame([figures | shared], columns=list(speed.COLUMNS)).astype(dict(speed.COLUMNS))
         frame = speed.validate(speed.merged(frame, new), out)
-        tables.write(frame, out, digits=6)
+        files.write(frame, out, digits=6)
         print(f"{name}: {time.perf_counter() - start:.0f} s", flush=True)
     return failed
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import torch
 
-from lungseg_utils import speed
 from lungseg_utils.networks import products
+from lungseg_utils.reporting import speed
 from lungseg_utils.types import InputError
 
 from . import row as rows

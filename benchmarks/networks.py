@@ -6,8 +6,8 @@ import numpy as np
 import torch
 from segment_anything.modeling import ImageEncoderViT
 
-from lungseg_utils.full_size import count_flops
-from lungseg_utils.metrics import dsc
+from lungseg_utils.core.masks import dsc
+from lungseg_utils.experiments.costs.meter import count_flops
 from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import PromptedSam, Size, packaged_encoder
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from types import ModuleType
 from typing import Any
 
-from lungseg_utils import speed
+from lungseg_utils.reporting import speed
 from lungseg_utils.types import InputError
 
 from . import rows

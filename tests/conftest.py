@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from lungseg_utils import fetch
+from lungseg_utils.data import download, samples
 
 BROWSER_OPTIONS = (
     "--no-sandbox",
@@ -29,11 +29,11 @@ SERIES = "1.2.3.4.2"
 @pytest.fixture(scope="session")
 def real_data(tmp_path_factory) -> Path:
     """Data root with all real sample CTs, fetched once per session from the mirror."""
-    if not os.environ.get(fetch.MIRROR_VARIABLE):
-        pytest.skip(f"real CTs are not at hand: set {fetch.MIRROR_VARIABLE} to a local copy of their addresses")
+    if not os.environ.get(download.MIRROR_VARIABLE):
+        pytest.skip(f"real CTs are not at hand: set {download.MIRROR_VARIABLE} to a local copy of their addresses")
     root = tmp_path_factory.mktemp("data")
-    for name in fetch.names():
-        fetch.fetch(name, root, yes=True, progress=False)
+    for name in samples.names():
+        samples.fetch(name, root, yes=True, progress=False)
     return root
 
 
@@ -55,7 +55,7 @@ def chromium():
 @contextmanager
 def another_process_holds(lock: Path):
     """Within the block a process of its own holds the file lock; then it is killed."""
-    code = "import sys; from pathlib import Path; from lungseg_utils import locks\n"
+    code = "import sys; from pathlib import Path; from lungseg_utils.core import locks\n"
     code += "with locks.exclusive(Path(sys.argv[1]), ''): print('held', flush=True); input()"
     with subprocess.Popen([sys.executable, "-c", code, str(lock)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as other:
         try:

@@ -1,6 +1,6 @@
 """Notebooks executed in the process of a test, and what their readers see: glued values, tables, and texts.
 
-A kernel of its own for each of a dozen pages would take longer than their work. `pages.execute`, which has its own tests, starts one.
+A kernel of its own for each of a dozen pages would take longer than their work. `notebooks.execute`, which has its own tests, starts one.
 """
 
 from __future__ import annotations

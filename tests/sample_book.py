@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lungseg_utils import workflow
-from lungseg_utils.book import pages_of_toc
+from lungseg_utils.book import workflow
+from lungseg_utils.book.build import pages_of_toc
 from lungseg_utils.types import Image, Mask
 from lungseg_utils.viewers.slice_viewer import ViewerCase, slice_viewer
 

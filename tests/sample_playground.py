@@ -11,8 +11,10 @@ import numpy as np
 import torch
 from sample_book import sample_case
 
-from lungseg_utils import config, io, registry, run, viewers
-from lungseg_utils.networks.lesion_volumes import lesion_volumes
+from lungseg_utils import registry, viewers
+from lungseg_utils.data import images
+from lungseg_utils.experiments import config, planning
+from lungseg_utils.networks.training_volumes import lesion_volumes
 from lungseg_utils.types import Case, Image, Mask, Study
 from lungseg_utils.viewers.asking import LoadedModel, OfferedModel
 
@@ -44,7 +46,7 @@ def write_case(folder: Path, axes: str = "LPS", seed: int = 0) -> Case:
 def small_segmenter(model: str = "sam_stand_in", seed: int = 0, **changes):
     """A network of the smoke profile on a processor, with random weights; `changes` of its options."""
     notebook = {"sam_stand_in": "medsam_fine_tuned", "sam2_stand_in": "medsam2_fine_tuned"}[model]
-    options = config.resolve_options(run.plan(notebook, "smoke"), config.load().profile("smoke"))
+    options = config.resolve_options(planning.make_experiment(notebook, "smoke"), config.load().profile("smoke"))
     return registry.plugin("models", model).build(options | {"device": "cpu"} | changes, seed)
 
 
@@ -91,7 +93,7 @@ def offers(weights: Path) -> list[OfferedModel]:
         return model
 
     def missing() -> LoadedModel:
-        return loaded(io.read_image(weights.parent / "published.pt"))
+        return loaded(images.read_image(weights.parent / "published.pt"))
 
     return [
         OfferedModel(TITLE, NETWORK, lambda: loaded(weights)),

@@ -10,7 +10,10 @@ import nibabel
 import numpy as np
 from sample_book import sample_case
 
-from lungseg_utils import io, metrics, registry, run, tables
+from lungseg_utils import registry
+from lungseg_utils.data import nifti
+from lungseg_utils.evaluation import metrics, tables
+from lungseg_utils.experiments import results
 from lungseg_utils.types import Case, Experiment, Mask, Study
 
 SHAPE = (84, 80, 46)  # 40 mm around the tumor leave slices out at either end
@@ -34,7 +37,7 @@ TITLES = {experiment.name: title for experiment, (title, _) in METHODS.items()}
 
 
 @dataclass(frozen=True)
-class SampleResult(run.RunResult):
+class SampleResult(results.RunResult):
     """A result whose cases lie where the sample put them."""
 
     tested: Mapping[str, tuple[Case, ...]] = field(default_factory=dict)
@@ -89,7 +92,7 @@ def _answer(own: Path, experiment: Experiment, case: Case, rung: str, study: Stu
         prediction[8:12, 20:30, 2:5] = True
     mask = Mask(prediction, reference.affine)
     if not failed:
-        io.write_mask(mask, own / "predictions" / case.dataset / rung / f"{case.case_id}.nii.gz", like_path=case.image_path)
+        nifti.write_mask(mask, own / "predictions" / case.dataset / rung / f"{case.case_id}.nii.gz", like_path=case.image_path)
     values, lesions = metrics.score_case(reference, mask), metrics.score_lesions(reference, mask)
     keys = {"experiment": experiment.name, "test_dataset": case.dataset, "prompter": rung, "jitter": 0.0}
     return tables.result_rows(keys | {"case_id": case.case_id, "patient_id": case.patient_id}, reader, values, lesions, failed)

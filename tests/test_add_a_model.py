@@ -5,7 +5,7 @@ from functools import partial
 import pytest
 from worked_examples import append, assert_in_style, block, copy_project, edit, follow
 
-from lungseg_utils import tables
+from lungseg_utils.evaluation import tables
 
 _block = partial(block, "add_a_model.md")
 

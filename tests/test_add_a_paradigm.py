@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from worked_examples import append, assert_in_style, block, copy_project, follow
 
-from lungseg_utils import config, tables
+from lungseg_utils.evaluation import tables
+from lungseg_utils.experiments import config
 
 _block = partial(block, "add_a_paradigm.md")
 
@@ -40,7 +41,7 @@ def _moved(copied, folder):
     """Parts of the network whose weights are no longer those of the pretraining."""
     import torch
 
-    from lungseg_utils import training
+    from lungseg_utils.networks import training
 
     pretrained = next((copied / "results" / "stand_ins").glob("sam_stand_in__ct_like*/weights.pt"))
     before, after = (training.load_weights_file(path)["weights"] for path in (pretrained, folder / "weights.pt"))

@@ -4,8 +4,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from lungseg_utils import training
-from lungseg_utils.networks import attention, products
+from lungseg_utils.networks import attention, products, training
 
 CPU = torch.device("cpu")
 SHAPES = [((1, 1, 64, 256), 448), ((2, 4, 49, 96), 196), ((3, 2, 5, 16), 5)]

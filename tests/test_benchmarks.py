@@ -25,11 +25,13 @@ from benchmarks.rows import (
     training_unet,
     training_vit,
 )
-from lungseg_utils import metrics, registry, speed
+from lungseg_utils import registry
+from lungseg_utils.evaluation import metrics
 from lungseg_utils.networks import attention, products
 from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import Size
 from lungseg_utils.networks.sam2 import Size as Sam2Size
+from lungseg_utils.reporting import speed
 from lungseg_utils.types import Image, InputError, Mask
 
 SMALL = Size(patch=8, width=16, depth=2, heads=2, global_blocks=(1,), window=3, prompt_width=16, decoder_width=32)

@@ -20,7 +20,7 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from sample_book import needs_smoke_book, write_notebooks
 
-from lungseg_utils import book
+from lungseg_utils.book import build, serve
 from lungseg_utils.types import InputError
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -37,12 +37,12 @@ def book_html(tmp_path_factory) -> Path:
         return Path(given)
     folder = tmp_path_factory.mktemp("book")
     write_notebooks(folder / "notebooks")
-    return book.build(ROOT, folder / "html", executed=folder / "notebooks")
+    return build.build(ROOT, folder / "html", executed=folder / "notebooks")
 
 
 @pytest.fixture(scope="session")
 def address(book_html) -> Iterator[str]:
-    with book.server(book_html, 0) as running:
+    with serve.server(book_html, 0) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}/"
         running.shutdown()
@@ -138,7 +138,7 @@ def test_works_from_a_file_and_below_a_path(book_html, visit, tmp_path):
     assert seen.problems == []
     (tmp_path / "index.html").write_text("<!doctype html><title>root</title>")
     shutil.copytree(book_html, tmp_path / "below" / "path")
-    with book.server(tmp_path, 0) as running:
+    with serve.server(tmp_path, 0) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         seen = visit(f"http://127.0.0.1:{running.server_port}/below/path/")
         assert seen.problems == []
@@ -507,8 +507,8 @@ def test_a_warning_fails_the_build_and_keeps_the_earlier_book(tmp_path):
     out = tmp_path / "out" / "html"
     out.mkdir(parents=True)
     (out / "index.html").write_text("earlier")
-    with pytest.raises(book.BookFailed, match="no_such_number"):
-        book.build(root, out)
+    with pytest.raises(build.BookFailed, match="no_such_number"):
+        build.build(root, out)
     assert (out / "index.html").read_text() == "earlier"
     assert [p.name for p in out.parent.iterdir()] == ["html"]
 
@@ -519,8 +519,8 @@ def test_pages_that_an_edition_does_not_run_say_so_and_no_link_breaks(tmp_path):
     shutil.copytree(ROOT / "notebooks", root / "notebooks")
     for name in ("sam_zero_shot", "unet_few_shot"):
         (root / "book" / "results" / f"{name}.ipynb").unlink()
-    html = book.build(root, tmp_path / "html", left_out=["sam_zero_shot", "unet_few_shot"])
-    said = {path.relative_to(html).as_posix() for path in html.rglob("*.html") if book._LEFT_OUT.split(":")[0] in path.read_text()}
+    html = build.build(root, tmp_path / "html", left_out=["sam_zero_shot", "unet_few_shot"])
+    said = {path.relative_to(html).as_posix() for path in html.rglob("*.html") if build._LEFT_OUT.split(":")[0] in path.read_text()}
     assert said == {"book/results/sam_zero_shot.html", "book/models/sam.html", "book/results/unet_few_shot.html"}
     assert "<h1>SAM" in (html / "book" / "models" / "sam.html").read_text()
 
@@ -529,7 +529,7 @@ def test_a_missing_notebook_is_named(tmp_path):
     write_notebooks(tmp_path)
     (tmp_path / "results.ipynb").unlink()
     with pytest.raises(InputError, match="results"):
-        book.build(ROOT, tmp_path / "html", executed=tmp_path)
+        build.build(ROOT, tmp_path / "html", executed=tmp_path)
 
 
 def test_edition_sentences(monkeypatch):
@@ -594,7 +594,7 @@ def test_server_does_not_follow_links_out(tmp_path):
     (tmp_path / "secret.txt").write_text("secret")
     (tmp_path / "site" / "index.html").write_text("page")
     (tmp_path / "site" / "link.txt").symlink_to(tmp_path / "secret.txt")
-    with book.server(tmp_path / "site", 0) as running:
+    with serve.server(tmp_path / "site", 0) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         assert answer(f"http://127.0.0.1:{running.server_port}/", "/link.txt").status == 404
         running.shutdown()
@@ -602,7 +602,7 @@ def test_server_does_not_follow_links_out(tmp_path):
 
 def test_there_is_nothing_to_serve(tmp_path):
     with pytest.raises(InputError, match="no built book"):
-        book.server(tmp_path)
+        serve.server(tmp_path)
 
 
 def test_lock_file_has_hashes_and_no_addresses():

@@ -6,12 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from lungseg_utils import build_inputs, config
+from lungseg_utils.book import inputs
+from lungseg_utils.core import project
+from lungseg_utils.experiments import config
 
 _FILES = [
-    *build_inputs._GRID,
-    *build_inputs._PROSE,
-    "lungseg_utils/run.py",
+    *inputs._GRID,
+    *inputs._PROSE,
+    "lungseg_utils/experiments/run.py",
     "lungseg_utils/viewers/slice_viewer.js",
     "book/intro.md",
     "book/_build/old.html",
@@ -35,17 +37,17 @@ def root(tmp_path, monkeypatch):
 
 def _changed(root: Path, path: str, text: str) -> set[str]:
     """Groups whose stamps differ after a change."""
-    before = {name: (root / stamp).read_text() for name, stamp in build_inputs.stamps("mini").items()}
+    before = {name: (root / stamp).read_text() for name, stamp in inputs.stamps("mini").items()}
     (root / path).write_text(text)
-    return {name for name, stamp in build_inputs.stamps("mini").items() if (root / stamp).read_text() != before[name]}
+    return {name for name, stamp in inputs.stamps("mini").items() if (root / stamp).read_text() != before[name]}
 
 
 @pytest.mark.parametrize(
     ("path", "groups"),
     [
-        ("lungseg_utils/run.py", {"code"}),
+        ("lungseg_utils/experiments/run.py", {"code"}),
         ("lungseg_utils/viewers/slice_viewer.js", {"code"}),
-        ("lungseg_utils/book.py", {"prose"}),
+        ("lungseg_utils/book/build.py", {"prose"}),
         ("book/intro.md", {"prose"}),
         ("book/_build/old.html", set()),
         ("experiments.yml", {"grid"}),
@@ -64,16 +66,16 @@ def test_a_change_is_seen_by_the_groups_that_it_belongs_to(root, path, groups):
 
 
 def test_what_was_only_touched_leaves_the_stamps_as_they_are(root):
-    stamps = [root / stamp for stamp in build_inputs.stamps("mini").values()]
+    stamps = [root / stamp for stamp in inputs.stamps("mini").values()]
     before = [stamp.stat().st_mtime_ns for stamp in stamps]
     os.utime(root / "experiments.yml")
-    build_inputs.stamps("mini")
+    inputs.stamps("mini")
     assert [stamp.stat().st_mtime_ns for stamp in stamps] == before
 
 
 def test_every_file_of_the_project_that_a_page_is_made_from_is_in_a_group():
-    groups, root = build_inputs.files("mini"), config.project_root()
-    assert root / "lungseg_utils" / "experiments.schema.json" in groups["code"]
+    groups, root = inputs.files("mini"), project.project_root()
+    assert root / "lungseg_utils" / "experiments" / "experiments.schema.json" in groups["code"]
     assert {root / "data" / "splits" / "phantom_nsclc.csv", root / "requirements.txt"} < set(groups["grid"])
     assert root / "book" / "intro.md" in groups["prose"]
     assert set(groups["own_tables"]) < set(groups["tables"])
@@ -81,6 +83,6 @@ def test_every_file_of_the_project_that_a_page_is_made_from_is_in_a_group():
 
 @pytest.mark.parametrize("path", sorted(Path("notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_the_tables_that_a_page_reads_by_name_are_in_its_group(path):
-    group = build_inputs.group_of_tables(path.stem, config.load().notebooks("mini"))
+    group = inputs.group_of_tables(path.stem, config.load().notebooks("mini"))
     read = set(re.findall(r'\\"results\\" / \\"([a-z0-9_]+\.csv)', path.read_text()))
-    assert read <= {found.name for found in build_inputs.files("mini")[group]}
+    assert read <= {found.name for found in inputs.files("mini")[group]}

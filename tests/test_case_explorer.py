@@ -19,8 +19,9 @@ import pytest
 from sample_results import CASES, FAILED, METHODS, NO_TUMOR, SECRET, TITLES, sample_results
 from test_viewers import decoded_hu, decoded_mask, voxels_of
 
-from lungseg_utils import book, io
-from lungseg_utils.prompts import records
+from lungseg_utils.book import build, serve
+from lungseg_utils.data import images, nifti
+from lungseg_utils.prompts import json_form
 from lungseg_utils.prompts.ladder import PROMPTERS, first_prompts
 from lungseg_utils.types import Mask
 from lungseg_utils.viewers import case_explorer
@@ -105,23 +106,23 @@ def test_a_case_without_any_value_is_an_error(results, tmp_path):
 
 def test_voxels_and_masks_are_those_that_the_run_left(written, results):
     case = results[0].cases(PHANTOM)[1]
-    image = io.read_image(case.image_path)
+    image = images.read_image(case.image_path)
     for name in (f"{case.case_id}.json", f"{case.case_id}.all.json"):
         stored = json.loads((written / PHANTOM / name).read_text())
         place = voxels_of(stored)
         hu = np.clip(image.array, -1024, 3071)[place]
         assert np.abs(decoded_hu(stored) - hu).max() <= 2
-        assert np.array_equal(decoded_mask(stored, "reference"), io.read_mask(case.reference_paths[0], image).array[place])
+        assert np.array_equal(decoded_mask(stored, "reference"), nifti.read_mask(case.reference_paths[0], image).array[place])
         for result in results:
             for path in result.folder.glob(f"predictions/{PHANTOM}/*/{case.case_id}.nii.gz"):
-                mask = io.read_mask(path, like=image, allow_empty=True).array[place]
+                mask = nifti.read_mask(path, like=image, allow_empty=True).array[place]
                 assert np.array_equal(decoded_mask(stored, f"{result.experiment.name}/{path.parent.name}"), mask)
 
 
 def test_what_lies_outside_the_first_picture_is_counted_and_in_the_second(written, results):
     case = results[0].cases(PHANTOM)[0]
     near, everything = case_of(written, PHANTOM, "PM-1"), case_of(written, PHANTOM, "PM-1.all")
-    image = io.read_image(case.image_path)
+    image = images.read_image(case.image_path)
     mask = results[0].prediction(PHANTOM, "none", "PM-1", type("Study", (), {"image": image}))
     for stored, outside in ((near, near["outside_ml"][f"{UNET}/none"]), (everything, 0)):
         inside_ml = decoded_mask(stored, f"{UNET}/none").sum() * image.voxel_ml
@@ -146,9 +147,9 @@ def test_without_a_tumor_there_is_a_picture_of_all_answers_and_no_prompt(written
 @pytest.mark.parametrize("rung", [rung for rung in PROMPTERS if rung != "detector_box"])
 def test_prompts_are_those_that_the_run_gave(results, rung):
     case = results[0].cases(PHANTOM)[2]
-    image = io.read_image(case.image_path)
-    reference = io.read_mask(case.reference_paths[0], image)
-    told = [records.to_json(prompt) for prompt in first_prompts(case, reference, rung)]
+    image = images.read_image(case.image_path)
+    reference = nifti.read_mask(case.reference_paths[0], image)
+    told = [json_form.to_json(prompt) for prompt in first_prompts(case, reference, rung)]
     assert case_explorer._prompts(case, reference, rung)["prompts"] == told
 
 
@@ -223,7 +224,7 @@ def site(published, tmp_path_factory) -> Iterator[str]:
     """Address of a page with the published cases."""
     folder = tmp_path_factory.mktemp("site")
     _write_site(folder, published)
-    with book.server(folder, 0) as running:
+    with serve.server(folder, 0) as running:
         threading.Thread(target=running.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{running.server_port}/"
         running.shutdown()
@@ -234,7 +235,7 @@ def _write_site(folder: Path, cases: Path) -> None:
     static = folder / "_static"
     shutil.copytree(cases, static / "data" / "cases")
     shutil.copytree(ROOT / "lungseg_utils" / "viewers", static / "viewers", ignore=shutil.ignore_patterns("*.py", "__pycache__"))
-    shutil.copytree(book.vendor(ROOT) / "niivue", static / "vendor" / "niivue")
+    shutil.copytree(build.vendor(ROOT) / "niivue", static / "vendor" / "niivue")
     body = re.search(r"```\{raw\} html\n(.*?)```", (ROOT / "book" / "explore.md").read_text(), re.DOTALL)[1]
     head = '<!doctype html><html lang="en" style="color-scheme: light dark"><head><meta charset="utf-8"><title>Look</title>'
     head += '<meta name="viewport" content="width=device-width, initial-scale=1"><link rel="icon" href="data:,"></head>'

@@ -4,9 +4,10 @@ import re
 
 import pytest
 
-from lungseg_utils import config, workflow
+from lungseg_utils.book import workflow
+from lungseg_utils.core import project
 
-ROOT = config.project_root()
+ROOT = project.project_root()
 PAGE = ROOT / "book" / "checklists.md"
 TEXT = PAGE.read_text()
 CLAIM_ITEMS = 44

@@ -16,15 +16,16 @@ import slurm_cluster
 import yaml
 from worked_examples import ROOT, tracked_project
 
-from lungseg_utils import config, run
+from lungseg_utils.core import project
+from lungseg_utils.experiments import planning
 
 pytestmark = pytest.mark.skipif(not os.environ.get("LUNGSEG_CLUSTER"), reason="make cluster-test runs it")
 NOTEBOOKS = ("unet_full", "unet_few_shot")
-EXPERIMENTS = [e.name for name in NOTEBOOKS for e in run.planned(name, "smoke")]
+EXPERIMENTS = [e.name for name in NOTEBOOKS for e in planning.planned_runs(name, "smoke")]
 
 
 def settings(folder: Path) -> Path:
-    """Those of profiles/slurm, on a cluster of one small machine without a GPU, accounts and accounting."""
+    """Those of cluster/slurm, on a cluster of one small machine without a GPU, accounts and accounting."""
     own = yaml.safe_load((ROOT / "profiles" / "slurm" / "config.yaml").read_text())
     own |= {"jobs": 2, "latency-wait": 5, "slurm-no-account": True, "slurm-status-command": "squeue"}
     own |= {"default-resources": {"mem_mb": 3000, "runtime": 30}, "set-threads": dict.fromkeys(own["set-threads"], 1)}
@@ -62,7 +63,7 @@ def preempt(experiment: str) -> None:
 
 def test_tables_of_a_cluster_are_those_of_one_machine_though_a_job_was_killed_and_one_preempted(tmp_path):
     assert not slurm_cluster.missing(), slurm_cluster.missing()
-    wanted = {name: (config.project_root() / "results" / "smoke" / name / "results.csv").read_bytes() for name in EXPERIMENTS}
+    wanted = {name: (project.project_root() / "results" / "smoke" / name / "results.csv").read_bytes() for name in EXPERIMENTS}
     root = tracked_project(tmp_path / "project")
     command = [sys.executable, "-m", "lungseg_utils", "workflow", "--profile", "smoke", "--cluster", str(settings(tmp_path / "settings"))]
     environment = os.environ | {"LUNGSEG_ROOT": str(root), "PYTHONPATH": f"{root}:{os.environ.get('PYTHONPATH', '')}"}

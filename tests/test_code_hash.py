@@ -4,28 +4,28 @@ import shutil
 
 import pytest
 
-from lungseg_utils import code_hash, registry
+from lungseg_utils import registry
+from lungseg_utils.experiments import code_identity
 
 
 def _names(modules, without=()):
-    return {str(p.relative_to(code_hash._PACKAGE)) for p in code_hash.closure(modules, without)}
+    return {str(p.relative_to(code_identity._PACKAGE)) for p in code_identity.closure(modules, without)}
 
 
 def test_a_model_depends_on_what_it_imports_also_inside_functions_and_on_no_other_model():
     found = _names(["models.unet"])
-    assert {"models/unet.py", "networks/automatic.py", "networks/losses.py", "training.py", "types.py", "geometry.py"} <= found
+    assert {"models/unet.py", "networks/automatic.py", "networks/losses.py", "networks/training.py", "types.py", "geometry.py"} <= found
     assert "networks/__init__.py" in found  # runs when anything in networks is imported
     assert not {name for name in found if name.startswith(("models/", "datasets/", "viewers/"))} - {"models/unet.py", "models/__init__.py"}
-    assert not {"networks/sam.py", "figures.py", "book.py"} & found
+    assert not {"networks/sam.py", "evaluation/metrics.py", "experiments/run.py"} & found
 
 
 @pytest.mark.parametrize("model", registry.names("models"))
 def test_results_of_a_model_do_not_depend_on_another_model_or_on_how_they_are_shown(model):
-    found = _names([f"models.{model}", "paradigms.full", "run"], without=code_hash._NOT_HASHED)
+    found = _names([f"models.{model}", "paradigms.full", "experiments.run"], without=code_identity._NOT_HASHED)
     assert {name for name in found if name.startswith("models/")} == {"models/__init__.py", f"models/{model}.py"}
-    assert {"metrics.py", "prompts/ladder.py", "run.py", "tables.py"} <= found
-    assert not {"figures.py", "book.py", "pages.py", "workflow.py", "__main__.py"} & found
-    assert not {name for name in found if name.startswith(("viewers/", "phantoms/"))}
+    assert {"evaluation/metrics.py", "prompts/ladder.py", "experiments/run.py", "evaluation/tables.py"} <= found
+    assert not {name for name in found if name.startswith(("book/", "reporting/", "viewers/", "phantoms/", "__main__"))}
 
 
 def test_a_package_left_out_takes_its_modules_along():
@@ -37,40 +37,40 @@ def test_a_package_left_out_takes_its_modules_along():
 def change(monkeypatch, tmp_path):
     """`change(file, old, new)` edits a copy of the package, whose code is hashed from then on."""
     package = tmp_path / "lungseg_utils"
-    shutil.copytree(code_hash._PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
-    monkeypatch.setattr(code_hash, "_PACKAGE", package)
+    shutil.copytree(code_identity._PACKAGE, package, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(code_identity, "_PACKAGE", package)
 
     def edit(file, old, new):
         text = (package / file).read_text()
         assert old in text
         (package / file).write_text(text.replace(old, new, 1))
-        code_hash._imports.cache_clear()
+        code_identity._imports.cache_clear()
 
-    code_hash._imports.cache_clear()
+    code_identity._imports.cache_clear()
     yield edit
-    code_hash._imports.cache_clear()
+    code_identity._imports.cache_clear()
 
 
 def test_the_hash_changes_with_a_file_of_the_closure_and_with_no_other(change):
-    first = code_hash.sha256(["models.unet"])
+    first = code_identity.sha256(["models.unet"])
     change("models/trivial.py", '"""', '"""Changed. ')
-    assert code_hash.sha256(["models.unet"]) == first
+    assert code_identity.sha256(["models.unet"]) == first
     change("networks/losses.py", '"""', '"""Changed. ')
-    assert code_hash.sha256(["models.unet"]) != first
+    assert code_identity.sha256(["models.unet"]) != first
 
 
 @pytest.mark.parametrize(
     ("file", "old", "new"),
     [
         ("datasets/nsclc_radiomics.py", 'TARGET = "GTV-1"', 'TARGET = "GTV-2"'),  # another region is the tumor
-        ("radiotherapy.py", 'of_kind["RTSTRUCT"] or of_kind["SEG"]', 'of_kind["SEG"] or of_kind["RTSTRUCT"]'),  # another file is read
+        ("data/radiotherapy.py", 'of_kind["RTSTRUCT"] or of_kind["SEG"]', 'of_kind["SEG"] or of_kind["RTSTRUCT"]'),  # another file is read
     ],
 )
 def test_another_reading_of_the_training_data_trains_again(change, file, old, new):
     def identity():
-        return code_hash.of_training("unet", "full", ["nsclc_radiomics"])
+        return code_identity.of_training("unet", "full", ["nsclc_radiomics"])
 
-    first, elsewhere = identity(), code_hash.of_training("unet", "full", ["msd_lung"])
+    first, elsewhere = identity(), code_identity.of_training("unet", "full", ["msd_lung"])
     change(file, old, new)
     assert identity() != first
-    assert code_hash.of_training("unet", "full", ["msd_lung"]) == elsewhere  # who never saw that data set
+    assert code_identity.of_training("unet", "full", ["msd_lung"]) == elsewhere  # who never saw that data set

@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 
 from lungseg_utils import __main__ as command_line
-from lungseg_utils import cohorts, config, exclusions, registry
+from lungseg_utils import registry
+from lungseg_utils.core import project
+from lungseg_utils.data import cases, exclusions, splits
+from lungseg_utils.experiments import cohorts, config
 from lungseg_utils.types import Case, Experiment, InputError
 
 PROFILE = config.load().profile("mini")
@@ -20,7 +23,7 @@ SEEN = {"LUNG1-001", "LUNG1-002"}  # the samples, which everything here was buil
 @pytest.fixture
 def msd(tmp_path, monkeypatch):
     """MSD Task06 as if it lay here: `msd.patients` have a case each, `msd.trained_on` is what the profile trains on."""
-    state = SimpleNamespace(patients=list(cohorts.read_splits("msd_lung")["patient_id"]), trained_on={"msd_lung"}, folder=tmp_path)
+    state = SimpleNamespace(patients=list(splits.read_splits("msd_lung")["patient_id"]), trained_on={"msd_lung"}, folder=tmp_path)
     monkeypatch.setattr(exclusions, "path", lambda dataset: tmp_path / f"{dataset}.csv")
     monkeypatch.setattr(config.Config, "trained_on", lambda _self, _profile: state.trained_on)
     module = registry.plugin("datasets", "msd_lung")
@@ -87,7 +90,7 @@ def test_all_scans_of_a_patient_go_where_the_patient_goes(msd, monkeypatch):
 def test_studies_are_read_one_at_a_time_when_they_are_asked_for(msd, monkeypatch):
     read = []
     monkeypatch.setattr(registry.plugin("datasets", "msd_lung"), "load", lambda case: read.append(case.case_id) or case.case_id)
-    studies = cohorts.Studies(cohorts.training_cohort("msd_lung", PROFILE, 0).train)
+    studies = cases.Studies(cohorts.training_cohort("msd_lung", PROFILE, 0).train)
     assert read == []
     assert len(studies) == 37
     assert studies[1] == read[0]
@@ -100,29 +103,29 @@ def test_studies_are_read_one_at_a_time_when_they_are_asked_for(msd, monkeypatch
 
 def test_the_splits_of_real_data_sets_hold_all_their_patients_and_follow_from_the_patients_names():
     for dataset, expected, share in (("msd_lung", MSD_TRAINING_SCANS, 0.0), ("nsclc_radiomics", len(LUNG1), 0.25)):
-        frame = cohorts.read_splits(dataset).set_index("patient_id")
+        frame = splits.read_splits(dataset).set_index("patient_id")
         assert len(frame) == expected
         dealt = frame.drop(index=SEEN & set(frame.index))
         ordered = sorted(dealt.index, key=lambda p: hashlib.sha256(f"{dataset}/{p}".encode()).hexdigest())
         tested = round(share * len(ordered))
         assert set(dealt.index[dealt["split"] == "test"]) == set(ordered[:tested])
         assert dealt.loc[ordered[tested:], "fold"].tolist() == [index % 5 for index in range(len(ordered) - tested)]
-    frame = cohorts.read_splits("nsclc_radiomics")
+    frame = splits.read_splits("nsclc_radiomics")
     assert list(frame["patient_id"]) == LUNG1
     assert set(frame["patient_id"][frame["split"] == "set_aside"]) == SEEN
     assert (frame["split"] == "test").sum() >= 60  # protocol: of at least 60 patients
 
 
 def test_nobody_trains_on_the_external_test_set():
-    assert not (config.project_root() / "data" / "splits" / "rider_lung_ct.csv").exists()
+    assert not (project.project_root() / "data" / "splits" / "rider_lung_ct.csv").exists()
     assert all("rider_lung_ct" not in config.load().trained_on(profile) for profile in config.load().profiles)
 
 
 def test_a_split_is_written_once_from_what_lies_on_disk(msd, monkeypatch, capsys):
-    monkeypatch.setattr(cohorts, "_split_path", lambda dataset: msd.folder / "splits" / f"{dataset}.csv")
+    monkeypatch.setattr(splits, "_split_path", lambda dataset: msd.folder / "splits" / f"{dataset}.csv")
     _exclude(msd, "lung_003")
     assert command_line.main(["split", "msd_lung", "--test", "0.2", "--set-aside", "lung_001"]) == 0
-    frame = cohorts.read_splits("msd_lung")
+    frame = splits.read_splits("msd_lung")
     assert frame["split"].value_counts().to_dict() == {"development": 49, "test": 12, "set_aside": 1}
     assert set(frame["patient_id"]) == set(msd.patients) - {"lung_003"}
     assert command_line.main(["split", "msd_lung", "--test", "0.2"]) == 2

@@ -5,13 +5,17 @@ import shutil
 
 import pytest
 
-from lungseg_utils import cohorts, config, detector, registry, run, tables
+from lungseg_utils import registry
+from lungseg_utils.core import project, provenance
+from lungseg_utils.data import splits
+from lungseg_utils.experiments import cohorts, config, detector, planning
 from lungseg_utils.phantoms.store import generator_hash
+from lungseg_utils.reporting import wording
 from lungseg_utils.types import Experiment, InputError
 
 
 def _changed(tmp_path, old, new):
-    text = (config.project_root() / "experiments.yml").read_text()
+    text = (project.project_root() / "experiments.yml").read_text()
     assert old in text
     (tmp_path / "experiments.yml").write_text(text.replace(old, new, 1))
     return tmp_path / "experiments.yml"
@@ -59,28 +63,30 @@ def test_every_line_has_its_notebook_and_every_plan_a_name_of_its_own():
     names = set()
     for profile in loaded.profiles:
         for notebook in loaded.experiments:
-            assert (config.project_root() / "notebooks" / f"{notebook}.ipynb").is_file()
-            names.add((loaded.experiment(notebook).model.replace("medical_sam2", "medsam2"), run.plan(notebook, profile).name))
+            assert (project.project_root() / "notebooks" / f"{notebook}.ipynb").is_file()
+            names.add(
+                (loaded.experiment(notebook).model.replace("medical_sam2", "medsam2"), planning.make_experiment(notebook, profile).name)
+            )
     shared = sum(line.model == "medical_sam2" for line in loaded.experiments.values())  # one row with medsam2, as stand-ins
     expected = sum(len(loaded.experiments) - (shared if size.stand_ins else 0) for size in loaded.profiles.values())
     assert len(names) == len({name for _, name in names}) == expected
 
 
 def test_stand_ins_take_the_place_and_the_name_of_published_models_and_share_a_row_where_they_would_share_weights():
-    ours, theirs = run.plan("medsam2_zero_shot", "mini"), run.plan("medical_sam2_zero_shot", "mini")
+    ours, theirs = planning.make_experiment("medsam2_zero_shot", "mini"), planning.make_experiment("medical_sam2_zero_shot", "mini")
     assert ours == theirs
     assert ours.model == "sam2_stand_in"
     published = [registry.card("models", name).title for name in ("sam", "medsam", "sam2", "medsam2", "medical_sam2")]
     for line in config.load().experiments:
-        for experiment in run.planned(line, "mini"):
-            assert not any(name in run.title(experiment) or name in experiment.name for name in published)
+        for experiment in planning.planned_runs(line, "mini"):
+            assert not any(name in planning.experiment_title(experiment) or name in experiment.name for name in published)
             assert not {"sam", "medsam", "sam2", "medsam2", "medical_sam2"} & set(experiment.name.split("__"))
-    note = run.what_runs_here(ours, "medical_sam2_zero_shot")
+    note = wording.what_runs_here(ours, "medical_sam2_zero_shot")
     assert "no number on this page is a result of Medical SAM 2" in note
 
 
 def test_the_paper_profile_is_the_published_models_by_their_own_recipe_trained_in_both_directions_and_never_on_rider():
-    planned, size = run.all_planned("paper"), config.load().profile("paper")
+    planned, size = planning.all_planned("paper"), config.load().profile("paper")
     assert not size.stand_ins
     assert config.load().trained_on("paper") == {"nsclc_radiomics", "msd_lung"}
     for experiment in planned:
@@ -88,14 +94,14 @@ def test_the_paper_profile_is_the_published_models_by_their_own_recipe_trained_i
         if hasattr(module, "initial_weights"):
             assert module.initial_weights(options) in module.CHECKPOINTS
         if experiment.model == "nnunet":  # without any addition to the name: nothing is less than nnU-Net's recipe
-            assert run.title(experiment).startswith("nnU-Net, ")
+            assert planning.experiment_title(experiment).startswith("nnU-Net, ")
         if experiment.k is not None:
             assert experiment.fold == 0
     runs = {(e.train_dataset, e.fold) for e in planned if (e.model, e.paradigm) == ("nnunet", "full")}
     assert runs == {(name, fold) for name in ("nsclc_radiomics", "msd_lung") for fold in range(5)}  # five runs of each method
     draws = {(e.train_dataset, e.k, e.draw) for e in planned if (e.model, e.paradigm) == ("medsam", "few_shot")}
     assert len(draws) == 2 * 3 * 10
-    assert run.plan("medsam_few_shot", "paper").k == 5
+    assert planning.make_experiment("medsam_few_shot", "paper").k == 5
 
 
 def test_zero_shot_is_planned_once_and_few_shot_for_every_k_and_draw(tmp_path, monkeypatch):
@@ -103,28 +109,31 @@ def test_zero_shot_is_planned_once_and_few_shot_for_every_k_and_draw(tmp_path, m
     path.write_text(path.read_text().replace("k: [2]", "k: [1, 2]", 1).replace("draws: [0]", "draws: [0, 1, 2]", 1))
     loaded = config.load(path)
     monkeypatch.setattr(config, "load", lambda: loaded)
-    assert len(run.planned("medsam_zero_shot", "smoke")) == 1
-    assert len(run.planned("sam_zero_shot", "smoke")) == 2  # and its control
-    assert len(run.planned("medsam_few_shot", "smoke")) == 2 * 2 * 3
-    assert len(run.planned("unet_full", "smoke")) == 2
-    assert run.plan("medsam_few_shot", "smoke").k == 1
+    assert len(planning.planned_runs("medsam_zero_shot", "smoke")) == 1
+    assert len(planning.planned_runs("sam_zero_shot", "smoke")) == 2  # and its control
+    assert len(planning.planned_runs("medsam_few_shot", "smoke")) == 2 * 2 * 3
+    assert len(planning.planned_runs("unet_full", "smoke")) == 2
+    assert planning.make_experiment("medsam_few_shot", "smoke").k == 1
 
 
 def test_a_profile_with_two_training_sets_trains_each_model_on_both_and_says_so_in_its_titles():
     both = ["phantom_nsclc", "phantom_msd"]
-    full, few = run.planned("unet_full", "standard"), run.planned("medsam_few_shot", "standard")
+    full, few = planning.planned_runs("unet_full", "standard"), planning.planned_runs("medsam_few_shot", "standard")
     assert [e.train_dataset for e in full] == [e.train_dataset for e in few] == both
-    assert run.plan("unet_full", "standard") == full[0]
-    assert [run.title(e) for e in full] == ["U-Net, full training on Phantom NSCLC", "U-Net, full training on Phantom MSD Lung"]
-    assert run.title(few[1]).endswith("few-shot on Phantom MSD Lung, k = 5")
-    assert run.title(run.plan("unet_full", "mini")) == "U-Net, full training"
-    zero_shot = run.planned("medsam_zero_shot", "standard")
+    assert planning.make_experiment("unet_full", "standard") == full[0]
+    assert [planning.experiment_title(e) for e in full] == [
+        "U-Net, full training on Phantom NSCLC",
+        "U-Net, full training on Phantom MSD Lung",
+    ]
+    assert planning.experiment_title(few[1]).endswith("few-shot on Phantom MSD Lung, k = 5")
+    assert planning.experiment_title(planning.make_experiment("unet_full", "mini")) == "U-Net, full training"
+    zero_shot = planning.planned_runs("medsam_zero_shot", "standard")
     assert [e.train_dataset for e in zero_shot] == ["none"]
     # boxes come from the detector that was trained on the same patients; those of a zero-shot model from one of another data set
-    assert [detector.detector_of(e, "phantom_nsclc") for e in run.planned("medsam_fine_tuned", "standard")] == full
+    assert [detector.detector_of(e, "phantom_nsclc") for e in planning.planned_runs("medsam_fine_tuned", "standard")] == full
     assert [detector.detector_of(zero_shot[0], name) for name in (*both, "lidc_idri")] == [full[1], full[0], full[0]]
     assert all(detector.applies(zero_shot[0], name) for name in both)
-    assert not detector.applies(run.plan("medsam_zero_shot", "mini"), "phantom_nsclc")  # which trains on nothing else
+    assert not detector.applies(planning.make_experiment("medsam_zero_shot", "mini"), "phantom_nsclc")  # which trains on nothing else
 
 
 def test_few_shot_draws_are_nested_differ_and_have_no_validation_patient():
@@ -153,19 +162,19 @@ def test_names_of_experiments_are_a_function_of_their_fields():
 
 
 def test_options_of_an_experiment_are_checked_and_win_over_the_profile():
-    experiment = run.plan("unet_full", "smoke", options={"steps": 7})
+    experiment = planning.make_experiment("unet_full", "smoke", options={"steps": 7})
     assert config.resolve_options(experiment, config.load().profile("smoke"))["steps"] == 7
     with pytest.raises(InputError, match="no option"):
-        run.plan("unet_full", "smoke", options={"steqs": 7})
+        planning.make_experiment("unet_full", "smoke", options={"steqs": 7})
     with pytest.raises(InputError, match="Choose one of"):
-        run.plan("unet_full", "gigantic")
+        planning.make_experiment("unet_full", "gigantic")
 
 
 @pytest.mark.parametrize("seed", ["1", 1.0, True, None, -1, 2**32])
 def test_a_seed_is_a_whole_number_that_all_generators_take(seed):
     with pytest.raises(InputError, match=r"unet_full: seed is .*\. Give a whole number from 0 to 4294967295"):
-        run.plan("unet_full", "smoke", seed=seed)
-    assert run.plan("unet_full", "smoke", seed=2**32 - 1).seed == 2**32 - 1
+        planning.make_experiment("unet_full", "smoke", seed=seed)
+    assert planning.make_experiment("unet_full", "smoke", seed=2**32 - 1).seed == 2**32 - 1
 
 
 @pytest.mark.parametrize("dataset", ["phantom_nsclc", "phantom_msd"])
@@ -186,14 +195,14 @@ def test_splits_keep_patients_apart_in_every_profile_and_fold(dataset):
 def test_a_split_with_a_patient_on_two_lines_is_refused(tmp_path, monkeypatch):
     for part in ("experiments.yml", "data/splits/phantom_nsclc.csv"):
         (tmp_path / part).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(config.project_root() / part, tmp_path / part)
+        shutil.copy(project.project_root() / part, tmp_path / part)
     monkeypatch.setenv("LUNGSEG_ROOT", str(tmp_path))
     path = tmp_path / "data/splits/phantom_nsclc.csv"
     path.write_text(path.read_text() + path.read_text().splitlines()[1] + "\n")
     with pytest.raises(InputError, match="stands twice"):
-        cohorts.read_splits("phantom_nsclc")
+        splits.read_splits("phantom_nsclc")
     with pytest.raises(InputError, match="the table does not exist"):
-        cohorts.read_splits("phantom_msd")
+        splits.read_splits("phantom_msd")
 
 
 def test_asking_for_more_patients_than_there_are_is_refused(tmp_path, monkeypatch):
@@ -205,7 +214,7 @@ def test_asking_for_more_patients_than_there_are_is_refused(tmp_path, monkeypatc
 def test_test_phantoms_need_the_frozen_generator(tmp_path, monkeypatch):
     monkeypatch.setattr(cohorts, "FROZEN_FILE", tmp_path / "frozen.json")
     (tmp_path / "frozen.json").write_text('{"phantom_generator_sha256": "another"}')
-    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path / "cache")
+    monkeypatch.setattr(project, "cache_root", lambda: tmp_path / "cache")
     with pytest.raises(InputError, match="frozen generator"):
         cohorts.ensure_phantoms("phantom_nsclc", config.load().profile("mini"), ["PN-90000"])
     assert not (tmp_path / "cache").exists()
@@ -214,16 +223,16 @@ def test_test_phantoms_need_the_frozen_generator(tmp_path, monkeypatch):
 def test_a_root_without_a_grid_is_refused(tmp_path, monkeypatch):
     monkeypatch.setenv("LUNGSEG_ROOT", str(tmp_path))
     with pytest.raises(InputError, match=r"no experiments\.yml"):
-        config.project_root()
+        project.project_root()
 
 
 def test_generator_and_settings_are_those_that_were_frozen_before_test_phantoms_were_drawn():
-    frozen = json.loads((config.project_root() / cohorts.FROZEN_FILE).read_text())
+    frozen = json.loads((project.project_root() / cohorts.FROZEN_FILE).read_text())
     assert frozen["phantom_generator_sha256"] == generator_hash()
     profile, trained = config.load().profile("mini"), set()
-    for experiment in (e for line in config.load().lines("mini") for e in run.planned(line.notebook, "mini")):
+    for experiment in (e for line in config.load().lines("mini") for e in planning.planned_runs(line.notebook, "mini")):
         trained |= {experiment.model} if registry.card("models", experiment.model).options else set()
     assert set(frozen["options_sha256"]) == trained - {"trivial"}
     for model, expected in frozen["options_sha256"].items():
         options = config.resolve_options(Experiment("mini", "none", model, "zero_shot"), profile)
-        assert tables.sha256_of_json(options) == expected, f"the options of {model} changed after the freeze: say so as a deviation"
+        assert provenance.sha256_of_json(options) == expected, f"the options of {model} changed after the freeze: say so as a deviation"

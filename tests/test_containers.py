@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from lungseg_utils import config
+from lungseg_utils.core import project
 
-ROOT = config.project_root()
+ROOT = project.project_root()
 DOCKERFILE, APPTAINER = ((ROOT / name).read_text() for name in ("Dockerfile", "apptainer.def"))
 DEVCONTAINER = json.loads((ROOT / ".devcontainer" / "devcontainer.json").read_text())
 MAKEFILE = (ROOT / "Makefile").read_text()

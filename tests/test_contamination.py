@@ -5,10 +5,12 @@ import re
 import pandas as pd
 import pytest
 
-from lungseg_utils import config, contamination, workflow
+from lungseg_utils.core import project
+from lungseg_utils.experiments import grid
+from lungseg_utils.reporting import contamination
 from lungseg_utils.types import InputError
 
-ROOT = config.project_root()
+ROOT = project.project_root()
 
 
 @pytest.fixture
@@ -57,7 +59,7 @@ def test_levels_are_looked_up_and_unknown_names_are_errors():
 
 def test_the_stand_ins_are_those_that_the_workflow_pretrains(frame):
     kinds = {name for name, kind in contamination.WEIGHTS.items() if kind == "stand-in"}
-    assert kinds == set(workflow.stand_ins("mini"))
+    assert kinds == set(grid.stand_ins("mini"))
 
 
 def test_quotes_from_this_project_stand_where_they_are_said_to(frame):

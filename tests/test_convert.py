@@ -9,8 +9,10 @@ import pandas as pd
 import pytest
 
 from lungseg_utils import __main__ as command_line
-from lungseg_utils import convert, exclusions, geometry
+from lungseg_utils import geometry
+from lungseg_utils.data import exclusions
 from lungseg_utils.datasets import folder, nsclc_radiomics
+from lungseg_utils.experiments import to_nnunet
 from lungseg_utils.types import InputError
 
 SQUARE = [[(3.5, 3.5, 4.0), (6.5, 3.5, 4.0), (6.5, 7.5, 4.0), (3.5, 7.5, 4.0)]]
@@ -50,7 +52,7 @@ def test_nnunet_itself_accepts_it(root, tmp_path, monkeypatch):
     from nnunetv2.experiment_planning.verify_dataset_integrity import verify_dataset_integrity
 
     to = tmp_path / "Dataset007_Lung"
-    convert.to_nnunet("nsclc_radiomics", root, to)
+    to_nnunet.to_nnunet("nsclc_radiomics", root, to)
     verify_dataset_integrity(str(to), num_processes=1)
     path = to / "labelsTr" / "LUNG1-001.nii"
     file = nib.load(path)
@@ -62,14 +64,14 @@ def test_nnunet_itself_accepts_it(root, tmp_path, monkeypatch):
 def test_scans_of_one_patient_stay_together_and_the_excluded_stay_out(tmp_path, monkeypatch, root):
     table = tmp_path / "exclusions.csv"
     table.write_text("dataset,case_id,reason\nfolder,LUNG1-002,because\n")
-    convert.to_nnunet("nsclc_radiomics", root, tmp_path / "Dataset001_A")
+    to_nnunet.to_nnunet("nsclc_radiomics", root, tmp_path / "Dataset001_A")
     written = pd.read_csv(tmp_path / "Dataset001_A" / "cases.csv").assign(patient_id="P1")
     written.to_csv(tmp_path / "Dataset001_A" / "cases.csv", index=False)
-    again = convert.to_nnunet("folder", tmp_path / "Dataset001_A" / "cases.csv", tmp_path / "Dataset002_B")
+    again = to_nnunet.to_nnunet("folder", tmp_path / "Dataset001_A" / "cases.csv", tmp_path / "Dataset002_B")
     assert [case.patient_id for case in folder.cases(tmp_path / "Dataset002_B" / "cases.csv")] == ["P1", "P1"]
     assert len(again) == 2
     monkeypatch.setattr(exclusions, "path", lambda dataset: table)
-    left = convert.to_nnunet("folder", tmp_path / "Dataset001_A", tmp_path / "Dataset003_C")
+    left = to_nnunet.to_nnunet("folder", tmp_path / "Dataset001_A", tmp_path / "Dataset003_C")
     assert [case.case_id for case in left] == ["LUNG1-001"]
 
 
@@ -77,7 +79,7 @@ def test_a_case_that_cannot_be_read_leaves_nothing(root, tmp_path, dicom):
     dicom.rtstruct(root / "LUNG1-002" / "rs.dcm", {"Lung": SQUARE}, patient_id="LUNG1-002")
     to = tmp_path / "out" / "Dataset007_Lung"
     with pytest.raises(InputError, match="0 regions for 'GTV-1'"):
-        convert.to_nnunet("nsclc_radiomics", root, to)
+        to_nnunet.to_nnunet("nsclc_radiomics", root, to)
     assert list(to.parent.iterdir()) == []
 
 
@@ -85,9 +87,9 @@ def test_a_case_that_cannot_be_read_leaves_nothing(root, tmp_path, dicom):
 def test_a_name_that_nnunet_does_not_know_or_that_is_taken_is_refused(root, tmp_path, name, words):
     (tmp_path / "Dataset001_There").mkdir()
     with pytest.raises(InputError, match=words):
-        convert.to_nnunet("nsclc_radiomics", root, tmp_path / name)
+        to_nnunet.to_nnunet("nsclc_radiomics", root, tmp_path / name)
 
 
 def test_a_data_set_without_references_is_refused(root, tmp_path):
     with pytest.raises(InputError, match="no case with a reference"):
-        convert.to_nnunet("nsclc_radiomics", root / "LUNG1-128", tmp_path / "Dataset001_X")
+        to_nnunet.to_nnunet("nsclc_radiomics", root / "LUNG1-128", tmp_path / "Dataset001_X")

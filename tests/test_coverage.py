@@ -7,7 +7,8 @@ import pandas as pd
 import pytest
 from scipy import stats as scipy_stats
 
-from lungseg_utils import config, coverage, inference, stats
+from lungseg_utils.core import project
+from lungseg_utils.evaluation import comparisons, coverage, intervals
 
 
 @pytest.mark.parametrize("method", [coverage.ONE_METHOD, *coverage.TWO_METHODS, *coverage.NULLS["equal means, unequal zero shares"]])
@@ -52,10 +53,10 @@ def test_fast_bca_is_scipys_on_the_same_resamples():
 
 def test_patient_intervals_are_those_of_one_sample_at_a_time():
     values = np.random.default_rng(0).beta(5, 2, (3, 40))
-    weights = stats.resampling_weights(40, 4000, np.random.default_rng(1))
+    weights = intervals.resampling_weights(40, 4000, np.random.default_rng(1))
     found = coverage.patient_intervals(values, weights)
     for row, sample in enumerate(values):
-        summary = stats.summarize_mean(sample)
+        summary = intervals.summarize_mean(sample)
         assert [end[row] for end in found["BCa"]] == pytest.approx([summary.low, summary.high], abs=0.004)
         student = scipy_stats.t.interval(0.95, 39, sample.mean(), scipy_stats.sem(sample))
         assert [end[row] for end in found["t"]] == pytest.approx(student)
@@ -76,10 +77,10 @@ def test_studentised_interval_by_resampled_indices():
 def test_sign_flip_p_of_many_samples_is_the_test_of_each():
     differences = np.random.default_rng(0).normal(0.2, 1, (4, 12))
     exact = coverage.sign_flip_p(differences, 10, np.random.default_rng(0))
-    assert exact.tolist() == [inference.sign_flip_test(row) for row in differences]
+    assert exact.tolist() == [comparisons.sign_flip_test(row) for row in differences]
     differences = np.random.default_rng(0).normal(0.2, 1, (4, 30))
     random = coverage.sign_flip_p(differences, 20_000, np.random.default_rng(0))
-    assert random == pytest.approx([inference.sign_flip_test(row) for row in differences], abs=0.015)
+    assert random == pytest.approx([comparisons.sign_flip_test(row) for row in differences], abs=0.015)
 
 
 def test_a_small_simulation_finds_what_theory_says():
@@ -110,14 +111,14 @@ def test_simulation_repeats_itself_by_its_seed_and_writes_a_table(tmp_path):
 
 def test_the_crossed_bootstrap_is_simulated_with_fewer_runs_than_pages_ask_it_for():
     fewest = coverage.FEWEST_RUNS_TO_RESAMPLE
-    assert fewest < stats.MIN_RUNS_FOR_BOOTSTRAP  # else nothing would show why pages do not ask it there
+    assert fewest < intervals.MIN_RUNS_FOR_BOOTSTRAP  # else nothing would show why pages do not ask it there
     tables = coverage.draw_tables([coverage.ONE_METHOD], 2, 20, fewest, 0.04, np.random.default_rng(0))
     assert "crossed bootstrap" in coverage.method_intervals(tables, 50, np.random.default_rng(0))
     without = coverage.method_intervals([table[..., :-1] for table in tables], 50, np.random.default_rng(0))
     assert "crossed bootstrap" not in without
 
 
-STORED = config.project_root() / "data" / "results" / "coverage.csv"
+STORED = project.project_root() / "data" / "results" / "coverage.csv"
 
 
 def test_the_stored_table_is_the_whole_one_of_one_commit():
@@ -131,8 +132,8 @@ def test_the_stored_table_is_the_whole_one_of_one_commit():
 
 def test_the_intervals_of_the_pages_cover_as_planned_from_50_patients_on():
     stored = pd.read_csv(STORED)
-    stored = stored[stored["quantity"].isin(coverage.QUANTITIES) & (stored["n"] >= stats.MIN_PATIENTS_FOR_INFERENCE)]
-    many = stored["runs"] >= stats.MIN_RUNS_FOR_BOOTSTRAP
+    stored = stored[stored["quantity"].isin(coverage.QUANTITIES) & (stored["n"] >= intervals.MIN_PATIENTS_FOR_INFERENCE)]
+    many = stored["runs"] >= intervals.MIN_RUNS_FOR_BOOTSTRAP
     asked = {"BCa": stored["runs"] == 1, "random-effects t": ~many & (stored["runs"] > 1), "crossed bootstrap": many}
     rows = pd.concat([stored[of & (stored["interval"] == interval)] for interval, of in asked.items()])
     assert len(rows) == 4 + 16 + 8
@@ -143,7 +144,7 @@ def test_the_methods_page_says_what_the_stored_table_says():
     stored = pd.read_csv(STORED)
     bca = stored[stored["interval"] == "BCa"].set_index(["quantity", "n"])["coverage"] * 100
     mean, paired = ([f"{bca[quantity, n]:.0f}" for n in coverage.SIZES] for quantity in coverage.QUANTITIES)
-    page = " ".join((config.project_root() / "book" / "methods.md").read_text().split())
+    page = " ".join((project.project_root() / "book" / "methods.md").read_text().split())
     assert f"of a mean {mean[0]} % at 20 patients, {mean[1]} % at 50 and {mean[2]} % at 100" in page
     assert f"of a paired difference {paired[0]}, {paired[1]} and {paired[2]} %" in page
     rare = [bca[quantity, n] for quantity in coverage.STRESS for n in coverage.SIZES[:2]]

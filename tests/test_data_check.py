@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from lungseg_utils import __main__ as command_line
-from lungseg_utils import data_check
+from lungseg_utils.data import check
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])  # as scanners write: LPS
 
@@ -37,7 +37,7 @@ def add(tmp_path):
 
 
 def _problems(add):
-    return data_check.check(["folder"], add.root).faults[["case_id", "problem"]].to_numpy().tolist()
+    return check.check(["folder"], add.root).faults[["case_id", "problem"]].to_numpy().tolist()
 
 
 def test_a_sound_data_set_has_no_fault_and_is_described(add, capsys, tmp_path):
@@ -98,7 +98,7 @@ def test_equal_voxels_of_one_patient_are_called_so(add):
     add("b", _chest(0), _reference())
     rows = [f"{n},imagesTr/{n}_0000.nii.gz,labelsTr/{n}.nii.gz,P1" for n in ("a", "b")]
     (add.root / "cases.csv").write_text("\n".join(["case_id,image,reference,patient_id", *rows]) + "\n")
-    report = data_check.check(["folder"], add.root / "cases.csv")
+    report = check.check(["folder"], add.root / "cases.csv")
     assert report.faults["problem"].tolist() == ["its voxels are those of a (the same patient)"]
 
 
@@ -109,7 +109,7 @@ def test_other_layouts_are_checked_by_their_plug_in(tmp_path, dicom):
     for patient, uid in (("LUNG1-001", "1.1"), ("LUNG1-128", "1.28")):
         dicom.ct_series(tmp_path / patient / "ct", pixels, series_uid=uid, patient_id=patient)
     dicom.rtstruct(tmp_path / "LUNG1-001" / "rs.dcm", {"GTV-1": square}, patient_id="LUNG1-001")
-    report = data_check.check(["nsclc_radiomics"], tmp_path)
+    report = check.check(["nsclc_radiomics"], tmp_path)
     assert report.faults[["case_id", "problem"]].to_numpy().tolist() == [["LUNG1-128", "0 files with contours, one is needed"]]
     assert report.cases["axes"].tolist()[0] == "DICOM"
 

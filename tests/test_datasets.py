@@ -10,7 +10,8 @@ import nibabel as nib
 import numpy as np
 import pytest
 
-from lungseg_utils import registry, transforms
+from lungseg_utils import registry
+from lungseg_utils.core import masks
 from lungseg_utils.datasets import folder, ibsi_ct_phantom, lidc_idri, msd_lung, nsclc_radiomics, nsclc_radiomics_interobserver1
 from lungseg_utils.types import DatasetCard, InputError, Mask
 
@@ -155,10 +156,10 @@ def test_nsclc_target_and_the_nodes_grown_by_5_mm(nsclc):
 def test_nsclc_growth_is_euclidean_in_millimetres():
     array = np.zeros((9, 9, 9), bool)
     array[4, 4, 4] = True
-    grown = transforms.grow_mm(array, (1.0, 2.0, 3.0), 3.0)
+    grown = masks.grow_mm(array, (1.0, 2.0, 3.0), 3.0)
     distance = np.sqrt(((np.indices(array.shape) - 4) ** 2 * np.array([1.0, 4.0, 9.0]).reshape(3, 1, 1, 1)).sum(axis=0))
     assert np.array_equal(grown, distance <= 3.0)
-    assert not transforms.grow_mm(np.zeros((3, 3, 3), bool), (1, 1, 1), 3.0).any()
+    assert not masks.grow_mm(np.zeros((3, 3, 3), bool), (1, 1, 1), 3.0).any()
 
 
 def test_nsclc_refuses_each_patient_that_lacks_something_by_name(nsclc):

@@ -5,7 +5,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from lungseg_utils import dicom_seg, io
+from lungseg_utils.data import dicom_seg, images
 from lungseg_utils.types import InputError, Mask
 
 STORED = (5, 7, 9)  # slices, rows, columns
@@ -41,18 +41,18 @@ def lopsided(image) -> Mask:
 def test_it_is_read_back_in_the_same_place(series, tmp_path, cosines):
     make, folder = series
     make(cosines)
-    image = io.read_image(folder)
+    image = images.read_image(folder)
     mask, path = lopsided(image), tmp_path / "out" / "seg.dcm"
     dicom_seg.write_dicom_seg(mask, path, folder, "Lung tumor", "SAM-type stand-in")
-    assert io.dicom_seg_labels(path) == ["Lung tumor"]
-    back = io.read_dicom_seg(path, image, "Lung tumor", series_folder=folder)
+    assert dicom_seg.dicom_seg_labels(path) == ["Lung tumor"]
+    back = dicom_seg.read_dicom_seg(path, image, "Lung tumor", series_folder=folder)
     assert np.array_equal(back.array, mask.array)
 
 
 def test_geometry_and_references_are_those_of_the_series_by_pydicom_alone(series, tmp_path):
     make, folder = series
     make()
-    image = io.read_image(folder)
+    image = images.read_image(folder)
     path = tmp_path / "seg.dcm"
     dicom_seg.write_dicom_seg(lopsided(image), path, folder, "Lung tumor", "SAM-type stand-in")
     file = pydicom.dcmread(path)
@@ -83,9 +83,9 @@ def test_geometry_and_references_are_those_of_the_series_by_pydicom_alone(series
 def test_a_series_that_tells_no_slice_thickness_gets_the_distance_of_its_slices(series, tmp_path, edit):
     make, folder = series
     make(edit=edit)
-    image, path = io.read_image(folder), tmp_path / "seg.dcm"
+    image, path = images.read_image(folder), tmp_path / "seg.dcm"
     dicom_seg.write_dicom_seg(lopsided(image), path, folder, "Lung tumor", "x")
-    assert np.array_equal(io.read_dicom_seg(path, image, "Lung tumor", series_folder=folder).array, lopsided(image).array)
+    assert np.array_equal(dicom_seg.read_dicom_seg(path, image, "Lung tumor", series_folder=folder).array, lopsided(image).array)
     assert float(pydicom.dcmread(path).SharedFunctionalGroupsSequence[0].PixelMeasuresSequence[0].SliceThickness) == SPACING[2]
 
 
@@ -93,7 +93,7 @@ def test_no_name_comes_along(series, tmp_path):
     make, folder = series
     make()
     path = tmp_path / "seg.dcm"
-    dicom_seg.write_dicom_seg(lopsided(io.read_image(folder)), path, folder, "Lung tumor", "x")
+    dicom_seg.write_dicom_seg(lopsided(images.read_image(folder)), path, folder, "Lung tumor", "x")
     assert b"Secret" in next(folder.glob("*.dcm")).read_bytes()
     assert b"Secret" not in path.read_bytes()
 
@@ -101,7 +101,7 @@ def test_no_name_comes_along(series, tmp_path):
 def test_an_empty_mask_another_grid_and_a_series_without_identifiers_are_refused_and_leave_nothing(series, tmp_path):
     make, folder = series
     make()
-    image, path = io.read_image(folder), tmp_path / "seg.dcm"
+    image, path = images.read_image(folder), tmp_path / "seg.dcm"
     with pytest.raises(InputError, match="empty"):
         dicom_seg.write_dicom_seg(Mask(np.zeros(image.shape, bool), image.affine), path, folder, "t", "x")
     moved = image.affine.copy()

@@ -11,8 +11,8 @@ from types import SimpleNamespace
 
 import pytest
 
-from lungseg_utils import download
-from lungseg_utils.download import Published
+from lungseg_utils.data import download
+from lungseg_utils.data.download import Published
 from lungseg_utils.types import InputError
 
 CONTENT = bytes(range(256)) * 16_384  # 4 MiB

@@ -8,7 +8,10 @@ import pandas as pd
 import pytest
 
 from lungseg_utils import __main__ as command_line
-from lungseg_utils import cohorts, config, dry_run, exclusions, full_size, run
+from lungseg_utils.core import project
+from lungseg_utils.data import exclusions, splits
+from lungseg_utils.experiments import config, dry_run, planning
+from lungseg_utils.experiments.costs.table import read
 
 A100_SPEED = 1600 * 1_119_340_953_600 / 51.17  # 2 x (3 x 250 + 50) passes of nnU-Net's patch in one published epoch
 
@@ -28,12 +31,12 @@ def _row(steps, name, kind="training", dataset=None):
 
 
 def _flops(model, stage):
-    costs = full_size.read(config.project_root() / "data" / "results" / "efficiency_cpu.csv")
+    costs = read(project.project_root() / "data" / "results" / "efficiency_cpu.csv")
     return costs.query("model == @model and stage == @stage and quantity == 'flops'")["value"].iloc[0]
 
 
 def test_every_planned_experiment_is_there_once_with_each_of_its_test_data_sets(paper):
-    planned = run.all_planned("paper")
+    planned = planning.all_planned("paper")
     assert list(dict.fromkeys(paper["experiment"])) == list(dict.fromkeys(e.name for e in planned))
     evaluations = paper[paper["kind"] == "evaluation"].groupby("experiment")["dataset"].apply(set)
     assert all(found == {"nsclc_radiomics", "msd_lung", "rider_lung_ct"} for found in evaluations)
@@ -88,7 +91,7 @@ def test_patients_follow_from_splits_and_exclusions(tmp_path, monkeypatch):
     table.to_csv(tmp_path / "nsclc_radiomics.csv", index=False)
     monkeypatch.setattr(exclusions, "path", lambda dataset: tmp_path / f"{dataset}.csv")
     steps = dry_run.look_ahead("paper").steps
-    split = cohorts.read_splits("nsclc_radiomics").set_index("patient_id")["split"]
+    split = splits.read_splits("nsclc_radiomics").set_index("patient_id")["split"]
     gone = int((split[["LUNG1-003", "LUNG1-128"]] == "test").sum())
     row = _row(steps, "paper__sam__zero_shot__none__fold0__seed0", "evaluation", "nsclc_radiomics")
     assert row["patients"] == 105 - gone
@@ -121,7 +124,7 @@ def test_what_was_not_measured_has_no_estimate_and_is_counted_apart():
 
 
 def test_what_is_missing_is_named_with_its_command_until_it_is_there(tmp_path, monkeypatch):
-    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path)
+    monkeypatch.setattr(project, "cache_root", lambda: tmp_path)
     monkeypatch.setattr(exclusions, "path", lambda dataset: tmp_path / f"{dataset}.csv")
     commands = {m.what: m.command for m in dry_run.look_ahead("paper").missing}
     assert commands["data set nsclc_radiomics"].endswith("fetch nsclc_radiomics --all")
@@ -132,7 +135,7 @@ def test_what_is_missing_is_named_with_its_command_until_it_is_there(tmp_path, m
     for name in ("nsclc_radiomics", "msd_lung", "rider_lung_ct"):
         (tmp_path / name).mkdir()
         (tmp_path / name / "whole.json").touch()
-        for patient in cohorts.read_splits(name)["patient_id"] if cohorts.has_split(name) else ():
+        for patient in splits.read_splits(name)["patient_id"] if splits.has_split(name) else ():
             (tmp_path / name / patient).mkdir()
         (tmp_path / f"{name}.csv").write_text("dataset,case_id,reason\n")
     for what in commands:
@@ -146,12 +149,12 @@ def test_what_is_missing_is_named_with_its_command_until_it_is_there(tmp_path, m
 
 
 def test_patients_of_the_split_who_are_not_there_are_counted_unless_they_are_excluded(tmp_path, monkeypatch):
-    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path)
+    monkeypatch.setattr(project, "cache_root", lambda: tmp_path)
     monkeypatch.setattr(exclusions, "path", lambda dataset: tmp_path / f"{dataset}.csv")
     images = tmp_path / "msd_lung" / "Task06_Lung" / "imagesTr"
     images.mkdir(parents=True)
     (tmp_path / "msd_lung.csv").write_text("dataset,case_id,reason\nmsd_lung,lung_003,damaged\n")
-    for patient in cohorts.read_splits("msd_lung")["patient_id"]:
+    for patient in splits.read_splits("msd_lung")["patient_id"]:
         if patient not in ("lung_001", "lung_003", "lung_004"):
             (images / f"{patient}.nii.gz").touch()
     (missing,) = [m for m in dry_run.look_ahead("paper").missing if m.what.startswith("2 patients")]
@@ -160,7 +163,7 @@ def test_patients_of_the_split_who_are_not_there_are_counted_unless_they_are_exc
 
 
 def test_samples_are_not_taken_for_the_whole(tmp_path, monkeypatch):
-    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path)
+    monkeypatch.setattr(project, "cache_root", lambda: tmp_path)
     (tmp_path / "nsclc_radiomics" / "LUNG1-001").mkdir(parents=True)
     (missing,) = [m for m in dry_run.look_ahead("paper").missing if m.what.startswith("data set nsclc_radiomics")]
     assert "move them away first" in missing.what
@@ -169,7 +172,7 @@ def test_samples_are_not_taken_for_the_whole(tmp_path, monkeypatch):
 def test_the_command_prints_each_experiment_with_the_command_that_runs_it_and_keeps_a_table(tmp_path, capsys):
     assert command_line.main(["dry-run", "--profile", "paper", "--csv", str(tmp_path / "steps.csv")]) == 0
     shown = capsys.readouterr().out
-    for experiment in run.all_planned("paper"):
+    for experiment in planning.all_planned("paper"):
         assert f"python -m lungseg_utils run {experiment.name} --profile paper\n" in shown
     steps = pd.read_csv(tmp_path / "steps.csv")
     assert list(steps.columns) == dry_run.COLUMNS
@@ -178,7 +181,7 @@ def test_the_command_prints_each_experiment_with_the_command_that_runs_it_and_ke
 
 
 def test_every_profile_can_be_looked_at_and_torch_is_not_imported():
-    code = "import sys\nfrom lungseg_utils import config, dry_run\n"
+    code = "import sys\nfrom lungseg_utils.experiments import config, dry_run\n"
     code += "[dry_run.in_words(dry_run.look_ahead(name)) for name in config.load().profiles]\n"
     code += "sys.exit('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=config.project_root()).returncode == 0
+    assert subprocess.run([sys.executable, "-c", code], check=False, cwd=project.project_root()).returncode == 0

@@ -10,8 +10,8 @@ import torch
 from sample_playground import corners, largest_slice, sample_study, small_segmenter, train_for_a_moment
 
 from lungseg_utils.geometry import AxialWindow
-from lungseg_utils.networks.ahead import places_ahead
 from lungseg_utils.networks.embedding_cache import EmbeddingCache, EmbeddingFolder, folder_from_environment
+from lungseg_utils.networks.prefetch import places_ahead
 from lungseg_utils.types import Box, Points, Prompt, SlicePrompt
 
 MODELS = ("sam_stand_in", "sam2_stand_in")

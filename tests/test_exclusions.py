@@ -5,7 +5,9 @@ import numpy as np
 import pytest
 
 from lungseg_utils import __main__ as command_line
-from lungseg_utils import cohorts, config, exclusions
+from lungseg_utils.core import project
+from lungseg_utils.data import exclusions
+from lungseg_utils.experiments import cohorts, config
 from lungseg_utils.types import InputError
 
 SQUARE = [[(3.5, 3.5, 4.0), (5.5, 3.5, 4.0), (5.5, 5.5, 4.0), (3.5, 5.5, 4.0)]]
@@ -23,7 +25,7 @@ def here(tmp_path, monkeypatch, dicom):
     dicom.rtstruct(root / "LUNG1-007" / "rs.dcm", {"GTV-1": OUTSIDE}, patient_id="LUNG1-007")
     dicom.rtstruct(root / "LUNG1-200" / "rs.dcm", {"GTV-1": SQUARE}, patient_id="LUNG1-200")
     monkeypatch.setattr(exclusions, "path", lambda dataset: tmp_path / "exclusions" / f"{dataset}.csv")
-    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path / "cache")
+    monkeypatch.setattr(project, "cache_root", lambda: tmp_path / "cache")
     return tmp_path
 
 
@@ -93,5 +95,5 @@ def test_a_list_without_reasons_or_with_a_case_twice_is_refused(here, text):
 
 
 def test_every_committed_list_is_of_a_real_data_set_and_readable():
-    for path in sorted((config.project_root() / "data" / "exclusions").glob("*.csv")):
+    for path in sorted((project.project_root() / "data" / "exclusions").glob("*.csv")):
         assert set(exclusions.read([path.stem])["dataset"]) <= {path.stem}

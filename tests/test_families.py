@@ -5,16 +5,29 @@ import pandas as pd
 import pytest
 from test_analysis import PATIENTS, _result, _values
 
-from lungseg_utils import analysis, config, efficiency_figures, families, front_figure, full_size, ladder_figures, plan, registry, run
+from lungseg_utils import registry
+from lungseg_utils.core import project
+from lungseg_utils.evaluation import protocols
+from lungseg_utils.experiments import analysis_plan, config, planning, results
+from lungseg_utils.experiments.costs.table import one_setting, read
+from lungseg_utils.reporting import comparisons, efficiency, front_page, model_pages, protocol_trap
+from lungseg_utils.reporting.ladder import ladder_table
+from lungseg_utils.reporting.values import dsc_by_patient
 
 
 @pytest.fixture
 def finished():
     one, every, none = ("box_one_slice", 0.0), ("box_every_slice", 0.0), ("none", 0.0)
-    unet = _result(run.plan("unet_full", "mini"), {none: _values(0.5), one: _values(0.6, 1), every: _values(0.62, 2)}, train=["a", "b"])
-    ellipse = _result(run.plan("baselines_zero_shot", "mini"), {none: [0.0] * 12, one: _values(0.55, 4), every: _values(0.85, 5)})
-    sam = _result(run.plan("medsam_fine_tuned", "mini"), {one: [0.0, *_values(0.7, 6)[1:]], every: _values(0.9, 7)}, train=["a", "b"])
-    sam2 = _result(run.plan("medsam2_fine_tuned", "mini"), {one: _values(0.65, 8), every: _values(0.88, 9)}, train=["a"])
+    unet = _result(
+        planning.make_experiment("unet_full", "mini"), {none: _values(0.5), one: _values(0.6, 1), every: _values(0.62, 2)}, train=["a", "b"]
+    )
+    ellipse = _result(
+        planning.make_experiment("baselines_zero_shot", "mini"), {none: [0.0] * 12, one: _values(0.55, 4), every: _values(0.85, 5)}
+    )
+    sam = _result(
+        planning.make_experiment("medsam_fine_tuned", "mini"), {one: [0.0, *_values(0.7, 6)[1:]], every: _values(0.9, 7)}, train=["a", "b"]
+    )
+    sam2 = _result(planning.make_experiment("medsam2_fine_tuned", "mini"), {one: _values(0.65, 8), every: _values(0.88, 9)}, train=["a"])
     return [unet, ellipse, sam, sam2]
 
 
@@ -24,57 +37,57 @@ def facts():
 
 
 def test_families_are_the_models_of_the_grid_without_the_trivial_answers():
-    assert families.names("mini") == ["unet", "deeplabv3", "nnunet", "sam", "medsam", "sam2", "medsam2", "medical_sam2"]
-    for name in families.names("mini"):
-        assert (config.project_root() / "book" / "models" / f"{name}.md").is_file()
+    assert model_pages.names("mini") == ["unet", "deeplabv3", "nnunet", "sam", "medsam", "sam2", "medsam2", "medical_sam2"]
+    for name in model_pages.names("mini"):
+        assert (project.project_root() / "book" / "models" / f"{name}.md").is_file()
 
 
 def test_two_models_that_share_a_stand_in_have_the_same_members():
-    everything = [_result(e, {}) for line in config.load().lines("mini") for e in run.planned(line.notebook, "mini")]
-    names = {model: [r.experiment.name for r in families.members(model, "mini", everything)] for model in families.names("mini")}
+    everything = [_result(e, {}) for line in config.load().lines("mini") for e in planning.planned_runs(line.notebook, "mini")]
+    names = {model: [r.experiment.name for r in model_pages.members(model, "mini", everything)] for model in model_pages.names("mini")}
     assert names["medsam2"] == names["medical_sam2"]
     assert len(names["medsam"]) == 3
     assert len(names["sam"]) == 2  # and the control with random weights
-    assert families.heading("medsam", families.members("medsam", "mini", everything)) == "In the place of MedSAM"
-    assert families.heading("nnunet", families.members("nnunet", "mini", everything)) == "nnU-Net"
+    assert model_pages.heading("medsam", model_pages.members("medsam", "mini", everything)) == "In the place of MedSAM"
+    assert model_pages.heading("nnunet", model_pages.members("nnunet", "mini", everything)) == "nnU-Net"
 
 
 def test_a_family_stands_beside_the_control_and_the_best_trivial_answer(finished):
-    ladders = {"phantom_nsclc": analysis.ladder(finished, "phantom_nsclc")}
-    table = families.numbers(ladders, finished[2:3])
+    ladders = {"phantom_nsclc": ladder_table(finished, "phantom_nsclc")}
+    table = model_pages.numbers(ladders, finished[2:3])
     assert list(table["prompt"]) == ["box on every slice"] * 3 + ["box on one slice"] * 3
     assert table["method"].iloc[1].endswith(" + prompt")
     assert table["method"].iloc[2].startswith("trivial: ")
     assert table["DSC, NSCLC-like, n = 12"].iloc[0].startswith("0.90")
     assert table["minus best trivial"].iloc[0].startswith("0.05")
     assert table["minus control"].iloc[0].startswith("0.28")
-    html = families.shade(table, finished[2:3]).to_html()
+    html = model_pages.shade(table, finished[2:3]).to_html()
     assert html.count("font-style: italic") == 1  # one rule, for the rows beside
-    own = families.numbers(ladders, finished[:1])
+    own = model_pages.numbers(ladders, finished[:1])
     assert not own["method"].str.contains("stand-in").any()
     assert list(own["prompt"])[-2:] == ["no prompt"] * 2
 
 
 def test_failures_of_a_family_count_empty_answers_and_set_small_tumors_apart(finished, facts):
-    table = families.failures(finished[2:3], facts, "phantom_nsclc").set_index("prompt")
+    table = model_pages.failures(finished[2:3], facts, "phantom_nsclc").set_index("prompt")
     assert table.loc["box on one slice", "empty"] == 1
     assert table.loc["box on one slice", "lowest DSC"] == "0.00"
     assert table.loc["box on every slice", "empty"] == 0
-    values = analysis.dsc_by_patient(finished[2], "phantom_nsclc", "box_one_slice")
+    values = dsc_by_patient(finished[2], "phantom_nsclc", "box_one_slice")
     assert table.loc["box on one slice", "DSC, tumors up to 30 mm, n = 3"] == f"{values.iloc[:3].mean():.2f}"
-    found = families.answers("medsam", finished[2:3], ["phantom_nsclc"])
+    found = model_pages.answers("medsam", finished[2:3], ["phantom_nsclc"])
     assert (found["medsam_answers"], found["medsam_empty"], found["medsam_empty_prompted"], found["medsam_failed"]) == (24, 1, 1, 0)
     assert "stand-in" in found["medsam_ran"]
 
 
 def test_a_setup_names_what_ran_and_what_the_published_weights_get(finished, monkeypatch):
     lines = [line for line in config.load().lines("mini") if line.notebook == "medsam_fine_tuned"]
-    monkeypatch.setattr(families.config.Config, "lines", lambda self, profile: lines)
+    monkeypatch.setattr(model_pages.config.Config, "lines", lambda self, profile: lines)
     history = pd.DataFrame({"step": [3], "quantity": ["seconds"], "value": [61.2]})
-    result = run.RunResult(**{**vars(finished[2]), "history": history, "provenance": {**finished[2].provenance, "parameters": 12345}})
-    table = families.setup("medsam", "mini", [result]).set_index("setting")
+    result = results.RunResult(**{**vars(finished[2]), "history": history, "provenance": {**finished[2].provenance, "parameters": 12345}})
+    table = model_pages.setup("medsam", "mini", [result]).set_index("setting")
     assert list(table.columns) == ["fine-tuned", "with the published weights"]
-    assert table.loc["what runs", "fine-tuned"] == run.title(result.experiment)
+    assert table.loc["what runs", "fine-tuned"] == planning.experiment_title(result.experiment)
     assert table.loc["parameters", "fine-tuned"] == "12,345"
     assert table.loc["labelled patients, training + validation", "fine-tuned"] == "2 + 0"
     assert table.loc["seconds of training, here", "fine-tuned"] == "61"
@@ -88,42 +101,48 @@ def test_a_setup_names_what_ran_and_what_the_published_weights_get(finished, mon
 def test_training_options_say_nothing_of_what_is_used_as_it_is():
     options = registry.card("models", "sam_stand_in").options
     assert (
-        families._options({k: v for k, v in options.items() if k not in families._TRAINING})
+        model_pages._options({k: v for k, v in options.items() if k not in model_pages._TRAINING})
         .keys()
-        .isdisjoint({families._LABELS[name] for name in families._TRAINING})
+        .isdisjoint({model_pages._LABELS[name] for name in model_pages._TRAINING})
     )
 
 
 def _trap(result):
     rows = []
-    for number, function in enumerate(ladder_figures.protocols.PROTOCOLS[:-1]):
-        row = {"experiment": result.experiment.name, "title": run.title(result.experiment), "rung": "none", "n": 12, "share": 0.25}
+    for number, function in enumerate(protocols.PROTOCOLS[:-1]):
+        row = {
+            "experiment": result.experiment.name,
+            "title": planning.experiment_title(result.experiment),
+            "rung": "none",
+            "n": 12,
+            "share": 0.25,
+        }
         value = 0.5 + 0.02 * number
         rows.append(row | {"protocol": function([]).name, "value": value, "shift": value - 0.5, "rank": 1.0})
     return pd.DataFrame(rows)
 
 
 def test_the_front_figure_has_three_panels_that_can_be_read_alone(finished):
-    costs = full_size.one_setting(full_size.read(config.project_root() / "data" / "results" / "efficiency_cpu.csv"))
-    ladder = analysis.ladder(finished, "phantom_nsclc")
-    figure = front_figure.front_figure(ladder, _trap(finished[0]), costs, "mini")
+    costs = one_setting(read(project.project_root() / "data" / "results" / "efficiency_cpu.csv"))
+    ladder = ladder_table(finished, "phantom_nsclc")
+    figure = front_page.front_figure(ladder, _trap(finished[0]), costs, "mini")
     prompts, protocol, cost = figure.axes
     assert [t.get_text() for t in prompts.get_yticklabels()] == ["no prompt", "box on one slice", "box on every slice"]
     assert len(prompts.get_legend().get_texts()) == 4
     assert "n = 12" in prompts.get_xlabel()
-    assert len(protocol.get_yticklabels()) == len(ladder_figures.protocols.PROTOCOLS) - 1
+    assert len(protocol.get_yticklabels()) == len(protocols.PROTOCOLS) - 1
     assert "no accuracy" in "".join(t.get_text() for t in cost.texts)
     assert "(s)" in cost.get_xlabel()
     for text in ("phantom results",) * 2:
         assert text in prompts.texts[0].get_text()
-    answers = front_figure.answers(ladder, "mini")
+    answers = front_page.answers(ladder, "mini")
     assert answers["front_n"] == 12
     assert answers["medsam_fine_tuned_box_every_slice_over_trivial"].startswith("0.05")
     assert answers["medsam2_fine_tuned_box_one_slice_over_control"].startswith("0.05")
 
 
 def test_the_trap_gives_a_value_a_shift_and_a_share_for_each_protocol(finished):
-    answers = ladder_figures.trap_answers(_trap(finished[0]), finished[0].experiment.name, "none")
+    answers = protocol_trap.trap_answers(_trap(finished[0]), finished[0].experiment.name, "none")
     assert (answers["trap_volume"], answers["trap_volume_shift"]) == ("0.50", "+0.00")
     assert (answers["trap_tumor_slices"], answers["trap_tumor_slices_shift"], answers["trap_tumor_slices_slices"]) == (
         "0.52",
@@ -137,20 +156,20 @@ def test_protocols_that_put_another_method_first_are_counted():
         (p, e, r) for p, ranks in (("own", (1, 2, 3)), ("same", (1, 2, 3)), ("other", (2, 1, 3))) for e, r in zip("abc", ranks, strict=True)
     ]
     trap = pd.DataFrame(rows, columns=["protocol", "experiment", "rank"]).assign(rung="click")
-    answers = ladder_figures.order_answers(trap, analysis.rank_agreement(trap), "click")
+    answers = protocol_trap.order_answers(trap, protocol_trap.rank_agreement(trap), "click")
     assert (answers["trap_click_methods"], answers["trap_click_others"], answers["trap_click_another_first"]) == (3, 2, 1)
     assert answers["trap_click_least_tau"] == "0.33"
     ranks = pd.DataFrame({"rank_low": [1.0, 1.0, 3.0]})
-    assert ladder_figures.rank_answers(ranks, "click") == {"ranks_click_methods": 3, "ranks_click_may_be_first": 2}
+    assert comparisons.rank_answers(ranks, "click") == {"ranks_click_methods": 3, "ranks_click_may_be_first": 2}
 
 
 def test_costs_of_one_model_name_its_sizes_and_no_accuracy():
-    costs = full_size.one_setting(full_size.read(config.project_root() / "data" / "results" / "efficiency_cpu.csv"))
-    table = efficiency_figures.printable_family(costs, "nnunet")
+    costs = one_setting(read(project.project_root() / "data" / "results" / "efficiency_cpu.csv"))
+    table = efficiency.printable_family(costs, "nnunet")
     assert list(table["full size"]) == ["nnU-Net 2d", "nnU-Net 3d_fullres"]
     assert "one volume, no prompt, mirrored" in table
-    prompted = efficiency_figures.printable_family(costs, "medsam2")
+    prompted = efficiency.printable_family(costs, "medsam2")
     assert [c for c in prompted if c.startswith("one volume")] == ["one volume, box on one slice", "one volume, box on every slice"]
     assert not any("DSC" in column for column in [*table, *prompted])
     assert np.isfinite(float(prompted["parameters (M)"].iloc[0]))
-    assert plan.load().automatic_control == "unet_full"
+    assert analysis_plan.load().automatic_control == "unet_full"

@@ -13,7 +13,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from lungseg_utils import fetch
+from lungseg_utils.data import download, samples
 from lungseg_utils.types import InputError
 
 NAME = "ibsi_ct_phantom"
@@ -31,7 +31,7 @@ def server(tmp_path, monkeypatch):
     folder.mkdir()
     instance = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(_Handler, directory=str(folder)))
     monkeypatch.setenv("NO_PROXY", "127.0.0.1")
-    monkeypatch.delenv(fetch.MIRROR_VARIABLE, raising=False)
+    monkeypatch.delenv(download.MIRROR_VARIABLE, raising=False)
     monkeypatch.setattr("time.sleep", lambda _seconds: None)  # no pause between attempts
     threading.Thread(target=instance.serve_forever, daemon=True).start()
     yield SimpleNamespace(folder=folder, host=f"127.0.0.1:{instance.server_port}", instance=instance)
@@ -49,7 +49,7 @@ def _register(tmp_path, monkeypatch, contents, host, served):
         lines.append(f"{NAME}/{name} {hashlib.sha256(content).hexdigest()} http://{host}/files/{name}")
     registry = tmp_path / "registry.txt"
     registry.write_text("\n".join(lines) + "\n")
-    monkeypatch.setattr(fetch, "REGISTRY", registry)
+    monkeypatch.setattr(samples, "REGISTRY", registry)
     return registry
 
 
@@ -67,7 +67,7 @@ def mirror(tmp_path, monkeypatch):
     """A local copy laid out HOST/PATH, and no network at all."""
     folder = tmp_path / "mirror"
     _register(tmp_path, monkeypatch, CONTENTS, "example.invalid", folder / "example.invalid")
-    monkeypatch.setenv(fetch.MIRROR_VARIABLE, str(folder))
+    monkeypatch.setenv(download.MIRROR_VARIABLE, str(folder))
     return folder / "example.invalid" / "files"
 
 
@@ -80,34 +80,34 @@ EXPECTED = {f"{NAME}/{name}" for name in CONTENTS}
 
 def test_everything_comes_from_the_network_and_the_licence_is_shown(tmp_path, online, capsys):
     root = tmp_path / "root"
-    assert not fetch.available(NAME, root)
-    assert fetch.fetch(NAME, root, yes=True, progress=False) == root / NAME
+    assert not samples.available(NAME, root)
+    assert samples.fetch(NAME, root, yes=True, progress=False) == root / NAME
     assert _files(root) == EXPECTED
     assert all((root / NAME / name).read_bytes() == content for name, content in CONTENTS.items())
-    assert fetch.available(NAME, root)
+    assert samples.available(NAME, root)
     shown = capsys.readouterr().out
     assert "CC BY-NC 3.0" in shown
     assert "41 files, 0.0 MB" in shown
 
 
 def test_a_local_mirror_stands_in_for_the_network(tmp_path, mirror):
-    fetch.fetch(NAME, tmp_path / "root", yes=True, progress=False)
+    samples.fetch(NAME, tmp_path / "root", yes=True, progress=False)
     assert _files(tmp_path / "root") == EXPECTED
 
 
 def test_what_is_there_is_kept_and_what_is_damaged_comes_again(tmp_path, mirror, capsys, monkeypatch):
     root = tmp_path / "root"
-    fetch.fetch(NAME, root, yes=True, progress=False)
+    samples.fetch(NAME, root, yes=True, progress=False)
     (root / NAME / "scan/3.dcm").write_bytes(b"damaged")
     (root / NAME / "scan/4.dcm").unlink()
     untouched = (root / NAME / "scan/5.dcm").stat().st_mtime_ns
     capsys.readouterr()
-    fetch.fetch(NAME, root, yes=True, progress=False)
+    samples.fetch(NAME, root, yes=True, progress=False)
     assert "2 files" in capsys.readouterr().out
     assert (root / NAME / "scan/3.dcm").read_bytes() == CONTENTS["scan/3.dcm"]
     assert (root / NAME / "scan/5.dcm").stat().st_mtime_ns == untouched
-    monkeypatch.setenv(fetch.MIRROR_VARIABLE, "/nowhere")  # complete: nothing is asked and nothing is copied
-    fetch.fetch(NAME, root, progress=False)
+    monkeypatch.setenv(download.MIRROR_VARIABLE, "/nowhere")  # complete: nothing is asked and nothing is copied
+    samples.fetch(NAME, root, progress=False)
     assert capsys.readouterr().out == ""
 
 
@@ -117,27 +117,27 @@ def test_a_wrong_checksum_names_file_and_registry_line_and_leaves_nothing(tmp_pa
     folder = place.folder / "files" if source == "online" else place
     (folder / "LICENSE.md").write_bytes(b"other text")
     with pytest.raises(InputError, match=r"ibsi_ct_phantom/LICENSE\.md.*line 42"):
-        fetch.fetch(NAME, tmp_path / "root", yes=True, progress=False)
+        samples.fetch(NAME, tmp_path / "root", yes=True, progress=False)
     assert "ibsi_ct_phantom/LICENSE.md" not in _files(tmp_path / "root")
     assert _files(tmp_path / "root") <= EXPECTED
-    assert not fetch.available(NAME, tmp_path / "root")
+    assert not samples.available(NAME, tmp_path / "root")
 
 
 def test_a_missing_file_on_the_server_and_in_the_mirror_are_told_apart(tmp_path, online, monkeypatch):
     (online.folder / "files" / "LICENSE.md").unlink()
     with pytest.raises(InputError, match=r"LICENSE\.md.*answered 404"):
-        fetch.fetch(NAME, tmp_path / "root", yes=True, progress=False)
-    monkeypatch.setenv(fetch.MIRROR_VARIABLE, str(tmp_path / "nowhere"))
+        samples.fetch(NAME, tmp_path / "root", yes=True, progress=False)
+    monkeypatch.setenv(download.MIRROR_VARIABLE, str(tmp_path / "nowhere"))
     with pytest.raises(InputError, match="the mirror lacks this file"):
-        fetch.fetch(NAME, tmp_path / "other", yes=True, progress=False)
+        samples.fetch(NAME, tmp_path / "other", yes=True, progress=False)
     assert _files(tmp_path / "other") == set()
 
 
 def test_offline_the_mirror_is_recommended(tmp_path, online):
     online.instance.shutdown()
     online.instance.server_close()
-    with pytest.raises(InputError, match=rf"cannot be downloaded.*{fetch.MIRROR_VARIABLE}"):
-        fetch.fetch(NAME, tmp_path / "root", yes=True, progress=False)
+    with pytest.raises(InputError, match=rf"cannot be downloaded.*{download.MIRROR_VARIABLE}"):
+        samples.fetch(NAME, tmp_path / "root", yes=True, progress=False)
     assert _files(tmp_path / "root") == set()
 
 
@@ -145,7 +145,7 @@ def test_offline_the_mirror_is_recommended(tmp_path, online):
 def test_nothing_comes_without_a_yes(tmp_path, mirror, monkeypatch, answer):
     monkeypatch.setattr("builtins.input", lambda _question: answer)
     with pytest.raises(InputError, match="--yes"):
-        fetch.fetch(NAME, tmp_path / "root", progress=False)
+        samples.fetch(NAME, tmp_path / "root", progress=False)
     assert not (tmp_path / "root").exists()
 
 
@@ -155,16 +155,16 @@ def test_a_yes_is_enough_and_no_terminal_is_a_no(tmp_path, mirror, monkeypatch):
 
     monkeypatch.setattr("builtins.input", closed)
     with pytest.raises(InputError, match="--yes"):
-        fetch.fetch(NAME, tmp_path / "root", progress=False)
+        samples.fetch(NAME, tmp_path / "root", progress=False)
     monkeypatch.setattr("builtins.input", lambda _question: " Yes ")
-    fetch.fetch(NAME, tmp_path / "root", progress=False)
-    assert fetch.available(NAME, tmp_path / "root")
+    samples.fetch(NAME, tmp_path / "root", progress=False)
+    assert samples.available(NAME, tmp_path / "root")
 
 
 def test_too_small_a_disk_is_seen_before_the_first_file(tmp_path, mirror, monkeypatch):
     monkeypatch.setattr(shutil, "disk_usage", lambda _path: SimpleNamespace(free=10))
     with pytest.raises(InputError, match="are free"):
-        fetch.fetch(NAME, tmp_path / "root", yes=True, progress=False)
+        samples.fetch(NAME, tmp_path / "root", yes=True, progress=False)
     assert not (tmp_path / "root").exists()
 
 
@@ -181,7 +181,7 @@ def test_a_disk_that_fills_up_is_named_and_leaves_no_half_file(tmp_path, mirror,
 
     monkeypatch.setattr(shutil, "copyfile", copy_until_full)
     with pytest.raises(InputError, match="disk is full"):
-        fetch.fetch(NAME, tmp_path / "root", yes=True, progress=False)
+        samples.fetch(NAME, tmp_path / "root", yes=True, progress=False)
     left = _files(tmp_path / "root")
     assert left <= EXPECTED
     assert all((tmp_path / "root" / name).stat().st_size in (4, 1000) for name in left)
@@ -190,13 +190,13 @@ def test_a_disk_that_fills_up_is_named_and_leaves_no_half_file(tmp_path, mirror,
 def test_a_root_that_is_a_file_is_refused(tmp_path, mirror):
     (tmp_path / "root").write_text("a file")
     with pytest.raises(InputError, match="cannot be written"):
-        fetch.fetch(NAME, tmp_path / "root", yes=True, progress=False)
+        samples.fetch(NAME, tmp_path / "root", yes=True, progress=False)
 
 
 def test_unknown_names_list_the_known_ones():
     with pytest.raises(InputError, match=r"Known: ibsi_ct_phantom, lidc_idri, nsclc_radiomics"):
-        fetch.fetch("msd", ".")
-    assert fetch.names() == ["ibsi_ct_phantom", "lidc_idri", "nsclc_radiomics"]
+        samples.fetch("msd", ".")
+    assert samples.names() == ["ibsi_ct_phantom", "lidc_idri", "nsclc_radiomics"]
 
 
 @pytest.mark.parametrize(
@@ -205,16 +205,16 @@ def test_unknown_names_list_the_known_ones():
 def test_a_bad_registry_line_is_named(tmp_path, monkeypatch, line):
     path = tmp_path / "registry.txt"
     path.write_text("# comment\n\n" + line.format(sha="0" * 64) + "\n")
-    monkeypatch.setattr(fetch, "REGISTRY", path)
+    monkeypatch.setattr(samples, "REGISTRY", path)
     with pytest.raises(InputError, match="line 3"):
-        fetch.names()
+        samples.names()
 
 
 def test_the_real_registry_is_in_poochs_form_and_only_https():
     import pooch
 
     store = pooch.create(path=".", base_url="", registry=None)
-    store.load_registry(str(fetch.REGISTRY))
+    store.load_registry(str(samples.REGISTRY))
     assert len(store.registry) == 346
     assert all(url.startswith("https://") for url in store.urls.values())
     assert set(store.urls) == set(store.registry)
@@ -238,10 +238,10 @@ def _tar(path, members, mode="w:gz"):
 
 def test_an_archive_is_unpacked(tmp_path):
     path = _tar(tmp_path / "a.tar.gz", {"Task/a.txt": b"A", "Task/sub/b.txt": b"B"})
-    assert fetch.extract_tar(path, tmp_path / "new" / "folder") == tmp_path / "new" / "folder"
+    assert samples.extract_tar(path, tmp_path / "new" / "folder") == tmp_path / "new" / "folder"
     assert _files(tmp_path / "new") == {"folder/Task/a.txt", "folder/Task/sub/b.txt"}
     with pytest.raises(InputError, match="there already"):
-        fetch.extract_tar(path, tmp_path / "new" / "folder")
+        samples.extract_tar(path, tmp_path / "new" / "folder")
 
 
 @pytest.mark.parametrize(
@@ -262,13 +262,13 @@ def test_a_malicious_archive_leaves_nothing(tmp_path, members, words):
     inner.mkdir()
     path = _tar(tmp_path / "a.tar.gz", members)
     with pytest.raises(InputError, match=words):
-        fetch.extract_tar(path, inner / "to", max_bytes=1000)
+        samples.extract_tar(path, inner / "to", max_bytes=1000)
     assert list(inner.iterdir()) == []
     assert {p.name for p in tmp_path.iterdir()} == {"a.tar.gz", "inner"}
 
 
 def test_a_member_with_an_absolute_path_stays_inside(tmp_path):
-    fetch.extract_tar(_tar(tmp_path / "a.tar", {"/tmp/inside.txt": b"x"}, "w"), tmp_path / "to")
+    samples.extract_tar(_tar(tmp_path / "a.tar", {"/tmp/inside.txt": b"x"}, "w"), tmp_path / "to")
     assert _files(tmp_path / "to") == {"tmp/inside.txt"}
 
 
@@ -277,7 +277,7 @@ def test_an_archive_that_is_cut_off_or_none_leaves_nothing(tmp_path, keep):
     path = _tar(tmp_path / "a.tar.gz", {"a.txt": os.urandom(5000), "b.txt": os.urandom(5000)})
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError, match=r"a\.tar\.gz.*cannot be unpacked"):
-        fetch.extract_tar(path, tmp_path / "to")
+        samples.extract_tar(path, tmp_path / "to")
     assert {p.name for p in tmp_path.iterdir()} == {"a.tar.gz"}
 
 
@@ -289,5 +289,5 @@ def test_a_disk_that_fills_up_while_unpacking_leaves_nothing(tmp_path, monkeypat
 
     monkeypatch.setattr(shutil, "copyfileobj", full)
     with pytest.raises(InputError, match="disk is full"):
-        fetch.extract_tar(path, tmp_path / "to")
+        samples.extract_tar(path, tmp_path / "to")
     assert {p.name for p in tmp_path.iterdir()} == {"a.tar"}

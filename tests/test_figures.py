@@ -5,7 +5,10 @@ import pandas as pd
 import pytest
 from matplotlib import colors
 
-from lungseg_utils import figures, metrics, tables
+from lungseg_utils.evaluation import metrics, tables
+from lungseg_utils.reporting import experiment_page, loss_ablation, style
+from lungseg_utils.reporting.labels import counted, interval_text
+from lungseg_utils.reporting.results import cohort_answers, methods_by_rung, printable_case_matrix, printable_rung_table
 
 
 @pytest.fixture
@@ -29,15 +32,15 @@ def results():
 
 
 def test_intervals_are_written_only_where_there_are_any():
-    assert figures.interval_text(0.712, 0.651, 0.77) == "0.71 [0.65, 0.77]"
-    assert figures.interval_text(0.712, np.nan, np.nan) == "0.71"
-    assert figures.interval_text(np.inf, 20.0, np.inf, 1) == "∞ [20.0, ∞]"
-    assert figures.interval_text(np.nan, np.nan, np.nan) == "–"
-    assert figures.interval_text(-0.004, -0.006, 0.004) == "0.00 [-0.01, 0.00]"
+    assert interval_text(0.712, 0.651, 0.77) == "0.71 [0.65, 0.77]"
+    assert interval_text(0.712, np.nan, np.nan) == "0.71"
+    assert interval_text(np.inf, 20.0, np.inf, 1) == "∞ [20.0, ∞]"
+    assert interval_text(np.nan, np.nan, np.nan) == "–"
+    assert interval_text(-0.004, -0.006, 0.004) == "0.00 [-0.01, 0.00]"
 
 
 def test_cohort_table_counts_tumor_free_patients_apart_and_starts_with_the_training_cohort(results):
-    table = figures.printable_cohort_table(results[results["test_dataset"] != "lidc_idri"], {"e": "U-Net"})
+    table = experiment_page.printable_cohort_table(results[results["test_dataset"] != "lidc_idri"], {"e": "U-Net"})
     assert list(table["test set"]) == ["phantoms, NSCLC-like", "phantoms, MSD-like"]
     assert list(table["n"]) == [12, 12]
     assert all(cell.endswith("(n = 1)") for cell in table["false positives in tumor-free scans (ml)"])
@@ -45,11 +48,11 @@ def test_cohort_table_counts_tumor_free_patients_apart_and_starts_with_the_train
 
 
 def test_case_table_has_one_row_per_case_or_per_reader_and_no_mean(results):
-    assert list(figures.printable_case_table(results, ["lidc_idri"])["reference"]) == ["consensus"]
-    assert list(figures.printable_case_table(results, ["lidc_idri"], all_readers=True)["reference"]) == ["consensus", "reader-1"]
-    assert len(figures.printable_case_table(results, ["nsclc_radiomics"])) == 0
+    assert list(experiment_page.printable_case_table(results, ["lidc_idri"])["reference"]) == ["consensus"]
+    assert list(experiment_page.printable_case_table(results, ["lidc_idri"], all_readers=True)["reference"]) == ["consensus", "reader-1"]
+    assert len(experiment_page.printable_case_table(results, ["nsclc_radiomics"])) == 0
     records = [{"test_dataset": "lidc_idri", "case_id": "L1", "cut_by_volume_end": True}]
-    assert list(figures.printable_case_table(results, ["lidc_idri"], records)["case"]) == ["L1 †"]
+    assert list(experiment_page.printable_case_table(results, ["lidc_idri"], records)["case"]) == ["L1 †"]
 
 
 def test_strata_hold_every_patient_once_each(results):
@@ -61,34 +64,34 @@ def test_strata_hold_every_patient_once_each(results):
         }
         for n in range(12)
     ]
-    table = figures.printable_strata(results, records, "phantom_nsclc")
+    table = experiment_page.printable_strata(results, records, "phantom_nsclc")
     assert table.groupby("what")["n"].sum().tolist() == [12, 12, 12]
     assert set(table[table["what"] == "solidity"]["of the largest lesion"]) == {"solid"}
 
 
-@pytest.mark.parametrize("draw", [figures.values_by_dataset, figures.nsd_curve, figures.volume_agreement])
+@pytest.mark.parametrize("draw", [experiment_page.values_by_dataset, experiment_page.nsd_curve, experiment_page.volume_agreement])
 def test_figures_draw_with_units_or_names_on_their_axes(results, draw):
     axes = draw(results).axes[0]
     assert axes.get_ylabel()
 
 
 def test_grey_is_the_colour_of_trivial_answers_alone():
-    figures.plot_style()
-    grey, *others = (colors.to_rgb(figures.method_looks(name, n)["color"]) for n, name in enumerate(["trivial: ellipse", *"a" * 12]))
+    style.plot_style()
+    grey, *others = (colors.to_rgb(style.method_looks(name, n)["color"]) for n, name in enumerate(["trivial: ellipse", *"a" * 12]))
     assert np.ptp(grey) == 0
     assert min(np.ptp(other) for other in others) > 0.1
 
 
 def test_trivial_answers_take_no_colour_and_no_marker_from_the_methods_beside_them():
-    figures.plot_style()
-    alone, beside = figures.looks_of(["a", "b"]), figures.looks_of(["trivial: ellipse", "a", "trivial: Otsu", "b"])
+    style.plot_style()
+    alone, beside = style.looks_of(["a", "b"]), style.looks_of(["trivial: ellipse", "a", "trivial: Otsu", "b"])
     assert {name: beside[name] for name in alone} == alone
     assert len({looks["marker"] for looks in beside.values()}) == 4
 
 
 def test_a_learning_curve_shows_every_validation():
     history = pd.DataFrame({"step": [1, 2, 2], "quantity": ["training loss", "training loss", "validation DSC"], "value": [1.0, 0.9, 0.5]})
-    assert figures.learning_curve(history).axes[1].lines[0].get_ydata().tolist() == [0.5]
+    assert experiment_page.learning_curve(history).axes[1].lines[0].get_ydata().tolist() == [0.5]
 
 
 @pytest.fixture
@@ -111,7 +114,7 @@ ROLES = {"phantom_nsclc": "home", "phantom_msd": "abroad"}
 
 
 def test_a_rung_has_one_row_per_method_the_best_first_and_a_column_per_cohort(ladder):
-    table = figures.printable_rung_table(ladder, TITLES, "box_one_slice", list(ROLES))
+    table = printable_rung_table(ladder, TITLES, "box_one_slice", list(ROLES))
     assert list(table["method"]) == [TITLES["better"], TITLES["plain"]]
     assert [c for c in table if c.startswith("DSC")] == ["DSC, phantoms, NSCLC-like, n = 12", "DSC, phantoms, MSD-like, n = 12"]
     assert (table["failed"] == 0).all()
@@ -119,40 +122,40 @@ def test_a_rung_has_one_row_per_method_the_best_first_and_a_column_per_cohort(la
 
 def test_who_was_tested_on_fewer_patients_of_a_cohort_or_on_none_says_so(ladder):
     fewer = (ladder["experiment"] == "better") & (ladder["test_dataset"] == "phantom_msd") & (ladder["patient_id"] == "phantom_msd-3")
-    table = figures.printable_rung_table(ladder[~fewer], TITLES, "box_one_slice", list(ROLES)).set_index("method")
+    table = printable_rung_table(ladder[~fewer], TITLES, "box_one_slice", list(ROLES)).set_index("method")
     assert table["DSC, phantoms, MSD-like, n = 12"].str.endswith(", n = 11").to_dict() == {TITLES["better"]: True, TITLES["plain"]: False}
     none = ladder[(ladder["experiment"] == "plain") | (ladder["test_dataset"] == "phantom_nsclc")]
-    table = figures.printable_rung_table(none, TITLES, "box_one_slice", list(ROLES)).set_index("method")
+    table = printable_rung_table(none, TITLES, "box_one_slice", list(ROLES)).set_index("method")
     assert table.loc[TITLES["better"], "DSC, phantoms, MSD-like, n = 12"] == "–"
-    assert (figures.counted([13, 63, 63]), figures.counted([60, 60])) == ("n = 13 to 63", "n = 60")
+    assert (counted([13, 63, 63]), counted([60, 60])) == ("n = 13 to 63", "n = 60")
 
 
 def test_answers_of_a_rung_are_paired_with_the_baseline(ladder):
-    answers = figures.rung_answers("x", ladder[ladder["experiment"] == "better"], ladder[ladder["experiment"] == "plain"], ROLES)
+    answers = experiment_page.rung_answers("x", ladder[ladder["experiment"] == "better"], ladder[ladder["experiment"] == "plain"], ROLES)
     assert answers["x_abroad_n"] == 12
     assert answers["x_home_box_one_slice_gain"].startswith("0.10")
     mean = float(answers["x_home_box_one_slice"].split()[0])
     assert mean - float(answers["x_home_box_one_slice_baseline"].split()[0]) == pytest.approx(0.1, abs=0.011)
     others = ladder[(ladder["experiment"] == "plain") & (ladder["patient_id"] != "phantom_msd-3")]
     with pytest.raises(ValueError, match="phantom_msd-3"):
-        figures.rung_answers("x", ladder[ladder["experiment"] == "better"], others, ROLES)
+        experiment_page.rung_answers("x", ladder[ladder["experiment"] == "better"], others, ROLES)
 
 
 def test_figures_of_rungs_name_every_method_and_count_patients(ladder):
-    figure = figures.values_by_rung(ladder, TITLES)
+    figure = experiment_page.values_by_rung(ladder, TITLES)
     assert {text.get_text() for text in figure.legends[0].get_texts()} == set(TITLES.values())
     assert all("n = 12" in axes.get_title() for axes in figure.axes)
-    figure = figures.methods_by_rung(ladder, TITLES, "phantom_nsclc")
+    figure = methods_by_rung(ladder, TITLES, "phantom_nsclc")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [TITLES["plain"], TITLES["better"]]  # the best on top
     assert "n = 12" in figure.axes[-1].get_xlabel()
 
 
 def test_a_matrix_of_cases_has_a_row_per_method_and_rung_and_no_mean(ladder):
-    matrix = figures.printable_case_matrix(ladder, ["phantom_msd"], TITLES)
+    matrix = printable_case_matrix(ladder, ["phantom_msd"], TITLES)
     assert len(matrix) == 4
     assert {"method", "prompt", *(f"phantom_msd-{n}" for n in range(12))} == set(matrix)
-    assert len(figures.printable_case_matrix(ladder, ["lidc_idri"], TITLES)) == 0
+    assert len(printable_case_matrix(ladder, ["lidc_idri"], TITLES)) == 0
 
 
 def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
@@ -164,12 +167,12 @@ def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
     unet["experiment"] = unet["experiment"].map(lambda name: f"unet_{name}")
     records |= {f"unet_{n}": {**r, "experiment": {**r["experiment"], "model": "unet", "paradigm": "few_shot"}} for n, r in records.items()}
     both = pd.concat([ladder, unet], ignore_index=True)
-    table = figures.printable_losses(both, records, {name: "U-Net" if name.startswith("unet") else "SAM-type" for name in records})
+    table = loss_ablation.printable_losses(both, records, {name: "U-Net" if name.startswith("unet") else "SAM-type" for name in records})
     assert list(table.columns) == ["training", "prompt", "test set", "dice ce", "focal tversky"]
     alike = table.set_index(["training", "prompt"])
     assert alike.loc[("U-Net", "no prompt"), "dice ce"].tolist() == alike.loc[("SAM-type", "box on one slice"), "dice ce"].tolist()
     assert alike.loc["U-Net", "test set"].str.endswith("n = 12").all()
-    best = figures.best_losses(both, records)
+    best = loss_ablation.best_losses(both, records)
     assert best["sam_stand_in_best"] == "focal tversky"
     assert best["unet_default"] == "dice ce"
     assert best["unet_gain"].startswith("0.10")
@@ -177,8 +180,8 @@ def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
 
 
 def test_the_front_page_gets_one_key_per_notebook_rung_and_role(ladder):
-    answers = figures.cohort_answers(ladder, {"baselines_zero_shot": "plain", "medsam2_few_shot": "better"}, ROLES)
+    answers = cohort_answers(ladder, {"baselines_zero_shot": "plain", "medsam2_few_shot": "better"}, ROLES)
     assert answers["box_ellipse_abroad_n"] == 12
     assert answers["medsam2_few_shot_box_one_slice_home_dsc_low"] < answers["medsam2_few_shot_box_one_slice_home_dsc"]
     assert not any("plain" in key or "phantom" in key for key in answers)
-    assert figures.cohort_answers(ladder, {"medsam2_few_shot": "not run"}, ROLES) == {}
+    assert cohort_answers(ladder, {"medsam2_few_shot": "not run"}, ROLES) == {}

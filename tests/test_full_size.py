@@ -9,8 +9,12 @@ import pytest
 import torch
 
 from lungseg_utils import __main__ as command_line
-from lungseg_utils import config, efficiency_figures, full_size
-from lungseg_utils.full_size import Subject, count_flops
+from lungseg_utils.core import project
+from lungseg_utils.experiments.costs import architectures, measure
+from lungseg_utils.experiments.costs.meter import count_flops
+from lungseg_utils.experiments.costs.subjects import SUBJECTS, TUMOR_SLICES, Subject, build, choose
+from lungseg_utils.experiments.costs.table import SETTING, UNITS, one_setting, read, rows_frame, validate
+from lungseg_utils.reporting import efficiency
 from lungseg_utils.types import InputError
 
 TINY_SAM = {"canvas": 32, "patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 2, "prompt_width": 16}
@@ -21,13 +25,13 @@ TINY_SAM2 = Subject(
 
 
 def _subject(name):
-    (subject,) = full_size.choose([name])
+    (subject,) = choose([name])
     return subject
 
 
 def _measured_here(subject, repeats):
     setting = {"device": "x", "threads": 1, "commit": "abc"}
-    return full_size.validate(full_size._frame([{**row, **setting} for row in full_size.measure_here(subject, repeats)]))
+    return validate(rows_frame([{**row, **setting} for row in measure.measure_here(subject, repeats)]))
 
 
 # --- FLOPs -----------------------------------------------------------------------------------------------------------
@@ -58,14 +62,14 @@ def test_a_picture_twice_as_large_takes_four_times_the_flops_of_a_convolution():
 def test_networks_have_their_published_numbers_of_parameters(name, millions):
     """SAM ViT-B: arXiv:2304.02643; DeepLabV3: torchvision's 61.0 M less its auxiliary head of 2.36 M."""
     with torch.device("meta"):  # shapes alone
-        segmenter = full_size.build(_subject(name), "meta")
+        segmenter = build(_subject(name), "meta")
     assert segmenter.parameters()["parameters"] / 1e6 == pytest.approx(millions, abs=0.06)
 
 
 @pytest.mark.parametrize(("name", "millions"), [("sam2", 38.9), ("medsam2", 38.9), ("medical_sam2", 38.9)])
 def test_sam2_has_its_published_number_of_parameters(name, millions):
     """Hiera-T: the package's table of checkpoints, github.com/facebookresearch/sam2."""
-    assert full_size.build(_subject(name)).parameters()["parameters"] / 1e6 == pytest.approx(millions, abs=0.1)
+    assert build(_subject(name)).parameters()["parameters"] / 1e6 == pytest.approx(millions, abs=0.1)
 
 
 def test_what_fine_tuning_moves_is_counted_and_nothing_of_a_model_used_as_published():
@@ -73,8 +77,8 @@ def test_what_fine_tuning_moves_is_counted_and_nothing_of_a_model_used_as_publis
     for name in ("sam", "medsam"):
         subject = _subject(name)
         with torch.device("meta"):
-            segmenter = full_size.build(subject, "meta")
-        counts[name] = full_size._trained_parameters(subject, segmenter)
+            segmenter = build(subject, "meta")
+        counts[name] = architectures._trained_parameters(subject, segmenter)
         prompt_encoder = sum(p.numel() for p in segmenter.network.prompt_encoder.parameters())
     assert counts["sam"]["parameters_trained"] == 0
     # as MedSAM's own training script prints them (github.com/bowang-lab/MedSAM, train_one_gpu.py)
@@ -84,18 +88,18 @@ def test_what_fine_tuning_moves_is_counted_and_nothing_of_a_model_used_as_publis
 
 def test_nnunet_is_planned_as_published_for_this_task():
     """80 x 192 x 160 and 512 x 512: nnU-Net's plans for Task06 Lung, doi:10.1038/s41592-020-01008-z."""
-    three, two = full_size.plan_nnunet("3d_fullres"), full_size.plan_nnunet("2d")
+    three, two = architectures.plan_nnunet("3d_fullres"), architectures.plan_nnunet("2d")
     assert three.patch == (80, 192, 160)
     assert two.patch == (512, 512)
     # 300 mm of 1.245 and 409.6 mm of 0.785 are 241 x 522 x 522 voxels; steps of at most 40, 96 and 80: 6 x 5 x 6
-    assert full_size.tiles(three) == 180
-    assert full_size.tiles(two) == 120 * 2 * 2
+    assert architectures.tiles(three) == 180
+    assert architectures.tiles(two) == 120 * 2 * 2
 
 
 def test_the_lesion_of_the_reference_volume_lies_on_twelve_slices_and_in_its_box():
-    image, prompt = full_size.reference_slice()
+    image, prompt = architectures.reference_slice()
     box = prompt.slices[0].box
-    assert full_size.TUMOR_SLICES == 12
+    assert TUMOR_SLICES == 12
     assert image.shape == (512, 512, 1)
     assert all(high - low == 38 for low, high in zip(box.ijk_min[:2], box.ijk_max[:2], strict=True))  # 30 mm of 0.8 mm: 37.5
 
@@ -117,7 +121,7 @@ def _rows(name="sam", prompted=True, threads=1, commit="abc", scale=1.0):
     shared = {"model": name, "configuration": "x", "input": "1024 x 1024", "precision": "fp32", "torch": "2"}
     setting = {"device": "A, 2 cores", "threads": threads, "commit": commit}
     return [
-        {**shared, **setting, "stage": s, "quantity": q, "value": v, "unit": full_size.UNITS[q], "kind": k, "repeats": int(k != "counted")}
+        {**shared, **setting, "stage": s, "quantity": q, "value": v, "unit": UNITS[q], "kind": k, "repeats": int(k != "counted")}
         for s, q, v, k in found
     ]
 
@@ -125,14 +129,14 @@ def _rows(name="sam", prompted=True, threads=1, commit="abc", scale=1.0):
 @pytest.fixture
 def table():
     rows = _rows("unet", prompted=False, scale=0.1) + _rows("nnunet_3d", prompted=False, scale=20) + _rows("sam")
-    return full_size.validate(full_size._frame([*rows, *_rows("medsam"), *_rows("sam2", scale=0.3)]))
+    return validate(rows_frame([*rows, *_rows("medsam"), *_rows("sam2", scale=0.3)]))
 
 
 def test_a_table_is_read_as_it_was_written(tmp_path, table):
-    from lungseg_utils import tables
+    from lungseg_utils.core import files
 
-    tables.write(table, tmp_path / "costs.csv")
-    pd.testing.assert_frame_equal(full_size.read(tmp_path / "costs.csv"), table)
+    files.write(table, tmp_path / "costs.csv")
+    pd.testing.assert_frame_equal(read(tmp_path / "costs.csv"), table)
 
 
 @pytest.mark.parametrize(
@@ -150,30 +154,30 @@ def test_a_table_with_a_fault_is_refused_by_name(table, change, message):
     for column, value in change.items():
         table.loc[3, column] = value
     with pytest.raises(InputError, match=message):
-        full_size.validate(table)
+        validate(table)
 
 
 def test_doubled_rows_other_columns_and_a_missing_file_are_refused(tmp_path, table):
     with pytest.raises(InputError, match="doubled"):
-        full_size.validate(pd.concat([table, table.iloc[:1]], ignore_index=True))
+        validate(pd.concat([table, table.iloc[:1]], ignore_index=True))
     with pytest.raises(InputError, match="columns"):
-        full_size.validate(table.drop(columns="kind"))
+        validate(table.drop(columns="kind"))
     with pytest.raises(InputError, match="lungseg_utils efficiency"):
-        full_size.read(tmp_path / "none.csv")
+        read(tmp_path / "none.csv")
 
 
 def test_an_unknown_model_is_named(capsys):
     with pytest.raises(InputError, match=r"resnet9000.*Choose among unet"):
-        full_size.choose(["sam", "resnet9000"])
+        choose(["sam", "resnet9000"])
     assert command_line.main(["efficiency", "--models", "resnet9000"]) == 2
     assert "resnet9000" in capsys.readouterr().err
 
 
 def test_subjects_have_names_of_their_own_and_optional_ones_are_asked_for():
-    names = [subject.name for subject in full_size.SUBJECTS]
+    names = [subject.name for subject in SUBJECTS]
     assert len(set(names)) == len(names)
-    assert "sam2_small" not in [subject.name for subject in full_size.choose()]
-    assert [subject.name for subject in full_size.choose(["sam2_small", "unet"])] == ["unet", "sam2_small"]
+    assert "sam2_small" not in [subject.name for subject in choose()]
+    assert [subject.name for subject in choose(["sam2_small", "unet"])] == ["unet", "sam2_small"]
 
 
 # --- resuming --------------------------------------------------------------------------------------------------------
@@ -195,26 +199,26 @@ def measured(monkeypatch):
         own = [{k: v for k, v in row.items() if k not in ("device", "threads", "commit")} for row in _rows(subject.name)]
         return None if subject.name in calls.broken else own
 
-    monkeypatch.setattr(full_size, "measure_apart", apart)
+    monkeypatch.setattr(measure, "measure_apart", apart)
     monkeypatch.setenv("LUNGSEG_COMMIT", "abc")
     return calls
 
 
 def _measure(names, out, **arguments):
     subjects = [dataclasses.replace(TINY, name=name) for name in names]
-    return full_size.measure(subjects, out, **{"repeats": 1, "threads": 1, "device": "cpu", **arguments})
+    return measure.measure(subjects, out, **{"repeats": 1, "threads": 1, "device": "cpu", **arguments})
 
 
 def test_an_interrupted_run_keeps_what_it_measured_and_goes_on(measured, tmp_path):
     out = tmp_path / "costs.csv"
     with pytest.raises(KeyboardInterrupt):
         _measure(["a", "stop", "b"], out)
-    assert set(full_size.read(out)["model"]) == {"a"}
+    assert set(read(out)["model"]) == {"a"}
     _measure(["a", "b"], out)
     assert measured == ["a", "stop", "b"]
     _measure(["a", "b"], out, again=True)
     assert measured[3:] == ["a", "b"]
-    assert len(full_size.read(out)) == 2 * len(_rows())
+    assert len(read(out)) == 2 * len(_rows())
 
 
 def test_another_commit_replaces_and_other_threads_stand_beside(measured, tmp_path, monkeypatch):
@@ -224,10 +228,10 @@ def test_another_commit_replaces_and_other_threads_stand_beside(measured, tmp_pa
     monkeypatch.setenv("LUNGSEG_COMMIT", "def")
     _measure(["a"], out)
     assert measured == ["a", "b", "a", "a"]
-    frame = full_size.read(out)
+    frame = read(out)
     assert set(frame.loc[(frame["model"] == "a") & (frame["threads"] == 1), "commit"]) == {"def"}
     assert set(frame.loc[frame["model"] == "b", "commit"]) == {"abc"}
-    chosen = full_size.one_setting(frame)
+    chosen = one_setting(frame)
     assert set(chosen["threads"]) == {1}
     assert set(chosen["model"]) == {"a", "b"}
 
@@ -235,7 +239,7 @@ def test_another_commit_replaces_and_other_threads_stand_beside(measured, tmp_pa
 def test_a_model_that_fails_is_reported_and_the_others_are_measured(measured, tmp_path):
     measured.broken = frozenset({"b"})
     assert _measure(["a", "b", "c"], tmp_path / "costs.csv") == ["b"]
-    assert set(full_size.read(tmp_path / "costs.csv")["model"]) == {"a", "c"}
+    assert set(read(tmp_path / "costs.csv")["model"]) == {"a", "c"}
 
 
 def test_no_repeats_are_refused(measured, tmp_path):
@@ -248,8 +252,8 @@ def test_no_repeats_are_refused(measured, tmp_path):
 
 def test_a_small_model_is_measured_in_its_own_process(tmp_path):
     out = tmp_path / "costs.csv"
-    assert full_size.measure([TINY], out, repeats=2, threads=1, device="cpu") == []
-    frame = full_size.read(out).set_index(["stage", "quantity"])
+    assert measure.measure([TINY], out, repeats=2, threads=1, device="cpu") == []
+    frame = read(out).set_index(["stage", "quantity"])
     assert frame.loc[("network", "parameters"), "value"] == 94_622
     cold, encode, prompt = (frame.loc[(stage, "flops"), "value"] for stage in ("cold", "encode", "prompt"))
     assert 0 < prompt < encode < cold == encode + prompt
@@ -266,7 +270,7 @@ def test_a_small_model_is_measured_in_its_own_process(tmp_path):
 
 
 def test_a_process_that_fails_is_no_result(capfd):
-    assert full_size.measure_apart(dataclasses.replace(TINY, model="nonesuch"), 1, 1, "cpu") is None
+    assert measure.measure_apart(dataclasses.replace(TINY, model="nonesuch"), 1, 1, "cpu") is None
     assert "nonesuch" in capfd.readouterr().err
 
 
@@ -296,13 +300,13 @@ def test_an_image_is_answered_anew_in_every_timed_run():
 
 
 def test_figures_have_units_on_their_axes_and_hatches_for_people(table):
-    speed = efficiency_figures.seconds_over_flops(table).axes[0]
+    speed = efficiency.seconds_over_flops(table).axes[0]
     assert (speed.get_xscale(), speed.get_yscale()) == ("log", "log")
     assert "GFLOP" in speed.get_xlabel()
     assert "(s)" in speed.get_ylabel()
     assert any(text.get_text() == "SAM (ViT-B)\nMedSAM (ViT-B)" for text in speed.texts)  # one architecture, one label
-    assert "GB" in efficiency_figures.memory(table).axes[0].get_xlabel()
-    none, every = efficiency_figures.seconds_per_volume(table).axes
+    assert "GB" in efficiency.memory(table).axes[0].get_xlabel()
+    none, every = efficiency.seconds_per_volume(table).axes
     assert "(s)" in every.get_xlabel()
     assert not any(bar.get_hatch() for bar in none.patches)
     bands = [bar for bar in every.patches if bar.get_hatch()]
@@ -312,9 +316,9 @@ def test_figures_have_units_on_their_axes_and_hatches_for_people(table):
 
 @pytest.mark.parametrize("device", ["cpu", "cuda"])
 def test_no_label_covers_another_one_or_a_point(device):
-    everything = full_size.read(config.project_root() / "data" / "results" / f"efficiency_{device}.csv")
-    for _, costs in everything.groupby(list(full_size.SETTING)):
-        figure = efficiency_figures.seconds_over_flops(costs)
+    everything = read(project.project_root() / "data" / "results" / f"efficiency_{device}.csv")
+    for _, costs in everything.groupby(list(SETTING)):
+        figure = efficiency.seconds_over_flops(costs)
         axes = figure.axes[0]
         figure.draw_without_rendering()
         boxes = [text.get_window_extent() for text in axes.texts if "GFLOP/s" not in text.get_text()]
@@ -326,12 +330,12 @@ def test_no_label_covers_another_one_or_a_point(device):
 
 
 def test_tables_for_people_say_what_was_extrapolated(table):
-    volumes = efficiency_figures.printable_volumes(table).set_index("model")
+    volumes = efficiency.printable_volumes(table).set_index("model")
     assert volumes.loc["SAM (ViT-B)", "machine"] == "≈ 2 min"
     assert volumes.loc["SAM (ViT-B)", "how"] == "extrapolated"
     assert volumes.loc["SAM (ViT-B)", "person"] == "84 s to 7 min"
     assert volumes.loc["U-Net, as trained here", "person"] == "–"
-    models = efficiency_figures.printable_models(table).set_index("model")
+    models = efficiency.printable_models(table).set_index("model")
     assert models.loc["SAM (ViT-B)", "s per slice"] == "10.1"
     assert models.loc["U-Net, as trained here", "s per slice"] == "0.1"  # 12 s over 120 slices
     assert not any("DSC" in column for column in [*models.columns, *volumes.columns])
@@ -341,12 +345,12 @@ def test_two_machines_are_compared_by_what_was_measured_on_both(table):
     halved = table[table["model"] != "unet"].assign(
         device="a card", value=lambda t: t["value"].where(t["quantity"] != "seconds", t["value"] / 2)
     )
-    shown = efficiency_figures.printable_machines(table, halved)
+    shown = efficiency.printable_machines(table, halved)
     assert len(shown)
     assert set(shown["times faster"]) == {"2"}
     assert "U-Net, as trained here" not in set(shown["model"])
     assert shown.columns[3].startswith("a card")
-    values = efficiency_figures.machine_answers(table, halved)
+    values = efficiency.machine_answers(table, halved)
     assert values["missing"] == "U-Net, as trained here"
     assert values["least_gain"] == values["most_gain"] == "2"
 
@@ -357,13 +361,13 @@ def test_models_that_compute_the_same_show_how_far_two_processes_differ(table):
         return pd.DataFrame(rows, columns=["model", "stage", "quantity", "value"])
 
     twins = [one("sam", 1000.0, cold=2.0, prompt=0.3), one("medsam", 1000.5, cold=1.0, prompt=0.4), one("unet", 7.0, input=9.0)]
-    assert efficiency_figures.spread_of_twins(pd.concat([*twins, one("sam2", 1100.0, cold=8.0, prompt=0.1)])) == 2.0
-    assert efficiency_figures.spread_of_twins(pd.concat(twins[1:])) == 1.0  # no twins
-    assert efficiency_figures.answers(table)["twins"] == f"{efficiency_figures.spread_of_twins(table):.1f}"
+    assert efficiency.spread_of_twins(pd.concat([*twins, one("sam2", 1100.0, cold=8.0, prompt=0.1)])) == 2.0
+    assert efficiency.spread_of_twins(pd.concat(twins[1:])) == 1.0  # no twins
+    assert efficiency.answers(table)["twins"] == f"{efficiency.spread_of_twins(table):.1f}"
 
 
 def test_answers_give_times_and_the_setting_that_they_belong_to(table):
-    values = efficiency_figures.answers(table)
+    values = efficiency.answers(table)
     assert values["sam_box_every_slice"] == "≈ 2 min"
     assert values["sam_encode_share"] == "99 %"
     assert values["threads"] == "1"
@@ -372,4 +376,4 @@ def test_answers_give_times_and_the_setting_that_they_belong_to(table):
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.042, "0.042 s"), (9.96, "10 s"), (95, "95 s"), (600, "10 min"), (7200, "2 h")])
 def test_durations_are_told_in_two_digits(seconds, text):
-    assert efficiency_figures.duration(seconds) == text
+    assert efficiency.duration(seconds) == text

@@ -21,8 +21,14 @@ import yaml
 from pydicom.dataset import Dataset
 from sample_results import sample_results
 
-from lungseg_utils import cohorts, config, contamination, fetch, io, tables
-from lungseg_utils.prompts import recorded, records
+from lungseg_utils import geometry
+from lungseg_utils.core import project
+from lungseg_utils.core.files import write
+from lungseg_utils.data import dicom_seg, dicom_series, download, images, lidc_xml, nifti, rtstruct, splits
+from lungseg_utils.evaluation import tables
+from lungseg_utils.experiments import config
+from lungseg_utils.prompts import json_form, sessions
+from lungseg_utils.reporting import contamination
 from lungseg_utils.types import Box, InputError, Mask, Prompt, SlicePrompt
 
 COUNT = int(os.environ.get("LUNGSEG_FUZZ", "30"))
@@ -206,22 +212,22 @@ def volume() -> tuple[np.ndarray, np.ndarray]:
 def test_nifti(tmp_path, volume, ending):
     path = tmp_path / f"ct{ending}"
     nibabel.save(nibabel.Nifti1Image(*volume), path)
-    like = io.read_image(path)
+    like = images.read_image(path)
 
     def make(rng):
         nibabel.save(nibabel.Nifti1Image(*volume), path)
         change_nifti(path, rng)
 
-    fuzz(make, lambda: (io.read_image(path), io.read_mask(path, like, label=5, allow_empty=True)))
+    fuzz(make, lambda: (images.read_image(path), nifti.read_mask(path, like, label=5, allow_empty=True)))
 
 
 @pytest.fixture
 def series(tmp_path, dicom, request) -> Path:
     """A folder with four slices: of a real CT where one is here, else made up."""
     folder = tmp_path / "ct"
-    if os.environ.get(fetch.MIRROR_VARIABLE):
+    if os.environ.get(download.MIRROR_VARIABLE):
         root = request.getfixturevalue("real_data")
-        found = [f for f in io.list_dicom(root / "lidc_idri" / "LIDC-IDRI-0001") if f.modality == "CT"][:4]
+        found = [f for f in dicom_series.list_dicom(root / "lidc_idri" / "LIDC-IDRI-0001") if f.modality == "CT"][:4]
         for number, file in enumerate(pydicom.dcmread(f.path) for f in found):
             corner = np.ascontiguousarray(file.pixel_array[:64, :64])  # small enough to write thousands of them
             file.PixelData, file.Rows, file.Columns = corner.tobytes(), 64, 64
@@ -239,39 +245,39 @@ def test_dicom_series(series):
             path.write_bytes(data)
         change_dicom(sorted(files)[rng.integers(len(files))], rng)
 
-    fuzz(make, lambda: io.read_image(series))
+    fuzz(make, lambda: images.read_image(series))
 
 
 def test_rtstruct(tmp_path, series, dicom):
-    image = io.read_image(series)
+    image = images.read_image(series)
     corners = np.array([[10, 10], [40, 12], [38, 41], [12, 38]])
-    world = [np.c_[corners, np.full(4, k), np.ones(4)] @ image.affine.T @ io.geometry.LPS_TO_RAS.T for k in range(image.shape[2])]
-    frame = io.frame_of_reference_uid(series)
+    world = [np.c_[corners, np.full(4, k), np.ones(4)] @ image.affine.T @ geometry.LPS_TO_RAS.T for k in range(image.shape[2])]
+    frame = dicom_series.frame_of_reference_uid(series)
     path = dicom.rtstruct(tmp_path / "rt.dcm", {"GTV-1": [points[:, :3] for points in world]}, frame=frame)
     whole = path.read_bytes()
-    assert io.read_rtstruct(path, image, series_folder=series).array.any()
+    assert rtstruct.read_rtstruct(path, image, series_folder=series).array.any()
 
     def make(rng):
         path.write_bytes(whole)
         change_dicom(path, rng)
 
-    fuzz(make, lambda: (io.rtstruct_roi_names(path), io.read_rtstruct(path, image, series_folder=series)))
+    fuzz(make, lambda: (rtstruct.rtstruct_roi_names(path), rtstruct.read_rtstruct(path, image, series_folder=series)))
 
 
 def test_dicom_seg(tmp_path, series, dicom):
-    image = io.read_image(series)
+    image = images.read_image(series)
     datasets = sorted((pydicom.dcmread(path) for path in series.iterdir()), key=lambda d: float(d.ImagePositionPatient[2]))
     pixels = np.zeros((len(datasets), 64, 64), np.uint8)
     pixels[1:3, 20:40, 18:36] = 1
     path = dicom.seg(tmp_path / "seg.dcm", datasets, pixels)
     whole = path.read_bytes()
-    assert io.read_dicom_seg(path, image, "Tumor", series_folder=series).array.any()
+    assert dicom_seg.read_dicom_seg(path, image, "Tumor", series_folder=series).array.any()
 
     def make(rng):
         path.write_bytes(whole)
         change_dicom(path, rng)
 
-    fuzz(make, lambda: (io.dicom_seg_labels(path), io.read_dicom_seg(path, image, "Tumor", series_folder=series)))
+    fuzz(make, lambda: (dicom_seg.dicom_seg_labels(path), dicom_seg.read_dicom_seg(path, image, "Tumor", series_folder=series)))
 
 
 _LIDC = """<?xml version="1.0" encoding="UTF-8"?>
@@ -301,10 +307,10 @@ _LIDC = """<?xml version="1.0" encoding="UTF-8"?>
 def test_lidc_xml(tmp_path, series):
     header = pydicom.dcmread(next(series.iterdir()))
     text = _LIDC.format(series=header.SeriesInstanceUID, z=float(header.ImagePositionPatient[2]), sop=header.SOPInstanceUID)
-    path, image = tmp_path / "readers.xml", io.read_image(series)
+    path, image = tmp_path / "readers.xml", images.read_image(series)
     path.write_text(text)
-    assert io.read_lidc_readers(path, series, image)["reader-1"].array.any()
-    fuzz(lambda rng: path.write_bytes(change_text(text, rng)), lambda: io.read_lidc_readers(path, series, image))
+    assert lidc_xml.read_lidc_readers(path, series, image)["reader-1"].array.any()
+    fuzz(lambda rng: path.write_bytes(change_text(text, rng)), lambda: lidc_xml.read_lidc_readers(path, series, image))
 
 
 @pytest.mark.parametrize(
@@ -319,7 +325,7 @@ def test_entities_of_xml_are_refused(tmp_path, attack):
     path = tmp_path / "readers.xml"
     path.write_text(attack)
     with pytest.raises(InputError):
-        io.lidc_series_uid(path)
+        lidc_xml.lidc_series_uid(path)
 
 
 def test_a_header_that_claims_terabytes_is_refused_at_once(tmp_path, volume):
@@ -330,7 +336,7 @@ def test_a_header_that_claims_terabytes_is_refused_at_once(tmp_path, volume):
     data[40:56] = np.array([3, 32767, 32767, 32767, 1, 1, 1, 1], np.int16).tobytes()
     path.write_bytes(bytes(data))
     with bounded(), pytest.raises(InputError, match="its header claims"):
-        io.read_image(path)
+        images.read_image(path)
 
 
 def change_csv(text: str, rng: np.random.Generator) -> bytes:
@@ -350,20 +356,20 @@ def change_csv(text: str, rng: np.random.Generator) -> bytes:
 
 def test_tables_of_results(tmp_path):
     path = tmp_path / "results.csv"
-    tables.write(sample_results(tmp_path / "made")[0].results.head(60), path)
+    write(sample_results(tmp_path / "made")[0].results.head(60), path)
     text = path.read_text()
     fuzz(lambda rng: path.write_bytes(change_csv(text, rng)), lambda: tables.read_results(path))
 
 
 def test_splits(tmp_path, monkeypatch):
-    text = "\n".join((config.project_root() / "data" / "splits" / "phantom_nsclc.csv").read_text().splitlines()[:40])
+    text = "\n".join((project.project_root() / "data" / "splits" / "phantom_nsclc.csv").read_text().splitlines()[:40])
     path = tmp_path / "phantom_nsclc.csv"
-    monkeypatch.setattr(cohorts, "_split_path", lambda dataset: path)
-    fuzz(lambda rng: path.write_bytes(change_csv(text, rng)), lambda: cohorts.read_splits("phantom_nsclc"))
+    monkeypatch.setattr(splits, "_split_path", lambda dataset: path)
+    fuzz(lambda rng: path.write_bytes(change_csv(text, rng)), lambda: splits.read_splits("phantom_nsclc"))
 
 
 def test_levels_of_contamination(tmp_path):
-    text, path = (config.project_root() / "data" / "contamination.csv").read_text(), tmp_path / "contamination.csv"
+    text, path = (project.project_root() / "data" / "contamination.csv").read_text(), tmp_path / "contamination.csv"
     fuzz(lambda rng: path.write_bytes(change_csv(text, rng)), lambda: contamination.read(path))
 
 
@@ -372,20 +378,20 @@ def test_recorded_sessions(tmp_path):
     look = {
         "action": "box",
         "seconds": 1.5,
-        "prompts": [records.to_json(Prompt(1, (SlicePrompt(2, box=Box((1, 2, 2), (5, 6, 3))),), actions=1))],
+        "prompts": [json_form.to_json(Prompt(1, (SlicePrompt(2, box=Box((1, 2, 2), (5, 6, 3))),), actions=1))],
         "answers": [],
     }
     mask = Mask(np.zeros((8, 8, 4), bool), np.eye(4))
-    session = recorded.Session(
+    session = sessions.Session(
         "folder", "case", (8, 8, 4), tuple(map(tuple, mask.affine)), "0" * 64, "2026-01-01T00:00:00+00:00", True, False, (), ()
     )
-    record = {**json.loads(json.dumps(recorded.to_json(session))), "looks": [look]}
-    recorded.from_json(record)
-    fuzz(lambda rng: path.write_text(json.dumps(change_tree(record, rng))), lambda: recorded.read(path))
+    record = {**json.loads(json.dumps(sessions.to_json(session))), "looks": [look]}
+    sessions.from_json(record)
+    fuzz(lambda rng: path.write_text(json.dumps(change_tree(record, rng))), lambda: sessions.read(path))
 
 
 def test_the_grid(tmp_path):
-    whole = yaml.safe_load((config.project_root() / "experiments.yml").read_text())
+    whole = yaml.safe_load((project.project_root() / "experiments.yml").read_text())
     path, places = tmp_path / "experiments.yml", iter(range(10**9))
 
     def make(rng):

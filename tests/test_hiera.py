@@ -5,8 +5,8 @@ import itertools
 import pytest
 import torch
 
-from lungseg_utils import full_size, training
-from lungseg_utils.networks import hiera, products
+from lungseg_utils.experiments.costs import meter
+from lungseg_utils.networks import hiera, products, training
 from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam2 import Size, build_network
 
@@ -106,5 +106,5 @@ def test_training_and_counting_of_operations_take_the_package_as_it_is(monkeypat
     calls = _counted(network)
     network.encode(_pictures())[0].sum().backward()
     assert network.image_encoder.trunk.pos_embed.grad.abs().sum() > 0
-    full_size.count_flops(lambda: network.encode(_pictures()))
+    meter.count_flops(lambda: network.encode(_pictures()))
     assert calls == [2] * len(calls)

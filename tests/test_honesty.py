@@ -8,9 +8,12 @@ import pandas as pd
 import pytest
 from sample_book import needs_smoke_book
 
-from lungseg_utils import config, evidence, registry, run
+from lungseg_utils import registry
+from lungseg_utils.core import project
+from lungseg_utils.experiments import config, planning
+from lungseg_utils.reporting import wording
 
-ROOT = config.project_root()
+ROOT = project.project_root()
 PUBLISHED = re.compile(r"\b(?:Med)?SAM\b(?!-type| 2-type)|\bSAM ?2\b(?!-type)|\bMedSAM ?2?\b")
 # what an architecture costs does not depend on its weights: its name may stand beside seconds, and beside nothing that it said
 COSTS_ONLY = {"efficiency.ipynb"}
@@ -59,7 +62,7 @@ def test_no_table_and_no_glued_value_of_the_book_names_a_published_model():
 @needs_smoke_book
 def test_no_row_of_a_result_table_names_a_published_model():
     tables = sorted((ROOT / "results" / "smoke").glob("*/results.csv"))
-    assert len(tables) >= len({e.name for line in config.load().lines("smoke") for e in run.planned(line.notebook, "smoke")})
+    assert len(tables) >= len({e.name for line in config.load().lines("smoke") for e in planning.planned_runs(line.notebook, "smoke")})
     published = {name for name in registry.names("models") if name in config.load().profile("smoke").stand_ins}
     for path in tables:
         for name in pd.read_csv(path, usecols=["experiment"])["experiment"].unique():
@@ -93,17 +96,17 @@ def test_every_page_that_shows_scores_says_what_they_are_of():
 
 
 def test_phantoms_are_called_phantoms_and_patients_patients():
-    assert "**These are phantom results**" in evidence.statement("mini")
-    assert "do not predict their scores on patients" in evidence.statement("mini")
-    assert evidence.words("mini")["home_patients"] == "NSCLC-like phantoms"
-    assert evidence.words("mini")["abroad_patients"] == "MSD-like phantoms"
-    assert evidence.words("few_shot")["abroad_patients"].endswith("(not tested in this profile)")
-    said = evidence.statement("paper")
+    assert "**These are phantom results**" in wording.statement("mini")
+    assert "do not predict their scores on patients" in wording.statement("mini")
+    assert wording.words("mini")["home_patients"] == "NSCLC-like phantoms"
+    assert wording.words("mini")["abroad_patients"] == "MSD-like phantoms"
+    assert wording.words("few_shot")["abroad_patients"].endswith("(not tested in this profile)")
+    said = wording.statement("paper")
     assert "phantom" not in said
     assert "patients of NSCLC-Radiomics; patients of MSD Task06 Lung; patients of RIDER Lung CT" in said
     assert "MSD Task06 Lung has no fixed test part" in said
     assert "never pooled" in said
-    assert evidence.caption("msd_lung", "paper") == "Patients of MSD Task06 Lung (out of fold, by what was trained on them)"
-    assert evidence.caption("nsclc_radiomics", "paper") == "Patients of NSCLC-Radiomics"
-    assert evidence.targets("paper") == ["nsclc_radiomics", "msd_lung"]
-    assert evidence.roles("paper") == {"nsclc_radiomics": "home", "msd_lung": "abroad", "rider_lung_ct": "rider_lung_ct"}
+    assert wording.caption("msd_lung", "paper") == "Patients of MSD Task06 Lung (out of fold, by what was trained on them)"
+    assert wording.caption("nsclc_radiomics", "paper") == "Patients of NSCLC-Radiomics"
+    assert wording.targets("paper") == ["nsclc_radiomics", "msd_lung"]
+    assert wording.roles("paper") == {"nsclc_radiomics": "home", "msd_lung": "abroad", "rider_lung_ct": "rider_lung_ct"}

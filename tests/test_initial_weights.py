@@ -7,7 +7,9 @@ import json
 import pytest
 import torch
 
-from lungseg_utils import cohorts, config, initial_weights, registry, run
+from lungseg_utils import registry
+from lungseg_utils.core import project
+from lungseg_utils.experiments import cohorts, initial_weights, run, store
 from lungseg_utils.networks import promptable
 from lungseg_utils.types import Checkpoint, Experiment, InputError
 
@@ -21,8 +23,8 @@ def _options(**more):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    monkeypatch.setattr(config, "project_root", lambda: tmp_path)
-    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path / "data")
+    monkeypatch.setattr(project, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(project, "cache_root", lambda: tmp_path / "data")
     monkeypatch.setattr(promptable, "PRETRAINING_OBJECTS", 3)
     return tmp_path
 
@@ -115,8 +117,8 @@ def test_a_run_with_wrong_weights_ends_before_any_patient_is_looked_for(tmp_path
     def drawn(*_arguments, **_named):
         raise AssertionError("phantoms were drawn first")
 
-    monkeypatch.setattr(config, "results_folder", lambda experiment: tmp_path / experiment.name)
-    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path)
+    monkeypatch.setattr(store, "results_folder", lambda experiment: tmp_path / experiment.name)
+    monkeypatch.setattr(project, "cache_root", lambda: tmp_path)
     monkeypatch.setattr(cohorts, "training_cohort", drawn)
     monkeypatch.setattr(cohorts, "cases_to_test", drawn)
     with pytest.raises(InputError, match="the published weights are not here"):

@@ -16,7 +16,10 @@ import SimpleITK as sitk
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from lungseg_utils import geometry, io
+from lungseg_utils import geometry
+from lungseg_utils.core import files
+from lungseg_utils.data import dicom_seg, dicom_series, images, lidc_xml, nifti
+from lungseg_utils.data.rtstruct import read_rtstruct, rtstruct_roi_names
 from lungseg_utils.types import Image, InputError, Mask
 
 ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
@@ -60,14 +63,14 @@ def _leftovers(folder):
 def test_a_mask_written_like_its_image_lies_on_it_voxel_by_voxel(tmp_path, orientation, shape, spacing, angle, seed):
     stored = np.random.default_rng(seed).integers(-900, 900, shape).astype(np.int16)
     path = _save(tmp_path / "ct.nii", stored, _affine(*orientation, spacing=spacing, angle=angle))
-    image = io.read_image(path)
-    io.write_mask(Mask(image.array > 0, image.affine), tmp_path / "mask.nii", like_path=path)
+    image = images.read_image(path)
+    nifti.write_mask(Mask(image.array > 0, image.affine), tmp_path / "mask.nii", like_path=path)
     written = nib.load(tmp_path / "mask.nii")
     assert np.array_equal(np.asarray(written.dataobj), stored > 0)
     assert np.array_equal(written.affine, nib.load(path).affine)
     if (stored > 0).any():
-        assert np.array_equal(io.read_mask(tmp_path / "mask.nii", image).array, image.array > 0)
-    io.write_image(image, tmp_path / "again.nii", like_path=path)
+        assert np.array_equal(nifti.read_mask(tmp_path / "mask.nii", image).array, image.array > 0)
+    nifti.write_image(image, tmp_path / "again.nii", like_path=path)
     assert np.array_equal(np.asarray(nib.load(tmp_path / "again.nii").dataobj), stored)
 
 
@@ -75,8 +78,8 @@ def test_a_mask_written_like_its_image_lies_on_it_voxel_by_voxel(tmp_path, orien
 def test_every_orientation_puts_voxels_where_simpleitk_sees_them(tmp_path, permutation, signs):
     stored = np.arange(24, dtype=np.int16).reshape(2, 3, 4)
     path = _save(tmp_path / "ct.nii.gz", stored, _affine(permutation, signs))
-    image = io.read_image(path)
-    io.write_mask(Mask(image.array == 17, image.affine), tmp_path / "mask.nii.gz", like_path=path)
+    image = images.read_image(path)
+    nifti.write_mask(Mask(image.array == 17, image.affine), tmp_path / "mask.nii.gz", like_path=path)
     for file, value in ((path, 17), (tmp_path / "mask.nii.gz", 1)):
         oracle = sitk.ReadImage(str(file))
         z, y, x = np.argwhere(sitk.GetArrayFromImage(oracle) == value)[0]
@@ -87,7 +90,7 @@ def test_every_orientation_puts_voxels_where_simpleitk_sees_them(tmp_path, permu
 
 
 def test_qform_and_sform_are_both_set_and_agree(tmp_path):
-    io.write_mask(Mask(np.ones((3, 4, 5), bool), _affine(angle=0.2)), tmp_path / "m.nii.gz")
+    nifti.write_mask(Mask(np.ones((3, 4, 5), bool), _affine(angle=0.2)), tmp_path / "m.nii.gz")
     header = nib.load(tmp_path / "m.nii.gz").header
     assert (header["sform_code"], header["qform_code"], header.get_data_dtype()) == (1, 1, np.uint8)
     assert np.allclose(header.get_sform(), header.get_qform(), atol=1e-5)
@@ -96,36 +99,36 @@ def test_qform_and_sform_are_both_set_and_agree(tmp_path):
 
 def test_equal_masks_make_equal_files(tmp_path):
     mask = Mask(np.ones((3, 4, 5), bool), _affine())
-    io.write_mask(mask, tmp_path / "a.nii.gz")
-    io.write_mask(mask, tmp_path / "b.nii.gz")
+    nifti.write_mask(mask, tmp_path / "a.nii.gz")
+    nifti.write_mask(mask, tmp_path / "b.nii.gz")
     assert (tmp_path / "a.nii.gz").read_bytes() == (tmp_path / "b.nii.gz").read_bytes()
 
 
 def test_values_outside_the_field_of_view_are_clipped_and_fractions_survive(tmp_path):
     stored = np.array([[[-3024.0, -1024.0, 0.25, 3071.0, 5000.0]]], np.float32)
-    image = io.read_image(_save(tmp_path / "ct.nii", stored))
+    image = images.read_image(_save(tmp_path / "ct.nii", stored))
     assert image.array.ravel().tolist() == [-1024.0, -1024.0, 0.25, 3071.0, 3071.0]
-    io.write_image(image, tmp_path / "back.nii.gz")
-    assert io.read_image(tmp_path / "back.nii.gz").array.ravel().tolist() == image.array.ravel().tolist()
+    nifti.write_image(image, tmp_path / "back.nii.gz")
+    assert images.read_image(tmp_path / "back.nii.gz").array.ravel().tolist() == image.array.ravel().tolist()
 
 
 def test_rounding_noise_is_binary_and_a_label_can_be_chosen(tmp_path):
     noisy = np.zeros((4, 5, 6), np.float32)
     noisy[1, 1, 1], noisy[2, 2, 2] = 0.99999, 1e-6
-    assert np.argwhere(io.read_mask(_save(tmp_path / "a.nii", noisy), _image()).array).tolist() == [[1, 1, 1]]
+    assert np.argwhere(nifti.read_mask(_save(tmp_path / "a.nii", noisy), _image()).array).tolist() == [[1, 1, 1]]
     several = np.zeros((4, 5, 6), np.uint8)
     several[0, 0, 0], several[3, 4, 5] = 1, 7
     path = _save(tmp_path / "b.nii", several)
-    assert np.argwhere(io.read_mask(path, _image(), label=7).array).tolist() == [[3, 4, 5]]
+    assert np.argwhere(nifti.read_mask(path, _image(), label=7).array).tolist() == [[3, 4, 5]]
     with pytest.raises(InputError, match="values 0, 1, 7"):
-        io.read_mask(path, _image())
+        nifti.read_mask(path, _image())
 
 
 def test_an_empty_mask_passes_only_when_asked_for(tmp_path):
     path = _save(tmp_path / "m.nii", np.zeros((4, 5, 6), np.uint8))
     with pytest.raises(InputError, match="empty"):
-        io.read_mask(path, _image())
-    assert not io.read_mask(path, _image(), allow_empty=True).array.any()
+        nifti.read_mask(path, _image())
+    assert not nifti.read_mask(path, _image(), allow_empty=True).array.any()
 
 
 # --- NIfTI refusals ------------------------------------------------------------------------------------------------
@@ -159,14 +162,14 @@ def test_a_damaged_gzip_file_is_refused(tmp_path, damage):
     path = _save(tmp_path / "ct.nii.gz", array)
     damage(path)
     with pytest.raises(InputError, match=r"ct\.nii\.gz.*(damaged|cut off)"):
-        io.read_image(path)
+        images.read_image(path)
 
 
 def test_a_cut_off_plain_file_is_refused(tmp_path):
     path = _save(tmp_path / "ct.nii", np.zeros((8, 8, 8), np.int16))
     _truncated(path)
     with pytest.raises(InputError, match="cut off"):
-        io.read_image(path)
+        images.read_image(path)
 
 
 @pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
@@ -180,7 +183,7 @@ def test_a_header_that_claims_terabytes_is_refused_before_any_memory_is_taken(tm
     path.write_bytes(gzip.compress(data) if suffix == ".nii.gz" else data)
     tracemalloc.start()
     with pytest.raises(InputError, match="claims"):
-        io.read_image(path)
+        images.read_image(path)
     assert tracemalloc.get_traced_memory()[1] < 20e6
     tracemalloc.stop()
 
@@ -189,7 +192,7 @@ def test_a_gzip_bomb_behind_an_honest_header_is_refused(tmp_path):
     path = _save(tmp_path / "ct.nii.gz", np.zeros((4, 4, 4), np.int16))
     path.write_bytes(gzip.compress(gzip.decompress(path.read_bytes()) + bytes(50_000_000)))
     with pytest.raises(InputError, match="cut off or damaged"):
-        io.read_image(path)
+        images.read_image(path)
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
@@ -197,35 +200,35 @@ def test_voxels_that_are_not_finite_are_refused(tmp_path, bad):
     array = np.zeros((3, 3, 3), np.float32)
     array[1, 1, 1] = bad
     with pytest.raises(InputError, match=r"ct\.nii.*NaN or infinite"):
-        io.read_image(_save(tmp_path / "ct.nii", array))
+        images.read_image(_save(tmp_path / "ct.nii", array))
 
 
 def test_four_axes_are_refused_unless_the_fourth_is_one(tmp_path):
     with pytest.raises(InputError, match=r"three axes.*\(3, 3, 3, 2\)"):
-        io.read_image(_save(tmp_path / "a.nii", np.zeros((3, 3, 3, 2), np.int16)))
-    assert io.read_image(_save(tmp_path / "b.nii", np.zeros((3, 3, 3, 1), np.int16))).shape == (3, 3, 3)
+        images.read_image(_save(tmp_path / "a.nii", np.zeros((3, 3, 3, 2), np.int16)))
+    assert images.read_image(_save(tmp_path / "b.nii", np.zeros((3, 3, 3, 1), np.int16))).shape == (3, 3, 3)
     with pytest.raises(InputError, match="three axes"):
-        io.read_image(_save(tmp_path / "c.nii", np.zeros((3, 3), np.int16)))
+        images.read_image(_save(tmp_path / "c.nii", np.zeros((3, 3), np.int16)))
 
 
 def test_shear_colour_and_unknown_orientation_are_refused(tmp_path):
     shear = _affine()
     shear[0, 2] = 1.0
     with pytest.raises(InputError, match="right angles"):
-        io.read_image(_save(tmp_path / "a.nii", np.zeros((3, 3, 3), np.int16), shear))
+        images.read_image(_save(tmp_path / "a.nii", np.zeros((3, 3, 3), np.int16), shear))
     with pytest.raises(InputError, match="colour"):
-        io.read_image(_save(tmp_path / "b.nii", np.zeros((3, 3, 3), [("R", "u1"), ("G", "u1"), ("B", "u1")])))
+        images.read_image(_save(tmp_path / "b.nii", np.zeros((3, 3, 3), [("R", "u1"), ("G", "u1"), ("B", "u1")])))
     file = nib.Nifti1Image(np.zeros((3, 3, 3), np.int16), _affine())
     file.set_sform(None, 0)
     file.set_qform(None, 0)
     nib.save(file, tmp_path / "c.nii")
     with pytest.raises(InputError, match="left"):
-        io.read_image(tmp_path / "c.nii")
+        images.read_image(tmp_path / "c.nii")
     file.set_sform(_affine(), 1)
     file.header.set_xyzt_units("meter")
     nib.save(file, tmp_path / "d.nii")
     with pytest.raises(InputError, match="millimetres"):
-        io.read_image(tmp_path / "d.nii")
+        images.read_image(tmp_path / "d.nii")
 
 
 @pytest.mark.parametrize("change", [{"shape": (4, 5, 7)}, {"origin": (7.5, -8.0, 9.0)}, {"spacing": (1.0, 2.0, 4.1)}])
@@ -233,26 +236,26 @@ def test_a_mask_on_another_grid_is_refused_with_both_grids_named(tmp_path, chang
     shape = change.pop("shape", (4, 5, 6))
     path = _save(tmp_path / "m.nii", np.ones(shape, np.uint8), _affine(**change))
     with pytest.raises(InputError, match=r"its grid .* is not that of"):
-        io.read_mask(path, _image())
+        nifti.read_mask(path, _image())
 
 
 def test_writing_like_a_file_with_another_grid_or_a_wrong_name_is_refused(tmp_path):
     path = _save(tmp_path / "ct.nii", np.zeros((4, 5, 7), np.int16))
     with pytest.raises(InputError, match="grid"):
-        io.write_mask(Mask(np.ones((4, 5, 6), bool), _affine()), tmp_path / "m.nii.gz", like_path=path)
+        nifti.write_mask(Mask(np.ones((4, 5, 6), bool), _affine()), tmp_path / "m.nii.gz", like_path=path)
     with pytest.raises(InputError, match="not a NIfTI file name"):
-        io.write_mask(Mask(np.ones((4, 5, 6), bool), _affine()), tmp_path / "m.png")
+        nifti.write_mask(Mask(np.ones((4, 5, 6), bool), _affine()), tmp_path / "m.png")
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ct.nii"]
 
 
 def test_what_is_not_there_or_of_another_kind_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
-        io.read_image(tmp_path / "none.nii")
+        images.read_image(tmp_path / "none.nii")
     with pytest.raises(InputError, match="no such file"):
-        io.read_mask(tmp_path / "none.nii", _image())
+        nifti.read_mask(tmp_path / "none.nii", _image())
     (tmp_path / "ct.mha").write_bytes(b"x")
     with pytest.raises(InputError, match="neither NIfTI nor a folder"):
-        io.read_image(tmp_path / "ct.mha")
+        images.read_image(tmp_path / "ct.mha")
 
 
 @settings(max_examples=120, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
@@ -263,7 +266,7 @@ def test_any_byte_of_the_header_may_be_wrong_and_only_input_errors_come_out(tmp_
     data[position] = value
     path.write_bytes(bytes(data))
     with contextlib.suppress(InputError):
-        assert np.isfinite(io.read_image(path).array).all()
+        assert np.isfinite(images.read_image(path).array).all()
 
 
 # --- atomic writing ------------------------------------------------------------------------------------------------
@@ -271,12 +274,12 @@ def test_any_byte_of_the_header_may_be_wrong_and_only_input_errors_come_out(tmp_
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
     path = tmp_path / "new" / "a.txt"
-    with io.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         assert (temporary.parent, temporary.suffix) == (path.parent, ".txt")
         temporary.write_text("old")
 
     def stop_halfway():
-        with io.atomic_path(path) as temporary:
+        with files.atomic_path(path) as temporary:
             temporary.write_text("half")
             raise KeyboardInterrupt
 
@@ -289,7 +292,7 @@ def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full on this system")
 def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
     def fill_up():
-        with io.atomic_path(tmp_path / "a.txt") as temporary:
+        with files.atomic_path(tmp_path / "a.txt") as temporary:
             temporary.write_text("start")
             with open("/dev/full", "wb", buffering=0) as full:  # a real ENOSPC from the system
                 full.write(b"x")
@@ -301,7 +304,7 @@ def test_a_full_disk_is_named_and_leaves_nothing(tmp_path):
 
 def test_a_disk_that_fills_up_at_the_flush_leaves_the_old_mask(tmp_path, monkeypatch):
     mask = Mask(np.ones((3, 4, 5), bool), _affine())
-    io.write_mask(mask, tmp_path / "m.nii.gz")
+    nifti.write_mask(mask, tmp_path / "m.nii.gz")
     before = (tmp_path / "m.nii.gz").read_bytes()
 
     def full(_descriptor):
@@ -309,7 +312,7 @@ def test_a_disk_that_fills_up_at_the_flush_leaves_the_old_mask(tmp_path, monkeyp
 
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(InputError, match="disk is full"):
-        io.write_mask(Mask(~mask.array, mask.affine), tmp_path / "m.nii.gz")
+        nifti.write_mask(Mask(~mask.array, mask.affine), tmp_path / "m.nii.gz")
     assert (tmp_path / "m.nii.gz").read_bytes() == before
     assert _leftovers(tmp_path) == []
 
@@ -318,8 +321,8 @@ def test_a_killed_writer_leaves_the_old_file(tmp_path):
     path = tmp_path / "a.txt"
     path.write_text("old")
     code = (
-        "import os, sys; sys.path.insert(0, sys.argv[2]); from lungseg_utils import io\n"
-        "with io.atomic_path(sys.argv[1]) as t: t.write_text('half'); os._exit(9)"
+        "import os, sys; sys.path.insert(0, sys.argv[2]); from lungseg_utils.core import files\n"
+        "with files.atomic_path(sys.argv[1]) as t: t.write_text('half'); os._exit(9)"
     )
     assert subprocess.run([sys.executable, "-c", code, str(path), os.getcwd()], check=False).returncode == 9
     assert path.read_text() == "old"
@@ -337,7 +340,7 @@ def test_a_series_by_hand(tmp_path, dicom):
     stored[2, 1, 4] = 1124  # third slice, second row, fifth column: 100 HU
     stored[0, 0, 0] = -2000  # -3024 HU: outside the field of view
     dicom.ct_series(tmp_path, stored, origin=(10, 20, 30), spacing=(0.5, 2.0, 3.0))
-    image = io.read_image(tmp_path)
+    image = images.read_image(tmp_path)
     assert image.shape == (5, 4, 3)
     assert image.spacing_mm == pytest.approx((0.5, 2.0, 3.0))
     where = np.argwhere(image.array == 100)
@@ -360,7 +363,7 @@ def test_a_series_by_hand(tmp_path, dicom):
 )
 def test_a_series_in_any_orientation_agrees_with_simpleitk(tmp_path, dicom, cosines):
     dicom.ct_series(tmp_path, _stored(), (3, 4, 5), cosines, (0.7, 0.9, 2.5))
-    image = io.read_image(tmp_path)
+    image = images.read_image(tmp_path)
     reader = sitk.ImageSeriesReader()
     reader.SetFileNames(reader.GetGDCMSeriesFileNames(str(tmp_path)))
     oracle = reader.Execute()
@@ -376,7 +379,7 @@ def test_slope_and_intercept_may_differ_from_slice_to_slice(tmp_path, dicom):
         dataset.RescaleSlope, dataset.RescaleIntercept = 0.5 + index, -10
 
     dicom.ct_series(tmp_path, np.full((3, 2, 2), 10, np.int16), edit=edit)
-    assert io.read_image(tmp_path).array[0, 0].tolist() == [-5.0, 5.0, 15.0]
+    assert images.read_image(tmp_path).array[0, 0].tolist() == [-5.0, 5.0, 15.0]
 
 
 def test_other_modalities_scouts_and_other_files_are_ignored_at_any_depth(tmp_path, dicom):
@@ -386,18 +389,18 @@ def test_other_modalities_scouts_and_other_files_are_ignored_at_any_depth(tmp_pa
     dicom.ct_series(tmp_path / "scout", _stored((1, 5, 6)), **scout)
     (tmp_path / "LICENSE.txt").write_text("text")
     (tmp_path / "a" / "._hidden.dcm").write_bytes(b"macOS")
-    assert io.read_image(tmp_path).shape == (6, 5, 4)
-    assert sorted({file.modality for file in io.list_dicom(tmp_path)}) == ["CT", "RTSTRUCT"]
+    assert images.read_image(tmp_path).shape == (6, 5, 4)
+    assert sorted({file.modality for file in dicom_series.list_dicom(tmp_path)}) == ["CT", "RTSTRUCT"]
 
 
 def test_of_two_series_one_must_be_chosen(tmp_path, dicom):
     dicom.ct_series(tmp_path / "a", _stored((3, 5, 6)), series_uid="1.1")
     dicom.ct_series(tmp_path / "b", _stored((4, 5, 6)), series_uid="1.2")
     with pytest.raises(InputError, match=r"1\.1 \(3 slices\); 1\.2 \(4 slices\)"):
-        io.read_image(tmp_path)
-    assert io.read_image(tmp_path, series_uid="1.2").shape[2] == 4
+        images.read_image(tmp_path)
+    assert images.read_image(tmp_path, series_uid="1.2").shape[2] == 4
     with pytest.raises(InputError, match=r"no CT series 1\.3"):
-        io.read_image(tmp_path, series_uid="1.3")
+        images.read_image(tmp_path, series_uid="1.3")
 
 
 def _set(**values):
@@ -449,17 +452,17 @@ def _tilt(dataset, index):
 def test_a_series_that_is_not_one_whole_volume_is_refused(tmp_path, dicom, edit, words):
     dicom.ct_series(tmp_path, _stored(), edit=edit)
     with pytest.raises(InputError, match=words):
-        io.read_image(tmp_path)
+        images.read_image(tmp_path)
 
 
 def test_an_empty_folder_and_a_slice_of_another_size_are_refused(tmp_path, dicom):
     with pytest.raises(InputError, match="no DICOM file"):
-        io.read_image(tmp_path)
+        images.read_image(tmp_path)
     dicom.ct_series(tmp_path, _stored())
     other = dicom.ct_series(tmp_path / "more", _stored((1, 7, 7)), origin=(0, 0, 4))
     assert len(other) == 1
     with pytest.raises(InputError, match="size or pixel spacing differs"):
-        io.read_image(tmp_path)
+        images.read_image(tmp_path)
 
 
 def test_a_compressed_series_without_a_decoder_is_refused_with_its_syntax_named(tmp_path, dicom):
@@ -470,9 +473,9 @@ def test_a_compressed_series_without_a_decoder_is_refused_with_its_syntax_named(
         dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
         dataset.PixelData = encapsulate([b"\xff\x4f\xff\x51 no codestream "])
         dataset["PixelData"].is_undefined_length = True
-        dicom.save(dataset, next(p for p in tmp_path.iterdir() if io._read_header(p).SOPInstanceUID == dataset.SOPInstanceUID))
+        dicom.save(dataset, next(p for p in tmp_path.iterdir() if dicom_series._read_header(p).SOPInstanceUID == dataset.SOPInstanceUID))
     with pytest.raises(InputError, match=r"JPEG 2000.*decompress"):
-        io.read_image(tmp_path)
+        images.read_image(tmp_path)
 
 
 def test_run_length_encoding_is_read(tmp_path, dicom):
@@ -480,10 +483,10 @@ def test_run_length_encoding_is_read(tmp_path, dicom):
 
     stored = _stored()
     for dataset in dicom.ct_series(tmp_path, stored):
-        path = next(p for p in tmp_path.iterdir() if io._read_header(p).SOPInstanceUID == dataset.SOPInstanceUID)
+        path = next(p for p in tmp_path.iterdir() if dicom_series._read_header(p).SOPInstanceUID == dataset.SOPInstanceUID)
         dataset.compress(RLELossless, generate_instance_uid=False)
         dicom.save(dataset, path)
-    array = io.read_image(tmp_path).array
+    array = images.read_image(tmp_path).array
     assert np.array_equal(geometry.unstack_axial(array), np.clip(stored - 1024.0, -1024, 3071))
 
 
@@ -493,15 +496,15 @@ def test_a_damaged_slice_is_refused_by_name(tmp_path, dicom, keep):
     path = tmp_path / "10.dcm"
     path.write_bytes(path.read_bytes()[:keep])
     with pytest.raises(InputError):
-        io.read_image(tmp_path)
+        images.read_image(tmp_path)
 
 
 def test_no_name_of_the_patient_is_kept(tmp_path, dicom):
     dicom.ct_series(tmp_path, _stored())
-    header = io._read_header(tmp_path / "3.dcm")
+    header = dicom_series._read_header(tmp_path / "3.dcm")
     assert "PatientName" not in header
     assert "PatientBirthDate" not in header
-    assert "Secret" not in repr(io.list_dicom(tmp_path)) + repr(header)
+    assert "Secret" not in repr(dicom_series.list_dicom(tmp_path)) + repr(header)
 
 
 # --- RTSTRUCT ------------------------------------------------------------------------------------------------------
@@ -515,7 +518,7 @@ def _square(low, high, z):
 def series(tmp_path, dicom):
     """A folder with 4 slices of 8 x 8 voxels of 1 mm (LPS origin 0), and its image."""
     dicom.ct_series(tmp_path / "ct")
-    return tmp_path / "ct", io.read_image(tmp_path / "ct")
+    return tmp_path / "ct", images.read_image(tmp_path / "ct")
 
 
 def _lps(mask):
@@ -528,16 +531,16 @@ def test_contours_by_hand(tmp_path, dicom, series):
     # 1.5 to 4.5 mm encloses the centres 2, 3, 4; a hole from 2.5 to 3.5 takes out the middle one on slice 2
     contours = [_square(1.5, 4.5, 1.0), _square(1.5, 4.5, 2.0), _square(2.5, 3.5, 2.0)]
     path = dicom.rtstruct(tmp_path / "rs.dcm", {"Lung": [_square(0.5, 6.5, 0.0)], "GTV-1": contours})
-    mask = io.read_rtstruct(path, series[1], series_folder=series[0])
+    mask = read_rtstruct(path, series[1], series_folder=series[0])
     full = set(itertools.product((2, 3, 4), (2, 3, 4), (1, 2)))
     assert _lps(mask) == sorted(full - {(3, 3, 2)})
-    assert io.rtstruct_roi_names(path) == ["Lung", "GTV-1"]
-    assert np.array_equal(io.read_rtstruct(path, series[1], r"(?i)gtv.?1", exact=False).array, mask.array)
+    assert rtstruct_roi_names(path) == ["Lung", "GTV-1"]
+    assert np.array_equal(read_rtstruct(path, series[1], r"(?i)gtv.?1", exact=False).array, mask.array)
 
 
 def test_numbers_of_contours_in_every_form_that_dicom_allows(tmp_path, dicom, series):
     path = dicom.rtstruct(tmp_path / "rs.dcm", {"GTV-1": [_square(1.5, 4.5, 1.0)]})
-    plain = io.read_rtstruct(path, series[1])
+    plain = read_rtstruct(path, series[1])
     first, last = b"1.5\\1.5\\1.0", b"\\1.5\\4.5\\1.0"
     stored = path.read_bytes()
     assert stored.count(first) == stored.count(last) == 1
@@ -545,7 +548,7 @@ def test_numbers_of_contours_in_every_form_that_dicom_allows(tmp_path, dicom, se
     def rewritten(old, new):
         assert len(old) == len(new)
         (tmp_path / "other.dcm").write_bytes(stored.replace(old, new))
-        return io.read_rtstruct(tmp_path / "other.dcm", series[1])
+        return read_rtstruct(tmp_path / "other.dcm", series[1])
 
     for new in (b"15e-1\\1.5\\1", b" 1.5\\1.50\\1"):
         assert np.array_equal(rewritten(first, new).array, plain.array)
@@ -573,9 +576,9 @@ def test_a_voxel_is_inside_if_its_centre_is(tmp_path, dicom, low, high, angle):
     expected = np.all([side > 0 for side in sides], axis=0)
     if not expected.any():
         with pytest.raises(InputError, match="no voxel centre"):
-            io.read_rtstruct(path, Image(array, affine), "T")
+            read_rtstruct(path, Image(array, affine), "T")
         return
-    mask = io.read_rtstruct(path, Image(array, affine), "T")
+    mask = read_rtstruct(path, Image(array, affine), "T")
     assert _lps(mask) == sorted((int(a), int(b), 1) for a, b in np.argwhere(expected))
 
 
@@ -595,7 +598,7 @@ def test_a_voxel_is_inside_if_its_centre_is(tmp_path, dicom, low, high, angle):
 def test_contours_that_do_not_fit_are_refused(tmp_path, dicom, series, contours, words):
     path = dicom.rtstruct(tmp_path / "rs.dcm", {"GTV-1": contours})
     with pytest.raises(InputError, match=words):
-        io.read_rtstruct(path, series[1])
+        read_rtstruct(path, series[1])
 
 
 def test_a_wrong_region_kind_frame_or_file_is_refused(tmp_path, dicom, series):
@@ -603,23 +606,23 @@ def test_a_wrong_region_kind_frame_or_file_is_refused(tmp_path, dicom, series):
     square = [_square(1.5, 4.5, 1.0)]
     path = dicom.rtstruct(tmp_path / "a.dcm", {"GTV-1": square, "GTV-2": square}, frame="1.9.9")
     with pytest.raises(InputError, match=r"no region for 'GTV-3'.*GTV-1, GTV-2"):
-        io.read_rtstruct(path, image, "GTV-3")
+        read_rtstruct(path, image, "GTV-3")
     with pytest.raises(InputError, match="more than one region"):
-        io.read_rtstruct(path, image, "GTV.*", exact=False)
+        read_rtstruct(path, image, "GTV.*", exact=False)
     with pytest.raises(InputError, match=r"frame of reference 1\.9\.9 is not that of the CT"):
-        io.read_rtstruct(path, image, series_folder=folder)
-    assert io.read_rtstruct(path, image).array.sum() == 9  # nothing to compare with
-    assert io.read_rtstruct(dicom.rtstruct(tmp_path / "b.dcm", {"GTV-1": square}, frame=None), image, series_folder=folder).array.any()
+        read_rtstruct(path, image, series_folder=folder)
+    assert read_rtstruct(path, image).array.sum() == 9  # nothing to compare with
+    assert read_rtstruct(dicom.rtstruct(tmp_path / "b.dcm", {"GTV-1": square}, frame=None), image, series_folder=folder).array.any()
     point = dicom.rtstruct(tmp_path / "c.dcm", {"GTV-1": [[(1, 1, 1)]]}, kind="POINT")
     with pytest.raises(InputError, match="found: POINT"):
-        io.read_rtstruct(point, image)
+        read_rtstruct(point, image)
     with pytest.raises(InputError, match=r"not an RTSTRUCT file \(modality CT\)"):
-        io.read_rtstruct(folder / "3.dcm", image)
+        read_rtstruct(folder / "3.dcm", image)
     (tmp_path / "d.dcm").write_bytes(path.read_bytes()[:400])
     with pytest.raises(InputError):
-        io.read_rtstruct(tmp_path / "d.dcm", image)
+        read_rtstruct(tmp_path / "d.dcm", image)
     with pytest.raises(InputError, match="no such file"):
-        io.read_rtstruct(tmp_path / "none.dcm", image)
+        read_rtstruct(tmp_path / "none.dcm", image)
 
 
 # --- DICOM SEG -----------------------------------------------------------------------------------------------------
@@ -633,8 +636,8 @@ def test_a_segment_comes_back_where_it_was_put(tmp_path, dicom, kind, cosines):
     datasets = dicom.ct_series(tmp_path / "ct", stored, cosines=cosines, spacing=(0.5, 0.5, 2.0))
     pixels = (stored > 0).astype(float if kind == "FRACTIONAL" else np.uint8)
     path = dicom.seg(tmp_path / "seg.dcm", datasets, pixels, kind)
-    image = io.read_image(tmp_path / "ct")
-    mask = io.read_dicom_seg(path, image, "Tumor", series_folder=tmp_path / "ct")
+    image = images.read_image(tmp_path / "ct")
+    mask = dicom_seg.read_dicom_seg(path, image, "Tumor", series_folder=tmp_path / "ct")
     assert np.array_equal(mask.array, image.array > 0)
     assert mask.array.sum() == 7
 
@@ -644,11 +647,11 @@ def test_of_two_segments_the_named_one_is_read(tmp_path, dicom):
     pixels = np.zeros((4, 8, 8), np.uint8)
     pixels[0, 0, 0], pixels[2, 3:5, 3:5] = 1, 2
     path = dicom.seg(tmp_path / "seg.dcm", datasets, pixels, labels=("Lung", "Tumor"))
-    image = io.read_image(tmp_path / "ct")
-    assert io.dicom_seg_labels(path) == ["Lung", "Tumor"]
-    assert io.read_dicom_seg(path, image, "Tumor").array.sum() == 4
+    image = images.read_image(tmp_path / "ct")
+    assert dicom_seg.dicom_seg_labels(path) == ["Lung", "Tumor"]
+    assert dicom_seg.read_dicom_seg(path, image, "Tumor").array.sum() == 4
     with pytest.raises(InputError, match=r"no segment 'GTV'.*Lung, Tumor"):
-        io.read_dicom_seg(path, image, "GTV")
+        dicom_seg.read_dicom_seg(path, image, "GTV")
 
 
 def test_a_segmentation_of_another_ct_or_another_kind_is_refused(tmp_path, dicom):
@@ -661,13 +664,13 @@ def test_a_segmentation_of_another_ct_or_another_kind_is_refused(tmp_path, dicom
     }.items():
         dicom.ct_series(tmp_path / name, **change)
         with pytest.raises(InputError, match="does not fall on voxels"):
-            io.read_dicom_seg(path, io.read_image(tmp_path / name), "Tumor")
+            dicom_seg.read_dicom_seg(path, images.read_image(tmp_path / name), "Tumor")
     with pytest.raises(InputError, match="not a DICOM SEG file"):
-        io.read_dicom_seg(tmp_path / "ct" / "3.dcm", io.read_image(tmp_path / "ct"), "Tumor")
+        dicom_seg.read_dicom_seg(tmp_path / "ct" / "3.dcm", images.read_image(tmp_path / "ct"), "Tumor")
 
     dicom.ct_series(tmp_path / "other", edit=_all(FrameOfReferenceUID="1.8.8"))
     with pytest.raises(InputError, match="frame of reference"):
-        io.read_dicom_seg(path, io.read_image(tmp_path / "other"), "Tumor", series_folder=tmp_path / "other")
+        dicom_seg.read_dicom_seg(path, images.read_image(tmp_path / "other"), "Tumor", series_folder=tmp_path / "other")
 
 
 # --- LIDC ----------------------------------------------------------------------------------------------------------
@@ -710,7 +713,7 @@ def test_readers_by_hand(tmp_path, series):
         # no UID: slice by z; another slice lies outside the slab
         [[_roi(_ring(1, 3), 1.0), _roi(_ring(1, 3), 50.0)], [_roi(_ring(4, 6), 1.0)]],
     ]
-    masks = io.read_lidc_readers(_lidc_xml(tmp_path / "a.xml", sessions), folder, image)
+    masks = lidc_xml.read_lidc_readers(_lidc_xml(tmp_path / "a.xml", sessions), folder, image)
     assert list(masks) == ["reader-1", "reader-2", "reader-3"]
     assert _lps(masks["reader-1"]) == sorted(set(itertools.product((2, 3, 4), (2, 3, 4), (2,))) - {(3, 3, 2)})
     assert _lps(masks["reader-2"]) == []
@@ -725,18 +728,18 @@ def test_annotation_files_that_are_none_are_refused(tmp_path, series, text, word
     path = tmp_path / "a.xml"
     path.write_text(text)
     with pytest.raises(InputError, match=words):
-        io.read_lidc_readers(path, *series)
+        lidc_xml.read_lidc_readers(path, *series)
 
 
 def test_annotations_of_another_series_or_beyond_the_image_are_refused(tmp_path, series):
     with pytest.raises(InputError, match=r"no CT series 7\.7"):
-        io.read_lidc_readers(_lidc_xml(tmp_path / "a.xml", [[]], "7.7"), *series)
+        lidc_xml.read_lidc_readers(_lidc_xml(tmp_path / "a.xml", [[]], "7.7"), *series)
     with pytest.raises(InputError, match="leaves the image"):
-        io.read_lidc_readers(_lidc_xml(tmp_path / "b.xml", [[[_roi(_ring(5, 8), 1.0)]]]), *series)
+        lidc_xml.read_lidc_readers(_lidc_xml(tmp_path / "b.xml", [[[_roi(_ring(5, 8), 1.0)]]]), *series)
     with pytest.raises(InputError, match="without coordinates"):
-        io.read_lidc_readers(_lidc_xml(tmp_path / "c.xml", [[[_roi([("x", 1), (2, 2)], 1.0)]]]), *series)
+        lidc_xml.read_lidc_readers(_lidc_xml(tmp_path / "c.xml", [[[_roi([("x", 1), (2, 2)], 1.0)]]]), *series)
     with pytest.raises(InputError, match="no reading session"):
-        io.read_lidc_readers(_lidc_xml(tmp_path / "d.xml", []), *series)
+        lidc_xml.read_lidc_readers(_lidc_xml(tmp_path / "d.xml", []), *series)
 
 
 # --- any damage at all ---------------------------------------------------------------------------------------------
@@ -751,7 +754,7 @@ def intact(tmp_path_factory, dicom):
     rtstruct = dicom.rtstruct(folder / "rs.dcm", {"A": square, "GTV-1": square}).read_bytes()
     seg = dicom.seg(folder / "seg.dcm", datasets, np.ones((4, 8, 8), np.uint8)).read_bytes()
     slices = {path.name: path.read_bytes() for path in (folder / "ct").iterdir()}
-    return io.read_image(folder / "ct"), {"rtstruct": rtstruct, "seg": seg, "ct": slices["10.dcm"]}, slices
+    return images.read_image(folder / "ct"), {"rtstruct": rtstruct, "seg": seg, "ct": slices["10.dcm"]}, slices
 
 
 def _read_any(kind, data, folder, intact):
@@ -762,8 +765,8 @@ def _read_any(kind, data, folder, intact):
             (folder / name).write_bytes(content)
     path.write_bytes(data)
     if kind == "ct":
-        return io.read_image(folder).array.shape
-    return int((io.read_rtstruct(path, image) if kind == "rtstruct" else io.read_dicom_seg(path, image, "Tumor")).array.sum())
+        return images.read_image(folder).array.shape
+    return int((read_rtstruct(path, image) if kind == "rtstruct" else dicom_seg.read_dicom_seg(path, image, "Tumor")).array.sum())
 
 
 @pytest.mark.parametrize("kind", ["ct", "rtstruct", "seg"])

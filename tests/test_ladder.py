@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
-from lungseg_utils import registry, run
-from lungseg_utils.metrics import dsc
+from lungseg_utils import registry
+from lungseg_utils.core.masks import dsc
+from lungseg_utils.experiments import interaction
 from lungseg_utils.networks.prompted_control import keep_prompted
-from lungseg_utils.prompts import boxes, clicks, ladder, lines, rungs
+from lungseg_utils.prompts import boxes, clicks, ladder, lines
 from lungseg_utils.prompts.jitter import perturb
+from lungseg_utils.prompts.rungs import ALL, BOXES, PROMPTED
 from lungseg_utils.types import Box, Image, Mask, Points, Prediction, Prompt, SlicePrompt, Study
 
 SPACING = (1.0, 1.0, 2.0)
@@ -26,8 +28,8 @@ def _box(prompt, index):
 
 
 def test_names_of_rungs_and_their_cards_agree():
-    assert tuple(ladder.PROMPTERS) == rungs.ALL
-    assert set(rungs.BOXES) < set(rungs.PROMPTED) == set(rungs.ALL) - {"none"}
+    assert tuple(ladder.PROMPTERS) == ALL
+    assert set(BOXES) < set(PROMPTED) == set(ALL) - {"none"}
 
 
 def test_no_prompter_speaks_of_a_lesion_where_there_is_none():
@@ -169,7 +171,7 @@ class _GrowsWithClicks:
 def test_a_dialogue_of_clicks_ends_at_its_number_or_when_all_is_right(rung, looks, actions):
     reference = Mask(_volume(np.s_[10:20, 10:20, 3:7]), AFFINE)
     segmenter, study = _GrowsWithClicks(reference), Study(Image(np.zeros(reference.shape), AFFINE), {"r": reference})
-    prediction, cost = run.converse(segmenter, study, reference, rung, np.random.default_rng(0))
+    prediction, cost = interaction.run_interaction(segmenter, study, reference, rung, np.random.default_rng(0))
     assert segmenter.asked == looks
     assert cost == actions
     assert (dsc(reference.array, prediction.mask.array) == 1) == (rung == "clicks_5")
@@ -181,10 +183,10 @@ def test_dialogues_of_fewer_clicks_are_not_asked_again():
 
     def talk(segmenter):
         rungs = ("clicks_5", "clicks_4", "clicks_3", "clicks_2", "click")
-        return [run.converse(segmenter, study, reference, rung, np.random.default_rng(0)) for rung in rungs]
+        return [interaction.run_interaction(segmenter, study, reference, rung, np.random.default_rng(0)) for rung in rungs]
 
     alone, remembering = _GrowsWithClicks(reference), _GrowsWithClicks(reference)
-    plain, kept = talk(alone), talk(run.Remembering(remembering))
+    plain, kept = talk(alone), talk(interaction.MemoizedSegmenter(remembering))
     assert len(alone.asked) == 15
     assert remembering.asked == [1, 2, 3, 4, 5]
     for (first, actions), (second, as_many) in zip(plain, kept, strict=True):
@@ -201,7 +203,7 @@ def _jittered(rung, share, seed, lesion=None):
     return perturb(hints, share, np.random.default_rng(seed), lesion.shape, SPACING)
 
 
-@pytest.mark.parametrize("rung", [name for name in rungs.ALL if not name.startswith("clicks")])
+@pytest.mark.parametrize("rung", [name for name in ALL if not name.startswith("clicks")])
 def test_without_jitter_nothing_moves_and_the_same_seed_moves_alike(rung):
     hints = next(ladder.prompter(rung).make(Mask(_volume(np.s_[10:30, 12:22, 3:9]), AFFINE), np.random.default_rng(0)))
     assert perturb(hints, 0.0, np.random.default_rng(1), (40, 40, 12), SPACING) == hints

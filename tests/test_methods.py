@@ -6,7 +6,11 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungseg_utils import analysis, cohorts, methods, metrics, plan, run, stats, tables
+from lungseg_utils.data import splits
+from lungseg_utils.evaluation import intervals, metrics, tables
+from lungseg_utils.experiments import analysis_plan, planning, results
+from lungseg_utils.reporting import comparisons, controls, ladder, methods
+from lungseg_utils.reporting.values import dsc_by_patient
 from lungseg_utils.types import InputError
 
 FIXED = ["LUNG1-001", "LUNG1-002", "LUNG1-003"]  # tested by whoever was trained on what
@@ -24,16 +28,16 @@ def _result(experiment, tested, tumor_free=()):
             rows += tables.result_rows(shared, "reference", case, {1: {"lesion_hit": 1, "lesion_volume": 4.0, "lesion_dsc": value}}, False)
     patients = {"train": [], "validation": []} | {name: list(values) for name, values in tested.items()}
     provenance = {"patients": patients, "cases": []}
-    return run.RunResult(experiment, None, tables.results_frame(rows), tables.costs_frame([]), None, provenance)
+    return results.RunResult(experiment, None, tables.results_frame(rows), tables.costs_frame([]), None, provenance)
 
 
 def _msd(fold):
-    return sorted(cohorts.held_out_patients("msd_lung", fold))
+    return sorted(splits.held_out_patients("msd_lung", fold))
 
 
 def _folds(notebook="unet_full", folds=range(5)):
     """Trained on MSD Task06: fold f scores 0.1 f on its own part of it, and 0.5 + 0.1 f on the fixed patients."""
-    planned = [run.plan(notebook, "paper", fold=fold, train_dataset="msd_lung") for fold in folds]
+    planned = [planning.make_experiment(notebook, "paper", fold=fold, train_dataset="msd_lung") for fold in folds]
     return [
         _result(e, {"msd_lung": dict.fromkeys(_msd(e.fold), 0.1 * e.fold), "nsclc_radiomics": dict.fromkeys(FIXED, 0.5 + 0.1 * e.fold)})
         for e in planned
@@ -41,7 +45,7 @@ def _folds(notebook="unet_full", folds=range(5)):
 
 
 def test_folds_are_one_answer_where_each_tests_its_own_part_and_runs_where_all_test_the_same_patients():
-    (method,) = methods.of(_folds())
+    (method,) = methods.group_runs(_folds())
     everybody = sorted(patient for fold in range(5) for patient in _msd(fold))
     table = method.table("msd_lung", "none")
     assert list(table.columns) == ["seed 0, all folds, draw 0"]
@@ -55,12 +59,12 @@ def test_folds_are_one_answer_where_each_tests_its_own_part_and_runs_where_all_t
 def test_seeds_of_a_cross_validation_stay_apart():
     again = [replace(r, experiment=replace(r.experiment, seed=1)) for r in _folds()]
     again = [replace(r, results=r.results.assign(experiment=r.experiment.name)) for r in again]
-    (method,) = methods.of([*_folds(), *again])
+    (method,) = methods.group_runs([*_folds(), *again])
     assert list(method.runs("msd_lung")) == ["seed 0, all folds, draw 0", "seed 1, all folds, draw 0"]
 
 
 def test_a_patient_whom_no_fold_or_more_than_one_has_tested_is_named():
-    (method,) = methods.of(_folds(folds=[0, 1, 2, 4]))
+    (method,) = methods.group_runs(_folds(folds=[0, 1, 2, 4]))
     assert method.table("nsclc_radiomics", "none").shape == (3, 4)  # there a fold is a run, and four are four
     with pytest.raises(InputError, match=rf"{len(_msd(3))} patients are tested by no fold, {_msd(3)[0]} first"):
         method.table("msd_lung", "none")
@@ -68,23 +72,23 @@ def test_a_patient_whom_no_fold_or_more_than_one_has_tested_is_named():
     twice = _msd(0)[0]
     folds[1] = _result(folds[1].experiment, {"msd_lung": dict.fromkeys([*_msd(1), twice], 0.1)})
     with pytest.raises(InputError, match=f"1 patients are tested by several folds, {twice} first"):
-        methods.of(folds)[0].table("msd_lung", "none")
+        methods.group_runs(folds)[0].table("msd_lung", "none")
 
 
 def test_a_tumor_free_patient_is_tested_and_has_no_dsc():
     folds = _folds()
     free = _msd(2)[0]
     folds[2] = _result(folds[2].experiment, {"msd_lung": dict.fromkeys(_msd(2), 0.2)}, tumor_free=[free])
-    table = methods.of(folds)[0].table("msd_lung", "none")
+    table = methods.group_runs(folds)[0].table("msd_lung", "none")
     assert free not in table.index
 
 
 def test_few_shot_draws_leave_out_one_fold_and_are_compared_on_its_patients():
-    draws = [run.plan("unet_few_shot", "paper", k=5, draw=draw, train_dataset="msd_lung") for draw in range(10)]
+    draws = [planning.make_experiment("unet_few_shot", "paper", k=5, draw=draw, train_dataset="msd_lung") for draw in range(10)]
     rng = np.random.default_rng(0)
     few = [_result(e, {"msd_lung": dict(zip(_msd(0), rng.uniform(size=len(_msd(0))), strict=True))}) for e in draws]
-    (few,), (full,) = methods.of(few), methods.of(_folds())
-    pair = methods.pair(few, "none", full, "none", "msd_lung")
+    (few,), (full,) = methods.group_runs(few), methods.group_runs(_folds())
+    pair = methods.pair_methods(few, "none", full, "none", "msd_lung")
     assert pair.a.shape == (len(_msd(0)), 10)
     assert pair.b.shape == (len(_msd(0)), 1)
     assert pair.trained_models().mean == pytest.approx(pair.a.to_numpy().mean() - 0.0)  # fold 0 of the other scored 0
@@ -96,30 +100,32 @@ def test_runs_that_share_draws_or_folds_are_matched_and_equal_seeds_are_not():
     def trained(notebook, shift, **varied):
         found = []
         for number in range(3):
-            e = run.plan(notebook, "paper", **{name: number for name in varied})
+            e = planning.make_experiment(notebook, "paper", **{name: number for name in varied})
             found.append(_result(e, {"nsclc_radiomics": dict(zip(FIXED, (shift, shift + 0.1, shift + 0.01 * number), strict=True))}))
-        return methods.of(found)[0]
+        return methods.group_runs(found)[0]
 
     for varied, matched in (({"fold": 0}, True), ({"seed": 0}, False)):
-        pair = methods.pair(
+        pair = methods.pair_methods(
             trained("unet_full", 0.3, **varied), "none", trained("deeplabv3_full", 0.2, **varied), "none", "nsclc_radiomics"
         )
         assert pair.matched == matched
         assert pair.trained_models().mean == pytest.approx(0.1)
-    trivial = methods.of([_result(run.plan("baselines_zero_shot", "paper"), {"nsclc_radiomics": dict.fromkeys(FIXED, 0.1)})])[0]
-    pair = methods.pair(trained("unet_full", 0.3, fold=0), "none", trivial, "none", "nsclc_radiomics")
+    trivial = methods.group_runs(
+        [_result(planning.make_experiment("baselines_zero_shot", "paper"), {"nsclc_radiomics": dict.fromkeys(FIXED, 0.1)})]
+    )[0]
+    pair = methods.pair_methods(trained("unet_full", 0.3, fold=0), "none", trivial, "none", "nsclc_radiomics")
     assert pair.matched  # what is not trained is the same in every run
     assert pair.method().mean == pytest.approx((0.3 + 0.4 + 0.31) / 3 - 0.1)
 
 
 def test_one_table_of_several_runs_holds_their_means_and_the_parts_of_a_cross_validation_as_they_are():
-    (method,) = methods.of(_folds())
+    (method,) = methods.group_runs(_folds())
     frame = tables.validate(method.averaged())
     assert set(frame["experiment"]) == {method.name}
     dsc = frame[(frame["metric"] == "dsc") & (frame["lesion_id"] == "")].set_index(["test_dataset", "case_id"])["value"]
     assert dsc["nsclc_radiomics"].tolist() == pytest.approx([0.7] * 3)
     assert dsc["msd_lung", _msd(4)[0]] == pytest.approx(0.4)
-    single = methods.of(_folds()[:1])[0]
+    single = methods.group_runs(_folds()[:1])[0]
     pd.testing.assert_frame_equal(single.averaged(), single.results[0].asked())
 
 
@@ -138,39 +144,48 @@ def test_a_run_that_failed_or_has_no_value_shows_in_the_mean():
 
 
 def test_methods_trained_on_the_target_and_elsewhere_are_rows_apart_with_controls_of_their_own():
-    at_home = [_result(run.plan("unet_full", "paper", fold=fold), {"nsclc_radiomics": dict.fromkeys(FIXED, 0.9)}) for fold in range(2)]
-    table = analysis.ladder([*at_home, *_folds()], "nsclc_radiomics").set_index("training")
+    at_home = [
+        _result(planning.make_experiment("unet_full", "paper", fold=fold), {"nsclc_radiomics": dict.fromkeys(FIXED, 0.9)})
+        for fold in range(2)
+    ]
+    table = ladder.ladder_table([*at_home, *_folds()], "nsclc_radiomics").set_index("training")
     assert table["runs"].to_dict() == {"target": 2, "external": 5}
     assert table["dsc"].to_dict() == {"target": pytest.approx(0.9), "external": pytest.approx(0.7)}
-    own = analysis._control_experiment(_folds()[0].experiment, "nsclc_radiomics")
+    own = controls.control_experiment(_folds()[0].experiment, "nsclc_radiomics")
     assert own.train_dataset == "msd_lung"
-    zero_shot = run.plan("medsam_zero_shot", "paper")
-    assert analysis._control_experiment(zero_shot, "msd_lung").train_dataset == "msd_lung"
-    assert analysis._control_experiment(zero_shot, "rider_lung_ct").train_dataset == "nsclc_radiomics"
-    assert list(analysis.ranks([*at_home, *_folds()], "nsclc_radiomics", "none").index) == [run.title(at_home[0].experiment)]
+    zero_shot = planning.make_experiment("medsam_zero_shot", "paper")
+    assert controls.control_experiment(zero_shot, "msd_lung").train_dataset == "msd_lung"
+    assert controls.control_experiment(zero_shot, "rider_lung_ct").train_dataset == "nsclc_radiomics"
+    assert list(comparisons.ranks([*at_home, *_folds()], "nsclc_radiomics", "none").index) == [
+        planning.experiment_title(at_home[0].experiment)
+    ]
 
 
 def test_a_cross_validation_waits_for_its_last_fold(monkeypatch):
     planned = [
-        run.plan("unet_full", "paper", fold=fold, train_dataset=name) for name in ("nsclc_radiomics", "msd_lung") for fold in range(5)
+        planning.make_experiment("unet_full", "paper", fold=fold, train_dataset=name)
+        for name in ("nsclc_radiomics", "msd_lung")
+        for fold in range(5)
     ]
-    monkeypatch.setattr(run, "is_finished", lambda e: e.fold != 3)
-    assert {(e.train_dataset, e.fold) for e in run.whole(planned)} == {("nsclc_radiomics", fold) for fold in (0, 1, 2, 4)}
+    monkeypatch.setattr(results, "is_finished", lambda e: e.fold != 3)
+    assert {(e.train_dataset, e.fold) for e in results.finished_only(planned)} == {("nsclc_radiomics", fold) for fold in (0, 1, 2, 4)}
 
 
 def test_what_has_one_run_reads_exactly_as_its_experiment():
     """The tables of larger profiles that are stored with the project: no digit of theirs may depend on how methods are put together."""
-    rungs = list(plan.load().primary_rungs)
-    finished = [replace(r, results=r.asked(*rungs)) for r in run.results_at_hand("ladder")]
-    table = analysis.ladder(finished, "phantom_nsclc").set_index(["experiment", "rung"])
-    control = next(r for r in finished if methods.key(r.experiment) == methods.key(run.plan("unet_full", "ladder")))
+    rungs = list(analysis_plan.load().primary_rungs)
+    finished = [replace(r, results=r.asked(*rungs)) for r in results.results_at_hand("ladder")]
+    table = ladder.ladder_table(finished, "phantom_nsclc").set_index(["experiment", "rung"])
+    control = next(
+        r for r in finished if methods.group_key(r.experiment) == methods.group_key(planning.make_experiment("unet_full", "ladder"))
+    )
     assert len(table) == sum(methods.was_asked(r, "phantom_nsclc", rung) for r in finished for rung in rungs)
     assert set(table["runs"]) == {1}
     for result in finished:
         for rung in [rung for rung in rungs if methods.was_asked(result, "phantom_nsclc", rung)]:
-            values, row = analysis.dsc_by_patient(result, "phantom_nsclc", rung), table.loc[(result.experiment.name, rung)]
-            alone = stats.summarize_mean(values.to_numpy())
+            values, row = dsc_by_patient(result, "phantom_nsclc", rung), table.loc[(result.experiment.name, rung)]
+            alone = intervals.summarize_mean(values.to_numpy())
             assert (row["n"], row["dsc"], row["dsc_low"], row["dsc_high"]) == (alone.n, alone.mean, alone.low, alone.high)
             if rung != "none" and result is not control:
-                gain = stats.summarize_paired_difference(values, analysis.dsc_by_patient(control, "phantom_nsclc", rung))
+                gain = intervals.summarize_paired_difference(values, dsc_by_patient(control, "phantom_nsclc", rung))
                 assert (row["over_control"], row["over_control_low"], row["over_control_high"]) == (gain.mean, gain.low, gain.high)

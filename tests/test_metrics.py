@@ -7,7 +7,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy import ndimage
 
-from lungseg_utils import metrics
+from lungseg_utils.core import masks
+from lungseg_utils.evaluation import metrics
 from lungseg_utils.types import InputError, Mask
 
 SPACING = (1.0, 2.0, 5.0)
@@ -36,7 +37,7 @@ def _blob(seed, shape=(24, 20, 12)):
 
 def test_overlap_of_two_boxes_by_hand():
     a, b = _box((4, 4, 4), (0, 0, 0), (2, 2, 2)), _box((4, 4, 4), (1, 0, 0), (3, 2, 2))
-    assert metrics.dsc(a, b) == pytest.approx(2 * 4 / 16)
+    assert masks.dsc(a, b) == pytest.approx(2 * 4 / 16)
     assert metrics.iou(a, b) == pytest.approx(4 / 12)
 
 
@@ -66,7 +67,7 @@ def test_two_balls_with_one_centre_are_apart_by_the_difference_of_their_radii():
     # surface elements sit on a band of corners up to half a voxel to either side of the true surface
     assert distances.assd() == pytest.approx(5, abs=0.6)
     assert distances.hd95() == pytest.approx(5, abs=0.8)
-    assert metrics.dsc(_ball(20, spacing), _ball(15, spacing)) == pytest.approx(2 * 15**3 / (15**3 + 20**3), abs=0.01)
+    assert masks.dsc(_ball(20, spacing), _ball(15, spacing)) == pytest.approx(2 * 15**3 / (15**3 + 20**3), abs=0.01)
 
 
 def test_area_of_a_ball_is_near_four_pi_r_squared_whatever_the_grid():
@@ -189,7 +190,7 @@ def test_components_of_two_voxels_are_no_lesions_and_diagonals_connect():
     mask = np.zeros(SHAPE, bool)
     mask[0, 0, 0] = mask[1, 1, 1] = mask[2, 2, 2] = True
     mask[6, 6, 6] = mask[6, 6, 7] = True
-    assert metrics.label_lesions(mask).max() == 1
+    assert masks.label_lesions(mask).max() == 1
 
 
 def test_small_predicted_components_are_dropped_before_matching():

@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lungseg_utils import registry, transforms
-from lungseg_utils.networks import automatic, losses
+from lungseg_utils import registry
+from lungseg_utils.networks import automatic, losses, transforms
 from lungseg_utils.networks.augmentation import augment_volumes
 from lungseg_utils.types import Image, InputError, Mask, Study
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 import torch
 
-from lungseg_utils import registry, training
-from lungseg_utils.networks import nnunet
+from lungseg_utils import registry
+from lungseg_utils.networks import nnunet, training
 from lungseg_utils.types import Image, InputError, Mask, Study, TrainingDiverged
 
 MODEL = registry.plugin("models", "nnunet")

@@ -7,7 +7,9 @@ import pytest
 from jupyter_client.connect import LocalPortCache
 from jupyter_client.kernelspec import KernelSpecManager, NoSuchKernel
 
-from lungseg_utils import __main__, config, pages
+from lungseg_utils import __main__
+from lungseg_utils.book import notebooks
+from lungseg_utils.core import project
 from lungseg_utils.types import InputError
 
 
@@ -27,7 +29,7 @@ def make_notebook(tmp_path):
 
 def test_a_good_notebook_is_executed_with_its_parameters_and_cleaned(make_notebook, tmp_path):
     notebook, out = make_notebook("import sys\nprint(seed + 1)\nprint('progress', file=sys.stderr)"), tmp_path / "out.ipynb"
-    pages.execute(notebook, out, {"seed": 41}, cwd=tmp_path, progress=False)
+    notebooks.execute(notebook, out, {"seed": 41}, cwd=tmp_path, progress=False)
     executed = nbformat.read(out, as_version=4)
     assert executed.cells[-1].outputs[0].text == "42\n"
     assert "remove-cell" in executed.cells[0].metadata["tags"]  # readers see the values that were used, not the defaults too
@@ -47,9 +49,9 @@ def test_a_good_notebook_is_executed_with_its_parameters_and_cleaned(make_notebo
     ],
 )
 def test_misspelled_and_mistyped_parameters_are_errors_before_the_kernel_starts(make_notebook, tmp_path, monkeypatch, parameters, message):
-    monkeypatch.setattr(pages.papermill, "execute_notebook", lambda *a, **k: pytest.fail("the kernel was started"))
+    monkeypatch.setattr(notebooks.papermill, "execute_notebook", lambda *a, **k: pytest.fail("the kernel was started"))
     with pytest.raises(InputError, match=message):
-        pages.execute(make_notebook("1"), tmp_path / "out.ipynb", parameters, cwd=tmp_path)
+        notebooks.execute(make_notebook("1"), tmp_path / "out.ipynb", parameters, cwd=tmp_path)
     assert not (tmp_path / "out.ipynb").exists()
 
 
@@ -70,17 +72,17 @@ def test_misspelled_and_mistyped_parameters_are_errors_before_the_kernel_starts(
     ],
 )
 def test_values_that_no_run_can_be_planned_from_are_errors_before_the_kernel_starts(tmp_path, monkeypatch, notebook, parameters, message):
-    monkeypatch.setattr(pages.papermill, "execute_notebook", lambda *a, **k: pytest.fail("the kernel was started"))
+    monkeypatch.setattr(notebooks.papermill, "execute_notebook", lambda *a, **k: pytest.fail("the kernel was started"))
     with pytest.raises(InputError, match=message):
-        pages.execute(config.project_root() / "notebooks" / f"{notebook}.ipynb", tmp_path / "out.ipynb", parameters, cwd=tmp_path)
+        notebooks.execute(project.project_root() / "notebooks" / f"{notebook}.ipynb", tmp_path / "out.ipynb", parameters, cwd=tmp_path)
     assert list(tmp_path.iterdir()) == []
 
 
 def test_what_a_command_line_gives_gets_the_types_that_the_notebook_declares(make_notebook):
     notebook = make_notebook("1")
-    read = pages.read_parameters(notebook, {"profile": "smoke", "seed": "3", "public": "false"})
+    read = notebooks.read_parameters(notebook, {"profile": "smoke", "seed": "3", "public": "false"})
     assert read == {"profile": "smoke", "seed": 3, "public": False}
-    pages.check_parameters(notebook, read)
+    notebooks.check_parameters(notebook, read)
 
 
 @pytest.mark.parametrize(
@@ -90,7 +92,7 @@ def test_what_a_command_line_gives_gets_the_types_that_the_notebook_declares(mak
 def test_what_a_command_line_gives_in_another_type_is_refused(make_notebook, name, text, message):
     notebook = make_notebook("1")
     with pytest.raises(InputError, match=message):
-        pages.check_parameters(notebook, pages.read_parameters(notebook, {name: text}))
+        notebooks.check_parameters(notebook, notebooks.read_parameters(notebook, {name: text}))
 
 
 def test_the_command_takes_parameters_and_names_the_notebook_of_a_bad_one(tmp_path, capsys):
@@ -102,25 +104,25 @@ def test_the_command_takes_parameters_and_names_the_notebook_of_a_bad_one(tmp_pa
 def test_a_failed_notebook_leaves_nothing_and_names_the_cell(make_notebook, tmp_path):
     out = tmp_path / "out.ipynb"
     out.write_text("an older success")
-    with pytest.raises(pages.NotebookFailed, match="ZeroDivisionError"):
-        pages.execute(make_notebook("1 / 0", "'never'"), out, {}, cwd=tmp_path, progress=False)
+    with pytest.raises(notebooks.NotebookFailed, match="ZeroDivisionError"):
+        notebooks.execute(make_notebook("1 / 0", "'never'"), out, {}, cwd=tmp_path, progress=False)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["n.ipynb"]
 
 
 def test_a_notebook_that_timed_out_leaves_nothing(make_notebook, tmp_path, monkeypatch):
-    monkeypatch.setattr(pages, "CELL_TIMEOUT_SECONDS", 2)
+    monkeypatch.setattr(notebooks, "CELL_TIMEOUT_SECONDS", 2)
     with pytest.raises(Exception, match=r"(?i)time"):
-        pages.execute(make_notebook("import time; time.sleep(60)"), tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False)
+        notebooks.execute(make_notebook("import time; time.sleep(60)"), tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False)
     assert not (tmp_path / "out.ipynb").exists()
 
 
 def test_a_process_that_is_killed_is_said_and_leaves_nothing(make_notebook, tmp_path):
-    with pytest.raises(pages.NotebookFailed, match="memory was full"):
-        pages.execute(make_notebook("import os; os.kill(os.getpid(), 9)"), tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False)
+    with pytest.raises(notebooks.NotebookFailed, match="memory was full"):
+        notebooks.execute(make_notebook("import os; os.kill(os.getpid(), 9)"), tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False)
     assert sorted(p.name for p in tmp_path.iterdir()) == ["n.ipynb"]
 
 
-@pytest.mark.parametrize("starts", [1, pages.STARTS])
+@pytest.mark.parametrize("starts", [1, notebooks.STARTS])
 def test_a_process_that_finds_its_port_taken_is_started_again_a_few_times(make_notebook, tmp_path, monkeypatch, starts):
     """Ports are chosen before the kernel binds them: another program may have taken one in between."""
     with socket.create_server(("127.0.0.1", 0)) as other:
@@ -132,12 +134,12 @@ def test_a_process_that_finds_its_port_taken_is_started_again_a_few_times(make_n
 
         monkeypatch.setattr(LocalPortCache, "find_available_port", race)
         notebook, out = make_notebook("print(seed + 1)"), tmp_path / "out.ipynb"
-        if starts < pages.STARTS:
-            pages.execute(notebook, out, {"seed": 41}, cwd=tmp_path)
+        if starts < notebooks.STARTS:
+            notebooks.execute(notebook, out, {"seed": 41}, cwd=tmp_path)
             assert "42" in out.read_text()
         else:
-            with pytest.raises(pages.NotebookFailed, match=r"n.ipynb: no kernel could be started in \d+ attempts"):
-                pages.execute(notebook, out, {}, cwd=tmp_path)
+            with pytest.raises(notebooks.NotebookFailed, match=r"n.ipynb: no kernel could be started in \d+ attempts"):
+                notebooks.execute(notebook, out, {}, cwd=tmp_path)
             assert not out.exists()
 
 
@@ -147,15 +149,15 @@ def test_a_missing_kernel_is_said(make_notebook, tmp_path, monkeypatch):
 
     monkeypatch.setattr(KernelSpecManager, "get_kernel_spec", nothing)
     with pytest.raises(InputError, match="no Jupyter kernel named python3"):
-        pages.execute(make_notebook("1"), tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False)
+        notebooks.execute(make_notebook("1"), tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False)
 
 
 def test_parameters_without_annotation_or_cell_are_refused(make_notebook, tmp_path):
     with pytest.raises(InputError, match="no annotated default"):
-        pages.declared_parameters(make_notebook("1", parameters="seed = 1"))
+        notebooks.declared_parameters(make_notebook("1", parameters="seed = 1"))
     (tmp_path / "broken.ipynb").write_text("{")
     with pytest.raises(InputError, match="not a readable notebook"):
-        pages.declared_parameters(tmp_path / "broken.ipynb")
+        notebooks.declared_parameters(tmp_path / "broken.ipynb")
 
 
 def test_one_notebook_makes_several_pages_under_their_own_titles(make_notebook, tmp_path):
@@ -163,19 +165,19 @@ def test_one_notebook_makes_several_pages_under_their_own_titles(make_notebook, 
     book = nbformat.read(path, as_version=4)
     book.cells.insert(0, nbformat.v4.new_markdown_cell("# The ladder\n\nA question."))
     nbformat.write(book, path)
-    pages.execute(path, tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False, title="The whole ladder")
+    notebooks.execute(path, tmp_path / "out.ipynb", {}, cwd=tmp_path, progress=False, title="The whole ladder")
     assert nbformat.read(tmp_path / "out.ipynb", as_version=4).cells[0].source == "# The whole ladder\n\nA question."
 
 
 def test_a_tracked_notebook_that_was_run_and_saved_is_stored_as_it_was(tmp_path):
-    path = config.project_root() / "notebooks" / "ladder.ipynb"
+    path = project.project_root() / "notebooks" / "ladder.ipynb"
     ran = nbformat.read(path, as_version=4)
     ran.metadata.language_info.version = "3.11.7"
     for count, cell in enumerate(cell for cell in ran.cells if cell.cell_type == "code"):
         cell.outputs, cell.execution_count = [nbformat.v4.new_output("stream", text="42")], count
         cell.metadata["execution"] = {"iopub.status.busy": "2026-01-01T00:00:00Z"}
     model = {"type": "notebook", "content": dict(ran)}
-    pages.save_as_tracked(model, "notebooks/ladder.ipynb")
+    notebooks.save_as_tracked(model, "notebooks/ladder.ipynb")
     nbformat.write(model["content"], tmp_path / "saved.ipynb")
     assert (tmp_path / "saved.ipynb").read_bytes() == path.read_bytes()
 
@@ -183,7 +185,7 @@ def test_a_tracked_notebook_that_was_run_and_saved_is_stored_as_it_was(tmp_path)
 def test_notebooks_of_other_places_are_saved_with_their_outputs():
     cell = nbformat.v4.new_code_cell("1", outputs=[nbformat.v4.new_output("stream", text="42")])
     model = {"type": "notebook", "content": nbformat.v4.new_notebook(cells=[cell])}
-    pages.save_as_tracked(model, "mine/notebooks.ipynb")
+    notebooks.save_as_tracked(model, "mine/notebooks.ipynb")
     assert model["content"].cells[0].outputs[0].text == "42"
-    pages.save_as_tracked(file := {"type": "file", "content": "text"}, "notebooks/notes.txt")
+    notebooks.save_as_tracked(file := {"type": "file", "content": "text"}, "notebooks/notes.txt")
     assert file["content"] == "text"

@@ -11,7 +11,11 @@ import yaml
 from executed_pages import execute_here
 
 from lungseg_utils import __main__ as command_line
-from lungseg_utils import cohorts, config, dry_run, exclusions, page_data, run, stored, workflow
+from lungseg_utils.book import page_data
+from lungseg_utils.core.project import project_root
+from lungseg_utils.data import exclusions, splits
+from lungseg_utils.experiments import dry_run, planning, results, store
+from lungseg_utils.experiments.grid import run_all, runs_before
 
 SHAPE, SPACING_MM = (10, 24, 24), (4.0, 4.0, 5.0)  # (slices, rows, columns); x, y, z
 LUNG1 = [f"LUNG1-{number:03d}" for number in range(3, 11)]
@@ -70,7 +74,7 @@ def _rider(root, dicom):
 def project(tmp_path_factory, dicom):
     """A project with the grid of `paper`, less what takes a GPU, whose data sets have just been fetched."""
     root = tmp_path_factory.mktemp("project")
-    grid = yaml.safe_load((config.project_root() / "experiments.yml").read_text())
+    grid = yaml.safe_load((project_root() / "experiments.yml").read_text())
     grid["profiles"]["paper"] |= {"model_options": SMALL, "k": [2, 1], "draws": [0, 1]}
     grid["profiles"]["paper"] |= {"experiments": ["unet_full", "unet_few_shot", "baselines_zero_shot"], "folds": [0, 1, 2, 3, 4]}
     grid["profiles"]["paper"] |= {"variants": {"baselines_zero_shot": [{"rule": "filled"}]}}
@@ -80,7 +84,7 @@ def project(tmp_path_factory, dicom):
     (root / "data" / "frozen.json").write_text("{}")
     for name in ("analysis_plan.yml", "data/results/efficiency_cpu.csv"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes((config.project_root() / name).read_bytes())
+        (root / name).write_bytes((project_root() / name).read_bytes())
     cache = root / "data" / "cache"
     _nsclc(cache / "nsclc_radiomics", dicom)
     _msd(cache / "msd_lung")
@@ -98,7 +102,7 @@ def finished(project):
     assert command_line.main(["split", "nsclc_radiomics", "--test", "0.25"]) == 0
     assert command_line.main(["split", "msd_lung", "--test", "0"]) == 0
     assert dry_run.look_ahead("paper").missing == ()
-    return list(workflow.run_all("paper"))
+    return list(run_all("paper"))
 
 
 @pytest.mark.slow
@@ -118,17 +122,17 @@ def test_every_planned_experiment_ran_as_the_dry_run_said(finished):
     steps = dry_run.look_ahead("paper").steps
     assert steps["finished"].all()
     assert (
-        len(finished) == len(run.all_planned("paper")) == 5 * 2 + 2 * 2 * 2 + 2
+        len(finished) == len(planning.all_planned("paper")) == 5 * 2 + 2 * 2 * 2 + 2
     )  # five folds on two data sets, two draws of 2 and 1 on each, two trivial ones
     for row in steps[steps["dataset"] != "rider_lung_ct"].itertuples():  # of which the published number stands in its card
-        patients = run.open_result(next(r.experiment for r in finished if r.experiment.name == row.experiment)).provenance["patients"]
+        patients = results.open_result(next(r.experiment for r in finished if r.experiment.name == row.experiment)).provenance["patients"]
         expected = patients["train"] + patients["validation"] if row.kind == "training" else patients[row.dataset]
         assert row.patients == len(expected), (row.experiment, row.dataset)
 
 
 @pytest.mark.slow
 def test_nobody_is_trained_on_and_tested_and_the_folds_of_msd_are_tested_by_the_training_that_left_them_out(finished):
-    fold = cohorts.read_splits("msd_lung").set_index("patient_id")["fold"]
+    fold = splits.read_splits("msd_lung").set_index("patient_id")["fold"]
     for result in finished:
         patients, experiment = result.provenance["patients"], result.experiment
         learnt_from = {*patients["train"], *patients["validation"]}
@@ -154,9 +158,9 @@ def test_answers_are_scored_against_the_outlines_and_small_tables_can_be_stored(
     assert sorted(trivial.provenance["detectors"]) == finders
     trained = {r.experiment.name: r.provenance["sha256"]["weights"] for r in finished}
     assert all(found["weights"] == trained[name] for name, found in trivial.provenance["detectors"].items())
-    assert workflow.runs_before(trivial.experiment.name, "paper") == sorted(finders)
+    assert runs_before(trivial.experiment.name, "paper") == sorted(finders)
     assert command_line.main(["export", "--profile", "paper"]) == 0
-    assert all(stored.holds("paper", r.experiment.name) for r in finished)
+    assert all(store.holds("paper", r.experiment.name) for r in finished)
 
 
 # --- the pages ---------------------------------------------------------------------------------------------------------
@@ -309,7 +313,7 @@ def test_every_case_can_be_looked_at_with_the_answers_of_the_fold_that_left_it_o
     scores = dict(zip([case["id"] for case in cohort["cases"]], cohort["dsc"][own], strict=True))
     assert scores == pytest.approx(dict(zip(expected["case_id"], expected["value"], strict=True)), abs=1e-6)
     answers = {name: json.loads((cases / "msd_lung" / f"{name}.json").read_text())["values"] for name in MSD}
-    split = cohorts.read_splits("msd_lung")
+    split = splits.read_splits("msd_lung")
     asked = [name for name in MSD if "not_asked" not in answers[name][shots]]
     assert asked == sorted(split.loc[split["fold"] == 0, "patient_id"])  # few-shot training leaves out one fold
     for values in answers.values():

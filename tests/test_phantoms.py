@@ -11,9 +11,9 @@ import numpy as np
 import pydicom
 import pytest
 
-from lungseg_utils import io
+from lungseg_utils.core.masks import dsc
+from lungseg_utils.data import images, rtstruct
 from lungseg_utils.datasets import phantom_msd, phantom_nsclc
-from lungseg_utils.metrics import dsc
 from lungseg_utils.phantoms import cohort, store
 from lungseg_utils.phantoms.fields import Grid, capsule, coverage, curve, scaled, smooth_field
 from lungseg_utils.types import InputError
@@ -63,7 +63,7 @@ def test_patients_and_cohorts_differ() -> None:
 
 def test_series_holds_the_drawn_voxels_and_place(nsclc_root: Path) -> None:
     drawn = cohort.draw_patient(cohort.NSCLC, WITH_TUMOR, phantom_nsclc.SMALL)
-    image = io.read_image(nsclc_root / WITH_TUMOR)
+    image = images.read_image(nsclc_root / WITH_TUMOR)
     np.testing.assert_array_equal(image.array, drawn.hu)
     np.testing.assert_allclose(image.affine, drawn.affine, atol=1e-3)
 
@@ -82,10 +82,10 @@ def test_contours_give_back_the_intended_reference(patient: cohort.Patient, tmp_
     from lungseg_utils.phantoms.writers import write_dicom_patient
 
     write_dicom_patient(patient, tmp_path)
-    image = io.read_image(tmp_path)
-    assert set(io.rtstruct_roi_names(tmp_path / "RS.dcm")) >= {"GTV-1", "Lung-Left", "Lung-Right"}
+    image = images.read_image(tmp_path)
+    assert set(rtstruct.rtstruct_roi_names(tmp_path / "RS.dcm")) >= {"GTV-1", "Lung-Left", "Lung-Right"}
     for roi, distance in {"GTV-1": patient.tumor_mm, **patient.lung_mm}.items():
-        assert dsc(distance > 0, io.read_rtstruct(tmp_path / "RS.dcm", image, roi).array) > 0.97, roi
+        assert dsc(distance > 0, rtstruct.read_rtstruct(tmp_path / "RS.dcm", image, roi).array) > 0.97, roi
 
 
 def test_contours_refer_to_the_slices_of_the_series(nsclc_root: Path) -> None:
@@ -111,7 +111,7 @@ def test_tumor_free_patients_have_empty_references(nsclc_root: Path, msd_root: P
         assert case.attributes["tumor_free"] == "1"
         assert case.attributes["volume_ml"] == ""
         assert not module.load(case).references["reference"].array.any()
-    assert "GTV-1" not in io.rtstruct_roi_names(nsclc_root / TUMOR_FREE / "RS.dcm")
+    assert "GTV-1" not in rtstruct.rtstruct_roi_names(nsclc_root / TUMOR_FREE / "RS.dcm")
 
 
 def test_splits_say_who_is_tumor_free() -> None:
@@ -160,7 +160,7 @@ def test_nodes_are_ignored_with_a_margin(tmp_path: Path) -> None:
     phantom_nsclc.generate(tmp_path, [with_nodes], phantom_nsclc.SMALL)
     case = phantom_nsclc.cases(tmp_path)[0]
     study = phantom_nsclc.load(case)
-    nodes = io.read_rtstruct(case.reference_paths[0], study.image, "GTV-2")
+    nodes = rtstruct.read_rtstruct(case.reference_paths[0], study.image, "GTV-2")
     reference = study.references["reference"].array
     assert (study.ignore.array | reference)[nodes.array].all()
     assert not (study.ignore.array & reference).any()
@@ -176,7 +176,7 @@ def test_finished_patients_are_kept_and_unfinished_ones_redone(tmp_path: Path) -
     phantom_nsclc.generate(tmp_path, ["PN-05002", "PN-05003", "PN-05004"], phantom_nsclc.SMALL)
     assert (tmp_path / "PN-05002" / "CT_000.dcm").stat().st_mtime_ns == before
     assert [c.patient_id for c in phantom_nsclc.cases(tmp_path)] == ["PN-05002", "PN-05003", "PN-05004"]
-    assert io.read_image(tmp_path / "PN-05004").shape == phantom_nsclc.SMALL.shape
+    assert images.read_image(tmp_path / "PN-05004").shape == phantom_nsclc.SMALL.shape
     assert not list(tmp_path.glob("*.tmp"))
 
 

@@ -4,35 +4,38 @@ import shutil
 
 import pytest
 
-from lungseg_utils import config, full_size, inference, metrics, plan, stats
+from lungseg_utils.core import project
+from lungseg_utils.evaluation import comparisons, intervals, metrics
+from lungseg_utils.experiments import analysis_plan, config
+from lungseg_utils.experiments.costs import subjects
 from lungseg_utils.prompts import rungs
 from lungseg_utils.types import InputError
 
 
 def test_constants_of_the_code_are_those_of_the_plan():
-    raw = plan.load().raw
+    raw = analysis_plan.load().raw
     assert raw["matching"]["least_ml"] == metrics.MIN_PREDICTED_LESION_ML
     assert raw["matching"]["hit_iou"] == metrics.HIT_IOU
     numbers = raw["inference"]
-    assert numbers["least_patients_for_an_interval"] == stats.MIN_PATIENTS_FOR_INTERVAL
-    assert numbers["least_patients_for_a_claim"] == stats.MIN_PATIENTS_FOR_INFERENCE
-    assert numbers["least_runs_for_the_crossed_bootstrap"] == stats.MIN_RUNS_FOR_BOOTSTRAP
-    assert numbers["resamples"] == stats.RESAMPLES
-    assert numbers["flips"] == inference.FLIPS
-    assert numbers["margin_human_variability"] == inference.MARGIN_HUMAN_VARIABILITY
-    assert plan.load().seconds_per_action["box"] == full_size.HUMAN_SECONDS_PER_BOX
-    assert plan.load().all_rungs == rungs.ALL
-    assert set(plan.load().primary_rungs) == set(config.load().profile("mini").prompters)
+    assert numbers["least_patients_for_an_interval"] == intervals.MIN_PATIENTS_FOR_INTERVAL
+    assert numbers["least_patients_for_a_claim"] == intervals.MIN_PATIENTS_FOR_INFERENCE
+    assert numbers["least_runs_for_the_crossed_bootstrap"] == intervals.MIN_RUNS_FOR_BOOTSTRAP
+    assert numbers["resamples"] == intervals.RESAMPLES
+    assert numbers["flips"] == comparisons.FLIPS
+    assert numbers["margin_human_variability"] == comparisons.MARGIN_HUMAN_VARIABILITY
+    assert analysis_plan.load().seconds_per_action["box"] == subjects.HUMAN_SECONDS_PER_BOX
+    assert analysis_plan.load().all_rungs == rungs.ALL
+    assert set(analysis_plan.load().primary_rungs) == set(config.load().profile("mini").prompters)
 
 
 def test_errors_in_drawing_are_asked_as_planned():
-    planned, jitter = plan.load().raw["jitter"], config.load().profile("robustness").jitter
+    planned, jitter = analysis_plan.load().raw["jitter"], config.load().profile("robustness").jitter
     assert (list(jitter.shares), jitter.draws, list(jitter.prompters)) == (planned["shares"], planned["draws"], planned["rungs"])
     assert config.load().profile("ladder").prompters == rungs.ALL
 
 
 def test_there_are_six_contrasts_between_planned_questions():
-    contrasts = plan.load().contrasts
+    contrasts = analysis_plan.load().contrasts
     assert len(contrasts) == 6
     lines = config.load().experiments
     assert all(side[1] in lines[side[0]].prompters for contrast in contrasts for side in (contrast.a, contrast.b))
@@ -48,13 +51,13 @@ def test_there_are_six_contrasts_between_planned_questions():
     ],
 )
 def test_a_plan_that_names_what_does_not_exist_is_refused(tmp_path, monkeypatch, old, new, message):
-    root = config.project_root()
-    text = (root / plan.FILE).read_text()
+    root = project.project_root()
+    text = (root / analysis_plan.FILE).read_text()
     assert old in text
     shutil.copy(root / "experiments.yml", tmp_path)
-    (tmp_path / plan.FILE).write_text(text.replace(old, new))
+    (tmp_path / analysis_plan.FILE).write_text(text.replace(old, new))
     monkeypatch.setenv("LUNGSEG_ROOT", str(tmp_path))
     with pytest.raises(InputError, match=message) as caught:
-        plan.load()
-    assert plan.FILE in str(caught.value)
-    assert len(plan.sha256()) == 64
+        analysis_plan.load()
+    assert analysis_plan.FILE in str(caught.value)
+    assert len(analysis_plan.sha256()) == 64

@@ -26,15 +26,18 @@ from sample_playground import (
     write_case,
 )
 
-from lungseg_utils import cohorts, config, io, listening, prompting, registry, viewers
-from lungseg_utils.metrics import dsc
-from lungseg_utils.prompts import recorded, records
+from lungseg_utils import registry, viewers
+from lungseg_utils.core import progress, project
+from lungseg_utils.core.masks import dsc
+from lungseg_utils.data import dicom_seg, images, nifti
+from lungseg_utils.prompts import json_form, sessions
 from lungseg_utils.prompts.jitter import perturb
 from lungseg_utils.prompts.ladder import prompt_rng
 from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt
 from lungseg_utils.viewers.asking import Asker, OfferedModel, Worker, filled_planes
 from lungseg_utils.viewers.drawing import DrawnPrompt, can_be_answered
 from lungseg_utils.viewers.playground_controls import colours_for
+from lungseg_utils.viewers.playground_offers import cases
 from lungseg_utils.viewers.prompt_playground import PromptCanvas
 
 # --- drawing ------------------------------------------------------------------------------------------------------------
@@ -271,7 +274,7 @@ def test_a_box_is_answered_with_mask_and_scores(playground, folder, reference, s
         f"{wanted.volume_ml:.1f}",
     ):
         assert text in playground.controls.scores.value
-    assert [records.from_json(p) for p in playground.canvas.prompts] == [box_prompt(reference)]
+    assert [json_form.from_json(p) for p in playground.canvas.prompts] == [box_prompt(reference)]
 
 
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "SLA", "AIR"])
@@ -283,7 +286,7 @@ def test_voxels_of_the_picture_are_those_of_the_image_however_its_axes_run(tmp_p
     assert stored["voxel"] == [[95, -1], [89, -1], [0, 1]]
     assert stored["spacing"] == pytest.approx([2.25, 1.8])
     draw_box(made, study.references["reference"])
-    assert [records.from_json(p) for p in made.canvas.prompts] == [box_prompt(study.references["reference"])]
+    assert [json_form.from_json(p) for p in made.canvas.prompts] == [box_prompt(study.references["reference"])]
     made.stop()
 
 
@@ -431,7 +434,7 @@ def test_a_pretraining_is_shown_and_cancelled_and_goes_on_when_it_is_asked_again
 
     def pretrained():
         for step in range(len(done), 50):
-            listening.tell("training", step, 50)
+            progress.report_progress("training", step, 50)
             done.append(step)
         return trivial()
 
@@ -502,7 +505,7 @@ def test_a_session_is_saved_and_replayed_to_the_same_masks(playground, folder, r
     playground._worker.wait()
     playground.controls.save.click()
     (path,) = saved_files(playground, ".json")
-    session = recorded.read(path)
+    session = sessions.read(path)
     assert [look.action for look in session.looks] == ["box", "click", "follow"]
     assert session.prompts == playground._drawn.prompts
     assert session.models[0].weights_sha256 == "0" * 64
@@ -526,7 +529,7 @@ def test_a_session_is_saved_and_replayed_to_the_same_masks(playground, folder, r
 
 def test_another_answer_than_the_recorded_one_is_said(playground, reference):
     draw_box(playground, reference)
-    record = recorded.to_json(playground.session)
+    record = sessions.to_json(playground.session)
     record["looks"][0]["answers"][0]["mask_sha256"] = "0" * 64
     upload(playground, json.dumps(record).encode())
     assert "Not the mask that was recorded" in playground.canvas.message["text"]
@@ -535,7 +538,7 @@ def test_another_answer_than_the_recorded_one_is_said(playground, reference):
 @pytest.mark.parametrize(("edit", "fault"), [({"case_id": "other"}, "not on folder/chest-LPS"), ({"shape": [96, 90, 23]}, "another grid")])
 def test_a_session_of_another_case_or_grid_is_refused_and_nothing_changes(playground, reference, edit, fault):
     draw_box(playground, reference)
-    record, before = recorded.to_json(playground.session) | edit, playground.canvas.answers
+    record, before = sessions.to_json(playground.session) | edit, playground.canvas.answers
     upload(playground, json.dumps(record).encode())
     assert fault in playground.canvas.message["text"]
     assert playground.canvas.answers == before
@@ -563,8 +566,8 @@ def test_a_mask_is_exported_on_the_grid_of_the_original_file(playground, folder,
     assert mask.shape == original.shape
     assert np.array_equal(mask.affine, original.affine)
     assert nibabel.aff2axcodes(mask.affine) == ("L", "P", "S")
-    image = io.read_image(folder / "chest.nii.gz")
-    assert np.array_equal(io.read_mask(path, like=image).array, shown_mask(playground, NETWORK, image.shape))
+    image = images.read_image(folder / "chest.nii.gz")
+    assert np.array_equal(nifti.read_mask(path, like=image).array, shown_mask(playground, NETWORK, image.shape))
     assert playground.controls.to_seg.disabled
 
 
@@ -572,13 +575,13 @@ def test_a_mask_of_a_dicom_case_is_exported_as_seg(dicom, tmp_path, study, refer
     stored = (study.image.array[::-1, ::-1].transpose(2, 1, 0) + 1024).astype(np.int16)
     origin = [-v for v in (study.image.affine @ [95, 89, 0, 1])[:2]] + [float(study.image.affine[2, 3])]
     dicom.ct_series(tmp_path / "ct", stored, origin=origin, spacing=(2.25, 1.8, 3.0))
-    io.write_mask(reference, tmp_path / "reference.nii.gz")
+    nifti.write_mask(reference, tmp_path / "reference.nii.gz")
     case = Case("folder", "series", "series", tmp_path / "ct", (tmp_path / "reference.nii.gz",))
     made = viewers.playground(case, offers(folder / "weights.pt"), tmp_path / "out")
     draw_box(made, reference)
     made.controls.to_seg.click()
     (path,) = saved_files(made, ".dcm")
-    back = io.read_dicom_seg(path, io.read_image(tmp_path / "ct"), "Lung tumor", series_folder=tmp_path / "ct")
+    back = dicom_seg.read_dicom_seg(path, images.read_image(tmp_path / "ct"), "Lung tumor", series_folder=tmp_path / "ct")
     assert np.array_equal(back.array, made._answers[NETWORK].mask.array)
     assert np.array_equal(back.array, shown_mask(made, NETWORK, back.shape))
     made.stop()
@@ -613,8 +616,8 @@ def test_a_case_that_cannot_be_read_leaves_the_one_that_is_shown(folder, tmp_pat
 
 
 def test_the_notebook_opens_it_with_what_the_smoke_profile_has(tmp_path, monkeypatch):
-    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path)  # phantoms are drawn anew; real CTs are not there
-    cells = json.loads((config.project_root() / "notebooks" / "prompt_playground.ipynb").read_text())["cells"]
+    monkeypatch.setattr(project, "cache_root", lambda: tmp_path)  # phantoms are drawn anew; real CTs are not there
+    cells = json.loads((project.project_root() / "notebooks" / "prompt_playground.ipynb").read_text())["cells"]
     code = ["".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"]
     names = {}
     for source in code[:-1]:
@@ -630,8 +633,8 @@ def test_the_notebook_opens_it_with_what_the_smoke_profile_has(tmp_path, monkeyp
 
 
 def test_the_default_profile_offers_phantoms_and_the_real_cases_that_are_here(tmp_path, monkeypatch):
-    monkeypatch.setattr(cohorts, "cache_root", lambda: tmp_path)  # also data sets that nobody can fetch are asked for
-    assert [case.dataset for case in prompting.cases("mini", most=1)] == ["phantom_nsclc", "phantom_msd"]
+    monkeypatch.setattr(project, "cache_root", lambda: tmp_path)  # also data sets that nobody can fetch are asked for
+    assert [case.dataset for case in cases("mini", most=1)] == ["phantom_nsclc", "phantom_msd"]
 
 
 def test_another_case_starts_anew(folder, tmp_path, reference):

@@ -15,9 +15,10 @@ import numpy as np
 import pytest
 from sample_playground import NETWORK, SHAPE, SLOW, TITLE, TRIVIAL, TRIVIAL_TITLE, corners, fill, largest_slice, loaded, sample_study
 
-from lungseg_utils import config, io
-from lungseg_utils.metrics import dsc
-from lungseg_utils.prompts import recorded
+from lungseg_utils.core import project
+from lungseg_utils.core.masks import dsc
+from lungseg_utils.data import nifti
+from lungseg_utils.prompts import sessions
 from lungseg_utils.prompts.jitter import perturb
 from lungseg_utils.prompts.ladder import prompt_rng
 from lungseg_utils.types import Box, Points, Prompt, SlicePrompt
@@ -52,7 +53,7 @@ def serving(folder: Path, *command: str):
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     places = {f"JUPYTER_{kind}_DIR": str(folder / "jupyter" / kind.lower()) for kind in ("CONFIG", "DATA", "RUNTIME")}
-    places |= {"JUPYTER_PATH": str(config.project_root() / "notebooks")}  # as `make app` sets it
+    places |= {"JUPYTER_PATH": str(project.project_root() / "notebooks")}  # as `make app` sets it
     environment = os.environ | places | {"IPYTHONDIR": str(folder / "jupyter" / "ipython")}
     options = ["--no-browser", f"--port={port}", "--ServerApp.port_retries=0", "--IdentityProvider.token=", "--ServerApp.allow_root=True"]
     with (folder / f"{command[0]}.log").open("w") as log:
@@ -79,7 +80,7 @@ def ready(page) -> None:
 @pytest.fixture(scope="module")
 def lab(folder, chromium):
     """JupyterLab with the notebook open and run; an error that a script throws fails the test."""
-    hook = "--ContentsManager.pre_save_hook=lungseg_utils.pages.save_as_tracked"  # as `make lab` has it
+    hook = "--ContentsManager.pre_save_hook=lungseg_utils.book.notebooks.save_as_tracked"  # as `make lab` has it
     with serving(folder, "jupyterlab", hook) as address:
         context = chromium.new_context(viewport={"width": 1360, "height": 1000})
         page, problems = context.new_page(), []
@@ -214,7 +215,7 @@ def test_a_session_in_jupyterlab(lab, plain, folder):
     page.get_by_role("button", name="Save session").click()
     page.get_by_text("Saved in").wait_for()
     (path,) = (folder / "sessions").rglob("*.json")
-    session = recorded.read(path)
+    session = sessions.read(path)
     assert [look.action for look in session.looks] == ["box", "click", "undo", "redo", "undo", "follow", "models"]
     assert session.prompts == (Prompt(1, (BOX,), find_ends=True, actions=1),)
     told = session.looks[5].answers[0]
@@ -224,7 +225,7 @@ def test_a_session_in_jupyterlab(lab, plain, folder):
     page.get_by_role("button", name="NIfTI mask").click()
     page.wait_for_function("document.querySelectorAll('.widget-html a[download]').length === 2")
     exported = next((folder / "sessions").rglob(f"*__{NETWORK}.nii.gz"))
-    assert np.array_equal(io.read_mask(exported, like=STUDY.image).array, followed)
+    assert np.array_equal(nifti.read_mask(exported, like=STUDY.image).array, followed)
 
     after(page, lambda: page.get_by_role("button", name="Clear").click())
     assert not any(name in page.evaluate(f"{PLAY}.playground.shown.masks.map((m) => m.name)") for name in (NETWORK, TRIVIAL))

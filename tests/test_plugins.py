@@ -6,7 +6,9 @@ import sys
 import numpy as np
 import pytest
 
-from lungseg_utils import cohorts, config, registry
+from lungseg_utils import registry
+from lungseg_utils.data.splits import read_splits
+from lungseg_utils.experiments import config
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import DatasetCard, Image, InputError, Mask, ModelCard, ParadigmCard, Study
 
@@ -119,6 +121,6 @@ def test_every_trained_model_saves_and_loads_its_weights(name, tmp_path):
 
 def test_no_patient_is_both_trained_and_tested_on_whatever_the_data_set():
     """The IBSI phantom and LUNG1-002 are one patient under two names; ids must say so."""
-    splits = {n: cohorts.read_splits(n) for n in ("phantom_nsclc", "phantom_msd")}
+    splits = {n: read_splits(n) for n in ("phantom_nsclc", "phantom_msd")}
     ids = [set(frame["patient_id"]) for frame in splits.values()]
     assert not ids[0] & ids[1]

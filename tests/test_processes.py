@@ -11,10 +11,12 @@ import pandas as pd
 import pytest
 import trained_together
 
-from lungseg_utils import __main__, config, processes, training
+from lungseg_utils import __main__
+from lungseg_utils.core import distributed, project
+from lungseg_utils.networks import training
 from lungseg_utils.types import InputError
 
-ROOT = config.project_root()
+ROOT = project.project_root()
 # sums in another order, which the steps of an optimizer carry on and enlarge: of doubles, and of single precision
 IN_DOUBLE, IN_SINGLE = 1e-9, 1e-5
 
@@ -97,21 +99,21 @@ def tiny_project(root: Path) -> None:
 
 def test_one_process_alone_has_nothing_to_share(monkeypatch):
     monkeypatch.delenv("WORLD_SIZE", raising=False)
-    assert processes.call("train") == ""
+    assert distributed.broadcast("train") == ""
     batch, network = object(), object()
-    assert processes.part(batch) is processes.whole(batch) is batch
-    assert processes.connect(network) is network
-    assert (processes.size(), processes.index(), processes.helps()) == (1, 0, False)
+    assert distributed.part(batch) is distributed.whole(batch) is batch
+    assert distributed.connect(network) is network
+    assert (distributed.size(), distributed.index(), distributed.is_worker()) == (1, 0, False)
 
 
 def test_a_batch_that_cannot_be_shared_evenly_is_refused(monkeypatch):
     class Three:
         num_processes, process_index = 3, 1
 
-    monkeypatch.setattr(processes, "_team", Three())
-    assert processes.part((np.arange(6), np.arange(12).reshape(6, 2)))[0].tolist() == [2, 3]
+    monkeypatch.setattr(distributed, "_team", Three())
+    assert distributed.part((np.arange(6), np.arange(12).reshape(6, 2)))[0].tolist() == [2, 3]
     with pytest.raises(InputError, match="batch of 4: 3 processes cannot share it evenly"):
-        processes.part(np.arange(4))
+        distributed.part(np.arange(4))
 
 
 def test_several_processes_train_one_experiment_and_not_a_whole_profile(monkeypatch, capsys):

@@ -3,8 +3,8 @@
 import pytest
 import torch
 
-from lungseg_utils import full_size, training
-from lungseg_utils.networks import products
+from lungseg_utils.experiments.costs import meter
+from lungseg_utils.networks import products, training
 
 CPU = torch.device("cpu")
 
@@ -102,6 +102,6 @@ def test_it_is_taken_on_amd_processors_with_the_wide_vectors_only(monkeypatch):
 def test_operations_are_those_of_the_packages_whatever_multiplies(by_onednn, drawn):
     layer = products.widen_linears(torch.nn.Sequential(torch.nn.Linear(24, 40)))
     features = drawn(2, 100, 24)
-    assert full_size.count_flops(lambda: layer(features)) == 2 * 200 * 24 * 40
-    assert full_size.count_flops(lambda: products.by_transposed(features, features)) == 2 * 2 * 100 * 24 * 100
+    assert meter.count_flops(lambda: layer(features)) == 2 * 200 * 24 * 40
+    assert meter.count_flops(lambda: products.by_transposed(features, features)) == 2 * 2 * 100 * 24 * 100
     assert products.onednn_is_faster(features) is by_onednn  # only while they are counted

@@ -12,10 +12,12 @@ import pytest
 import torch
 from sample_playground import sample_study, small_segmenter, train_for_a_moment
 
-from lungseg_utils import book, io, registry
-from lungseg_utils.metrics import dsc
+from lungseg_utils import registry
+from lungseg_utils.book import build
+from lungseg_utils.core.masks import dsc
+from lungseg_utils.data import images
 from lungseg_utils.networks import onnx_files
-from lungseg_utils.prompts import records
+from lungseg_utils.prompts import json_form
 from lungseg_utils.prompts.ladder import first_prompts, prompter
 from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt, Study
 from lungseg_utils.viewers import prompt_page
@@ -61,7 +63,7 @@ def site(tmp_path_factory, network, studies):
         patch.setattr(prompt_page, "MARGIN_MM", 500.0)  # this network's answers run far beyond the lesion
         prompt_page.write([result], {"tiny": "SAM-type stand-in, tiny"}, [network], written, public=False)
     (folder / "_static" / "viewers").symlink_to(ROOT / "lungseg_utils" / "viewers")
-    vendor = book.vendor(ROOT)
+    vendor = build.vendor(ROOT)
     (folder / "_static" / "vendor").symlink_to(vendor)
     text = (ROOT / "book" / "prompt_it_yourself.md").read_text()
     body = text.split("```{raw} html\n")[1].split("```")[0]
@@ -188,11 +190,11 @@ def test_onnx_files_name_no_place_of_this_machine(site):
 def test_prompts_survive_as_json():
     box = SlicePrompt(4, box=Box((1, 2, 4), (5, 7, 5)), points=Points(((2, 3, 4), (0, 0, 4)), (1, 0)))
     prompt = Prompt(3, (box, SlicePrompt(5, points=Points(((2, 2, 5),), (1,)))), find_ends=True, actions=4)
-    assert records.from_json(records.to_json(prompt)) == prompt
+    assert json_form.from_json(json_form.to_json(prompt)) == prompt
     volume = Prompt(1, (), box_3d=Box((0, 0, 0), (2, 3, 4)), actions=1)
-    assert records.from_json(records.to_json(volume)) == volume
+    assert json_form.from_json(json_form.to_json(volume)) == volume
     with pytest.raises(InputError, match="session 7"):
-        records.from_json(records.to_json(prompt) | {"slices": [{"index": 1}]}, "session 7")
+        json_form.from_json(json_form.to_json(prompt) | {"slices": [{"index": 1}]}, "session 7")
 
 
 def test_index_names_what_is_there(site):
@@ -310,7 +312,7 @@ def test_an_own_ct_is_read_and_answered(page, network, studies, tmp_path, axes):
     (i0, j0), (i1, j1) = where.min(0), where.max(0)
     page.wait_for_function(f"{PAGE}.dataset.slice === '{k}'")
     after(page, lambda: drag(page, (i1, j1), (i0, j0)))
-    network.set_image(io.read_image(path))
+    network.set_image(images.read_image(path))
     box = Box((int(i0), int(j0), k), (int(i1) + 1, int(j1) + 1, k + 1))
     assert dsc(mask_of(page, "answer", reference.shape), network.predict([Prompt(1, (SlicePrompt(k, box=box),))]).mask.array) >= 0.99
     assert "Doe" not in page.content()

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from lungseg_utils import registry, training
-from lungseg_utils.metrics import dsc
-from lungseg_utils.networks import lesion_volumes, prompted_training
+from lungseg_utils import registry
+from lungseg_utils.core.masks import dsc
+from lungseg_utils.networks import prompted_training, training, training_volumes
 from lungseg_utils.networks.checkpoints import load_checkpoint
-from lungseg_utils.networks.lesion_volumes import LesionVolume
 from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import PromptedSam, Size
+from lungseg_utils.networks.training_volumes import LesionVolume
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import Box, Image, InputError, Mask, Points, Prompt, SlicePrompt, Study
 
@@ -182,7 +182,7 @@ def test_a_cubic_picture_has_no_shift():
 @pytest.mark.parametrize("follow_share", [0.0, 1.0])
 def test_training_samples_show_the_object_where_box_and_target_say(scan, follow_share):
     image, reference = scan
-    volumes = lesion_volumes.lesion_volumes([Study(image, {"r": reference})], beyond=1)
+    volumes = training_volumes.lesion_volumes([Study(image, {"r": reference})], beyond=1)
     assert [v.shape[2] for v in volumes] == [8, 4]  # one slice more at either end
     alone = np.where(volumes[0].mask, 30, -850).astype(np.int16)  # without the other lesion, all that is bright is the object
     volumes[0] = dataclasses.replace(volumes[0], hu=alone)
@@ -206,7 +206,7 @@ def test_training_samples_show_the_object_where_box_and_target_say(scan, follow_
 
 def test_training_clicks_lie_where_their_labels_say(scan):
     image, reference = scan
-    volume = lesion_volumes.lesion_volumes([Study(image, {"r": reference})], beyond=1)[0]
+    volume = training_volumes.lesion_volumes([Study(image, {"r": reference})], beyond=1)[0]
     segmenter = _build(canvas=64, field_mm=40.0, point_field_mm=60.0, point_share=1.0)
     rng, forms = np.random.default_rng(0), set()
     for _ in range(60):
@@ -236,12 +236,12 @@ def test_a_click_is_answered_in_a_wide_window_and_followed_by_boxes(scan):
 
 def test_jitter_moves_each_side_within_its_share_and_never_leaves_the_image():
     rng, box = np.random.default_rng(0), Box((10, 2, 4), (30, 6, 5))
-    moved = [lesion_volumes.jitter_box(box, 0.1, (31, 40, 9), rng) for _ in range(300)]
+    moved = [training_volumes.jitter_box(box, 0.1, (31, 40, 9), rng) for _ in range(300)]
     assert {b.ijk_min[0] for b in moved} == {8, 9, 10, 11, 12}
     assert {b.ijk_max[0] for b in moved} == {28, 29, 30, 31}
     assert {b.ijk_min[1] for b in moved} == {1, 2, 3}  # a tenth of 4 is less than a voxel: one voxel
     assert {(b.ijk_min[2], b.ijk_max[2]) for b in moved} == {(4, 5)}
-    assert lesion_volumes.jitter_box(box, 0.0, (31, 40, 9), rng) == box
+    assert training_volumes.jitter_box(box, 0.0, (31, 40, 9), rng) == box
 
 
 @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ def test_pretraining_lowers_the_loss_and_is_the_same_for_the_same_seed(tmp_path,
     weights = []
     for run in range(2):
         segmenter = _build()
-        plan = training.Plan(40, 3e-3, 0, warmup_steps=5)
+        plan = training.Schedule(40, 3e-3, 0, warmup_steps=5)
         history = segmenter.pretrain("shapes", plan, 4, tmp_path / str(run), "id", progress=False)
         weights.append(segmenter.network.state_dict())
     assert history["value"][-8:].mean() < history["value"][:4].mean()

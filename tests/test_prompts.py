@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from lungseg_utils import registry
-from lungseg_utils.metrics import dsc
+from lungseg_utils.core.masks import dsc
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import Box, Image, InputError, Mask, Points, Prompt, SlicePrompt
 

@@ -5,16 +5,18 @@ import re
 import pytest
 from sample_book import asked_for
 
-from lungseg_utils import book, config, workflow
+from lungseg_utils.book import build, workflow
+from lungseg_utils.core import project
+from lungseg_utils.experiments import config
 
-ROOT = config.project_root()
+ROOT = project.project_root()
 PAGES = sorted((ROOT / "book").rglob("*.md"))
 MODELS = sorted((ROOT / "book" / "models").glob("*.md"))
 SCORES = re.compile(r"\{estimate\}|ipynb::\w*(?:_dsc|_numbers|trap_|ladder_|front_figure)")
 
 
 def test_the_contents_walk_from_the_question_to_its_use_and_name_every_page_once():
-    pages = book.pages_of_toc(ROOT / "_toc.yml")
+    pages = build.pages_of_toc(ROOT / "_toc.yml")
     assert len(set(pages)) == len(pages)
     prose = {f"book/{path.relative_to(ROOT / 'book').with_suffix('').as_posix()}" for path in PAGES} - {"book/intro"}
     assert prose == {page for page in pages if not page.startswith("book/results/")}

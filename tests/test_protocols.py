@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from lungseg_utils import metrics, protocols
-from lungseg_utils.protocols import CaseMasks
+from lungseg_utils.core import masks
+from lungseg_utils.evaluation import protocols
+from lungseg_utils.evaluation.protocols import CaseMasks
 from lungseg_utils.types import InputError
 
 
@@ -138,10 +139,10 @@ def test_the_box_around_the_masks_changes_nothing():
     small = [rng.random((12, 9, 5)) < 0.3 for _ in range(2)]
     wide = [np.pad(mask, ((30, 38), (20, 51), (4, 2))) for mask in small]
     found = {p.name: p.value for p in protocols.all_protocols([CaseMasks("p", wide[0], (wide[1],))])}
-    assert found[protocols.volume([A]).name] == pytest.approx(metrics.dsc(*wide))
+    assert found[protocols.volume([A]).name] == pytest.approx(masks.dsc(*wide))
     nearest = [((np.arange(256) + 0.5) * n / 256).astype(int) for n in wide[0].shape[:2]]
     resized = [mask[np.ix_(*nearest)] for mask in wide]
-    assert found[protocols.resized_grid([A]).name] == pytest.approx(metrics.dsc(*resized))
+    assert found[protocols.resized_grid([A]).name] == pytest.approx(masks.dsc(*resized))
 
 
 def test_the_best_of_several_answers_is_the_best_by_the_reference_and_the_answer_is_the_first():

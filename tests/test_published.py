@@ -12,8 +12,10 @@ import pandas as pd
 import pytest
 
 from lungseg_utils import __main__ as command_line
-from lungseg_utils import download, fetch, initial_weights, published, registry
-from lungseg_utils.download import Published
+from lungseg_utils import registry
+from lungseg_utils.data import collections, download, samples
+from lungseg_utils.data.download import Published
+from lungseg_utils.experiments import initial_weights
 from lungseg_utils.types import Checkpoint, InputError
 
 WEIGHTS = b"weights" * 1000
@@ -31,19 +33,19 @@ def mirror(tmp_path, monkeypatch):
     for checkpoint in (KNOWN, UNKNOWN):
         (folder / checkpoint.file).write_bytes(WEIGHTS)
     monkeypatch.setenv(download.MIRROR_VARIABLE, str(tmp_path / "mirror"))
-    monkeypatch.setattr(published, "weights", lambda: {c.file: c for c in (KNOWN, UNKNOWN)})
+    monkeypatch.setattr(collections, "weights", lambda: {c.file: c for c in (KNOWN, UNKNOWN)})
     return folder
 
 
 def _fetch(name, root, **arguments):
-    return published.fetch(name, root, **{"yes": True, "progress": False, **arguments})
+    return collections.fetch(name, root, **{"yes": True, "progress": False, **arguments})
 
 
 # --- names -----------------------------------------------------------------------------------------------------------
 
 
 def test_weights_are_those_that_the_model_files_name():
-    found = published.weights()
+    found = collections.weights()
     assert set(found) == {
         "sam_vit_b_01ec64.pth",
         "medsam_vit_b.pth",
@@ -66,7 +68,7 @@ def test_samples_and_whole_data_sets_have_names_that_cannot_be_confused(capsys):
     shown = capsys.readouterr().out
     assert "samples:         ibsi_ct_phantom, lidc_idri, nsclc_radiomics\n" in shown
     assert "whole data sets: msd_lung, nsclc_radiomics --all, nsclc_radiomics_interobserver1, lidc_idri --all, rider_lung_ct\n" in shown
-    assert not set(published.weights()) & {*fetch.names(), *published.ARCHIVES, *published.collections()}
+    assert not set(collections.weights()) & {*samples.names(), *collections.ARCHIVES, *collections.collections()}
 
 
 @pytest.mark.parametrize(("name", "whole"), [("atlantis", False), ("ibsi_ct_phantom", True)])
@@ -76,7 +78,7 @@ def test_unknown_names_list_the_known_ones(tmp_path, name, whole):
 
 
 def test_without_all_a_data_set_with_samples_gives_those(tmp_path, monkeypatch):
-    monkeypatch.setattr(fetch, "fetch", lambda name, root, yes, progress: root / name / "samples")
+    monkeypatch.setattr(samples, "fetch", lambda name, root, yes, progress: root / name / "samples")
     assert _fetch("lidc_idri", tmp_path) == tmp_path / "lidc_idri" / "samples"
 
 
@@ -131,7 +133,7 @@ def test_all_weights_come_by_one_name(tmp_path, mirror):
 
 
 def test_weights_lie_where_a_model_looks_for_them(tmp_path, mirror, monkeypatch):
-    monkeypatch.setattr(initial_weights.cohorts, "cache_root", lambda: tmp_path)
+    monkeypatch.setattr(initial_weights.project, "cache_root", lambda: tmp_path)
     monkeypatch.setattr(registry.plugin("models", "sam"), "initial_weights", lambda options: KNOWN)
     path = _fetch("known.pt", tmp_path)
     assert initial_weights.initial_weights("sam", {}) == path
@@ -151,7 +153,7 @@ def archive(mirror, monkeypatch):
         tar.addfile(info, memory.BytesIO(b"{}"))
     content = path.read_bytes()
     urls = [f"https://example.invalid/{place}/Task06_Lung.tar#md5={hashlib.md5(content).hexdigest()}" for place in ("us", "eu")]
-    monkeypatch.setitem(published.ARCHIVES, "msd_lung", Published.of("Task06_Lung.tar", urls, len(content)))
+    monkeypatch.setitem(collections.ARCHIVES, "msd_lung", Published.of("Task06_Lung.tar", urls, len(content)))
     return path
 
 
@@ -166,17 +168,17 @@ def test_the_archive_is_unpacked_and_removed(tmp_path, archive, capsys):
 
 
 def test_an_archive_that_was_not_unpacked_any_more_is_not_downloaded_again(tmp_path, archive, monkeypatch):
-    unpack = fetch.extract_tar
-    monkeypatch.setattr(fetch, "extract_tar", lambda *_arguments, **_options: (_ for _ in ()).throw(KeyboardInterrupt))
+    unpack = samples.extract_tar
+    monkeypatch.setattr(samples, "extract_tar", lambda *_arguments, **_options: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
         _fetch("msd_lung", tmp_path / "root")
-    monkeypatch.setattr(fetch, "extract_tar", unpack)
+    monkeypatch.setattr(samples, "extract_tar", unpack)
     archive.unlink()
     assert (_fetch("msd_lung", tmp_path / "root") / "Task06_Lung" / "dataset.json").is_file()
 
 
 def test_the_published_archive_has_two_addresses_a_size_and_a_digest():
-    real = published.ARCHIVES["msd_lung"]
+    real = collections.ARCHIVES["msd_lung"]
     assert real.size == 9_163_696_640
     assert real.digests == (("md5", "8afd997733c7fc0432f71255ba4e52dc"),)
     assert len(set(real.urls)) == 2
@@ -214,7 +216,7 @@ def idc(monkeypatch):
             state.calls.append(arguments)
             for row in INDEX[INDEX["SeriesInstanceUID"].isin(arguments["seriesInstanceUID"])].itertuples():
                 place = f"{downloadDir}/{row.PatientID}/{row.StudyInstanceUID}/{row.Modality}_{row.SeriesInstanceUID}"
-                folder = type(fetch.REGISTRY)(place)
+                folder = type(samples.REGISTRY)(place)
                 folder.mkdir(parents=True, exist_ok=True)
                 for number in range(row.instanceCount if row.SeriesInstanceUID != state.lose else 0):
                     (folder / f"{number}.dcm").write_bytes(b"")
@@ -230,7 +232,7 @@ def test_a_collection_comes_whole_without_what_others_made_of_it(tmp_path, idc, 
     assert json.loads((folder / "whole.json").read_text()) == {"files": 5, "series": 2, "source": "Imaging Data Commons v0"}
     shown = capsys.readouterr().out
     assert all(word in shown for word in ("LIDC-IDRI: ALL of it", "2 patients, 5 files, 2.0 MB", "CC BY 3.0", "XML files are not there"))
-    assert fetch.is_here("lidc_idri", tmp_path)
+    assert samples.is_here("lidc_idri", tmp_path)
     _fetch("lidc_idri", tmp_path, whole=True, yes=False)
     assert len(idc.calls) == 1
     assert idc.calls[0]["use_s5cmd_sync"] is True
@@ -246,7 +248,7 @@ def test_a_collection_that_is_not_complete_gets_no_place_and_goes_on(tmp_path, i
     with pytest.raises(InputError, match=r"CT_1\.2\.1: 0 files instead of 2"):
         _fetch("lidc_idri", tmp_path, whole=True)
     assert not (tmp_path / "lidc_idri").exists()
-    assert not fetch.is_here("lidc_idri", tmp_path)
+    assert not samples.is_here("lidc_idri", tmp_path)
     idc.lose = ""
     assert len(list(_fetch("lidc_idri", tmp_path, whole=True).rglob("*.dcm"))) == 5
 
@@ -285,8 +287,8 @@ def test_the_real_client_has_the_index_and_the_arguments_that_are_used():
     assert arguments <= set(inspect.signature(idc_index.IDCClient.download_from_selection).parameters)
     client = idc_index.IDCClient()
     patients = {}
-    for name, collection in published.collections().items():
-        series = published._series(client, name, collection)
+    for name, collection in collections.collections().items():
+        series = collections._series(client, name, collection)
         assert {"CC BY-NC 3.0", "CC BY 3.0", "CC BY 4.0"} >= set(series["license_short_name"])
         patients[name] = series["PatientID"].nunique()
     assert patients == {"nsclc_radiomics": 422, "nsclc_radiomics_interobserver1": 22, "lidc_idri": 1010, "rider_lung_ct": 32}

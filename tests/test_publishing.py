@@ -8,9 +8,10 @@ import tomllib
 import pytest
 import yaml
 
-from lungseg_utils import config
+from lungseg_utils.core import project
+from lungseg_utils.experiments import config
 
-ROOT = config.project_root()
+ROOT = project.project_root()
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TARGETS = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())

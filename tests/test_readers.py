@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungseg_utils import metrics, readers, tables
+from lungseg_utils.core.masks import dsc
+from lungseg_utils.evaluation import metrics, tables
+from lungseg_utils.reporting import readers
 from lungseg_utils.types import Image, InputError, Mask, Study
 
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
@@ -86,9 +88,9 @@ def test_only_single_readers_count_not_their_consensus():
 def _results(dsc_by_patient, jitter=0.0):
     rows = []
     for patient, by_reader in dsc_by_patient.items():
-        for reader, dsc in by_reader.items():
+        for reader, value in by_reader.items():
             keys = {"experiment": "e", "test_dataset": "lidc_idri", "prompter": "none", "jitter": jitter, "patient_id": patient}
-            values = dict.fromkeys(metrics.UNITS, 1.0) | {"dsc": dsc, "hd95": np.nan if np.isnan(dsc) else 1.0}
+            values = dict.fromkeys(metrics.UNITS, 1.0) | {"dsc": value, "hd95": np.nan if np.isnan(value) else 1.0}
             rows += tables.result_rows(keys | {"case_id": patient}, reader, values, {}, failed=False)
     return tables.results_frame(rows)
 
@@ -199,7 +201,7 @@ def test_more_displacement_lowers_the_overlap_and_keeps_the_volume_roughly():
     ball, mean_dsc = _ball(14), []
     for sd_mm in (0.5, 1.0, 2.0):
         copies = readers.simulated_readers(ball, seed=5, n=24, sd_mm=sd_mm, correlation_mm=10.0).values()
-        mean_dsc.append(np.mean([metrics.dsc(ball.array, copy.array) for copy in copies]))
+        mean_dsc.append(np.mean([dsc(ball.array, copy.array) for copy in copies]))
         # of a ball the expected volume is (1 + 3 (sd / radius)^2) times its own: 1.004, 1.015, 1.06
         expected = 1 + 3 * (sd_mm / 14) ** 2
         assert np.mean([copy.volume_ml for copy in copies]) / ball.volume_ml == pytest.approx(expected, abs=0.05)

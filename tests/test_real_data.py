@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import SimpleITK as sitk
 
-from lungseg_utils import exclusions, fetch, geometry, io
+from lungseg_utils import geometry, types
+from lungseg_utils.data import exclusions, images, nifti, rtstruct, samples
 from lungseg_utils.datasets import ibsi_ct_phantom, lidc_idri, nsclc_radiomics
 
 # Rasterized with scikit-image by z plane, even-odd; the IBSI count is that of the official NIfTI mask.
@@ -39,10 +40,10 @@ def _simpleitk_series(folder):
 
 
 def test_the_registry_counts_what_is_there(real_data):
-    for name in fetch.names():
-        assert fetch.available(name, real_data)
+    for name in samples.names():
+        assert samples.available(name, real_data)
         size = sum(path.stat().st_size for path in (real_data / name).rglob("*") if path.is_file())
-        assert fetch._size_bytes(name) == size
+        assert samples._size_bytes(name) == size
 
 
 @pytest.mark.parametrize("case_id", ["LUNG1-001", "LUNG1-002"])
@@ -70,8 +71,8 @@ def test_nobody_is_excluded_from_the_sample(real_data):
 def test_the_ibsi_contours_give_exactly_the_official_mask(real_data, ibsi):
     _, study = ibsi
     folder = real_data / "ibsi_ct_phantom" / "nifti"
-    official_image = io.read_image(folder / "image" / "phantom.nii.gz")
-    official = io.read_mask(folder / "mask" / "mask.nii.gz", study.image)
+    official_image = images.read_image(folder / "image" / "phantom.nii.gz")
+    official = nifti.read_mask(folder / "mask" / "mask.nii.gz", study.image)
     assert geometry.same_grid(study.image, official_image)
     assert np.array_equal(study.image.array, official_image.array)
     assert np.array_equal(study.references["GTV-1"].array, official.array)
@@ -106,7 +107,7 @@ def test_the_second_lidc_nodule_is_cut_by_its_slab(lidc):
 def test_a_written_mask_lies_on_the_original_nifti(tmp_path, real_data, ibsi):
     folder = real_data / "ibsi_ct_phantom" / "nifti"
     image_path, mask_path = folder / "image" / "phantom.nii.gz", folder / "mask" / "mask.nii.gz"
-    io.write_mask(ibsi[1].references["GTV-1"], tmp_path / "m.nii.gz", like_path=image_path)
+    nifti.write_mask(ibsi[1].references["GTV-1"], tmp_path / "m.nii.gz", like_path=image_path)
     ours, official = (sitk.ReadImage(str(path)) for path in (tmp_path / "m.nii.gz", mask_path))
     assert np.array_equal(sitk.GetArrayFromImage(ours), sitk.GetArrayFromImage(official) > 0)
     assert ours.GetOrigin() == pytest.approx(official.GetOrigin(), abs=1e-4)
@@ -117,5 +118,5 @@ def test_contours_cut_off_in_the_middle_are_refused(tmp_path, real_data, ibsi):
     case, study = ibsi
     data = case.reference_paths[0].read_bytes()
     (tmp_path / "rs.dcm").write_bytes(data[: len(data) // 2])
-    with pytest.raises(io.InputError, match="cannot be read"):
-        io.read_rtstruct(tmp_path / "rs.dcm", study.image)
+    with pytest.raises(types.InputError, match="cannot be read"):
+        rtstruct.read_rtstruct(tmp_path / "rs.dcm", study.image)

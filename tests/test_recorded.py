@@ -10,11 +10,16 @@ import pandas as pd
 import pytest
 from sample_playground import corners, largest_slice, sample_study, small_segmenter, trivial, write_case
 
-from lungseg_utils import analysis, ladder_figures, prompting, registry, run, tables, trained
-from lungseg_utils.metrics import dsc
-from lungseg_utils.prompts import ladder, recorded
-from lungseg_utils.prompts.recorded import AskedModel, Look, RecordedAnswer, Session
+from lungseg_utils import registry
+from lungseg_utils.core import project
+from lungseg_utils.core.masks import dsc
+from lungseg_utils.evaluation import tables
+from lungseg_utils.experiments import interaction, load, recorded_sessions, results
+from lungseg_utils.prompts import ladder, sessions
+from lungseg_utils.prompts.sessions import AskedModel, Interaction, RecordedAnswer, Session
+from lungseg_utils.reporting.ladder import ladder_figure, ladder_table, printable_rungs
 from lungseg_utils.types import Box, Experiment, InputError, Mask, Points, Prompt, SlicePrompt
+from lungseg_utils.viewers.playground_offers import models
 
 
 @pytest.fixture(scope="module")
@@ -40,18 +45,22 @@ def session(reference) -> Session:
         case_id="chest-LPS",
         shape=tuple(reference.shape),
         affine=tuple(tuple(float(v) for v in row) for row in reference.affine),
-        reference_sha256=recorded.sha256_of_mask(reference),
+        reference_sha256=sessions.sha256_of_mask(reference),
         started="2026-01-31T10:00:00+00:00",
         saw_scores=True,
         saw_reference=False,
         models=(AskedModel("trivial: ellipse or ball", "trivial", "none"),),
-        looks=(Look("box", 2.5, (first,), (answer,)), Look("clear", 3.0, ()), Look("click", 9.25, (second,), (answer,))),
+        looks=(
+            Interaction("box", 2.5, (first,), (answer,)),
+            Interaction("clear", 3.0, ()),
+            Interaction("click", 9.25, (second,), (answer,)),
+        ),
     )
 
 
 def test_a_session_survives_as_a_file(session, tmp_path):
-    recorded.write(session, tmp_path / "s" / "session.json")
-    back = recorded.read(tmp_path / "s" / "session.json")
+    sessions.write(session, tmp_path / "s" / "session.json")
+    back = sessions.read(tmp_path / "s" / "session.json")
     assert back == session
     assert back.prompts == session.looks[-1].prompts
     assert back.seconds == 9.25
@@ -60,9 +69,9 @@ def test_a_session_survives_as_a_file(session, tmp_path):
 def test_the_schema_is_one_and_describes_every_field(session):
     from jsonschema import Draft202012Validator
 
-    schema = json.loads(Path(recorded.__file__).with_name("session.schema.json").read_text())
+    schema = json.loads(Path(sessions.__file__).with_name("session.schema.json").read_text())
     Draft202012Validator.check_schema(schema)
-    assert set(schema["properties"]) == set(recorded.to_json(session)) == set(schema["required"])
+    assert set(schema["properties"]) == set(sessions.to_json(session)) == set(schema["required"])
 
 
 @pytest.mark.parametrize(
@@ -79,12 +88,12 @@ def test_the_schema_is_one_and_describes_every_field(session):
     ],
 )
 def test_what_is_no_session_is_refused_with_the_place(session, tmp_path, edit, fault):
-    record = json.loads(json.dumps(recorded.to_json(session)))
+    record = json.loads(json.dumps(sessions.to_json(session)))
     edit(record)
     path = tmp_path / "broken.json"
     path.write_text(json.dumps(record))
     with pytest.raises(InputError, match=fault) as caught:
-        recorded.read(path)
+        sessions.read(path)
     assert str(path) in str(caught.value)
 
 
@@ -92,32 +101,32 @@ def test_what_is_no_session_is_refused_with_the_place(session, tmp_path, edit, f
 def test_a_file_of_another_kind_is_refused(tmp_path, content):
     (tmp_path / "x.json").write_bytes(content)
     with pytest.raises(InputError, match=r"x\.json"):
-        recorded.read(tmp_path / "x.json")
+        sessions.read(tmp_path / "x.json")
     with pytest.raises(InputError, match="cannot be read"):
-        recorded.read(tmp_path / "none.json")
+        sessions.read(tmp_path / "none.json")
 
 
 def test_another_case_and_another_grid_are_refused(session, study):
     image = study.image
-    recorded.require_case(session, "folder", "chest-LPS", image)
+    sessions.require_case(session, "folder", "chest-LPS", image)
     with pytest.raises(InputError, match="folder/chest-LPS, not on folder/other"):
-        recorded.require_case(session, "folder", "other", image)
+        sessions.require_case(session, "folder", "other", image)
     with pytest.raises(InputError, match="another grid"):
-        recorded.require_case(replace(session, shape=(96, 90, 23)), "folder", "chest-LPS", image)
+        sessions.require_case(replace(session, shape=(96, 90, 23)), "folder", "chest-LPS", image)
     moved = np.array(session.affine)
     moved[2, 3] += 0.5
     with pytest.raises(InputError, match="another grid"):
-        recorded.require_case(replace(session, affine=tuple(map(tuple, moved))), "folder", "chest-LPS", image)
+        sessions.require_case(replace(session, affine=tuple(map(tuple, moved))), "folder", "chest-LPS", image)
 
 
 def test_the_hash_of_a_mask_knows_voxels_and_grid(reference):
-    here = recorded.sha256_of_mask(reference)
-    assert here == recorded.sha256_of_mask(Mask(reference.array.copy(order="F"), reference.affine))
+    here = sessions.sha256_of_mask(reference)
+    assert here == sessions.sha256_of_mask(Mask(reference.array.copy(order="F"), reference.affine))
     other = reference.array.copy()
     other[0, 0, 0] = True
     moved = reference.affine.copy()
     moved[0, 3] += 0.01
-    assert len({here, recorded.sha256_of_mask(Mask(other, reference.affine)), recorded.sha256_of_mask(Mask(reference.array, moved))}) == 3
+    assert len({here, sessions.sha256_of_mask(Mask(other, reference.affine)), sessions.sha256_of_mask(Mask(reference.array, moved))}) == 3
 
 
 # --- the rung ---------------------------------------------------------------------------------------------------------
@@ -125,9 +134,9 @@ def test_the_hash_of_a_mask_knows_voxels_and_grid(reference):
 
 def test_a_person_stands_on_the_ladder_like_any_prompter(session, study, reference):
     segmenter = trivial().segmenter
-    with recorded.on_the_ladder([session]):
-        prediction, actions = run.converse(segmenter, study, reference, "recorded", np.random.default_rng(0))
-        jittered, _ = run.converse(segmenter, study, reference, "recorded", np.random.default_rng(0), jitter=0.2)
+    with sessions.on_the_ladder([session]):
+        prediction, actions = interaction.run_interaction(segmenter, study, reference, "recorded", np.random.default_rng(0))
+        jittered, _ = interaction.run_interaction(segmenter, study, reference, "recorded", np.random.default_rng(0), jitter=0.2)
         card = ladder.prompter("recorded")
     segmenter.set_image(study.image)
     assert np.array_equal(prediction.mask.array, segmenter.predict(session.prompts).mask.array)
@@ -140,13 +149,13 @@ def test_a_person_stands_on_the_ladder_like_any_prompter(session, study, referen
 
 def test_a_case_without_a_session_is_named(session, study):
     other = Mask(np.roll(study.references["reference"].array, 1, axis=0), study.image.affine)
-    with recorded.on_the_ladder([session]), pytest.raises(InputError, match="folder/chest-LPS"):
-        run.converse(trivial().segmenter, study, other, "recorded", np.random.default_rng(0))
+    with sessions.on_the_ladder([session]), pytest.raises(InputError, match="folder/chest-LPS"):
+        interaction.run_interaction(trivial().segmenter, study, other, "recorded", np.random.default_rng(0))
 
 
 def test_two_sessions_of_one_case_are_refused(session):
     with pytest.raises(InputError, match="one session per case"):
-        recorded.card([session, replace(session, started="2026-02-01T10:00:00+00:00")])
+        sessions.card([session, replace(session, started="2026-02-01T10:00:00+00:00")])
 
 
 @pytest.fixture
@@ -155,16 +164,16 @@ def result(tmp_path, monkeypatch):
     write_case(tmp_path)
     table = tmp_path / "cases.csv"
     table.write_text("case_id,image,reference\nchest-LPS,chest.nii.gz,reference.nii.gz\n")
-    monkeypatch.setattr(prompting.cohorts, "dataset_root", lambda dataset, size: table)
-    monkeypatch.setattr(trained, "segmenter_of", lambda experiment: small_segmenter())
+    monkeypatch.setattr(recorded_sessions.cohorts, "dataset_root", lambda dataset, size: table)
+    monkeypatch.setattr(load, "segmenter_of", lambda experiment: small_segmenter())
     empty = tables.results_frame([]), tables.costs_frame([])
     experiment = Experiment("smoke", "none", "sam_stand_in", "zero_shot", options=(("pretraining", "random"),))
     provenance = {"patients": {"train": [], "validation": []}}
-    return run.RunResult(experiment, tmp_path, *empty, pd.DataFrame(), provenance)
+    return results.RunResult(experiment, tmp_path, *empty, pd.DataFrame(), provenance)
 
 
 def test_sessions_become_rows_like_those_of_other_rungs(result, session, reference):
-    more = prompting.with_sessions(result, [session])
+    more = recorded_sessions.with_sessions(result, [session])
     tables.validate(more.results)
     tables.require_complete(
         more.results,
@@ -180,11 +189,11 @@ def test_sessions_become_rows_like_those_of_other_rungs(result, session, referen
 
 
 def test_tables_and_figures_of_the_ladder_show_the_rung(result, session):
-    more = prompting.with_sessions(result, [session])
-    with recorded.on_the_ladder([session]):
-        table = analysis.ladder([more], "folder")
-        ladder_figures.ladder_figure(table)
-        printed = ladder_figures.printable_rungs(table)
+    more = recorded_sessions.with_sessions(result, [session])
+    with sessions.on_the_ladder([session]):
+        table = ladder_table([more], "folder")
+        ladder_figure(table)
+        printed = printable_rungs(table)
     assert table["rung"].tolist() == ["recorded"]
     assert table["dsc"].tolist() == tables.case_values(more.asked("recorded"), "dsc")["value"].tolist()
     assert "prompts of a person" in printed.to_string()
@@ -192,9 +201,9 @@ def test_tables_and_figures_of_the_ladder_show_the_rung(result, session):
 
 def test_a_session_of_a_case_that_is_not_there_or_has_changed_is_refused(result, session):
     with pytest.raises(InputError, match="folder/other is not among"):
-        prompting.with_sessions(result, [replace(session, case_id="other")])
+        recorded_sessions.with_sessions(result, [replace(session, case_id="other")])
     with pytest.raises(InputError, match="another grid"):
-        prompting.with_sessions(result, [replace(session, shape=(96, 90, 23))])
+        recorded_sessions.with_sessions(result, [replace(session, shape=(96, 90, 23))])
     assert "recorded" not in ladder.PROMPTERS
 
 
@@ -202,7 +211,7 @@ def test_a_session_of_a_case_that_is_not_there_or_has_changed_is_refused(result,
 
 
 def test_what_is_offered_has_the_titles_that_stand_beside_numbers_and_no_published_name():
-    offers = prompting.models("mini")
+    offers = models("mini")
     experiments = {offer.experiment for offer in offers}
     assert len(experiments) == len(offers)
     titles = [offer.title for offer in offers]
@@ -215,7 +224,7 @@ def test_what_is_offered_has_the_titles_that_stand_beside_numbers_and_no_publish
 
 
 def test_a_model_that_is_not_trained_says_so_when_it_is_chosen(tmp_path, monkeypatch):
-    monkeypatch.setattr(trained.config, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(project, "project_root", lambda: tmp_path)
     experiment = SimpleNamespace(profile="mini", name="never", model="sam_stand_in", paradigm="fine_tuned", options=())
     with pytest.raises(InputError, match="not finished"):
-        trained.segmenter_of(experiment)
+        load.segmenter_of(experiment)

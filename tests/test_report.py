@@ -14,10 +14,15 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungseg_utils import __main__, config, metrics, protocols, report, tables
+from lungseg_utils import __main__
+from lungseg_utils.core import project
+from lungseg_utils.evaluation import metrics, protocols, tables
+from lungseg_utils.reporting.own_masks import matching, scoring
+from lungseg_utils.reporting.own_masks.page import _figures, mark_of, write
+from lungseg_utils.reporting.own_masks.summary import case_table, count_flow, protocol_table, summarize
 from lungseg_utils.types import InputError, Mask
 
-ROOT = config.project_root()
+ROOT = project.project_root()
 PAGE = (ROOT / "book" / "score_your_own.md").read_text()
 AFFINE = np.diag([2.0, 2.0, 3.0, 1.0])
 SHAPE = (16, 16, 10)
@@ -77,7 +82,7 @@ def test_values_of_each_case_are_those_of_score_case_on_any_order_of_axes(tmp_pa
     stored = np.array([[0, -2.0, 0, 30], [2.0, 0, 0, -5], [0, 0, 3.0, 7], [0, 0, 0, 1]])  # first axis to anterior, second to the left
     for mask, folder in zip(masks, ("references", "predictions", "ignore"), strict=True):
         _save(mask[::-1].transpose(1, 0, 2), tmp_path / folder / "x.nii", stored)
-    scores = report.score_folders(*(tmp_path / name for name in ("predictions", "references", "ignore")))
+    scores = scoring.score_folders(*(tmp_path / name for name in ("predictions", "references", "ignore")))
     expected = metrics.score_case(*(Mask(mask, AFFINE) for mask in masks), open_ends=(False, True))
     for metric, value in expected.items():
         assert _value(scores.results, "x", metric) == pytest.approx(value, nan_ok=True), metric
@@ -87,8 +92,8 @@ def test_values_of_each_case_are_those_of_score_case_on_any_order_of_axes(tmp_pa
 
 
 def test_means_keep_a_miss_and_leave_the_tumor_free_scan_apart(four):
-    scores = report.score_folders(*four)
-    summary, flow = report.summarize(scores.results), report.count_flow(scores.results)
+    scores = scoring.score_folders(*four)
+    summary, flow = summarize(scores.results), count_flow(scores.results)
     dsc = (2 / 3, 2 * 144 / (144 + 162), 0)
     assert _row(summary, "dsc")["value"] == pytest.approx(np.mean(dsc))
     assert _row(summary, "dsc")["n"] == 3
@@ -106,9 +111,9 @@ def test_means_keep_a_miss_and_leave_the_tumor_free_scan_apart(four):
 
 
 def test_the_first_protocol_is_the_reported_dsc(four):
-    scores = report.score_folders(*four)
-    table = report.protocol_table(protocols.all_protocols(scores.counts))
-    assert table["value"].iloc[0] == pytest.approx(_row(report.summarize(scores.results), "dsc")["value"])
+    scores = scoring.score_folders(*four)
+    table = protocol_table(protocols.all_protocols(scores.counts))
+    assert table["value"].iloc[0] == pytest.approx(_row(summarize(scores.results), "dsc")["value"])
     assert table["shift"].iloc[0] == 0
     detected = table[table["name"] == protocols.detected_only([]).name].iloc[0]
     assert detected["shift"] == pytest.approx(table["value"].iloc[0] / 2)  # two of three: 3/2 of the mean
@@ -117,7 +122,7 @@ def test_the_first_protocol_is_the_reported_dsc(four):
 
 def test_an_ignore_region_hides_false_positives_in_metrics_and_protocols_alike(four, tmp_path):
     _save(BESIDE, tmp_path / "ignore" / "b.nii.gz")
-    scores = report.score_folders(*four, tmp_path / "ignore")
+    scores = scoring.score_folders(*four, tmp_path / "ignore")
     assert _value(scores.results, "b", "dsc") == 1
     assert [counts.candidates[0] for counts in scores.counts[:3]] == pytest.approx([2 / 3, 1, 0])
     assert scores.provenance["cases_with_ignore_region"] == 1
@@ -126,11 +131,11 @@ def test_an_ignore_region_hides_false_positives_in_metrics_and_protocols_alike(f
 def test_several_cases_of_a_patient_count_once(four):
     lines = ["case_id,patient_id", "a,P1", "b,P1", "c,P2", "d,P2"]
     (four[1] / "patients.csv").write_text("\n".join(lines))
-    scores = report.score_folders(*four)
-    flow = report.count_flow(scores.results)
+    scores = scoring.score_folders(*four)
+    flow = count_flow(scores.results)
     assert (flow.patients, flow.cases, flow.patients_tumor_free) == (2, 3, 1)
     expected = ((2 / 3 + 2 * 144 / 306) / 2 + 0) / 2
-    assert _row(report.summarize(scores.results), "dsc")[["value", "n"]].tolist() == pytest.approx([expected, 2])
+    assert _row(summarize(scores.results), "dsc")[["value", "n"]].tolist() == pytest.approx([expected, 2])
 
 
 def test_several_readers_are_averaged_within_the_patient(tmp_path):
@@ -139,25 +144,25 @@ def test_several_readers_are_averaged_within_the_patient(tmp_path):
     _save(LESION, tmp_path / "references" / "anna" / "b.nii.gz")
     for name in "ab":
         _save(HALF, tmp_path / "predictions" / f"{name}.nii.gz")
-    scores = report.score_folders(tmp_path / "predictions", tmp_path / "references")
+    scores = scoring.score_folders(tmp_path / "predictions", tmp_path / "references")
     assert set(scores.results["reader"]) == {"anna", "bert"}
-    assert report.count_flow(scores.results).cases_by_reader == {"anna": 2, "bert": 1}
-    summary = report.summarize(scores.results)
+    assert count_flow(scores.results).cases_by_reader == {"anna": 2, "bert": 1}
+    summary = summarize(scores.results)
     assert _row(summary, "dsc")[["value", "n"]].tolist() == pytest.approx([((2 / 3 + 1) / 2 + 2 / 3) / 2, 2])
-    assert "anna (2 cases), bert (1 cases)" in report.write(scores, tmp_path / "out").read_text()
+    assert "anna (2 cases), bert (1 cases)" in write(scores, tmp_path / "out").read_text()
 
 
 def test_a_missing_prediction_is_an_error_or_a_failed_empty_answer(tmp_path):
     folders = _folders(tmp_path, a=(LESION, LESION), b=(LESION, None), c=(EMPTY, None))
     with pytest.raises(InputError, match=r"no prediction for 2 of 3 references: b, c\. .*--missing failed"):
-        report.score_folders(*folders)
-    scores = report.score_folders(*folders, missing="failed")
-    assert _row(report.summarize(scores.results), "dsc")[["value", "n"]].tolist() == [0.5, 2]
+        scoring.score_folders(*folders)
+    scores = scoring.score_folders(*folders, missing="failed")
+    assert _row(summarize(scores.results), "dsc")[["value", "n"]].tolist() == [0.5, 2]
     assert _value(scores.results, "b", "hd95") == np.inf
     rows = scores.results[scores.results["case_id"] == "b"]
     assert set(rows["status"]) == {"failed", "undefined"}  # undefined: the precision of nothing
-    assert report.count_flow(scores.results).failed == 2
-    table = report.case_table(scores)
+    assert count_flow(scores.results).failed == 2
+    table = case_table(scores)
     assert table.set_index("case_id")["answer"].to_dict() == {"a": "given", "b": "no file", "c": "no file"}
     assert table["case_id"].tolist() == ["b", "a", "c"]  # the worst first, tumor-free ones last
 
@@ -165,25 +170,25 @@ def test_a_missing_prediction_is_an_error_or_a_failed_empty_answer(tmp_path):
 def test_labels_choose_the_tumor(tmp_path):
     folders = _folders(tmp_path, a=(2 * LESION + BESIDE, HALF + 2 * BESIDE))
     with pytest.raises(InputError, match=r"2 files cannot be used(.|\n)*values 0, 1, 2\. Choose the tumor's value with --label N"):
-        report.score_folders(*folders)
-    scores = report.score_folders(*folders, label=2, prediction_label=1)
+        scoring.score_folders(*folders)
+    scores = scoring.score_folders(*folders, label=2, prediction_label=1)
     assert _value(scores.results, "a", "dsc") == pytest.approx(2 / 3)
-    assert _value(report.score_folders(*folders, label=2).results, "a", "dsc") == 0
+    assert _value(scoring.score_folders(*folders, label=2).results, "a", "dsc") == 0
     with pytest.raises(InputError, match="no reference holds the value 3"):
-        report.score_folders(*folders, label=3)
+        scoring.score_folders(*folders, label=3)
     with pytest.raises(InputError, match="no prediction holds the value 4"):
-        report.score_folders(*folders, label=2, prediction_label=4)
+        scoring.score_folders(*folders, label=2, prediction_label=4)
 
 
 @pytest.mark.parametrize(("slice_mm", "metric"), [(1.5, "nsd_2mm"), (3.0, "nsd_3mm")])
 def test_the_surface_value_to_quote_depends_on_the_slices(tmp_path, slice_mm, metric):
     for folder in ("predictions", "references"):
         _save(LESION, tmp_path / folder / "a.nii", np.diag([1.0, 1.0, slice_mm, 1.0]))
-    assert report.score_folders(tmp_path / "predictions", tmp_path / "references").nsd_metric == metric
+    assert scoring.score_folders(tmp_path / "predictions", tmp_path / "references").nsd_metric == metric
 
 
 def test_processes_give_the_same_table(four):
-    assert report.score_folders(*four, workers=2).results.equals(report.score_folders(*four).results)
+    assert scoring.score_folders(*four, workers=2).results.equals(scoring.score_folders(*four).results)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------------
@@ -284,7 +289,7 @@ def test_bad_input_is_named_with_a_remedy_and_nothing_is_scored(tmp_path, monkey
     spoil(tmp_path)
     monkeypatch.setattr(metrics, "score_case", lambda *_: pytest.fail("scored"))
     with pytest.raises(InputError) as caught:
-        report.score_folders(*folders)
+        scoring.score_folders(*folders)
     assert re.search(message, str(caught.value)), caught.value
 
 
@@ -293,22 +298,22 @@ def test_all_bad_files_are_told_together(tmp_path):
     for n in range(12):
         (folders[0] / f"c{n:02d}.nii.gz").write_bytes(b"no image")
     with pytest.raises(InputError, match=r"12 files cannot be used(.|\n)*c09.nii.gz(.|\n)*and 2 more") as caught:
-        report.score_folders(*folders)
+        scoring.score_folders(*folders)
     assert "c10" not in str(caught.value)
 
 
 def test_an_ignore_region_must_belong_to_a_case_and_be_binary_and_may_leave_no_surface(four, tmp_path):
     _save(BESIDE, tmp_path / "ignore" / "z.nii.gz")
     with pytest.raises(InputError, match="ignore: no reference for 1 of its files: z"):
-        report.score_folders(*four, tmp_path / "ignore")
+        scoring.score_folders(*four, tmp_path / "ignore")
     (tmp_path / "ignore" / "z.nii.gz").unlink()
     _save(2 * BESIDE, tmp_path / "ignore" / "a.nii.gz")
     with pytest.raises(InputError, match=r"ignore/a\.nii\.gz: .*Give an ignore region of 0 and 1"):
-        report.score_folders(*four, tmp_path / "ignore")
+        scoring.score_folders(*four, tmp_path / "ignore")
     tumor = _box((4, 12), (2, 8), (2, 6))
     for folder, mask in ((four[0], tumor), (four[1], tumor), (tmp_path / "ignore", ~tumor)):
         _save(mask, folder / "a.nii.gz")
-    results = report.score_folders(*four, tmp_path / "ignore").results.query("case_id == 'a' and lesion_id == ''").set_index("metric")
+    results = scoring.score_folders(*four, tmp_path / "ignore").results.query("case_id == 'a' and lesion_id == ''").set_index("metric")
     # nothing of either surface is left to be judged
     assert (results.loc[["nsd_1mm", "nsd_3mm", "hd95", "assd"], "status"] == "undefined").all()
     assert results.loc["dsc", "status"] == "scored"
@@ -316,22 +321,22 @@ def test_an_ignore_region_must_belong_to_a_case_and_be_binary_and_may_leave_no_s
 
 def test_other_wrong_arguments_are_refused(four, tmp_path):
     with pytest.raises(InputError, match=r"prompter telepathy: unknown\. Choose one of box_every_slice, .*none"):
-        report.score_folders(*four, prompter="telepathy")
+        scoring.score_folders(*four, prompter="telepathy")
     with pytest.raises(InputError, match="both predictions and references"):
-        report.score_folders(four[0], four[0])
+        scoring.score_folders(four[0], four[0])
     with pytest.raises(InputError, match="0 is not a number of processes"):
-        report.score_folders(*four, workers=0)
+        scoring.score_folders(*four, workers=0)
     with pytest.raises(InputError, match="'ignore' is unknown"):
-        report.score_folders(*four, missing="ignore")
+        scoring.score_folders(*four, missing="ignore")
     (tmp_path / "out").write_text("")
     with pytest.raises(InputError, match="out: it is a file"):
-        report.write(report.score_folders(*four), tmp_path / "out")
+        write(scoring.score_folders(*four), tmp_path / "out")
 
 
 def test_hidden_files_and_other_files_are_passed_over(four):
     (four[0] / "._a.nii.gz").write_bytes(b"of a Mac")
     (four[0] / "plans.json").write_text("{}")
-    assert len(report.find_cases(*four)) == 4
+    assert len(matching.find_cases(*four)) == 4
 
 
 # --- the page --------------------------------------------------------------------------------------------------------
@@ -357,7 +362,7 @@ class _Attributes(HTMLParser):
 
 
 def _page_of(folders, out, **options):
-    return report.write(report.score_folders(*folders, **options), out).read_text(encoding="utf-8")
+    return write(scoring.score_folders(*folders, **options), out).read_text(encoding="utf-8")
 
 
 def test_the_page_asks_for_nothing_from_outside(four, tmp_path):
@@ -404,14 +409,14 @@ def test_names_of_files_and_models_are_text_and_never_markup(tmp_path):
 
 
 def test_tables_and_provenance_are_written_and_hold_no_place_of_this_machine(four, tmp_path):
-    scores = report.score_folders(*four, prompter="none", name="my net")
-    report.write(scores, tmp_path / "out")
+    scores = scoring.score_folders(*four, prompter="none", name="my net")
+    write(scores, tmp_path / "out")
     again = tables.read_results(tmp_path / "out" / "results.csv")
     assert again.equals(scores.results)
     assert set(again["experiment"]) == {"my net"}
     assert set(again["prompter"]) == {"none"}
     summary = pd.read_csv(tmp_path / "out" / "summary.csv")
-    assert summary["n"].tolist() == report.summarize(scores.results)["n"].tolist()
+    assert summary["n"].tolist() == summarize(scores.results)["n"].tolist()
     assert len(pd.read_csv(tmp_path / "out" / "protocols.csv")) == len(protocols.PROTOCOLS) - 1
     provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert set(provenance["sha256_of_files"]["references"]) == {f"{name}.nii.gz" for name in "abcd"}
@@ -433,20 +438,21 @@ def test_drawings_speak_of_intervals_only_where_they_draw_some(low, high, told):
     names = ["dsc", *(f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM)]
     summary = pd.DataFrame([{"quantity": name, "value": 0.6, "low": low, "high": high, "n": 12} for name in names])
     cases = pd.DataFrame({"reference_volume": [1.0, 20.0], "dsc": [0.5, 0.7]})
-    captions = [figure.partition("<figcaption>")[2] for figure in report._figures(summary, cases)]
+    captions = [figure.partition("<figcaption>")[2] for figure in _figures(summary, cases)]
     assert len(captions) == 2
     assert all(("interval" in caption) is told and "n = 12" in caption for caption in captions)
 
 
 @pytest.mark.parametrize(("n", "mark"), [(9, "points only"), (10, "descriptive"), (50, "inference")])
 def test_the_mark_of_an_interval_comes_with_n(n, mark):
-    from lungseg_utils import stats
+    from lungseg_utils.evaluation import intervals
 
-    assert report.mark_of(stats.summarize_mean(np.linspace(0, 1, n)).method) == mark
+    assert mark_of(intervals.summarize_mean(np.linspace(0, 1, n)).method) == mark
 
 
 def test_the_command_starts_without_what_it_does_not_need():
-    code = "import sys, lungseg_utils.report; print([m for m in ('torch', 'matplotlib', 'scipy.stats', 'jinja2') if m in sys.modules])"
+    code = "import sys\nfrom lungseg_utils.reporting.own_masks import page, scoring\n"
+    code += "print([m for m in ('torch', 'matplotlib', 'scipy.stats', 'jinja2') if m in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
 

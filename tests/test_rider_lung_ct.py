@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from lungseg_utils import exclusions
+from lungseg_utils.data import exclusions
 from lungseg_utils.datasets import rider_lung_ct
 from lungseg_utils.types import InputError
 

@@ -7,14 +7,22 @@ import sys
 from pathlib import Path
 
 import numpy as np
+import pydicom
 import pytest
 import torch
 
-from lungseg_utils import __main__, cohorts, config, io, listening, registry, run, tables
+from lungseg_utils import __main__, registry
+from lungseg_utils.core import progress
+from lungseg_utils.core.project import project_root
+from lungseg_utils.data import images, nifti, splits
+from lungseg_utils.data.cases import load_study
+from lungseg_utils.evaluation import tables
+from lungseg_utils.experiments import cohorts, config, interaction, planning, results, run
+from lungseg_utils.networks.automatic import training
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import InputError
 
-ROOT = config.project_root()
+ROOT = project_root()
 TESTS = ["phantom_nsclc"]
 
 
@@ -41,13 +49,13 @@ def here(project, monkeypatch):
 
 
 def _run(seed=0, **more):
-    return run.run(run.plan("unet_full", "smoke", seed), TESTS, ["none"], progress=False, **more)
+    return run.run(planning.make_experiment("unet_full", "smoke", seed), TESTS, ["none"], progress=False, **more)
 
 
 def test_tables_provenance_and_predictions_are_complete(here):
     result = _run()
     assert set(result.results["case_id"]) == set(cohorts.patients_to_test("phantom_nsclc", config.load().profile("smoke")))
-    again = run.open_result(result.experiment)
+    again = results.open_result(result.experiment)
     assert again.results.equals(result.results)
     provenance = json.loads((result.folder / "experiment.json").read_text())
     assert provenance["patients"]["train"] == [
@@ -57,7 +65,7 @@ def test_tables_provenance_and_predictions_are_complete(here):
     assert provenance["options"]["steps"] == 6
     assert set(result.costs["quantity"]) >= {"prediction", "peak memory"}
     case = result.cases("phantom_nsclc")[0]
-    study = run.load_study(case)
+    study = load_study(case)
     assert result.prediction("phantom_nsclc", "none", case.case_id, study).shape == study.image.shape
     text = (result.folder / "experiment.json").read_text() + (result.folder / "results.csv").read_text()
     assert str(here) not in text
@@ -91,7 +99,9 @@ def test_another_number_of_threads_changes_the_tables_by_no_more_than_book_repro
     """
     first_loss, sixth_loss, largest_dsc = 1e-6, 1e-3, 0.05
     tables_of, threads_before = {}, torch.get_num_threads()
-    experiment = run.plan("unet_full", "smoke", options={"steps": 15, "learning_rate": 0.02, "foreground_share": 1.0, "validate_every": 15})
+    experiment = planning.make_experiment(
+        "unet_full", "smoke", options={"steps": 15, "learning_rate": 0.02, "foreground_share": 1.0, "validate_every": 15}
+    )
     try:
         for threads in (1, 2):
             torch.set_num_threads(threads)
@@ -113,7 +123,7 @@ def test_another_number_of_threads_changes_the_tables_by_no_more_than_book_repro
 
 def test_other_options_train_again(here):
     first = _run()
-    other = run.run(run.plan("unet_full", "smoke", options={"steps": 4}), TESTS, ["none"], progress=False)
+    other = run.run(planning.make_experiment("unet_full", "smoke", options={"steps": 4}), TESTS, ["none"], progress=False)
     assert other.folder != first.folder
     assert other.history["step"].max() == 4
 
@@ -124,14 +134,14 @@ def test_a_run_that_was_stopped_in_its_training_goes_on_from_the_checkpoint_to_t
         if done == 110 and len(seen) > 100:
             raise KeyboardInterrupt
 
-    experiment = run.plan("unet_full", "smoke", options={"steps": 120, "validate_every": 60})
+    experiment = planning.make_experiment("unet_full", "smoke", options={"steps": 120, "validate_every": 60})
     undisturbed = _sha(run.run(experiment, TESTS, ["none"], progress=False))
     shutil.rmtree(here / "results")
     seen = []
-    with listening.heard_by(preempted), pytest.raises(KeyboardInterrupt):
+    with progress.progress_callback(preempted), pytest.raises(KeyboardInterrupt):
         run.run(experiment, TESTS, ["none"], progress=False)
     seen = []
-    with listening.heard_by(preempted):
+    with progress.progress_callback(preempted):
         again = run.run(experiment, TESTS, ["none"], progress=False)
     assert seen == list(range(100, 120))
     assert _sha(again) == undisturbed
@@ -140,16 +150,25 @@ def test_a_run_that_was_stopped_in_its_training_goes_on_from_the_checkpoint_to_t
 def test_changed_training_data_trains_again_from_the_start(here, monkeypatch):
     """The weights of an outdated training must not be where the next one begins."""
     first = _run()
-    true_hash = cohorts.sha256_of_cases
-    monkeypatch.setattr(cohorts, "sha256_of_cases", lambda cases: true_hash(cases)[::-1])
     trained = []
     automatic = sys.modules["lungseg_utils.networks.automatic"]
     monkeypatch.setattr(automatic.training, "train", _spy(automatic.training.train, trained))
-    again = _run()
+    case = cohorts.training_cohort("phantom_nsclc", config.load().profile("smoke"), 0).train[0]
+    files = {path: path.read_bytes() for path in case.image_path.rglob("*.dcm")}
+    try:
+        for path in files:  # another intercept makes other values of the same pixels
+            header = pydicom.dcmread(path)
+            if header.Modality == "CT":
+                header.RescaleIntercept = float(header.RescaleIntercept) + 200
+                header.save_as(path)
+        again = _run()
+    finally:
+        for path, data in files.items():
+            path.write_bytes(data)
     assert trained == [True]
     losses = [r.history.query("quantity == 'training loss'")["value"].tolist() for r in (first, again)]
-    assert losses[0] == losses[1]  # the same bytes after all, but it could not know
-    assert again.results.equals(first.results)
+    assert losses[0] != losses[1]
+    assert _sha(_run()) == _sha(first)
 
 
 def test_weights_of_an_earlier_network_do_not_block_a_changed_one(here):
@@ -213,28 +232,30 @@ def test_a_training_that_diverges_is_kept_and_its_cases_are_failures_not_missing
     assert dsc["case_id"].nunique() == 3
     assert (dsc["value"].dropna() == 0).all()
     trained = []
-    monkeypatch.setattr(automatic.training, "train", _spy(automatic.training.train, trained))
+    monkeypatch.setattr(training, "train", _spy(training.train, trained))
     assert _run().results.equals(result.results)  # and it is not tried again in vain
     assert trained == []
 
 
 def test_few_shot_uses_k_patients_and_none_to_validate_on(here):
-    experiment = run.plan("unet_few_shot", "smoke", k=1)
+    experiment = planning.make_experiment("unet_few_shot", "smoke", k=1)
     result = run.run(experiment, TESTS, ["none"], progress=False)
     profile = config.load().profile("smoke")
     assert result.provenance["patients"]["train"] == cohorts.few_shot_patients("phantom_nsclc", profile, 0, 1, 0)
     assert result.provenance["patients"]["validation"] == []
     assert set(result.history["quantity"]) == {"training loss", "seconds"}
     with pytest.raises(InputError, match="Choose k from 1 to 2"):
-        run.run(run.plan("unet_few_shot", "smoke", k=3), TESTS, ["none"], progress=False)
+        run.run(planning.make_experiment("unet_few_shot", "smoke", k=3), TESTS, ["none"], progress=False)
 
 
 def test_a_stand_in_starts_from_its_pretraining_and_says_so(here):
-    result = run.run(run.plan("medsam_zero_shot", "smoke"), TESTS, ["box_every_slice", "box_one_slice"], progress=False)
+    result = run.run(planning.make_experiment("medsam_zero_shot", "smoke"), TESTS, ["box_every_slice", "box_one_slice"], progress=False)
     assert result.provenance["title"] == "SAM-type stand-in, CT-like pretraining, zero-shot"
     assert len(result.provenance["sha256"]["initial weights"]) == 64
     assert result.provenance["sha256"]["weights"] == "none"  # nothing was trained on patients
-    control = run.run(run.plan("sam_zero_shot", "smoke", options={"pretraining": "random"}), TESTS, ["box_every_slice"], progress=False)
+    control = run.run(
+        planning.make_experiment("sam_zero_shot", "smoke", options={"pretraining": "random"}), TESTS, ["box_every_slice"], progress=False
+    )
     assert control.provenance["sha256"]["initial weights"] == "none"
     names = {path.name.split("__")[1] for path in (here / "results" / "stand_ins").iterdir()}
     assert names == {"ct_like"}
@@ -252,7 +273,7 @@ def test_a_training_that_another_profile_did_is_not_done_again(here, monkeypatch
 
 def test_two_runs_of_one_experiment_at_once_are_refused_after_some_patience(here, hold_lock, monkeypatch):
     monkeypatch.setattr(run, "PATIENCE_SECONDS", 0.7)
-    folder = here / "results" / "smoke" / run.plan("unet_full", "smoke").name
+    folder = here / "results" / "smoke" / planning.make_experiment("unet_full", "smoke").name
     with hold_lock(folder / ".lock"), pytest.raises(InputError, match="another process"):
         _run()
     _run()  # the lock died with its process
@@ -261,26 +282,26 @@ def test_two_runs_of_one_experiment_at_once_are_refused_after_some_patience(here
 def test_a_patient_on_both_sides_is_refused(here):
     cases = cohorts.cases_to_test("phantom_nsclc", config.load().profile("smoke"))
     with pytest.raises(InputError, match="both trained on and tested on"):
-        cohorts.require_apart(cases[:1], cases)
+        splits.require_apart(cases[:1], cases)
 
 
 def test_the_ellipse_baseline_runs_by_its_boxes_and_reads_no_training_data(here):
-    result = run.run(run.plan("baselines_zero_shot", "smoke"), TESTS, ["box_every_slice"], progress=False)
+    result = run.run(planning.make_experiment("baselines_zero_shot", "smoke"), TESTS, ["box_every_slice"], progress=False)
     dsc = tables.case_values(result.results, "dsc")["value"]
     assert 0.5 < dsc.mean() < 1
     assert result.provenance["patients"]["train"] == []
     assert result.provenance["sha256"]["weights"] == "none"
     with pytest.raises(InputError, match="unknown"):
-        run.run(run.plan("baselines_zero_shot", "smoke"), TESTS, ["telepathy"], progress=False)
+        run.run(planning.make_experiment("baselines_zero_shot", "smoke"), TESTS, ["telepathy"], progress=False)
 
 
 def test_a_prediction_is_the_models_own_on_the_original_grid(here):
     result = _run()
     case = result.cases("phantom_nsclc")[0]
-    study = run.load_study(case)
+    study = load_study(case)
     segmenter = registry.plugin("models", "unet").build(result.provenance["options"])
     segmenter.load(result.folder / "weights.pt")
-    expected = run.answer(segmenter, study, study.references["reference"], "none", np.random.default_rng(0))
+    expected = interaction.final_prediction(segmenter, study, study.references["reference"], "none", np.random.default_rng(0))
     stored = result.prediction("phantom_nsclc", "none", case.case_id, study)
     assert np.array_equal(expected.mask.array, stored.array)
 
@@ -288,13 +309,13 @@ def test_a_prediction_is_the_models_own_on_the_original_grid(here):
 def test_predict_on_the_command_line_writes_a_mask_on_the_image(here, tmp_path):
     _run()
     case = cohorts.cases_to_test("phantom_nsclc", config.load().profile("smoke"))[0]
-    image = io.read_image(case.image_path)
-    io.write_image(image, tmp_path / "ct.nii.gz")
+    image = images.read_image(case.image_path)
+    nifti.write_image(image, tmp_path / "ct.nii.gz")
     command = [sys.executable, "-m", "lungseg_utils", "predict", "--model", "unet", "--profile", "smoke"]
     command += ["--image", str(tmp_path / "ct.nii.gz"), "--out", str(tmp_path / "mask.nii.gz")]
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    assert io.read_mask(tmp_path / "mask.nii.gz", like=image, allow_empty=True).shape == image.shape
+    assert nifti.read_mask(tmp_path / "mask.nii.gz", like=image, allow_empty=True).shape == image.shape
 
 
 @pytest.mark.parametrize(
@@ -352,9 +373,9 @@ def test_a_prompter_may_look_at_the_answer_and_speak_again(here, monkeypatch):
     card = ladder.PrompterCard("two looks", "nothing", "none", twice)
     monkeypatch.setattr(ladder, "PROMPTERS", {**ladder.PROMPTERS, "twice": card})
     case = cohorts.cases_to_test("phantom_nsclc", config.load().profile("smoke"))[0]
-    study = run.load_study(case)
+    study = load_study(case)
     segmenter = registry.plugin("models", "trivial").build({"rule": "ellipse", "median_diameter_mm": 20.0})
-    last = run.answer(segmenter, study, study.references["reference"], "twice", np.random.default_rng(0))
+    last = interaction.final_prediction(segmenter, study, study.references["reference"], "twice", np.random.default_rng(0))
     assert len(heard) == 2
     assert heard[-1] is last
 
@@ -383,7 +404,7 @@ def test_notebooks_are_thin_and_stored_without_outputs():
 
 def test_a_trained_model_is_its_own_control_on_prompted_rungs_and_gives_the_detectors_boxes(here):
     rungs = ["box_one_slice", "detector_box", "none"]
-    control = run.run(run.plan("unet_full", "smoke"), TESTS, rungs, progress=False)
+    control = run.run(planning.make_experiment("unet_full", "smoke"), TESTS, rungs, progress=False)
     asked = control.results.query("metric == 'prediction_volume' and lesion_id == ''")
     volumes = asked.pivot_table(index="case_id", columns=["prompter", "jitter"], values="value")
     assert set(volumes.columns) == {("box_one_slice", 0.0), ("box_one_slice", 0.2), ("detector_box", 0.0), ("none", 0.0)}
@@ -398,13 +419,15 @@ def test_a_trained_model_is_its_own_control_on_prompted_rungs_and_gives_the_dete
 
 
 def test_a_zero_shot_answer_takes_no_boxes_from_a_detector_of_the_same_data_set(here):
-    run.run(run.plan("unet_full", "smoke"), TESTS, ["none"], progress=False)
+    run.run(planning.make_experiment("unet_full", "smoke"), TESTS, ["none"], progress=False)
     tests = ["phantom_nsclc", "phantom_msd"]
-    found = run.run(run.plan("baselines_zero_shot", "smoke"), tests, ["box_one_slice", "detector_box"], progress=False).results
+    found = run.run(
+        planning.make_experiment("baselines_zero_shot", "smoke"), tests, ["box_one_slice", "detector_box"], progress=False
+    ).results
     assert set(found[found["prompter"] == "detector_box"]["test_dataset"]) == {"phantom_msd"}
     assert set(found[found["prompter"] == "box_one_slice"]["test_dataset"]) == set(tests)
 
 
 def test_boxes_of_a_detector_that_is_not_trained_are_refused_by_name(here):
     with pytest.raises(InputError, match=r"smoke__unet__full.*not trained"):
-        run.run(run.plan("baselines_zero_shot", "smoke"), ["phantom_msd"], ["detector_box"], progress=False)
+        run.run(planning.make_experiment("baselines_zero_shot", "smoke"), ["phantom_msd"], ["detector_box"], progress=False)

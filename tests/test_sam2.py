@@ -7,16 +7,17 @@ import numpy as np
 import pytest
 import torch
 
-from lungseg_utils import full_size, registry
+from lungseg_utils import registry
+from lungseg_utils.experiments.costs import meter
 from lungseg_utils.geometry import plane_box
 from lungseg_utils.networks import attention, products
 from lungseg_utils.networks import sam2 as adapter
 from lungseg_utils.networks.checkpoints import load_checkpoint
 from lungseg_utils.networks.embedding_cache import EmbeddingCache
-from lungseg_utils.networks.lesion_volumes import LesionVolume, drawn_volume
 from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.prompted_training import TrainingSettings, free_parts
-from lungseg_utils.training import Plan, train
+from lungseg_utils.networks.training import Schedule, train
+from lungseg_utils.networks.training_volumes import LesionVolume, drawn_volume
 from lungseg_utils.types import Checkpoint, Image, InputError, Mask, Pretraining, Prompt, SlicePrompt, Study
 
 MODELS = ("sam2", "medsam2", "medical_sam2", "sam2_stand_in")
@@ -132,10 +133,10 @@ def test_operations_of_following_a_lesion_are_counted_alike_on_all_machines(monk
     for here in (False, True):
         monkeypatch.setattr(products, "_mkl_takes_half_the_width", lambda h=here: h)
         monkeypatch.setattr(attention, "_LEAST_KEYS", 1)
-        counts.append(full_size.count_flops(lambda: _walk(network, pictures, 1, prompt)))
+        counts.append(meter.count_flops(lambda: _walk(network, pictures, 1, prompt)))
     assert counts[0] == counts[1] > 0
     monkeypatch.setattr(products, "as_packaged", contextlib.nullcontext)
-    assert full_size.count_flops(lambda: _walk(network, pictures, 1, prompt)) != counts[0]
+    assert meter.count_flops(lambda: _walk(network, pictures, 1, prompt)) != counts[0]
 
 
 # --- place and orientation --------------------------------------------------------------------------------------------
@@ -379,7 +380,7 @@ def test_fitted_weights_are_saved_and_loaded(trainable, tmp_path):
 def test_a_few_steps_of_training_lower_the_loss(tmp_path):
     segmenter = _segmenter()
     volumes = [drawn_volume("shapes", np.random.default_rng(seed), VIEW.window_hu, 8) for seed in range(6)]
-    plan = Plan(30, 3e-3, seed=0, warmup_steps=3)
+    plan = Schedule(30, 3e-3, seed=0, warmup_steps=3)
     history = train(segmenter.network, segmenter._sampler(volumes, 2), segmenter._loss(), plan, tmp_path, progress=False)
     losses = history["value"].to_numpy()
     assert losses[-8:].mean() < 0.9 * losses[:4].mean()

@@ -6,7 +6,8 @@ import jsonschema
 import pytest
 import yaml
 
-from lungseg_utils import config, schema
+from lungseg_utils.core import project, schema
+from lungseg_utils.experiments import config
 
 _GRID = json.loads(config._SCHEMA.read_text())
 
@@ -22,7 +23,7 @@ _GRID = json.loads(config._SCHEMA.read_text())
     ],
 )
 def test_the_outermost_fault_is_named_with_its_place(edit, place):
-    grid = yaml.safe_load((config.project_root() / "experiments.yml").read_text())
+    grid = yaml.safe_load((project.project_root() / "experiments.yml").read_text())
     assert schema.fault(grid, config._SCHEMA) == ""
     edit(grid)
     best = jsonschema.exceptions.best_match(jsonschema.Draft202012Validator(_GRID).iter_errors(grid))

@@ -10,8 +10,10 @@ import pytest
 from scipy import ndimage
 
 import lungseg_utils
-from lungseg_utils import source_domain
-from lungseg_utils.source_domain import FIELD_MM, KINDS, Clip, draw_clip, draw_slice
+from lungseg_utils.networks.pretraining import canvas as drawing
+from lungseg_utils.networks.pretraining import solids
+from lungseg_utils.networks.pretraining.canvas import FIELD_MM
+from lungseg_utils.networks.pretraining.clips import KINDS, Clip, _stands_out, draw_clip, draw_slice
 from lungseg_utils.types import InputError
 
 PACKAGE = Path(lungseg_utils.__file__).parent
@@ -146,7 +148,7 @@ def test_texture_around_an_object_is_not_contrast(level: float, seen: bool) -> N
     y, x = np.mgrid[:64, :64] - 31.5
     disc = y**2 + x**2 < 12**2
     values = np.where(disc, level, 0.5 + 0.2 * np.sin(x)).astype(np.float32)
-    assert source_domain._stands_out(values, disc, visible=0.04) is seen
+    assert _stands_out(values, disc, visible=0.04) is seen
 
 
 def test_ct_like_is_windowed_ct_and_shapes_are_not(slices: dict[str, list[Clip]]) -> None:
@@ -174,22 +176,22 @@ def test_other_sizes_show_the_same_field(kind: str) -> None:
 
 def test_a_ball_cut_by_a_slice_covers_its_disc() -> None:
     """A ball of radius 20 mm through its centre covers pi 20^2 mm^2 and reaches sqrt(20^2 - 12^2) = 16 mm at a height of 12."""
-    canvas = source_domain._make_canvas(np.random.default_rng(0), 256, 1)
+    canvas = drawing.make_canvas(np.random.default_rng(0), 256, 1)
     for height, radius in ((0.0, 20.0), (12.0, 16.0)):
-        ball = source_domain._Star(np.array([height, 5.0, -7.0]), np.eye(3), np.full(3, 20.0))
+        ball = solids.Star(np.array([height, 5.0, -7.0]), np.eye(3), np.full(3, 20.0))
         area = ball.cover(canvas, canvas.whole()).sum() * canvas.pixel_mm**2
         assert area == pytest.approx(np.pi * radius**2, rel=0.02)
         within = ball.cover(canvas, ball.box(canvas)).sum() * canvas.pixel_mm**2
         assert within == pytest.approx(area, rel=1e-4)
 
 
-@pytest.mark.parametrize("draw", ["_draw_star", "_draw_faceted", "_draw_union", "_draw_hollow", "_draw_crescent"])
+@pytest.mark.parametrize("draw", ["draw_star", "draw_faceted", "draw_union", "draw_hollow", "draw_crescent"])
 def test_boxes_hold_what_they_bound(draw: str) -> None:
     rng = np.random.default_rng(1)
-    canvas = source_domain._make_canvas(rng, 128, 4)
-    style = {"_draw_star": ("spiky", 4), "_draw_faceted": ()}.get(draw, ("lobed",))
+    canvas = drawing.make_canvas(rng, 128, 4)
+    style = {"draw_star": ("spiky", 4), "draw_faceted": ()}.get(draw, ("lobed",))
     for _ in range(20):
-        solid = getattr(source_domain, draw)(rng, rng.uniform(-30, 30, 3), rng.uniform(5, 30), *style)
+        solid = getattr(solids, draw)(rng, rng.uniform(-30, 30, 3), rng.uniform(5, 30), *style)
         whole = solid.cover(canvas, canvas.whole())
         outside = whole.copy()
         outside[solid.box(canvas)] = 0
@@ -240,13 +242,15 @@ def _closure(start: set[str]) -> set[str]:
 
 def test_phantoms_and_source_domain_share_no_code() -> None:
     """The worth of pretraining on other pictures would be overrated if they came from the phantoms' own drawing tools."""
-    source = "lungseg_utils.source_domain"
     phantoms = {_module(path) for path in (PACKAGE / "phantoms").rglob("*.py")}
     assert len(phantoms) > 5
-    assert _closure({source}) <= {source, "lungseg_utils", "lungseg_utils.types", "lungseg_utils.geometry"}
-    assert source not in _closure(phantoms)
+    drawings = {_module(path) for path in (PACKAGE / "networks" / "pretraining").rglob("*.py")}
+    assert len(drawings) > 5
+    shared = {"lungseg_utils", "lungseg_utils.types", "lungseg_utils.geometry", "lungseg_utils.networks"}
+    assert _closure(drawings) <= drawings | shared
+    assert not drawings & _closure(phantoms)
 
 
 def test_the_import_walk_sees_known_imports() -> None:
-    assert "lungseg_utils.types" in _closure({"lungseg_utils.source_domain"})
+    assert "lungseg_utils.types" in _closure({"lungseg_utils.networks.pretraining.clips"})
     assert "lungseg_utils.phantoms.fields" in _closure({"lungseg_utils.phantoms.cohort"})

@@ -5,7 +5,9 @@ import subprocess
 import numpy as np
 import pytest
 
-from lungseg_utils import metrics, tables
+from lungseg_utils.core import provenance
+from lungseg_utils.core.files import write
+from lungseg_utils.evaluation import metrics, tables
 from lungseg_utils.types import InputError
 
 SHARED = {"experiment": "e", "test_dataset": "d", "prompter": "none", "jitter": 0.0, "patient_id": "p", "case_id": "c"}
@@ -18,7 +20,7 @@ def _frame(**changes):
 
 def test_round_trip_is_exact_with_infinite_and_undefined_values(tmp_path):
     frame = _frame()
-    tables.write(frame, tmp_path / "results.csv")
+    write(frame, tmp_path / "results.csv")
     again = tables.read_results(tmp_path / "results.csv")
     assert again.equals(frame)
     assert again.set_index("metric").loc["hd95", "value"] == np.inf
@@ -28,7 +30,7 @@ def test_round_trip_is_exact_with_infinite_and_undefined_values(tmp_path):
 def test_a_patient_called_nan_or_007_keeps_its_name(tmp_path):
     frame = _frame()
     frame["patient_id"], frame["case_id"] = "007", "NA"
-    tables.write(frame, tmp_path / "results.csv")
+    write(frame, tmp_path / "results.csv")
     again = tables.read_results(tmp_path / "results.csv")
     assert set(again["patient_id"]) == {"007"}
     assert set(again["case_id"]) == {"NA"}
@@ -46,7 +48,7 @@ def test_a_patient_called_nan_or_007_keeps_its_name(tmp_path):
     ],
 )
 def test_each_fault_is_named_with_its_file(tmp_path, spoil, message):
-    tables.write(spoil(_frame()), tmp_path / "results.csv")
+    write(spoil(_frame()), tmp_path / "results.csv")
     with pytest.raises(InputError, match=message) as caught:
         tables.read_results(tmp_path / "results.csv")
     assert "results.csv" in str(caught.value)
@@ -68,10 +70,10 @@ def test_hash_of_files_sees_names_and_contents(tmp_path):
     for name, text in (("a", "1"), ("b", "2")):
         (tmp_path / name).write_text(text)
     files = [tmp_path / "a", tmp_path / "b"]
-    before = tables.sha256_of_files(files, tmp_path)
-    assert before == tables.sha256_of_files(files[::-1], tmp_path)
+    before = provenance.sha256_of_files(files, tmp_path)
+    assert before == provenance.sha256_of_files(files[::-1], tmp_path)
     (tmp_path / "b").write_text("3")
-    assert before != tables.sha256_of_files(files, tmp_path)
+    assert before != provenance.sha256_of_files(files, tmp_path)
 
 
 def test_draws_are_averaged_and_what_is_undefined_or_failed_in_one_stays_so():
@@ -110,9 +112,9 @@ def test_the_best_draw_is_a_value_of_its_own_for_each_reader_and_only_of_whole_c
 
 def test_a_copy_without_git_is_told_its_commit(tmp_path, monkeypatch):
     monkeypatch.delenv("LUNGSEG_COMMIT", raising=False)
-    assert tables.commit(tmp_path) == "unknown"
+    assert provenance.commit(tmp_path) == "unknown"
     monkeypatch.setenv("LUNGSEG_COMMIT", "0123456789ab")
-    assert tables.commit(tmp_path) == "0123456789ab"
+    assert provenance.commit(tmp_path) == "0123456789ab"
 
 
 def test_the_table_that_is_being_written_does_not_change_the_commit(tmp_path, monkeypatch):
@@ -122,11 +124,11 @@ def test_the_table_that_is_being_written_does_not_change_the_commit(tmp_path, mo
     table.write_text("a")
     for command in (["init", "-q"], ["add", "."], [*identity, "commit", "-qm", "first"]):
         subprocess.run(["git", *command], cwd=tmp_path, check=True)
-    clean = tables.commit(tmp_path)
+    clean = provenance.commit(tmp_path)
     table.write_text("b")
-    assert tables.commit(tmp_path) == f"{clean}+"
-    assert tables.commit(tmp_path, besides=table) == clean
+    assert provenance.commit(tmp_path) == f"{clean}+"
+    assert provenance.commit(tmp_path, besides=table) == clean
     other.write_text("c")
-    assert tables.commit(tmp_path, besides=table) == f"{clean}+"
+    assert provenance.commit(tmp_path, besides=table) == f"{clean}+"
     monkeypatch.setenv("LUNGSEG_COMMIT", "0123456789ab")  # also where git would have to be asked about the table
-    assert tables.commit(tmp_path, besides=table) == "0123456789ab"
+    assert provenance.commit(tmp_path, besides=table) == "0123456789ab"

@@ -22,13 +22,15 @@ import torch
 from sample_book import write_notebooks
 from worked_examples import ROOT, tracked_project
 
-from lungseg_utils import book, io, run
+from lungseg_utils.book.build import pages_of_toc, vendor
+from lungseg_utils.core import files
+from lungseg_utils.experiments import planning
 
 KILLS = int(os.environ.get("LUNGSEG_KILLS", "3"))
 KILLS_OF_A_RUN = 3
 MOST_SECONDS = 40  # of a workflow before it is killed: an undisturbed one takes about 70
 NOTEBOOKS = ("unet_full", "unet_few_shot", "baselines_zero_shot")  # they train, find lesions for each other, and answer prompts
-EXPERIMENTS = [e.name for name in NOTEBOOKS for e in run.planned(name, "smoke")]
+EXPERIMENTS = [e.name for name in NOTEBOOKS for e in planning.planned_runs(name, "smoke")]
 TARGETS = [f"build/smoke/notebooks/{name}.ipynb" for name in NOTEBOOKS]
 COMMAND = [sys.executable, "-m", "lungseg_utils", "workflow", "--profile", "smoke", "--cores", "2"]
 NO_RESULT = re.compile(r"(^|/)\.[^/]*$|/last\.pt$|/(cases|detections)/")  # hidden files, and what a run resumes from
@@ -126,10 +128,10 @@ def test_a_workflow_that_was_killed_ends_as_one_that_was_not(undisturbed, tmp_pa
 def test_a_book_whose_build_was_killed_is_the_earlier_one_or_none_and_is_built_again(tmp_path, seed):
     root, out, rng = tracked_project(tmp_path / "root"), tmp_path / "out" / "html", np.random.default_rng(seed)
     write_notebooks(root / "book" / "results")
-    book.vendor(root)
+    vendor(root)
     out.mkdir(parents=True)
     (out / "index.html").write_text("earlier")
-    build = "import sys; from pathlib import Path; from lungseg_utils import book; book.build(Path(sys.argv[1]), Path(sys.argv[2]))"
+    build = "import sys; from pathlib import Path; from lungseg_utils.book import build; build.build(Path(sys.argv[1]), Path(sys.argv[2]))"
     running = subprocess.Popen([sys.executable, "-c", build, root, out], start_new_session=True, stdout=subprocess.DEVNULL)
     wait = rng.uniform(0.5, 12)
     try:
@@ -137,10 +139,10 @@ def test_a_book_whose_build_was_killed_is_the_earlier_one_or_none_and_is_built_a
     except subprocess.TimeoutExpired:
         os.killpg(running.pid, signal.SIGKILL)
         running.wait()
-    pages = [f"{page}.html" for page in book.pages_of_toc(root / "_toc.yml")]
+    pages = [f"{page}.html" for page in pages_of_toc(root / "_toc.yml")]
     if out.exists() and (out / "index.html").read_text() != "earlier":
         assert all((out / page).is_file() for page in pages), wait
-    io.remove_leftovers(out.parent)
+    files.remove_leftovers(out.parent)
     assert [path.name for path in out.parent.iterdir()] in (["html"], []), wait
-    book.build(root, out)
+    build(root, out)
     assert all((out / page).is_file() for page in pages), wait

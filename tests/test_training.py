@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from lungseg_utils import training
+from lungseg_utils import types
+from lungseg_utils.networks import training
 from lungseg_utils.types import InputError
 
 
@@ -19,7 +20,7 @@ def _sample(rng):
 
 
 def _plan(steps=40, **more):
-    return training.Plan(steps=steps, learning_rate=1e-2, seed=3, warmup_steps=5, validate_every=10, checkpoint_every=5, **more)
+    return training.Schedule(steps=steps, learning_rate=1e-2, seed=3, warmup_steps=5, validate_every=10, checkpoint_every=5, **more)
 
 
 def _train(network, folder, plan, **more):
@@ -128,7 +129,7 @@ def test_divergence_stops_and_leaves_the_last_good_state(tmp_path):
         return inputs, targets * (float("nan") if calls[0] == 13 else 1.0)
 
     network = _network()
-    with pytest.raises(training.TrainingDiverged, match="step 13"):
+    with pytest.raises(types.TrainingDiverged, match="step 13"):
         training.train(network, poisoned, torch.nn.functional.mse_loss, _plan(), tmp_path, progress=False)
     saved = training.load_weights_file(tmp_path / "last.pt")
     assert saved["step"] == 10

@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 from sample_book import sample_case, sample_cases
 
-from lungseg_utils import io
+from lungseg_utils.data import images
 from lungseg_utils.types import Image, InputError, Mask
 from lungseg_utils.viewers import results
 from lungseg_utils.viewers import slice_viewer as module
@@ -189,7 +189,7 @@ def everything_in(output) -> bytes:
 
 def test_no_name_from_a_dicom_header(dicom, tmp_path):
     dicom.ct_series(tmp_path / "ct", np.full((6, 40, 40), 900, np.int16), patient_id="SECRET-4711")
-    image = io.read_image(tmp_path / "ct")
+    image = images.read_image(tmp_path / "ct")
     output = slice_viewer([ViewerCase("case 1", image, {})])
     found = everything_in(output).lower()
     assert b"secret" not in found
@@ -203,7 +203,7 @@ def test_no_text_from_a_nifti_header(tmp_path):
     file.header["descrip"], file.header["db_name"], file.header["intent_name"] = b"Secret Name", b"secret", b"secret"
     path = tmp_path / "Secret_Name.nii.gz"
     nibabel.save(file, path)
-    found = everything_in(slice_viewer([ViewerCase("case 1", io.read_image(path), {})])).lower()
+    found = everything_in(slice_viewer([ViewerCase("case 1", images.read_image(path), {})])).lower()
     assert b"secret" not in found
 
 

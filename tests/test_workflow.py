@@ -11,10 +11,17 @@ import pandas as pd
 import pytest
 from sample_book import needs_smoke_book
 
-from lungseg_utils import book, config, fetch, locks, metrics, run, stored, tables, workflow
+from lungseg_utils.book import build, workflow
+from lungseg_utils.core import files, locks, project
+from lungseg_utils.data import samples
+from lungseg_utils.evaluation import metrics, tables
+from lungseg_utils.experiments import config, planning, results, store
+from lungseg_utils.experiments import grid as experiments_grid
+from lungseg_utils.experiments.grid import datasets_to_test, export, run_all, run_names, rungs, trained
+from lungseg_utils.reporting import wording
 from lungseg_utils.types import InputError
 
-ROOT = config.project_root()
+ROOT = project.project_root()
 COMMAND = [sys.executable, "-m", "lungseg_utils", "workflow", "--profile", "smoke"]
 
 
@@ -47,7 +54,7 @@ def test_the_target_runs_makes_every_run_and_no_page(profile, drawn):
     command += ["--quiet", "rules", "--config", f"profile={profile}", "cluster=True", "--", "runs"]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
     counts = dict(re.findall(r"^(\w+)\s+(\d+)$", done.stdout + done.stderr, re.MULTILINE))
-    assert int(counts["run"]) == len(run.all_planned(profile))
+    assert int(counts["run"]) == len(planning.all_planned(profile))
     assert int(counts.get("phantoms", 0)) == drawn
     assert not {"notebook", "page_data", "book"} & set(counts)
 
@@ -75,7 +82,7 @@ def test_a_profile_without_what_the_first_page_speaks_of_is_refused_before_anyth
 
 
 def test_packages_of_the_book_that_npm_cannot_bring_stop_a_workflow_before_its_first_job(tmp_path, monkeypatch):
-    monkeypatch.setattr(book, "_VENDORED", (*book._VENDORED, ("new", "new")))  # so what is here is not enough
+    monkeypatch.setattr(build, "_VENDORED", (*build._VENDORED, ("new", "new")))  # so what is here is not enough
     for key, value in {"registry": "http://127.0.0.1:9", "cache": str(tmp_path), "fetch_retries": "0"}.items():
         monkeypatch.setenv(f"npm_config_{key}", value)
     monkeypatch.setattr(workflow.io, "remove_leftovers", lambda _folder: pytest.fail("work had begun"))
@@ -88,8 +95,8 @@ def test_packages_of_the_book_that_npm_cannot_bring_stop_a_workflow_before_its_f
 
 def test_only_real_data_that_is_here_is_tested_on(monkeypatch):
     monkeypatch.setattr(workflow.fetch, "available", lambda name, root: name == "lidc_idri")
-    assert workflow.datasets_to_test("unet_full", "mini") == ["phantom_nsclc", "phantom_msd", "lidc_idri"]
-    assert workflow.datasets_to_test("unet_full", "dev") == ["phantom_nsclc", "phantom_msd"]
+    assert datasets_to_test("unet_full", "mini") == ["phantom_nsclc", "phantom_msd", "lidc_idri"]
+    assert datasets_to_test("unet_full", "dev") == ["phantom_nsclc", "phantom_msd"]
 
 
 def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
@@ -105,20 +112,20 @@ def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
 
 def test_a_stand_in_that_two_models_share_is_asked_what_either_is_asked(monkeypatch):
     """medsam2 takes boxes only, medical_sam2 takes clicks too; in smoke both are the same network."""
-    asked = workflow.rungs(run.plan("medsam2_zero_shot", "smoke"))
-    assert asked == workflow.rungs(run.plan("medical_sam2_zero_shot", "smoke"))
+    asked = rungs(planning.make_experiment("medsam2_zero_shot", "smoke"))
+    assert asked == rungs(planning.make_experiment("medical_sam2_zero_shot", "smoke"))
     assert "click" in asked
-    assert "click" not in workflow.rungs(run.plan("medsam_zero_shot", "smoke"))
-    assert workflow.rungs(run.plan("unet_full", "mini")) == ["box_every_slice", "box_one_slice", "none"]
+    assert "click" not in rungs(planning.make_experiment("medsam_zero_shot", "smoke"))
+    assert rungs(planning.make_experiment("unet_full", "mini")) == ["box_every_slice", "box_one_slice", "none"]
 
 
 @pytest.fixture
 def long_run(tmp_path, monkeypatch):
     """An experiment of a long profile as a run leaves it, in a project of its own."""
     grid = config.load()
-    monkeypatch.setattr(config, "project_root", lambda: tmp_path)
+    monkeypatch.setattr(project, "project_root", lambda: tmp_path)
     monkeypatch.setattr(config, "load", lambda: grid)
-    experiment = run.plan("unet_full", "seeds")
+    experiment = planning.make_experiment("unet_full", "seeds")
     shared = {"experiment": experiment.name, "test_dataset": "phantom_nsclc", "prompter": "none", "jitter": 0.0}
     shared |= {"patient_id": "P", "case_id": "P"}
     lesion = {1: dict.fromkeys(metrics.LESION_UNITS, 1.0)}
@@ -127,20 +134,20 @@ def long_run(tmp_path, monkeypatch):
     costs = tables.costs_frame([{**cost, "quantity": q, "value": 2.0, "unit": u} for q, u in (("actions", "1"), ("prediction", "s"))])
     cases = [{"case_id": "P", "failure": ""}, {"case_id": "Q", "failure": "MemoryError: no room"}]
     place = tmp_path / "results" / "seeds" / experiment.name
-    tables.write(rows, place / "results.csv")
-    tables.write(costs, place / "costs.csv")
-    tables.write(pd.DataFrame([(5, "loss", 0.4), (6, "seconds", 12.5)], columns=["step", "quantity", "value"]), place / "history.csv")
-    tables.write_json({"commit": "abc", "sha256": {"weights": "own"}, "cases": cases}, place / "experiment.json")
+    files.write(rows, place / "results.csv")
+    files.write(costs, place / "costs.csv")
+    files.write(pd.DataFrame([(5, "loss", 0.4), (6, "seconds", 12.5)], columns=["step", "quantity", "value"]), place / "history.csv")
+    files.write_json({"commit": "abc", "sha256": {"weights": "own"}, "cases": cases}, place / "experiment.json")
     return experiment
 
 
 def test_an_exported_experiment_opens_where_it_was_never_run(long_run, tmp_path):
-    here = run.open_result(long_run)
-    (folder,) = workflow.export("seeds")
+    here = results.open_result(long_run)
+    (folder,) = export("seeds")
     shutil.rmtree(tmp_path / "results")
-    result = run.open_result(long_run)
+    result = results.open_result(long_run)
     assert result.folder == folder
-    assert set(result.results["metric"]) == set(stored.METRICS) - {metrics.BEST_OF_DRAWS}
+    assert set(result.results["metric"]) == set(store.METRICS) - {metrics.BEST_OF_DRAWS}
     own = here.results.query("metric == 'dsc'")["value"].item()
     assert result.results.query("metric == 'dsc'")["value"].item() == pytest.approx(own, abs=1e-6)
     assert list(result.costs["quantity"]) == ["actions"]
@@ -150,38 +157,38 @@ def test_an_exported_experiment_opens_where_it_was_never_run(long_run, tmp_path)
 
 
 def test_what_was_only_stored_is_not_exported_again(long_run, tmp_path):
-    workflow.export("seeds")
+    export("seeds")
     shutil.rmtree(tmp_path / "results")
     with pytest.raises(InputError, match="none of its experiments was run here"):
-        workflow.export("seeds")
+        export("seeds")
 
 
 def test_equal_results_are_exported_to_equal_bytes(long_run):
-    (folder,) = workflow.export("seeds")
+    (folder,) = export("seeds")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
-    workflow.export("seeds")
+    export("seeds")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before
 
 
 def test_a_profile_that_grew_in_part_says_what_is_missing(long_run, monkeypatch):
-    (result,) = run.results_at_hand("seeds")
-    text = run.what_is_shown("seeds", [result])
+    (result,) = results.results_at_hand("seeds")
+    text = wording.what_is_shown("seeds", [result])
     assert "run with this book" in text
     assert "U-Net, full training (1 of 5 runs are here)" in text
     assert "`abc`" in text
     with pytest.raises(InputError, match="none of its experiments"):
-        run.results_at_hand("ladder")
-    monkeypatch.setattr(run, "all_planned", lambda profile: [long_run])
-    assert "All 1 planned runs are here." in run.what_is_shown("seeds", [result])
+        results.results_at_hand("ladder")
+    monkeypatch.setattr(planning, "all_planned", lambda profile: [long_run])
+    assert "All 1 planned runs are here." in wording.what_is_shown("seeds", [result])
 
 
 def test_a_page_says_where_another_training_of_a_detector_may_have_drawn_the_boxes(long_run):
-    (own,) = run.results_at_hand("seeds")  # stands for the detector and for who asks for its boxes
+    (own,) = results.results_at_hand("seeds")  # stands for the detector and for who asks for its boxes
     name, asked = own.experiment.name, own.results.assign(prompter="detector_box")
 
     def words(*detectors):
         others = [replace(own, results=asked, provenance={**own.provenance, **found}) for found in detectors]
-        return run.what_is_shown("seeds", [*others, own]).partition("**Boxes of a detector:** ")[2]
+        return wording.what_is_shown("seeds", [*others, own]).partition("**Boxes of a detector:** ")[2]
 
     same, other = ({"detectors": {name: {"weights": value}}} for value in ("own", "of another machine"))
     assert words(same, same) == ""
@@ -198,55 +205,55 @@ def test_a_page_shows_a_larger_profile_only_where_its_own_has_no_answer():
 
 
 def test_a_profile_may_ask_for_fewer_data_sets_than_its_experiments_name():
-    assert workflow.datasets_to_test("unet_full", "seeds") == ["phantom_nsclc"]
-    assert workflow.datasets_to_test("unet_full", "dev") == ["phantom_nsclc", "phantom_msd"]
+    assert datasets_to_test("unet_full", "seeds") == ["phantom_nsclc"]
+    assert datasets_to_test("unet_full", "dev") == ["phantom_nsclc", "phantom_msd"]
 
 
 def test_a_profile_without_pages_runs_what_it_plans_first_runs_first(monkeypatch):
     asked = []
-    monkeypatch.setattr(workflow, "_run", lambda notebook, experiment: asked.append((notebook, experiment)))
-    list(workflow.run_all("losses"))
+    monkeypatch.setattr(experiments_grid, "_run", lambda notebook, experiment: asked.append((notebook, experiment)))
+    list(run_all("losses"))
     assert {notebook for notebook, _ in asked} == {"unet_few_shot", "medsam_fine_tuned"}
     losses = [dict(e.options).get("loss") for notebook, e in asked if notebook == "unet_few_shot"]
     assert losses == [None, "tversky", "focal_tversky", "hausdorff", "adaptive"]
     asked.clear()
-    list(workflow.run_all("seeds"))
+    list(run_all("seeds"))
     assert [e.seed for _, e in asked] == sorted(e.seed for _, e in asked)
-    monkeypatch.setattr(stored, "holds", lambda profile, experiment: "seed0" in experiment)
+    monkeypatch.setattr(store, "holds", lambda profile, experiment: "seed0" in experiment)
     asked.clear()
-    list(workflow.run_all("seeds", missing=True))
+    list(run_all("seeds", missing=True))
     assert {e.seed for _, e in asked} == {1, 2, 3, 4}
 
 
 def test_what_is_missing_is_run_after_the_detectors_that_it_takes_boxes_of(monkeypatch):
     asked = []
-    monkeypatch.setattr(workflow, "_run", lambda notebook, experiment: asked.append(notebook))
-    monkeypatch.setattr(stored, "holds", lambda profile, experiment: "nnunet__few_shot" not in experiment)
-    list(workflow.run_all("ladder", missing=True))
+    monkeypatch.setattr(experiments_grid, "_run", lambda notebook, experiment: asked.append(notebook))
+    monkeypatch.setattr(store, "holds", lambda profile, experiment: "nnunet__few_shot" not in experiment)
+    list(run_all("ladder", missing=True))
     assert asked == ["nnunet_few_shot"]  # an automatic model takes no boxes
-    monkeypatch.setattr(stored, "holds", lambda profile, experiment: "sam_stand_in__few_shot" not in experiment)
+    monkeypatch.setattr(store, "holds", lambda profile, experiment: "sam_stand_in__few_shot" not in experiment)
     asked.clear()
-    list(workflow.run_all("ladder", missing=True))
+    list(run_all("ladder", missing=True))
     assert asked == ["unet_few_shot", "medsam_few_shot"]
 
 
 def test_a_data_set_that_cannot_be_fetched_is_here_if_its_place_is(tmp_path):
-    assert not fetch.is_here("of_my_own", tmp_path)
+    assert not samples.is_here("of_my_own", tmp_path)
     (tmp_path / "of_my_own").mkdir()
-    assert fetch.is_here("of_my_own", tmp_path)
-    assert not fetch.is_here("lidc_idri", tmp_path)
+    assert samples.is_here("of_my_own", tmp_path)
+    assert not samples.is_here("lidc_idri", tmp_path)
 
 
 def test_what_a_notebook_needs_follows_from_its_model_and_paradigm():
     automatic = ["unet_full", "unet_few_shot", "deeplabv3_full", "deeplabv3_few_shot", "nnunet_full", "nnunet_few_shot"]
-    assert sorted(workflow.automatic("mini")) == sorted(automatic)
-    assert set(automatic) < set(workflow.trained("mini"))
-    assert not {"baselines_zero_shot", "sam_zero_shot"} & set(workflow.trained("mini"))
+    assert sorted(automatic("mini")) == sorted(automatic)
+    assert set(automatic) < set(trained("mini"))
+    assert not {"baselines_zero_shot", "sam_zero_shot"} & set(trained("mini"))
 
 
 @pytest.mark.parametrize(("gpus", "launcher"), [(1, ""), (4, "-m torch.distributed.run --standalone --nproc-per-node 4 ")])
 def test_a_training_that_is_given_several_gpus_is_started_as_as_many_processes(gpus, launcher):
-    root, name = config.project_root(), workflow.run_names("unet_full", "smoke")[0]
+    root, name = project.project_root(), run_names("unet_full", "smoke")[0]
     command = [
         sys.executable,
         "-m",

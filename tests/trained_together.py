@@ -11,7 +11,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from lungseg_utils import processes, registry, tables, training
+from lungseg_utils import registry
+from lungseg_utils.core import distributed, files
+from lungseg_utils.networks import training
 from lungseg_utils.networks.losses import build_loss
 from lungseg_utils.types import Image, Mask, Study
 
@@ -23,7 +25,7 @@ MODELS = {
     "sam2_stand_in": {"canvas": 64, "steps": 6, "batch_size": 2, "validate_every": 6},
 }  # fmt: skip
 SINGLE = ("sam_stand_in", "sam2_stand_in")  # segment-anything and sam2 place their prompts in single precision
-PLAIN = training.Plan(steps=12, learning_rate=1e-2, seed=3, warmup_steps=5, checkpoint_every=5)
+PLAIN = training.Schedule(steps=12, learning_rate=1e-2, seed=3, warmup_steps=5, checkpoint_every=5)
 
 
 def study(seed: int) -> Study:
@@ -95,12 +97,12 @@ def main(folder: Path, stop: int, models: list[str]) -> None:
     """Train as one of the processes, which the first one calls; it alone writes the history."""
     if stop:
         training._step = stopped_before(stop, training._step)
-    processes.call("train")
+    distributed.broadcast("train")
     for model in models:
         history = train(model, folder / model)
-        if processes.index() == 0:
-            tables.write(history, folder / model / "history.csv")
-    processes.leave()
+        if distributed.index() == 0:
+            files.write(history, folder / model / "history.csv")
+    distributed.close()
 
 
 if __name__ == "__main__":

@@ -9,9 +9,9 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lungseg_utils import config
+from lungseg_utils.core import project
 
-ROOT = config.project_root()
+ROOT = project.project_root()
 
 
 def block(page: str, name: str) -> str:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from lungseg_utils import config, speed
+from lungseg_utils.core import project
+from lungseg_utils.reporting import speed
 from lungseg_utils.types import InputError
 
 from ..row import Agreement, Row, Setting, Work
@@ -14,7 +15,7 @@ ROW = Row(work="make quick, where nothing has changed", against="python that doe
 
 def prepare(setting: Setting) -> Work:
     """The book of the smallest profile, brought up to date."""
-    page = config.project_root() / "build" / PROFILE / "html" / "index.html"
+    page = project.project_root() / "build" / PROFILE / "html" / "index.html"
     if not page.is_file():
         raise InputError(page, "there is no book that could be unchanged", "Run: make quick")
     _build()

@@ -9,8 +9,10 @@ import pydicom
 import SimpleITK as sitk
 from skimage.draw import polygon2mask
 
-from lungseg_utils import cohorts, geometry, io
-from lungseg_utils.metrics import dsc
+from lungseg_utils import geometry
+from lungseg_utils.core import project
+from lungseg_utils.core.masks import dsc
+from lungseg_utils.data import dicom_series, grids, images, rtstruct
 from lungseg_utils.types import Image, InputError, Mask
 
 from ..row import Agreement, Row, Setting, Work
@@ -26,7 +28,7 @@ ROW = Row(
 
 def prepare(setting: Setting) -> Work:
     """A patient of NSCLC-Radiomics; InputError if the sample CTs are not at hand."""
-    folder = cohorts.cache_root() / "nsclc_radiomics" / "LUNG1-001"
+    folder = project.cache_root() / "nsclc_radiomics" / "LUNG1-001"
     if not folder.is_dir():
         raise InputError(folder, "the sample CTs are not at hand", "Run: make data")
     return compare_reading(folder)
@@ -34,11 +36,11 @@ def prepare(setting: Setting) -> Work:
 
 def compare_reading(folder: Path) -> Work:
     """The comparison on one folder with a CT series and its contours."""
-    contours = next(path for path in sorted(folder.rglob("*.dcm")) if io.dicom_modality(path) == "RTSTRUCT")
+    contours = next(path for path in sorted(folder.rglob("*.dcm")) if dicom_series.dicom_modality(path) == "RTSTRUCT")
 
     def fast() -> tuple[Image, Mask]:
-        image = io.read_image(folder)
-        return image, io.read_rtstruct(contours, image, ROI)
+        image = images.read_image(folder)
+        return image, rtstruct.read_rtstruct(contours, image, ROI)
 
     size = sum(path.stat().st_size for path in folder.rglob("*.dcm"))
     return Work(fast, lambda: _read_plainly(folder, contours), _check, operations=0.0, bytes=float(size))
@@ -62,7 +64,7 @@ def _read_plainly(folder: Path, contours: Path) -> tuple[np.ndarray, np.ndarray]
 
 
 def _check(fast: tuple[Image, Mask], plain: tuple[np.ndarray, np.ndarray]) -> Agreement:
-    hu = np.clip(plain[0], *io.HU_RANGE)
+    hu = np.clip(plain[0], *grids.HU_RANGE)
     if not np.array_equal(geometry.unstack_axial(fast[0].array), hu):
         raise InputError("dicom_series", "the two images are not identical", "Look at the readers.")
     return Agreement("dice", dsc(geometry.unstack_axial(fast[1].array), plain[1]), 0.99)

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import torch
 
-from lungseg_utils import training
+from lungseg_utils.networks import training
 from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import PromptedSam, Size
 

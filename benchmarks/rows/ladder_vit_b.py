@@ -6,7 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from lungseg_utils import cohorts, registry
+from lungseg_utils import registry
+from lungseg_utils.core import project
 from lungseg_utils.datasets import lidc_idri
 from lungseg_utils.geometry import plane_box
 from lungseg_utils.networks.sam import SamSegmenter, Size
@@ -45,10 +46,10 @@ def segmenter_of(options: dict) -> SamSegmenter:
 
 def real_lesion(most: int | None = None) -> tuple[Image, Mask]:
     """A slab of LIDC-IDRI and one reader's lesion, on its first `most` slices only (None: all); InputError if it is not at hand."""
-    root = cohorts.cache_root() / "lidc_idri"
+    root = project.cache_root() / "lidc_idri"
     if not root.is_dir():
         raise InputError(root, "the sample CTs are not at hand", "Run: make data")
-    study = lidc_idri.load(lidc_idri.cases(cohorts.cache_root())[0])
+    study = lidc_idri.load(lidc_idri.cases(project.cache_root())[0])
     reference = max(study.references.values(), key=lambda mask: mask.array.sum())
     lesion = reference.array.copy()
     lesion[:, :, np.flatnonzero(lesion.any(axis=(0, 1)))[most:] if most else []] = False

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lungseg_utils.full_size import SHAPE
+from lungseg_utils.experiments.costs.subjects import SHAPE
 
 from ..row import Row, Setting, Work
 from .metrics_near import AGAINST, compare_metrics

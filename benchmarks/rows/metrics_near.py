@@ -7,8 +7,8 @@ import warnings
 import numpy as np
 import torch
 
-from lungseg_utils import metrics
-from lungseg_utils.full_size import SHAPE, SPACING_MM
+from lungseg_utils.evaluation import metrics
+from lungseg_utils.experiments.costs.subjects import SHAPE, SPACING_MM
 from lungseg_utils.types import Mask
 
 from ..row import Agreement, Row, Setting, Work

@@ -9,7 +9,8 @@ from pathlib import Path
 import nbformat
 import papermill
 
-from lungseg_utils import pages, speed
+from lungseg_utils.book import notebooks
+from lungseg_utils.reporting import speed
 
 from ..row import Agreement, Row, Setting, Work
 
@@ -33,7 +34,7 @@ def _number(execute: Callable[[Path, Path], object]) -> float:
 
 
 def _strictly(notebook: Path, output: Path) -> None:
-    pages.execute(notebook, output, {"number": 2}, notebook.parent, progress=False)
+    notebooks.execute(notebook, output, {"number": 2}, notebook.parent, progress=False)
 
 
 def _plainly(notebook: Path, output: Path) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from lungseg_utils import registry
-from lungseg_utils.full_size import count_flops
+from lungseg_utils.experiments.costs.meter import count_flops
 from lungseg_utils.geometry import plane_box
 from lungseg_utils.networks.sam2 import Sam2Segmenter, Size
 from lungseg_utils.types import Image, Mask, Prompt, SlicePrompt

@@ -7,8 +7,9 @@ from functools import cache
 import numpy as np
 import pandas as pd
 
-from lungseg_utils import full_size, run, stats, tables
 from lungseg_utils.datasets.phantom_nsclc import MINI
+from lungseg_utils.evaluation import intervals, scoring, tables
+from lungseg_utils.experiments.costs import meter
 from lungseg_utils.types import Image, Mask, Study
 
 from ..row import Agreement, Row, Setting, Work
@@ -30,9 +31,9 @@ def compare_sizes(few: int, many: int) -> Work:
 
 
 def _peak_mb(count: int) -> float:
-    full_size.reset_peak_resident()
+    meter.reset_peak_resident()
     evaluate(count)
-    return full_size.peak_resident_mb()
+    return meter.peak_resident_mb()
 
 
 def _flat(many: float, few: float) -> Agreement:
@@ -45,9 +46,9 @@ def evaluate(count: int) -> pd.DataFrame:
     for n in range(count):
         study, answer = _cases()[n % DIFFERENT]
         keys = {"experiment": "x", "test_dataset": "y", "prompter": "none", "jitter": 0.0, "patient_id": f"p{n}", "case_id": f"p{n}"}
-        rows += run.score(keys, study, answer)
+        rows += scoring.score(keys, study, answer)
     frame = tables.results_frame(rows)
-    stats.cohort_table(frame)
+    intervals.cohort_table(frame)
     return frame
 
 

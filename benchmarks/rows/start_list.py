@@ -5,7 +5,8 @@ from __future__ import annotations
 import subprocess
 import sys
 
-from lungseg_utils import registry, speed
+from lungseg_utils import registry
+from lungseg_utils.reporting import speed
 
 from ..row import Agreement, Row, Setting, Work
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lungseg_utils import speed
+from lungseg_utils.reporting import speed
 
 from ..row import Row, Setting, Work
 from .start_list import compare_starts

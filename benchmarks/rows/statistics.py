@@ -8,13 +8,13 @@ import numpy as np
 import pandas as pd
 from scipy import stats as scipy_stats
 
-from lungseg_utils import inference, stats
+from lungseg_utils.evaluation import comparisons, intervals
 
 from ..row import Agreement, Row, Setting, Work
 
 MODELS, PATIENTS = 20, 100
 ROW = Row(
-    work=f"intervals and ranks of {MODELS} models, {PATIENTS} patients, {stats.RESAMPLES:,} resamples",
+    work=f"intervals and ranks of {MODELS} models, {PATIENTS} patients, {intervals.RESAMPLES:,} resamples",
     against="a loop over resamples and models in numpy",
     goal=50.0,
     warm=False,
@@ -23,17 +23,17 @@ ROW = Row(
 
 def prepare(setting: Setting) -> Work:
     """Values that look like DSC."""
-    return compare_statistics(MODELS, PATIENTS, stats.RESAMPLES)
+    return compare_statistics(MODELS, PATIENTS, intervals.RESAMPLES)
 
 
 def compare_statistics(models: int, patients: int, resamples: int) -> Work:
-    """The comparison at any size (intervals always take `stats.RESAMPLES`)."""
+    """The comparison at any size (intervals always take `intervals.RESAMPLES`)."""
     values = np.random.default_rng(0).beta(4, 2, (patients, models))
     table = pd.DataFrame(values, columns=[f"model {n}" for n in range(models)])
 
     def fast() -> tuple[Any, ...]:
-        ranks = inference.rank_sets(table, higher_is_better=True, resamples=resamples)
-        return [stats.summarize_mean(values[:, n]) for n in range(models)], ranks["p_best"].to_numpy()
+        ranks = comparisons.rank_sets(table, higher_is_better=True, resamples=resamples)
+        return [intervals.summarize_mean(values[:, n]) for n in range(models)], ranks["p_best"].to_numpy()
 
     return Work(fast, lambda: _loop(values, resamples), _check, 2.0 * resamples * values.size * 2, 8.0 * 2 * resamples * patients)
 
@@ -45,7 +45,7 @@ def _loop(values: np.ndarray, resamples: int) -> tuple[Any, ...]:
 def _interval(values: np.ndarray) -> tuple[float, float]:
     """The bias-corrected accelerated interval, step by step as in Efron 1987."""
     rng, n = np.random.default_rng(0), len(values)
-    means = np.sort([values[rng.integers(0, n, n)].mean() for _ in range(stats.RESAMPLES)])
+    means = np.sort([values[rng.integers(0, n, n)].mean() for _ in range(intervals.RESAMPLES)])
     below = (np.sum(means < values.mean()) + np.sum(means <= values.mean())) / (2 * len(means))
     left_out = np.array([np.delete(values, k).mean() for k in range(n)])
     pull = left_out.mean() - left_out

@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 import torch
 
-from lungseg_utils import registry, training
+from lungseg_utils import registry
+from lungseg_utils.networks import training
 from lungseg_utils.networks.losses import build_loss
 
 from ..row import Agreement, Row, Setting, Work
@@ -46,7 +47,7 @@ def compare_loops(
     network: torch.nn.Module, plain_network: torch.nn.Module, batch: Callable[[], Batch], loss: Any, steps: int, limit: float = LIMIT
 ) -> Work:
     """Losses of `steps` steps from the same weights, by `training.train` and by a plain loop; they may differ by `limit`."""
-    plan = training.Plan(steps, 1e-3, seed=0, checkpoint_every=steps)
+    plan = training.Schedule(steps, 1e-3, seed=0, checkpoint_every=steps)
 
     def fast() -> np.ndarray:
         with tempfile.TemporaryDirectory() as folder:
@@ -59,7 +60,7 @@ def compare_loops(
     return Work(fast, lambda: _plain_losses(deepcopy(plain_network), batch, loss, plan), check, operations=0.0, bytes=0.0)
 
 
-def _plain_losses(network: torch.nn.Module, batch: Callable[[], Batch], loss: Any, plan: training.Plan) -> np.ndarray:
+def _plain_losses(network: torch.nn.Module, batch: Callable[[], Batch], loss: Any, plan: training.Schedule) -> np.ndarray:
     optimizer, values = torch.optim.AdamW(network.parameters(), plan.learning_rate, weight_decay=plan.weight_decay), []
     network.train()
     for step in range(plan.steps):

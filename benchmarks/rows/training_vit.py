@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import torch
 
-from lungseg_utils import registry, training
+from lungseg_utils import registry
+from lungseg_utils.networks import training
 from lungseg_utils.networks.losses import build_loss
 from lungseg_utils.networks.sam import Size
 
@@ -12,7 +13,7 @@ from ..networks import draw_places, packaged_encoder
 from ..row import Row, Setting, Work
 from .training_unet import AGAINST, compare_loops
 
-STEPS = training.Plan.checkpoint_every  # steps so short that a checkpoint in twelve would be a twentieth of them
+STEPS = training.Schedule.checkpoint_every  # steps so short that a checkpoint in twelve would be a twentieth of them
 ROW = Row(work=f"{STEPS} training steps of the small promptable ViT, batches at hand", against=AGAINST, goal=1.0, warm=False)
 
 

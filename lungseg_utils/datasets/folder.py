@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from .. import io
+from ..data import images, nifti
 from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
@@ -26,7 +26,6 @@ CARD = DatasetCard(
     doi="",
     source="data/README.md",
 )
-
 _COLUMNS = ("case_id", "image", "reference")
 _CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})\.nii(\.gz)?")
 
@@ -46,8 +45,8 @@ def cases(root: Path) -> list[Case]:
 
 def load(case: Case) -> Study:
     """Read a case: one reference, "reference", or none. Raises `InputError` for anything that does not fit together."""
-    image = io.read_image(case.image_path)
-    return Study(image, {"reference": io.read_mask(case.reference_paths[0], image)} if case.reference_paths else {})
+    image = images.read_image(case.image_path)
+    return Study(image, {"reference": nifti.read_mask(case.reference_paths[0], image)} if case.reference_paths else {})
 
 
 def _from_folder(root: Path) -> Iterator[Case]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from .. import io
+from ..data import dicom_series, images, rtstruct
 from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
@@ -23,7 +23,6 @@ CARD = DatasetCard(
     doi="10.17195/candat.2016.08.1",
     source="https://github.com/theibsi/data_sets/tree/6da96021bc91faf4c0cb7fd7fa56a4225d2064a8/ibsi_1_ct_radiomics_phantom",
 )
-
 PATIENT_ID = "LUNG1-002"
 
 
@@ -31,7 +30,7 @@ def cases(root: Path) -> list[Case]:
     """The one case, from the DICOM form below `root` (the data root or the data set's own folder)."""
     own = Path(root) / "ibsi_ct_phantom"
     folder = (own if own.is_dir() else Path(root)) / "dicom"
-    contours = tuple(file.path for file in io.list_dicom(folder) if file.modality == "RTSTRUCT")
+    contours = tuple(file.path for file in dicom_series.list_dicom(folder) if file.modality == "RTSTRUCT")
     return [Case("ibsi_ct_phantom", "ibsi_ct_phantom", PATIENT_ID, folder, contours)]
 
 
@@ -39,5 +38,5 @@ def load(case: Case) -> Study:
     """Read the CT and the reference "GTV-1". Raises `InputError` if a file is missing or damaged."""
     if len(case.reference_paths) != 1:
         raise InputError(case.image_path, f"{len(case.reference_paths)} files with contours, one is needed", "Fetch the data set again.")
-    image = io.read_image(case.image_path)
-    return Study(image, {"GTV-1": io.read_rtstruct(case.reference_paths[0], image, "GTV-1", series_folder=case.image_path)})
+    image = images.read_image(case.image_path)
+    return Study(image, {"GTV-1": rtstruct.read_rtstruct(case.reference_paths[0], image, "GTV-1", series_folder=case.image_path)})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import io
+from ..data import dicom_series, images, lidc_xml
 from ..types import Case, DatasetCard, InputError, Mask, Study
 
 CARD = DatasetCard(
@@ -34,8 +34,8 @@ def cases(root: Path) -> list[Case]:
     """
     own = Path(root) / "lidc_idri"
     folder = own if own.is_dir() else Path(root)
-    annotations = {uid: path for path in sorted(folder.rglob("*.xml")) if (uid := io.lidc_series_uid(path))}
-    series = {file.series_uid: file for file in io.list_dicom(folder) if file.modality == "CT"}
+    annotations = {uid: path for path in sorted(folder.rglob("*.xml")) if (uid := lidc_xml.lidc_series_uid(path))}
+    series = {file.series_uid: file for file in dicom_series.list_dicom(folder) if file.modality == "CT"}
     if not set(series) & set(annotations):
         raise InputError(root, "holds no DICOM CT series with an LIDC annotation file", "Fetch the data first: make data.")
     found = sorted((file.patient_id, uid, file.path.parent) for uid, file in series.items())
@@ -57,8 +57,8 @@ def load(case: Case) -> Study:
     """
     if len(case.reference_paths) != 1:
         raise InputError(case.image_path, "its series has no annotation file", "Fetch the data set again, or leave the case out.")
-    image = io.read_image(case.image_path)
-    readers = io.read_lidc_readers(case.reference_paths[0], case.image_path, image)
+    image = images.read_image(case.image_path)
+    readers = lidc_xml.read_lidc_readers(case.reference_paths[0], case.image_path, image)
     return Study(image, {"consensus": consensus(Study(image, readers)), **readers})
 
 

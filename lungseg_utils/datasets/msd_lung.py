@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from .. import io
+from ..data import images, nifti
 from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
@@ -39,8 +39,8 @@ def cases(root: Path) -> list[Case]:
 
 def load(case: Case) -> Study:
     """Read a case: reference "tumor", none for the test scans. Raises `InputError` for an empty or damaged mask."""
-    image = io.read_image(case.image_path)
-    return Study(image, {"tumor": io.read_mask(case.reference_paths[0], image)} if case.reference_paths else {})
+    image = images.read_image(case.image_path)
+    return Study(image, {"tumor": nifti.read_mask(case.reference_paths[0], image)} if case.reference_paths else {})
 
 
 def _folder(root: Path) -> Path:

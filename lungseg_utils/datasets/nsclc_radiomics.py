@@ -11,9 +11,9 @@ from pathlib import Path
 
 import numpy as np
 
-from .. import transforms
-from ..io import read_image
-from ..radiotherapy import only_contours, patients, read_region, region_names
+from ..core import masks
+from ..data.images import read_image
+from ..data.radiotherapy import only_contours, patients, read_region, region_names
 from ..types import Case, DatasetCard, Image, InputError, Mask, Study
 
 CARD = DatasetCard(
@@ -29,7 +29,6 @@ CARD = DatasetCard(
     source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics/",
     labelled_patients=422,
 )
-
 NAME = "nsclc_radiomics"
 TARGET = "GTV-1"
 OTHER_GTV = r"(?i)gtv.*"
@@ -67,4 +66,4 @@ def _ignore_region(path: Path, image: Image, nodes: list[str], reference: Mask, 
     union = np.zeros(image.shape, bool)
     for name in nodes:
         union |= read_region(path, image, name, series_folder).array
-    return Mask(transforms.grow_mm(union, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)
+    return Mask(masks.grow_mm(union, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from ..io import read_image
-from ..radiotherapy import only_contours, patients, read_region, region_names
+from ..data.images import read_image
+from ..data.radiotherapy import only_contours, patients, read_region, region_names
 from ..types import Case, DatasetCard, InputError, Mask, Study
 
 CARD = DatasetCard(
@@ -29,7 +29,6 @@ CARD = DatasetCard(
     source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics-interobserver1/",
     labelled_patients=21,
 )
-
 NAME = "nsclc_radiomics_interobserver1"
 BY_HAND = r"(?i)gtv-?1vis-(\d+)"
 MIN_READERS = 2

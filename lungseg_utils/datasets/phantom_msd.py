@@ -8,19 +8,18 @@ from pathlib import Path
 
 import numpy as np
 
-from lungseg_utils import io
-from lungseg_utils.phantoms import Grid
-from lungseg_utils.phantoms.cohort import MSD, draw_patient, patient_number
-from lungseg_utils.phantoms.fields import scaled
-from lungseg_utils.phantoms.store import FACTS_FILE, done, finish, generate_patients, read_facts_table, write_atomically
-from lungseg_utils.phantoms.writers import write_nifti
-from lungseg_utils.types import Case, DatasetCard, InputError, Study
+from ..data import images, nifti
+from ..phantoms import Grid
+from ..phantoms.cohort import MSD, draw_patient, patient_number
+from ..phantoms.fields import scaled
+from ..phantoms.store import FACTS_FILE, done, finish, generate_patients, read_facts_table, write_atomically
+from ..phantoms.writers import write_nifti
+from ..types import Case, DatasetCard, InputError, Study
 
 MINI = Grid((192, 192, 96), (1.5, 1.5, 1.25))
 SMALL = scaled(MINI, 2.0)
 STANDARD = Grid((288, 288, 120), (1.0, 1.0, 1.0))
 UNLABELLED_NUMBERS = range(70000, 70002)  # patients of every root that go to imagesTs, without a mask
-
 CARD = DatasetCard(
     title="Phantom MSD Lung",
     summary="Procedural CT of one side of the chest with lung tumors: another scanner, smaller tumors; MSD layout",
@@ -92,6 +91,6 @@ def cases(root: Path) -> list[Case]:
 
 def load(case: Case) -> Study:
     """Image and reference; this data set marks no nodes, so nothing is ignored."""
-    image = io.read_image(case.image_path)
+    image = images.read_image(case.image_path)
     tumor_free = case.attributes["tumor_free"] == "1"
-    return Study(image, {"reference": io.read_mask(case.reference_paths[0], like=image, allow_empty=tumor_free)}, None)
+    return Study(image, {"reference": nifti.read_mask(case.reference_paths[0], like=image, allow_empty=tumor_free)}, None)

@@ -8,19 +8,19 @@ from pathlib import Path
 
 import numpy as np
 
-from lungseg_utils import io, transforms
-from lungseg_utils.phantoms import Grid
-from lungseg_utils.phantoms.cohort import NSCLC, draw_patient
-from lungseg_utils.phantoms.fields import scaled
-from lungseg_utils.phantoms.store import FACTS_FILE, done, finish, generate_patients, read_facts_table, replace_folder
-from lungseg_utils.phantoms.writers import write_dicom_patient
-from lungseg_utils.types import Case, DatasetCard, InputError, Mask, Study
+from ..core import masks
+from ..data import images, rtstruct
+from ..phantoms import Grid
+from ..phantoms.cohort import NSCLC, draw_patient
+from ..phantoms.fields import scaled
+from ..phantoms.store import FACTS_FILE, done, finish, generate_patients, read_facts_table, replace_folder
+from ..phantoms.writers import write_dicom_patient
+from ..types import Case, DatasetCard, InputError, Mask, Study
 
 MINI = Grid((160, 160, 64), (2.25, 2.25, 3.0))
 SMALL = scaled(MINI, 2.0)
 STANDARD = Grid((256, 256, 96), (1.40625, 1.40625, 2.0))
 IGNORE_MARGIN_MM = 5.0
-
 CARD = DatasetCard(
     title="Phantom NSCLC",
     summary="Procedural chest CT with lung tumors, calibrated against NSCLC-Radiomics; DICOM with RTSTRUCT",
@@ -59,13 +59,13 @@ def cases(root: Path) -> list[Case]:
 
 def load(case: Case) -> Study:
     """Image, reference from the contours of GTV-1 (empty if there are none), and the nodes grown by 5 mm to be ignored."""
-    image = io.read_image(case.image_path)
+    image = images.read_image(case.image_path)
     path = case.reference_paths[0]
-    names = io.rtstruct_roi_names(path)
+    names = rtstruct.rtstruct_roi_names(path)
     empty = Mask(np.zeros(image.shape, dtype=bool), image.affine)
-    reference = io.read_rtstruct(path, image, "GTV-1") if "GTV-1" in names else empty
+    reference = rtstruct.read_rtstruct(path, image, "GTV-1") if "GTV-1" in names else empty
     ignore = None
     if "GTV-2" in names:
-        nodes = io.read_rtstruct(path, image, "GTV-2").array
-        ignore = Mask(transforms.grow_mm(nodes, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)
+        nodes = rtstruct.read_rtstruct(path, image, "GTV-2").array
+        ignore = Mask(masks.grow_mm(nodes, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)
     return Study(image, {"reference": reference}, ignore)

@@ -12,8 +12,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..io import DicomFile, read_image
-from ..radiotherapy import common_folder, drawn_on, files_by_patient, only_contours, read_region, region_names
+from ..data.dicom_series import DicomFile
+from ..data.images import read_image
+from ..data.radiotherapy import common_folder, drawn_on, files_by_patient, only_contours, read_region, region_names
 from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
@@ -29,7 +30,6 @@ CARD = DatasetCard(
     source="https://www.cancerimagingarchive.net/collection/rider-lung-ct/",
     labelled_patients=31,
 )
-
 NAME = "rider_lung_ct"
 SCANS = ("test", "retest")  # in the order in which they are preferred
 

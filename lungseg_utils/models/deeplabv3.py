@@ -13,11 +13,11 @@ if TYPE_CHECKING:
 
     from ..networks.automatic import AutomaticSegmenter
 
+
 # torchvision's MobileNet changes its running averages by 0.01 a step, which takes far more steps than a CPU has time for
 BATCH_NORM_MOMENTUM = 0.1
 BACKBONES = ("mobilenet_v3_large", "resnet101")  # for a CPU; the paper's, for a GPU
 OUTPUT_STRIDES = (8, 16)
-
 CARD = ModelCard(
     title="DeepLabV3",
     summary="DeepLabV3 of torchvision, slice by slice on a working grid, from scratch; channels are two CT windows of adjacent slices.",

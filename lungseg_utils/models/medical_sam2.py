@@ -11,6 +11,7 @@ from ..types import Checkpoint, InputError, ModelCard
 if TYPE_CHECKING:
     from ..networks.sam2 import Sam2Segmenter
 
+
 CARD = ModelCard(
     title="Medical SAM 2 (Hiera-T)",
     summary="SAM 2, first version, trained further on medical images; whole slices at 1024. Mask decoder and memory are fine-tuned.",
@@ -39,7 +40,6 @@ CARD = ModelCard(
         "precision": "by_device",  # or fp32, or bf16: on a processor a choice whose effect has to be shown
     },
 )
-
 _META = "https://dl.fbaipublicfiles.com/segment_anything_2/072824"
 _META_CITATION = "Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024, arXiv:2408.00714"
 CHECKPOINTS = (

@@ -11,6 +11,7 @@ from ..types import Checkpoint, ModelCard
 if TYPE_CHECKING:
     from ..networks.sam import SamSegmenter
 
+
 CARD = ModelCard(
     title="MedSAM (ViT-B)",
     summary="SAM trained further on medical images. Preprocessing of its authors: CT window, 8 bit, plain resize to 1024, min-max.",
@@ -38,7 +39,6 @@ CARD = ModelCard(
         "precision": "by_device",  # or fp32, or bf16: on a processor a choice whose effect has to be shown
     },
 )
-
 CHECKPOINTS = (
     Checkpoint(
         file="medsam_vit_b.pth",

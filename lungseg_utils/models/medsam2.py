@@ -11,6 +11,7 @@ from ..types import Checkpoint, InputError, ModelCard
 if TYPE_CHECKING:
     from ..networks.sam2 import Sam2Segmenter
 
+
 CARD = ModelCard(
     title="MedSAM2 (Hiera-T)",
     summary="SAM 2.1 trained further on 455,000 medical volumes with masks. Its authors' picture: CT window, 8 bit, plain resize to 512.",
@@ -41,11 +42,8 @@ CARD = ModelCard(
         "precision": "by_device",  # or fp32, or bf16: on a processor a choice whose effect has to be shown
     },
 )
-
 _TITLES = {"MedSAM2_latest.pt": "MedSAM2 (latest)", "MedSAM2_CTLesion.pt": "MedSAM2 (CT lesions)"}
 _REVISION = "e4a6f35edd7e091619cbc0750f462f1574e23955"
-
-
 CHECKPOINTS = tuple(
     Checkpoint(
         file=file,

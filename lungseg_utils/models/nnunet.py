@@ -11,6 +11,7 @@ from ..types import ModelCard
 if TYPE_CHECKING:
     from ..networks.nnunet import NnUNetSegmenter
 
+
 FULL_EPOCHS = 1000  # of 250 steps: what the name "nnU-Net" stands for, doi:10.1038/s41592-020-01008-z
 FULL_ITERATIONS = 250
 _SIZES = ("spacing_mm", "patch", "batch_size", "features_per_stage", "convolutions_per_stage")  # nnU-Net's own where empty
@@ -41,7 +42,6 @@ _OPTIONS: dict[str, Any] = {
     "processes": 0,
     "device": "auto",
 }
-
 CARD = ModelCard(
     title=title(_OPTIONS),
     summary="nnunetv2 itself, planned from the training data and trained by its recipe; by default narrower and far shorter.",

@@ -11,6 +11,7 @@ from ..types import Checkpoint, ModelCard
 if TYPE_CHECKING:
     from ..networks.sam import SamSegmenter
 
+
 CARD = ModelCard(
     title="SAM (ViT-B)",
     summary="Promptable segmentation of natural images; each CT slice is one picture, each box one prompt.",
@@ -35,7 +36,6 @@ CARD = ModelCard(
         "precision": "by_device",  # or fp32, or bf16: on a processor a choice whose effect has to be shown
     },
 )
-
 CHECKPOINTS = (
     Checkpoint(
         file="sam_vit_b_01ec64.pth",

@@ -11,6 +11,7 @@ from ..types import Checkpoint, ModelCard
 if TYPE_CHECKING:
     from ..networks.sam2 import Sam2Segmenter
 
+
 CARD = ModelCard(
     title="SAM 2.1 (Hiera-T)",
     summary="Promptable segmentation of natural images and videos; a CT slice is a picture, and a stack of slices a video with a memory.",
@@ -37,7 +38,6 @@ CARD = ModelCard(
         "precision": "by_device",  # or fp32, or bf16: on a processor a choice whose effect has to be shown
     },
 )
-
 CHECKPOINTS = (
     Checkpoint(
         file="sam2.1_hiera_tiny.pt",

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from .. import stand_ins
+from ..core import stand_ins
 from ..prompts import rungs
 from ..types import ModelCard, Pretraining
 
 if TYPE_CHECKING:
     from ..networks.sam import SamSegmenter
+
 
 CARD = ModelCard(
     title="SAM-type stand-in",

@@ -23,7 +23,7 @@ import numpy as np
 from scipy import ndimage
 
 from .. import geometry
-from ..efficiency import measure
+from ..core.measure import measure
 from ..prompts import rungs
 from ..types import Box, Image, InputError, Mask, ModelCard, Prediction, Prompt
 
@@ -37,7 +37,6 @@ SOFT_TISSUE_HU = (-200.0, 200.0)
 _LUNG_BELOW_HU = -500.0
 _COARSE_MM = 3.0
 _LUNG_CLOSING_MM = 12.0  # what is enclosed by, or lies at the rim of, a lung belongs to it
-
 CARD = ModelCard(
     title="trivial baseline",
     summary="No network: fills the prompt by a rule (ellipse or ball, whole box, Otsu's threshold, fixed window of HU).",

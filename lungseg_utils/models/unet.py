@@ -11,6 +11,7 @@ from ..types import ModelCard
 if TYPE_CHECKING:
     from ..networks.automatic import AutomaticSegmenter
 
+
 CARD = ModelCard(
     title="U-Net",
     summary="Residual 3-D U-Net of MONAI on a working grid, with two CT windows as channels.",

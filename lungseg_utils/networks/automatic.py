@@ -16,10 +16,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from .. import training, transforms
-from ..efficiency import count_parameters, measure
-from ..metrics import dsc
+from ..core.masks import dsc
+from ..core.measure import count_parameters, measure
 from ..types import Mask, Prediction, Study
+from . import training, transforms
 from .augmentation import augment_volumes
 from .losses import build_loss
 from .prompted_control import AutomaticAnswers
@@ -121,7 +121,7 @@ class AutomaticSegmenter(AutomaticAnswers):
         cases = [self._working_case(study) for study in tqdm(train_studies, desc="reading training cases", disable=not progress)]
         held_out = [self._working_case(study) for study in validation_studies]
         held_out = [case for case in held_out if len(case.foreground)]
-        plan = training.Plan(self.settings.steps, self.settings.learning_rate, seed, validate_every=self.settings.validate_every)
+        plan = training.Schedule(self.settings.steps, self.settings.learning_rate, seed, validate_every=self.settings.validate_every)
         return training.train(
             self.network,
             lambda rng: self._sample_batch(cases, rng),

@@ -12,8 +12,8 @@ from typing import Any
 
 import torch
 
-from .. import training
 from ..types import InputError
+from . import training
 
 _WRAPPERS = ("weights", "model")
 _SHOWN = 4

@@ -15,12 +15,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from .. import io
+from ..core import files
 
 FOLDER_VARIABLE = "LUNGSEG_EMBEDDINGS"  # names the folder of kept embeddings; without it there is none
 LIMIT_VARIABLE = "LUNGSEG_EMBEDDINGS_GB"
 _DEFAULT_GB = 20.0
-
 Embedding = list[torch.Tensor]  # of one picture, coarse and fine levels: (1, channels, side, side) each
 
 
@@ -100,7 +99,7 @@ class EmbeddingFolder:
 
     def _write(self, path: Path, embedding: Embedding) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
-        with io.atomic_path(path) as temporary:
+        with files.atomic_path(path) as temporary:
             torch.save([level.cpu() for level in embedding], temporary)
         self._remove_oldest()
 

@@ -9,7 +9,6 @@ import torch
 from ..types import InputError
 
 Loss = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
-
 # alpha weighs false positives, beta false negatives: Salehi et al. 2017, doi:10.1007/978-3-319-67389-9_44
 TVERSKY_ALPHA, TVERSKY_BETA = 0.3, 0.7
 FOCAL_TVERSKY_POWER = 0.75  # 1 / gamma with gamma = 4/3: Abraham and Khan 2019, doi:10.1109/ISBI.2019.8759329

@@ -24,10 +24,10 @@ import pandas as pd
 import torch
 from tqdm import tqdm
 
-from .. import training, transforms
-from ..efficiency import count_parameters, measure
-from ..metrics import dsc
+from ..core.masks import dsc
+from ..core.measure import count_parameters, measure
 from ..types import InputError, Mask, Prediction, Study, TrainingDiverged
+from . import training, transforms
 from .prompted_control import AutomaticAnswers
 
 DIMENSIONS = {"2d": 2, "3d_fullres": 3}

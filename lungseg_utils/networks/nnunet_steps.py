@@ -30,18 +30,16 @@ from nnunetv2.training.nnUNetTrainer.nnUNetTrainer import nnUNetTrainer
 from nnunetv2.utilities.label_handling.label_handling import determine_num_input_channels
 from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
-from .. import io
+from ..data import nifti
 from ..geometry import zyx
 from ..types import InputError, Study
 
 DATASET = "Dataset001_LungTumor"
 PLANS = "nnUNetPlans"
 CHANGED = "benchmark"  # the additional configuration that holds our sizes
-
 # nnU-Net draws 10^8 tumor voxels, with replacement, for six statistics of intensity: of a few patients that is 2 GB and many seconds
 # for digits that do not matter.
 _INTENSITY_SAMPLES = 10**7
-
 _ENVIRONMENT = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
 
 
@@ -62,16 +60,13 @@ def environment(folder: Path, processes: int) -> Iterator[None]:
                 os.environ[name] = value
 
 
-# --- raw data, fingerprint, plans, preprocessing --------------------------------------------------------------------
-
-
 def write_raw(studies: Iterable[Study], folder: Path) -> list[str]:
     """The studies as a raw data set of nnU-Net, one after the other; returns their names there, in order."""
     target, names = folder / "nnUNet_raw" / DATASET, []
     for study in studies:
         names.append(name := f"case_{len(names):04d}")
-        io.write_image(study.image, target / "imagesTr" / f"{name}_0000.nii")
-        io.write_mask(next(iter(study.references.values())), target / "labelsTr" / f"{name}.nii")
+        nifti.write_image(study.image, target / "imagesTr" / f"{name}_0000.nii")
+        nifti.write_mask(next(iter(study.references.values())), target / "labelsTr" / f"{name}.nii")
     description = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "tumor": 1},
@@ -186,9 +181,6 @@ def _pools(processes: int) -> Iterator[None]:
             module.multiprocessing = multiprocessing
 
 
-# --- training -------------------------------------------------------------------------------------------------------
-
-
 class Trainer(nnUNetTrainer):
     """nnU-Net's trainer on given patients, with each loss reported; recipe, loss, optimizer and augmentation are its own."""
 
@@ -260,9 +252,6 @@ def _seed(seed: int) -> None:
 def read_dataset_json(folder: Path) -> dict[str, Any]:
     """What nnU-Net knows of channels and labels."""
     return json.loads((folder / "nnUNet_raw" / DATASET / "dataset.json").read_text())
-
-
-# --- prediction -----------------------------------------------------------------------------------------------------
 
 
 def build_network(plans: dict[str, Any], dataset_json: dict[str, Any]) -> torch.nn.Module:

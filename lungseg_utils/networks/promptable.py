@@ -20,18 +20,19 @@ import pandas as pd
 import torch
 from scipy import ndimage
 
-from .. import geometry, training
-from ..efficiency import count_parameters, measure
+from .. import geometry
+from ..core.masks import dsc, label_lesions
+from ..core.measure import count_parameters, measure
 from ..geometry import AxialWindow
-from ..metrics import dsc, label_lesions
 from ..prompts import boxes
 from ..types import Image, InputError, Mask, Prediction, Prompt, SlicePrompt, Study
+from . import training
 from .checkpoints import load_checkpoint
 from .embedding_cache import Embedding, EmbeddingCache, folder_from_environment
-from .lesion_volumes import LesionVolume, drawn_volumes, lesion_volumes
 from .losses import build_loss
 from .prompted_training import TrainingSettings, free_parts
 from .propagation import propagate
+from .training_volumes import LesionVolume, drawn_volumes, lesion_volumes
 
 PRETRAINING_OBJECTS = 400  # each drawn in several slices and seen many times; drawing takes longer than a training step
 _AIR_HU = -1024.0
@@ -40,7 +41,6 @@ WHOLE_SLICE = 0.0
 _PIXELS_AT_ONCE, _PIXELS_IN_CACHE = 4 * 1024 * 1024, 256 * 1024
 _MOST_AT_ONCE = 16
 _CACHED_MB = 512.0
-
 Place = tuple[AxialWindow, int]  # what an image encoder sees: a window of a slice
 
 
@@ -186,7 +186,9 @@ class PromptableSegmenter(ABC):
         load_checkpoint(self.network, path)
         self._forget()
 
-    def pretrain(self, kind: str, plan: training.Plan, batch_size: int, folder: Path, identity: str, progress: bool = True) -> pd.DataFrame:
+    def pretrain(
+        self, kind: str, plan: training.Schedule, batch_size: int, folder: Path, identity: str, progress: bool = True
+    ) -> pd.DataFrame:
         """Train every parameter on objects of the source domain `kind`; returns the history (step, quantity, value)."""
         count = min(PRETRAINING_OBJECTS, plan.steps * batch_size)
         volumes = drawn_volumes(kind, count, plan.seed, self.view.window_hu, progress)
@@ -216,7 +218,7 @@ class PromptableSegmenter(ABC):
             raise InputError("training patients", "none of them has a lesion", "Train on patients with a tumor.")
         settings = self.settings
         free_parts(self.network, self.trained_parts, self.attention_layers, settings.trainable)
-        plan = training.Plan(settings.steps, settings.learning_rate, seed, validate_every=settings.validate_every)
+        plan = training.Schedule(settings.steps, settings.learning_rate, seed, validate_every=settings.validate_every)
         history = training.train(
             self.network,
             self._sampler(volumes, settings.batch_size),

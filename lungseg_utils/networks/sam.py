@@ -15,15 +15,15 @@ import torch
 from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 from torch.nn import functional
 
-from .. import geometry, training
+from .. import geometry
 from ..geometry import AxialWindow
 from ..types import Box, SlicePrompt
-from . import propagation
+from . import propagation, training
 from .attention import fuse_attention
-from .lesion_volumes import LesionVolume, jitter_box
 from .products import widen_linears
 from .promptable import SlicewiseSegmenter, View, prompt_tokens, where
 from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
+from .training_volumes import LesionVolume, jitter_box
 
 END_SHARE = 0.3  # of the samples that follow an object: from its first or last slice, so that its end is seen often
 

@@ -19,16 +19,16 @@ from omegaconf import OmegaConf
 from sam2.modeling.sam2_base import SAM2Base
 from torch.nn import functional
 
-from .. import geometry, training
+from .. import geometry
 from ..geometry import AxialWindow
 from ..types import InputError, Prompt, SlicePrompt
-from . import hiera, products
+from . import hiera, products, training
 from .attention import split_attention
-from .lesion_volumes import LesionVolume, jitter_box
 from .losses import build_loss
 from .promptable import SlicewiseSegmenter, View, prompt_tokens, where
 from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
 from .propagation import REACH_MM
+from .training_volumes import LesionVolume, jitter_box
 
 ABSENT_SLICES = 3  # in a row without the object end the search: a lesion is one piece, so it does not come back; the rest is time
 PRESENT_BIAS = 4.0  # of an untrained object score: a negative score hides the mask, and with it every gradient
@@ -37,7 +37,6 @@ PICTURE_SHARE = 0.5  # of training steps take slices as pictures: SAM 2 was trai
 _TOLD_LOGIT = 32.0  # of a mask that is known
 END_SHARE = 0.5  # of training clips show the end of the object, where the stack does
 _STRIDE = 32  # of the coarsest stage: the canvas is a multiple of it
-
 Maps = list[torch.Tensor]  # features of n slices: (n, channels, side, side) at 1/4, 1/8 and 1/16 of the canvas
 Memory = dict[str, dict[int, dict[str, Any]]]  # what is known of slices already seen, as the package keeps it
 

@@ -14,7 +14,7 @@ from functools import partial
 
 import numpy as np
 
-from ..metrics import label_lesions
+from ..core.masks import label_lesions
 from ..types import Case, InputError, Mask, Prediction, Prompt
 from . import boxes, clicks, lines
 

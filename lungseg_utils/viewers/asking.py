@@ -12,14 +12,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .. import geometry
-from ..metrics import dsc
-from ..prompts import recorded
+from ..core.masks import dsc
+from ..prompts import sessions
 from ..prompts.jitter import perturb
 from ..prompts.ladder import prompt_rng
 from ..types import Case, Mask, Prompt, Study
 
 if TYPE_CHECKING:
     from ..networks.embedding_cache import EmbeddingCache
+
 
 log = logging.getLogger(__name__)
 MOST_DRAWS = 50
@@ -116,7 +117,7 @@ class Asker:
         """
         image, counts, scores, volumes = self.study.image, np.zeros(self.study.image.shape, np.uint8), [], []
         for draw in range(min(draws, MOST_DRAWS)):
-            rng = prompt_rng(self.case.dataset, self.case.case_id, f"{recorded.RUNG}__jitter{share:g}", draw)
+            rng = prompt_rng(self.case.dataset, self.case.case_id, f"{sessions.RUNG}__jitter{share:g}", draw)
             answer = self.answer(model, perturb(prompts, share, rng, image.shape, image.spacing_mm), watch)
             counts += answer.mask.array
             scores.append(answer.dsc)
@@ -129,7 +130,7 @@ class Asker:
         segmenter = model.segmenter
         if not self._keep_embeddings(segmenter):
             return
-        from ..networks.ahead import places_ahead
+        from ..networks.prefetch import places_ahead
 
         segmenter.set_image(self.study.image)
         for place in places_ahead(segmenter, prompts, answer.mask.array, index):

@@ -17,8 +17,10 @@ from urllib.parse import urlencode
 import numpy as np
 import pandas as pd
 
-from .. import io, metrics, registry
-from ..prompts import boxes, ladder, lines, records
+from .. import registry
+from ..core import files
+from ..core.masks import bounding_box, label_lesions
+from ..prompts import boxes, json_form, ladder, lines
 from ..types import Case, InputError, Mask, Study
 from .slice_viewer import WITHHELD, ViewerCase, embed_within
 
@@ -42,7 +44,7 @@ _NOTES: Mapping[str, str] = {
 
 
 def write(results: Sequence[Any], titles: Mapping[str, str], folder: Path, public: bool) -> None:
-    """Write `index.json` and one file per case into `folder`. `results`: `run.RunResult` or alike; `titles`: by name of the experiment.
+    """Write `index.json` and one file per case into `folder`. `results`: `results.RunResult` or alike; `titles`: by name of the experiment.
 
     With `public`, cases of data sets that may not be redistributed are listed with their values, and without a voxel.
     """
@@ -226,7 +228,7 @@ class _PackedMasks(Mapping[str, Mask]):
         self._parts: dict[str, tuple[tuple[slice, ...], np.ndarray]] = {}
 
     def add(self, name: str, mask: Mask) -> None:
-        box = metrics.bounding_box(mask.array) if mask.array.any() else (slice(0, 0),) * 3
+        box = bounding_box(mask.array) if mask.array.any() else (slice(0, 0),) * 3
         self._parts[name] = box, mask.array[box].copy()
 
     def __getitem__(self, name: str) -> Mask:
@@ -266,14 +268,14 @@ def _prompts(case: Case, reference: Mask, rung: str) -> dict[str, Any]:
         return {"prompts": [], "lines": []}
     prompts = ladder.first_prompts(case, reference, rung)
     return {
-        "prompts": [records.to_json(prompt) for prompt in prompts],
+        "prompts": [json_form.to_json(prompt) for prompt in prompts],
         "lines": _recist_lines(reference) if rung in _OF_A_LINE else [],
     }
 
 
 def _recist_lines(reference: Mask) -> list[dict[str, Any]]:
     """One line per lesion: voxel indices of its ends, and its slice."""
-    labels = metrics.label_lesions(reference.array)
+    labels = label_lesions(reference.array)
     found = []
     for lesion in range(1, int(labels.max(initial=0)) + 1):
         index = boxes.largest_slice(labels == lesion)
@@ -285,5 +287,5 @@ def _recist_lines(reference: Mask) -> list[dict[str, Any]]:
 def _write_json(value: Mapping[str, Any], path: Path) -> None:
     """Without spaces, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with io.atomic_path(path) as temporary:
+    with files.atomic_path(path) as temporary:
         Path(temporary).write_text(json.dumps(value, separators=(",", ":"), allow_nan=False), encoding="utf-8")

@@ -10,8 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import registry, tables
-from ..prompts import records
+from .. import registry
+from ..core import files
+from ..evaluation import tables
+from ..prompts import json_form
 from ..prompts.ladder import PROMPTERS, first_prompts
 from ..types import Case, Study
 from .results import worst_median_best
@@ -25,7 +27,7 @@ RUNGS = ("box_every_slice", "box_alternate_slices", "box_3d", "box_one_slice", "
 def write(results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequence[Any], folder: Path, public: bool) -> None:
     """Write networks, cases and `index.json` into `folder`.
 
-    `results`: one `run.RunResult` per network, the one that cases are chosen by first; `segmenters`: theirs, of type SamSegmenter;
+    `results`: one `results.RunResult` per network, the one that cases are chosen by first; `segmenters`: theirs, of type SamSegmenter;
     `titles`: by name of the experiment.
     """
     networks, left_out = [], []
@@ -37,7 +39,7 @@ def write(results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequenc
             left_out.append(title)
     cases = [_write_case(case, title, results, folder, public) for case, title in (_cases(results[0]) if results else ())]
     rungs = {name: PROMPTERS[name].title for name in RUNGS}
-    tables.write_json({"networks": networks, "left_out": left_out, "cases": cases, "rungs": rungs}, folder / "index.json")
+    files.write_json({"networks": networks, "left_out": left_out, "cases": cases, "rungs": rungs}, folder / "index.json")
 
 
 def _fits(view: Any) -> bool:
@@ -82,10 +84,10 @@ def _write_case(case: Case, title: str, results: Sequence[Any], folder: Path, pu
     if "withheld" in stored:
         return entry | {"withheld": stored["withheld"]}
     stored.pop("still")
-    stored["prompts"] = {name: [records.to_json(prompt) for prompt in first_prompts(case, reference, name)] for name in RUNGS}
+    stored["prompts"] = {name: [json_form.to_json(prompt) for prompt in first_prompts(case, reference, name)] for name in RUNGS}
     stored["scores"] = {result.experiment.name: _scores(result, case) for result in results}
     file = f"{case.dataset}__{case.case_id}.json"
-    tables.write_json(stored, folder / file)
+    files.write_json(stored, folder / file)
     return entry | {"file": file}
 
 

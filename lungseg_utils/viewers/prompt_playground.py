@@ -38,9 +38,10 @@ import ipywidgets
 import numpy as np
 import traitlets
 
-from .. import dicom_seg, io, listening, registry
-from ..config import project_root
-from ..prompts import recorded, records
+from .. import registry
+from ..core import progress, project
+from ..data import dicom_seg, nifti
+from ..prompts import json_form, sessions
 from ..types import Case, Image, InputError, Mask, Prompt
 from .asking import Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, filled_planes
 from .drawing import DrawnPrompt, can_be_answered
@@ -83,7 +84,7 @@ class Playground(ipywidgets.VBox):
         self.offers = (models,) if isinstance(models, OfferedModel) else tuple(models)
         if not self.cases or not self.offers:
             raise InputError("playground", "there is no case, or no model", "Give at least one of each.")
-        self.folder = Path(folder) if folder else project_root() / "data" / "sessions"
+        self.folder = Path(folder) if folder else project.project_root() / "data" / "sessions"
         self._asker, self._worker = Asker(cache_mb), Worker(self._failed_itself)
         self._loaded: dict[str, LoadedModel] = {}
         self._colours: dict[str, str] = {}
@@ -164,7 +165,7 @@ class Playground(ipywidgets.VBox):
         self._answers: dict[str, Answer] = {}
         self._spreads: dict[str, Spread] = {}
         self._failed: dict[str, str] = {}
-        self._looks: list[recorded.Look] = []
+        self._looks: list[sessions.Interaction] = []
         self._started, self._clock = datetime.now(UTC), time.monotonic()
         self._saw_scores, self._saw_reference = self.controls.show_scores.value, self.canvas.shows_reference
         self.controls.saved.value = ""
@@ -183,7 +184,7 @@ class Playground(ipywidgets.VBox):
         self._describe()
 
     def _show_prompts(self) -> None:
-        self.canvas.prompts = [records.to_json(prompt) for prompt in self._drawn.prompts]
+        self.canvas.prompts = [json_form.to_json(prompt) for prompt in self._drawn.prompts]
         self.controls.undo.disabled, self.controls.redo.disabled = not self._drawn.can_undo, not self._drawn.can_redo
         self.controls.clear.disabled = not self._drawn.prompts
         if self.controls.follow.value != self._drawn.follow:
@@ -248,10 +249,12 @@ class Playground(ipywidgets.VBox):
         turn, prompts, chosen, looks = self._turn, self._drawn.prompts, self._chosen(), self._looks
         number = len(looks) if action else None
         if action:
-            looks.append(recorded.Look(action, round(time.monotonic() - self._clock, 3), prompts))
+            looks.append(sessions.Interaction(action, round(time.monotonic() - self._clock, 3), prompts))
         self._worker.submit(lambda: self._answer(turn, prompts, chosen, looks, number))
 
-    def _answer(self, turn: int, prompts: Prompts, chosen: Sequence[OfferedModel], looks: list[recorded.Look], number: int | None) -> None:
+    def _answer(
+        self, turn: int, prompts: Prompts, chosen: Sequence[OfferedModel], looks: list[sessions.Interaction], number: int | None
+    ) -> None:
         answers: dict[str, Answer] = {}
         spreads: dict[str, Spread] = {}
         failed: dict[str, str] = {}
@@ -308,7 +311,7 @@ class Playground(ipywidgets.VBox):
     def _load(self, offer: OfferedModel) -> LoadedModel:
         if offer.experiment not in self._loaded:
             self._say(f"Loading {offer.title} …")
-            with listening.heard_by(self._pretraining):
+            with progress.progress_callback(self._pretraining):
                 self._loaded[offer.experiment] = offer.load()
         return self._loaded[offer.experiment]
 
@@ -357,21 +360,21 @@ class Playground(ipywidgets.VBox):
     # --- sessions and masks ------------------------------------------------------------------------------------------
 
     @property
-    def session(self) -> recorded.Session:
+    def session(self) -> sessions.Session:
         """Everything since the case was shown; what is being answered just now is without its answers."""
         image, reference = self._asker.study.image, self._asker.reference
         asked = {answer.experiment for look in self._looks for answer in look.answers}
-        return recorded.Session(
+        return sessions.Session(
             dataset=self._case.dataset,
             case_id=self._case.case_id,
             shape=tuple(image.shape),
             affine=tuple(tuple(float(v) for v in row) for row in image.affine),
-            reference_sha256=recorded.sha256_of_mask(reference) if reference is not None else None,
+            reference_sha256=sessions.sha256_of_mask(reference) if reference is not None else None,
             started=self._started.isoformat(timespec="seconds"),
             saw_scores=self._saw_scores and reference is not None,
             saw_reference=self._saw_reference,
             models=tuple(
-                recorded.AskedModel(o.title, o.experiment, self._loaded[o.experiment].weights_sha256)
+                sessions.AskedModel(o.title, o.experiment, self._loaded[o.experiment].weights_sha256)
                 for o in self.offers
                 if o.experiment in asked
             ),
@@ -380,18 +383,18 @@ class Playground(ipywidgets.VBox):
 
     def _save(self) -> None:
         path = self._path("session", ".json")
-        recorded.write(self.session, path)
+        sessions.write(self.session, path)
         self._offer_files([path])
 
     def _uploaded(self, change: Mapping[str, Any]) -> None:
         if change["new"]:
             file = change["new"][0]
-            self._guarded(lambda: self._replay(recorded.from_text(bytes(file["content"]), file["name"])))
+            self._guarded(lambda: self._replay(sessions.from_text(bytes(file["content"]), file["name"])))
             self.controls.replay.value = ()
 
-    def _replay(self, session: recorded.Session) -> None:
+    def _replay(self, session: sessions.Session) -> None:
         """Do again what was recorded: step by step, so that it can be undone, and with what was chosen to answer then."""
-        recorded.require_case(session, self._case.dataset, self._case.case_id, self._asker.study.image)
+        sessions.require_case(session, self._case.dataset, self._case.case_id, self._asker.study.image)
         asked = {model.experiment for model in session.models}
         for name, box in self.controls.models.items():
             box.value = name in asked if asked & set(self.controls.models) else box.value
@@ -405,10 +408,10 @@ class Playground(ipywidgets.VBox):
         self._ask()
         self._worker.submit(lambda: self._verify(session))
 
-    def _verify(self, session: recorded.Session) -> None:
+    def _verify(self, session: sessions.Session) -> None:
         """Tell whether the answers to what stood at the end are those that were recorded."""
         last = session.looks[-1].answers if session.looks else ()
-        now = {name: recorded.sha256_of_mask(answer.mask) for name, answer in self._answers.items()}
+        now = {name: sessions.sha256_of_mask(answer.mask) for name, answer in self._answers.items()}
         other = [told for told in last if now.get(told.experiment) != told.mask_sha256]
         told = f"Replayed {len(session.looks)} steps of {session.seconds:.0f} s."
         if not other:
@@ -423,7 +426,7 @@ class Playground(ipywidgets.VBox):
         like = self._case.image_path if self._case.image_path.is_file() else None
         paths = {self._path(name, ".nii.gz"): answer for name, answer in self._standing().items()}
         for path, answer in paths.items():
-            io.write_mask(answer.mask, path, like_path=like)
+            nifti.write_mask(answer.mask, path, like_path=like)
         self._offer_files(list(paths))
 
     def _export_seg(self) -> None:
@@ -458,9 +461,9 @@ def _packed_case(case: Case, image: Image, reference: Mask | None) -> dict[str, 
     return stored
 
 
-def _recorded(name: str, answer: Answer) -> recorded.RecordedAnswer:
+def _recorded(name: str, answer: Answer) -> sessions.RecordedAnswer:
     score = None if np.isnan(answer.dsc) else answer.dsc
-    return recorded.RecordedAnswer(name, round(answer.seconds * 1000, 3), score, recorded.sha256_of_mask(answer.mask))
+    return sessions.RecordedAnswer(name, round(answer.seconds * 1000, 3), score, sessions.sha256_of_mask(answer.mask))
 
 
 def _packed_answer(name: str, answer: Answer, spread: Spread | None) -> dict[str, Any]:

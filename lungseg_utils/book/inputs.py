@@ -1,0 +1,59 @@
+"""What a book is made from, in groups: one small file for each, which changes where a file of its group does.
+
+Snakemake looks at every input of every job that waits, again and again: hundreds of files for each page took as much time as some pages.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Container
+from pathlib import Path
+
+from ..core import project, provenance
+from ..core.files import atomic_path
+
+_CODE = (".py", ".js", ".css", ".json")
+_WORDS = ("book/build.py", "book/serve.py", "cli.py", "__main__.py")  # ends of paths in the package: no number or picture depends on them
+_GRID = ("experiments.yml", "requirements.txt", "analysis_plan.yml", "data/frozen.json", "data/contamination.csv")
+_GRID_FOLDERS = ("data/splits/*.csv", "data/exclusions/*.csv")
+_PROSE = ("_config.yml", "_toc.yml", "package.json", "lungseg_utils/book/build.py")
+_MADE = {"results", "vendor", "_build", "__pycache__"}  # folders of book/ that hold what a build puts there
+
+
+def files(profile: str) -> dict[str, list[Path]]:
+    """Name of a group -> its files: `code`, `grid`, `prose`, and three of data/results, so that a new table makes few pages again.
+
+    `own_tables`: what the page of an experiment shows of them, the profile's own runs and how learning rates were chosen; `speed`:
+    the timings, which stand on one page; `tables`: all but the timings.
+    """
+    root = project.project_root()
+    package, stored = root / "lungseg_utils", root / "data" / "results"
+    found = [path for path in stored.rglob("*.*") if path.is_file()]
+    return {
+        "code": [path for path in package.rglob("*") if path.suffix in _CODE and not path.as_posix().endswith(_WORDS)],
+        "grid": [root / name for name in _GRID] + [path for pattern in _GRID_FOLDERS for path in root.glob(pattern)],
+        "prose": [root / name for name in _PROSE]
+        + [path for path in (root / "book").rglob("*") if path.is_file() and not _MADE & set(path.relative_to(root).parts)],
+        "own_tables": [path for path in found if path.match("results/tuning_*") or path.is_relative_to(stored / profile)],
+        "speed": [path for path in found if path.match("results/bench_*")],
+        "tables": [path for path in found if not path.match("results/bench_*")],
+    }
+
+
+def group_of_tables(page: str, experiments: Container[str]) -> str:
+    """Name of the group of stored tables that a page reads; `experiments`: the pages that are one experiment's own."""
+    if page in experiments:
+        return "own_tables"
+    return "speed" if page == "speed" else "tables"
+
+
+def stamps(profile: str) -> dict[str, str]:
+    """Name of a group -> the file in build/PROFILE/inputs with the hash over the group's names and contents, brought up to date."""
+    root = project.project_root()
+    folder, written = root / "build" / profile / "inputs", {}
+    for name, group in files(profile).items():
+        path, stamp = folder / name, provenance.sha256_of_files(group, root) + "\n"
+        if not path.is_file() or path.read_text() != stamp:
+            with atomic_path(path) as temporary:
+                temporary.write_text(stamp)
+        written[name] = str(path.relative_to(root))
+    return written

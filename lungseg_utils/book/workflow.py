@@ -1,0 +1,146 @@
+"""From the grid to a book: start Snakemake and say what each page shows."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import registry
+from ..core import files, locks, project, provenance
+from ..experiments import analysis_plan, config, planning
+from ..experiments.grid import real_datasets, trained
+from ..reporting import front_page
+from ..types import InputError
+from . import build
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page of results: its notebook, the profile whose results it shows, and its title where that is not the notebook's own."""
+
+    notebook: str
+    profile: str
+    title: str = ""
+
+
+# questions that take more patients, runs or prompts than fit into `make book`: shown from stored tables
+LARGER_PAGES: Mapping[str, Page] = {
+    "ladder_whole": Page("ladder", "ladder", "The whole prompt ladder"),
+    "comparisons_larger": Page("comparisons", "ladder", "Planned comparisons, on more patients"),
+    "robustness": Page("robustness", "robustness"),
+    "few_shot": Page("few_shot", "few_shot"),
+    "seeds": Page("seeds", "seeds"),
+    "selection": Page("selection", "selection"),
+    "loss_ablation": Page("loss_ablation", "losses"),
+    "gpu": Page("gpu", "standard"),
+}
+# Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads
+# of its BLAS wait for each other), and sums do not depend on how many cores a machine has.
+_ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+
+
+def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[str, ...] = (), cluster: Path | None = None) -> int:
+    """Bring everything of a profile up to date; returns Snakemake's exit status. A second workflow at once is refused.
+
+    `cluster`: folder with a `config.yaml` that says how Snakemake submits jobs, e.g. cluster/slurm, in the place of `cores` here.
+    """
+    root = project.project_root()
+    config.load().profile(profile)
+    if not targets:
+        _require_front_page(profile)
+    started = time.time()
+    command = [sys.executable, "-m", "snakemake", "--snakefile", str(root / "Snakefile"), "--nolock"]
+    command += ["--profile", str(cluster)] if cluster else ["--cores", str(cores)]
+    if not targets:  # the longest jobs first, else one of them ends alone on its core; what is named here is made, too
+        command += ["--prioritize", *(f"build/{profile}/notebooks/{name}.ipynb" for name in trained(profile))]
+    command += [
+        "--rerun-incomplete",
+        "--quiet",
+        "all",
+        "--config",
+        f"profile={profile}",
+        f"public={public}",
+        f"cluster={bool(cluster)}",
+        "--",
+        *targets,
+    ]
+    with locks.exclusive(root / "build" / ".workflow.lock", "another workflow is running in this folder"):
+        if not targets:
+            build.vendor(root)  # first: the book is built last, perhaps where there is no network
+        files.remove_leftovers(root / "build" / profile)
+        status = subprocess.run(command, cwd=root, env=os.environ | _ONE_THREAD, check=False).returncode
+    _report(root, profile, started, status)
+    return status
+
+
+def _require_front_page(profile: str) -> None:
+    lacking = {*front_page.FRONT_PAGE, analysis_plan.load().automatic_control} - {*config.load().notebooks(profile)}
+    if lacking:
+        problem = f"its book's first page speaks of {', '.join(sorted(lacking))}, which it does not run"
+        advice = f"Add them to its experiments, or make its tables alone: run all --profile {profile}."
+        raise InputError(f"profile {profile}", problem, advice)
+
+
+def _report(root: Path, profile: str, started: float, status: int) -> None:
+    stages = sorted((root / "build" / profile / "seconds").rglob("*.tsv"), key=lambda p: p.stat().st_mtime)
+    done = [(p.stem, float(p.read_text().splitlines()[1].split("\t")[0])) for p in stages if p.stat().st_mtime >= started]
+    print()
+    for stage, seconds in done:
+        print(f"  {stage:<32} {seconds:8.1f} s")
+    print(f"  {'all':<32} {time.time() - started:8.1f} s" + ("" if done else "   (nothing had changed)"))
+    if status == 0:
+        print(f"\nThe book: {root / 'build' / profile / 'html' / 'index.html'}")
+        print(f"or: make serve PROFILE={profile}, then http://localhost:8000")
+    else:
+        print("\nIt did not finish; what was done is kept, and the same command goes on from there.", file=sys.stderr)
+
+
+def has_further_runs(profile: str) -> bool:
+    """Whether a profile plans more of a notebook than its page runs: the first run of its method, and variants."""
+    variants = config.load().profile(profile).variants
+    return any(
+        len(planning.planned_runs(line.notebook, profile)) > 1 + len(variants.get(line.notebook, ()))
+        for line in config.load().lines(profile)
+    )
+
+
+def page(name: str, profile: str) -> Page:
+    """What the page `name` of a profile's book is made from: of `profile` itself, unless only a larger one can answer its question."""
+    size = config.load().profile(profile)
+    own = {"robustness": bool(size.jitter.shares), "few_shot": len(size.draws) > 1, "seeds": len(size.seeds) * len(size.folds) > 1}
+    larger = LARGER_PAGES.get(name)
+    return larger if larger and not own.get(name) else Page(larger.notebook if larger else name, profile)
+
+
+def edition_words(profile: str) -> dict[str, str]:
+    """What prose pages say of an edition's evidence, by name of the substitution."""
+    from ..reporting import wording  # brings scipy's statistics, which every start of the workflow would wait for
+
+    stand_ins_ran = bool(config.load().profile(profile).stand_ins)
+    published = "none has been run in this edition" if stand_ins_ran else "in this edition they have been run, each by its authors' files"
+    return wording.words(profile) | {"evidence": wording.statement(profile), "published_models": published}
+
+
+def write_build_info(profile: str, public: bool, path: Path) -> None:
+    """Profile, commit, and what the book was built from, for the foot of its pages."""
+    size = config.load().profile(profile)
+    here = real_datasets(profile)
+    info = {
+        "profile": profile,
+        "profile_summary": size.summary,
+        "commit": provenance.commit(project.project_root()),
+        "public": public,
+        "real_data": here,
+        "real_data_missing": [n for n in size.real_datasets if n not in here],
+        "date": time.strftime("%Y-%m-%d", time.gmtime()),
+        "words": edition_words(profile),
+        "phantom_datasets": [n for n in registry.names("datasets") if registry.card("datasets", n).phantom],
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(info, indent=2) + "\n")

@@ -1,0 +1,147 @@
+"""Processes that train one network together, as torchrun starts them: the first one runs the experiment, the others help it to train.
+
+Every process draws the whole batch of a step, from the same random numbers, and answers its own part of it. The answers are put
+together before the loss, since a loss may look at the batch as a whole; so a step is that of one process with the same batch, up to the
+order of sums. Accelerate connects the processes (GPUs by NCCL, CPUs by gloo); one that runs alone never loads it.
+"""
+
+from __future__ import annotations
+
+import os
+from datetime import timedelta
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ..types import InputError
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+
+_PATIENCE = timedelta(days=7)  # the first process may draw phantoms and pretrain for hours while the others wait
+_team: Accelerator | None = None  # between `call` and `leave`
+
+
+def started() -> int:
+    """How many processes torchrun started; 1 without it."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_worker() -> bool:
+    """Is this process there only to help the first one?"""
+    return int(os.environ.get("RANK", "0")) > 0
+
+
+def broadcast(message: str = "") -> str:
+    """The first process calls the others with a message, "" if they are not needed; they hear it by the same function, and wait for it.
+
+    After a message other than "" they are a team, until each of them calls `leave`.
+    """
+    global _team
+    if started() == 1:
+        return ""
+    from accelerate.utils import broadcast_object_list
+
+    team = _connection()
+    message = broadcast_object_list([message])[0]
+    _team = team
+    if not message:
+        close()
+    return message
+
+
+def close() -> None:
+    """End the team: from here on this process works alone."""
+    global _team
+    if _team is not None:
+        _team.end_training()
+    _team = None
+
+
+def _connection() -> Accelerator:
+    import torch
+    from accelerate import Accelerator, DistributedDataParallelKwargs, InitProcessGroupKwargs
+
+    unused = DistributedDataParallelKwargs(find_unused_parameters=True)  # heads that the loss does not look at
+    return Accelerator(cpu=not torch.cuda.is_available(), kwargs_handlers=[unused, InitProcessGroupKwargs(timeout=_PATIENCE)])
+
+
+def size() -> int:
+    """Of the team; 1 for a process alone."""
+    return _team.num_processes if _team else 1
+
+
+def index() -> int:
+    """Of this process in the team; 0 for a process alone, and for the only one that writes files."""
+    return _team.process_index if _team else 0
+
+
+def connect(network: torch.nn.Module) -> torch.nn.Module:
+    """The network with the first process's weights, gradients averaged over the team, and batches normalized as a whole."""
+    if _team is None:
+        return network
+    from torch.nn.modules.batchnorm import _BatchNorm
+
+    for module in network.modules():
+        if isinstance(module, _BatchNorm):
+            module.forward = partial(_normalize, module)
+    return _team.prepare_model(network)
+
+
+def _normalize(module: Any, inputs: torch.Tensor) -> torch.Tensor:
+    """Batch normalization by the moments of the whole batch; torch's own of this kind, SyncBatchNorm, needs GPUs.
+
+    `inputs` is this process's part (batch, channels, ...).
+    """
+    if _team is None or not module.training:
+        return type(module).forward(module, inputs)
+    shape = (1, -1, *[1] * (inputs.ndim - 2))
+    centred = _wide(inputs) - (mean := _mean(inputs)).view(shape)
+    variance = _mean(centred**2)
+    count = size() * inputs.numel() / len(mean)
+    module.num_batches_tracked += 1
+    module.running_mean.lerp_(mean.detach(), module.momentum)
+    module.running_var.lerp_(variance.detach() * count / (count - 1), module.momentum)
+    scale = module.weight * (variance + module.eps).rsqrt()
+    return (centred * scale.view(shape) + module.bias.view(shape)).to(inputs.dtype)
+
+
+def _mean(values: torch.Tensor) -> torch.Tensor:
+    """Mean of each channel over the parts of all processes, with gradients to each of them."""
+    from torch.distributed import _functional_collectives, group
+
+    own = _wide(values).mean(dim=[0, *range(2, values.ndim)])
+    return _functional_collectives.all_reduce(own, "sum", group.WORLD) / size()
+
+
+def _wide(values: torch.Tensor) -> torch.Tensor:
+    """Sums are taken in single precision at least, also of bfloat16."""
+    import torch
+
+    return values.to(torch.promote_types(values.dtype, torch.float32))
+
+
+def part(tensors: Any) -> Any:
+    """This process's part of a batch: a tensor (batch, ...) or a tuple of them. InputError if the team cannot share it evenly."""
+    if _team is None:
+        return tensors
+    if isinstance(tensors, tuple):
+        return tuple(part(t) for t in tensors)
+    if len(tensors) % size():
+        problem = f"{size()} processes cannot share it evenly"
+        raise InputError(f"batch of {len(tensors)}", problem, "Start a number of them that divides the batch size.")
+    length = len(tensors) // size()
+    return tensors[index() * length :][:length]
+
+
+def whole(answers: Any) -> Any:
+    """The team's answers to its parts, in order: a tensor (batch, ...) or a tuple of them. Gradients go to this process's own part."""
+    if _team is None:
+        return answers
+    if isinstance(answers, tuple):
+        return tuple(whole(a) for a in answers)
+    import torch
+
+    parts = list(_team.gather(answers.detach().contiguous()).split(len(answers)))
+    parts[index()] = answers
+    return torch.cat(parts)

@@ -1,0 +1,88 @@
+"""Read and write files: atomic writing, CSV and JSON."""
+
+from __future__ import annotations
+
+import errno
+import gzip
+import json
+import os
+import secrets
+import shutil
+import zlib
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from ..types import InputError
+
+
+@contextmanager
+def atomic_path(path: Path) -> Iterator[Path]:
+    """Give a temporary path beside `path`, with the same suffix; move it onto `path` when the block ends well.
+
+    The file is flushed to the disk before the move, so that a reader sees the old file or the whole new one, never a
+    part. If the block fails, the temporary file is removed and `path` is left as it was. Makes missing parent folders.
+    Raises `InputError` if the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{secrets.token_hex(4)}.tmp.{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb+") as handle:
+            os.fsync(handle.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise InputError(path, "the disk is full", "Free some space and run it again; nothing was left behind.") from error
+        raise
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: Path) -> None:
+    """Remove the temporary files and folders that killed processes left below a folder in which nobody else writes."""
+    for path in sorted(Path(folder).rglob(".*.tmp.*")):  # a folder before what is in it
+        if path.is_dir():
+            shutil.rmtree(path)
+        else:
+            path.unlink(missing_ok=True)
+
+
+def write(frame: pd.DataFrame, path: Path, digits: int = 17) -> None:
+    """Write a table as CSV, by default with full precision; zipped if its name ends so. The file appears whole or not at all."""
+    text = frame.to_csv(index=False, float_format=f"%.{digits}g", na_rep="nan").encode()
+    with atomic_path(path) as temporary:  # zipped without a date or a name, so that equal tables are equal files
+        temporary.write_bytes(gzip.compress(text, mtime=0) if path.suffix == ".gz" else text)
+
+
+def read_csv(path: Path, remedy: str, **options: Any) -> pd.DataFrame:
+    """Read a CSV file with pandas; InputError names a file that is not there, or no table, and says `remedy`."""
+    if not Path(path).is_file():
+        raise InputError(path, "the table does not exist", remedy)
+    try:
+        return pd.read_csv(path, **options)
+    except (ValueError, TypeError, OverflowError, EOFError, OSError, zlib.error) as error:  # pandas' own errors are ValueErrors
+        raise InputError(path, f"not a valid table ({error})", remedy) from error
+
+
+def replace_rows(old: pd.DataFrame, new: pd.DataFrame, key: Sequence[str]) -> pd.DataFrame:
+    """`new` after those rows of `old` whose values of `key` it does not have."""
+    key = list(key)
+    replaced = pd.MultiIndex.from_frame(old[key]).isin(pd.MultiIndex.from_frame(new[key]))
+    return pd.concat([old[~replaced], new], ignore_index=True)
+
+
+def write_json(value: Any, path: Path) -> None:
+    """Write JSON, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with atomic_path(path) as temporary:
+        Path(temporary).write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+
+
+def read_json(path: Path) -> dict[str, Any]:
+    """What `write_json` wrote; empty if there is no such file."""
+    return json.loads(path.read_text()) if path.is_file() else {}

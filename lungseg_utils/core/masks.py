@@ -1,0 +1,77 @@
+"""Measurements of binary masks that need no metric: overlap, components, bounding box, diameter, growth."""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import ndimage
+from scipy.spatial.distance import pdist
+
+from ..types import Mask
+
+
+def longest_axial_diameter_mm(mask: Mask) -> float:
+    """Largest distance between two voxel centres of one lesion on one axial slice, over all lesions; NaN without a lesion."""
+    labels, best = label_lesions(mask.array), np.nan
+    for index in np.flatnonzero(labels.any(axis=(0, 1))):
+        for lesion in np.unique(labels[:, :, index])[1:]:
+            places = np.argwhere(labels[:, :, index] == lesion) * np.asarray(mask.spacing_mm[:2])
+            length = pdist(_hull(places)).max() if len(places) > 1 else 0.0
+            best = np.nanmax([best, length + float(np.mean(mask.spacing_mm[:2]))])
+    return float(best)
+
+
+def _hull(places: np.ndarray) -> np.ndarray:
+    """The first and last place of each row: the farthest pair is among them."""
+    order = np.lexsort((places[:, 1], places[:, 0]))
+    places = places[order]
+    starts = np.flatnonzero(np.r_[True, np.diff(places[:, 0]) > 0])
+    return np.unique(np.concatenate([places[starts], places[np.r_[starts[1:] - 1, len(places) - 1]]]), axis=0)
+
+
+MIN_LESION_VOXELS = 3  # a smaller reference component is not a lesion
+_CONNECTED_26 = np.ones((3, 3, 3), dtype=bool)
+
+
+def dsc(reference: np.ndarray, prediction: np.ndarray) -> float:
+    """Dice similarity coefficient of two bool arrays of one shape; NaN if both are empty."""
+    total = np.count_nonzero(reference) + np.count_nonzero(prediction)
+    return 2.0 * np.count_nonzero(reference & prediction) / total if total else np.nan
+
+
+def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
+    """The smallest box that holds all true voxels of an array that has some."""
+    plane = mask.any(axis=2)  # the other two axes are then sought in a plane, the third in what is left of the volume
+    rows, columns = _span(plane.any(axis=1)), _span(plane.any(axis=0))
+    return rows, columns, _span(mask[rows, columns].any(axis=(0, 1)))
+
+
+def _span(line: np.ndarray) -> slice:
+    hits = np.flatnonzero(line)
+    return slice(int(hits[0]), int(hits[-1]) + 1)
+
+
+def label_lesions(mask: np.ndarray, min_voxels: int = MIN_LESION_VOXELS) -> np.ndarray:
+    """26-connected components of at least `min_voxels`, numbered 1, 2, ... in scan order; 0 elsewhere (int32)."""
+    result = np.zeros(mask.shape, dtype=np.int32)
+    if not mask.any():
+        return result
+    box = bounding_box(mask)  # a tumor fills a small part of a scan, and every pass over the rest costs more than the work
+    labels, count = ndimage.label(mask[box], structure=_CONNECTED_26)
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    keep = np.flatnonzero(sizes[1:] >= min_voxels) + 1
+    renumber = np.zeros(count + 1, dtype=np.int32)
+    renumber[keep] = np.arange(1, len(keep) + 1)
+    result[box] = renumber[labels]
+    return result
+
+
+def grow_mm(array: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:
+    """Voxels (x, y, z) whose centre lies within `margin_mm` of the centre of a true voxel; Euclidean."""
+    if not array.any():
+        return array.copy()
+    reach = np.ceil(margin_mm / np.asarray(spacing_mm)).astype(int)
+    inside = np.argwhere(array)
+    box = tuple(slice(max(a - r, 0), b + r + 1) for a, b, r in zip(inside.min(0), inside.max(0), reach, strict=True))
+    grown = np.zeros_like(array)
+    grown[box] = ndimage.distance_transform_edt(~array[box], sampling=spacing_mm) <= margin_mm + 1e-6
+    return grown

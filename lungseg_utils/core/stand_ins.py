@@ -1,0 +1,32 @@
+"""What all stand-ins for published promptable models share: the names of their preparations. Loads without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..types import InputError, ModelCard, Pretraining
+
+RANDOM = "random"
+_TITLES = {"shapes": "shapes pretraining", "ct_like": "CT-like pretraining", RANDOM: "random weights"}
+
+
+def title(card: ModelCard, options: Mapping[str, Any]) -> str:
+    """What a stand-in is called beside a number."""
+    return f"{card.title}, {_TITLES[_kind(options)]}"
+
+
+def pretraining(options: Mapping[str, Any]) -> Pretraining | None:
+    """How its first weights are made; None for the control with random weights."""
+    if _kind(options) == RANDOM:
+        return None
+    return Pretraining(
+        options["pretraining"], options["pretraining_steps"], options["pretraining_batch_size"], options["pretraining_learning_rate"]
+    )
+
+
+def _kind(options: Mapping[str, Any]) -> str:
+    kind = options["pretraining"]
+    if kind not in _TITLES:
+        raise InputError(f"pretraining {kind}", "unknown", f"Choose one of {', '.join(_TITLES)}.")
+    return kind

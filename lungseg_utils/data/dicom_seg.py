@@ -1,0 +1,189 @@
+"""Read and write masks as DICOM SEG.
+
+A written file takes over the identifiers of its series and study, which archives need. Names and dates of birth stay empty.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Sequence
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import geometry
+from ..core import files
+from ..types import Image, InputError, Mask
+from . import dicom_series, grids
+from .dicom_series import frame_of_reference_uid, read_whole_dicom, refuse_other_frame
+from .grids import refusing_damage
+
+_COPIED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID", "Modality")
+_GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns")
+_EMPTY = (
+    "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "ReferringPhysicianName", "StudyID", "StudyDate", "StudyTime",
+)  # fmt: skip
+_SERIES_NUMBER = 900  # far from those of a scanner
+
+
+def write_dicom_seg(mask: Mask, path: Path, series_folder: Path, label: str, algorithm: str) -> None:
+    """Write a mask, bool (x, y, z), RAS+, as one binary segment `label` that refers to the slices of the CT series in a folder.
+
+    `algorithm` names what made it. Raises InputError if the mask is empty, is not on the grid of the series, or the series has no
+    identifiers to refer to.
+    """
+    import highdicom as hd
+    from pydicom.sr.codedict import codes
+
+    if not mask.array.any():
+        raise InputError(path, "the mask is empty, and DICOM SEG has no empty segments", "Segment something first.")
+    series = dicom_series.read_series(Path(series_folder))
+    grids.refuse_other_grid(mask, grids.empty_grid(series.shape, series.stored_affine, series_folder), "mask", series_folder)
+    frames = geometry.zyx(geometry.from_ras(mask.array, series.stored_affine))  # (slices, rows, columns)
+    slice_mm = float(np.linalg.norm(series.stored_affine[:3, 2]))
+    version = metadata.version("lungseg-utils")
+    segmentation = hd.seg.Segmentation(
+        source_images=_sources([header.filename for header in series.slices], slice_mm),
+        pixel_array=np.ascontiguousarray(frames, np.uint8),
+        segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
+        segment_descriptions=[
+            hd.seg.SegmentDescription(
+                segment_number=1,
+                segment_label=label,
+                segmented_property_category=codes.SCT.MorphologicallyAbnormalStructure,
+                segmented_property_type=codes.SCT.Neoplasm,
+                algorithm_type=hd.seg.SegmentAlgorithmTypeValues.SEMIAUTOMATIC,
+                algorithm_identification=hd.AlgorithmIdentificationSequence(
+                    name=algorithm[:64], version=version, family=codes.DCM.ArtificialIntelligence
+                ),
+            )
+        ],
+        series_instance_uid=hd.UID(),
+        series_number=_SERIES_NUMBER,
+        sop_instance_uid=hd.UID(),
+        instance_number=1,
+        manufacturer="lungseg_utils",
+        manufacturer_model_name="prompt playground",
+        software_versions=version,
+        device_serial_number="none",
+        series_description=f"{label}, by prompts"[:64],
+    )
+    with files.atomic_path(Path(path)) as temporary:
+        segmentation.save_as(temporary)
+
+
+def _sources(paths: Sequence[str], slice_mm: float) -> list[Any]:
+    """The headers that a SEG file refers to and takes its study from; no pixels, no names. `slice_mm`: thickness where none is told."""
+    import pydicom
+
+    sources = []
+    for path in paths:
+        source = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*_COPIED, *_GEOMETRY])
+        lacking = [tag for tag in (*_COPIED, *_GEOMETRY[:3]) if source.get(tag) in (None, "")]
+        if lacking:
+            raise InputError(path, f"its header lacks {', '.join(lacking)}", "A segmentation cannot refer to it; export NIfTI instead.")
+        if source.get("SliceThickness") is None:
+            source.SliceThickness = slice_mm
+        for tag in _EMPTY:
+            setattr(source, tag, "")
+        sources.append(source)
+    return sources
+
+
+def read_dicom_seg(path: Path, image: Image, segment: str, series_folder: Path | None = None) -> Mask:
+    """One segment of a DICOM SEG file, by its label, on the grid of `image`; returns bool (x, y, z), RAS+.
+
+    Frames are placed by their position and orientation and must fall on voxels of `image`; fractional segments are cut
+    at one half. With `series_folder` the frame of reference must be that of the CT series there.
+    """
+    path = Path(path)
+    file = _read_seg_file(path)
+    number = _choose_segment(path, file, segment)
+    if series_folder is not None:
+        refuse_other_frame(path, str(file.get("FrameOfReferenceUID") or ""), frame_of_reference_uid(Path(series_folder)))
+    array = np.zeros(image.shape, bool, order="F")
+    for frame, affine in _read_frames(path, file, number):
+        _paste_frame(array, frame, affine, image, path)
+    if not array.any():
+        raise InputError(path, f"segment {segment!r} is empty", "Leave the file out if the case has no reference.")
+    return Mask(array, image.affine, path)
+
+
+def dicom_seg_labels(path: Path) -> list[str]:
+    """Labels of all segments in a DICOM SEG file, in its own order."""
+    return list(_segment_numbers(Path(path), _read_seg_file(Path(path))))
+
+
+def _read_seg_file(path: Path) -> Any:
+    import highdicom
+
+    file = read_whole_dicom(path)
+    if file.get("Modality") != "SEG" or "SegmentSequence" not in file:
+        raise InputError(path, f"not a DICOM SEG file (modality {file.get('Modality', 'none')})", "Give the segmentation file.")
+    with refusing_damage(path, "not a valid DICOM SEG file", "Export it again."):
+        return highdicom.seg.Segmentation.from_dataset(file, copy=False)
+
+
+def _segment_numbers(path: Path, file: Any) -> dict[str, int]:
+    with refusing_damage(path, "its segments cannot be read"):
+        return {str(item.SegmentLabel).strip(): int(item.SegmentNumber) for item in file.SegmentSequence}
+
+
+def _choose_segment(path: Path, file: Any, segment: str) -> int:
+    numbers = _segment_numbers(path, file)
+    if segment not in numbers:
+        raise InputError(path, f"no segment {segment!r}", f"It has: {', '.join(numbers)}.")
+    return numbers[segment]
+
+
+def _read_frames(path: Path, file: Any, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Frames of one segment: bool (columns, rows, 1) and the affine (4, 4) of that single slice to RAS+ mm."""
+    with refusing_damage(path, "its frames cannot be decoded", "Decompress it first, or export it again."):
+        pixels = np.asarray(file.pixel_array).reshape(-1, int(file.Rows), int(file.Columns))
+        shared = file.SharedFunctionalGroupsSequence[0]
+        groups = list(zip(pixels, file.PerFrameFunctionalGroupsSequence, strict=True))
+        if file.SegmentationType == "LABELMAP":
+            chosen = [(frame == number, own) for frame, own in groups]
+        else:
+            lowest = float(file.MaximumFractionalValue) / 2 if file.SegmentationType == "FRACTIONAL" else 1
+            identify = "SegmentIdentificationSequence"
+            chosen = [
+                (frame >= lowest, own) for frame, own in groups if _macro(path, own, shared, identify).ReferencedSegmentNumber == number
+            ]
+        return [(inside.T[..., None], _frame_affine(path, own, shared)) for inside, own in chosen]
+
+
+def _macro(path: Path, own: Any, shared: Any, name: str) -> Any:
+    """A functional group of a frame: its own, else the one shared by all frames."""
+    for group in (own, shared):
+        if group.get(name):
+            return group[name].value[0]
+    raise InputError(path, f"its frames lack {name}", "Export it again, with its geometry.")
+
+
+def _frame_affine(path: Path, own: Any, shared: Any) -> np.ndarray:
+    """Affine (4, 4) from (column, row, 0) of one frame to RAS+ mm."""
+    position, orientation, measures = (
+        _macro(path, own, shared, name) for name in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")
+    )
+    origin = np.array(position.ImagePositionPatient, float)
+    cosines = np.array(orientation.ImageOrientationPatient, float).reshape(2, 3)
+    spacing = np.array(measures.PixelSpacing, float)
+    lps = np.eye(4)  # one slice: its thickness does not matter
+    lps[:3, :3] = np.column_stack([cosines[0] * spacing[1], cosines[1] * spacing[0], np.cross(*cosines)])
+    lps[:3, 3] = origin
+    return geometry.LPS_TO_RAS @ lps
+
+
+def _paste_frame(array: np.ndarray, frame: np.ndarray, affine: np.ndarray, image: Image, path: Path) -> None:
+    frame, affine = geometry.to_ras(frame, affine)
+    corners = np.array(list(itertools.product(*[(0, n - 1) for n in frame.shape])))
+    ijk = geometry.world_to_ijk(geometry.ijk_to_world(corners, affine), image.affine)
+    if not np.isfinite(ijk).all():
+        raise InputError(path, "a frame has no position", "Export it again, with its geometry.")
+    first = np.rint(ijk[0]).astype(int)
+    if np.abs(ijk - (first + corners)).max() > 0.02 or (first < 0).any() or (first + frame.shape > array.shape).any():
+        raise InputError(path, "a frame does not fall on voxels of the image", "Give the CT that it was drawn on.")
+    array[tuple(slice(a, a + n) for a, n in zip(first, frame.shape, strict=True))] |= frame

@@ -1,0 +1,240 @@
+"""Read a DICOM CT series: list the files of a folder, choose and check one series, decode it to HU.
+
+Only geometry, identifiers of the series and what decodes the pixels are read. Names and dates of birth never enter memory.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import geometry
+from ..types import Image, InputError
+from .grids import HU_RANGE, empty_grid, refusing_damage
+
+# HU of one step of a stored value, and of the stored value 0: no scanner writes more than its 12 and 16 bits hold
+_STEEPEST, _FARTHEST = 4096.0, 65536.0
+_ENOUGH_FOR_HEADERS = 4096  # longer DICOM elements (pixels) are only read when asked for
+_CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
+_TAGS = [
+    "SOPClassUID SOPInstanceUID SeriesInstanceUID FrameOfReferenceUID Modality ImageType PatientID",
+    "ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns RescaleSlope RescaleIntercept",
+    "BitsAllocated BitsStored HighBit PixelRepresentation PhotometricInterpretation SamplesPerPixel NumberOfFrames",
+    "PixelData",
+]
+_TAGS = " ".join(_TAGS).split()
+
+
+@dataclass(frozen=True)
+class DicomFile:
+    """One DICOM file of a folder, by its identifiers only."""
+
+    path: Path
+    modality: str
+    series_uid: str
+    patient_id: str
+
+
+@dataclass(frozen=True)
+class Series:
+    """One CT series in order along its normal: headers with pixels still on disk, and the stored grid.
+
+    `stored_affine` maps (column, row, slice) to RAS+ mm; `shape` is (columns, rows, slices).
+    """
+
+    folder: Path
+    slices: tuple[Any, ...]
+    stored_affine: np.ndarray
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        return int(self.slices[0].Columns), int(self.slices[0].Rows), len(self.slices)
+
+
+def list_dicom(folder: Path) -> list[DicomFile]:
+    """All DICOM files below a folder, sorted by path; other files are passed over. Reads headers only."""
+    result = []
+    for path in _files_below(Path(folder)):
+        header = _read_header(path)
+        if header is not None:
+            facts = [str(header.get(tag) or "") for tag in ("Modality", "SeriesInstanceUID", "PatientID")]
+            result.append(DicomFile(path, *facts))
+    return result
+
+
+def dicom_modality(path: Path) -> str:
+    """Modality of one DICOM file ("CT", "RTSTRUCT", "SEG", ...), "" if it is not DICOM or does not say."""
+    header = _read_header(Path(path))
+    return "" if header is None else str(header.get("Modality") or "")
+
+
+def frame_of_reference_uid(folder: Path, series_uid: str | None = None) -> str | None:
+    """The frame of reference of the CT series in a folder, or None if its headers do not name one."""
+    uid = read_series(Path(folder), series_uid).slices[0].get("FrameOfReferenceUID")
+    return str(uid) if uid else None
+
+
+def _files_below(folder: Path) -> list[Path]:
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", "Check the path, or fetch the data first.")
+    return sorted(p for p in folder.rglob("*") if not p.name.startswith(".") and p.name != "DICOMDIR" and p.is_file())
+
+
+def _read_header(path: Path) -> Any | None:
+    """The elements in `_TAGS`, long ones left on disk until asked for; None if the file is not DICOM."""
+    import pydicom
+    from pydicom.errors import InvalidDicomError
+
+    with refusing_damage(path, "its DICOM header cannot be read"):
+        try:
+            header = pydicom.dcmread(path, defer_size=_ENOUGH_FOR_HEADERS, specific_tags=_TAGS)
+        except InvalidDicomError:
+            if path.suffix.lower() == ".dcm":
+                raise
+            return None
+        for tag in ("Modality", "SeriesInstanceUID", "PatientID", "ImageType", "SOPClassUID"):
+            header.get(tag)  # pydicom converts late: let it fail here
+        return header
+
+
+def read_series_image(folder: Path, series_uid: str | None) -> Image:
+    series = read_series(folder, series_uid)
+    grid = empty_grid(series.shape, series.stored_affine, folder)
+    array = np.empty(grid.shape, np.float32, order="F")
+    stored = geometry.from_ras(array, series.stored_affine)  # a view: slices are written to their place at once
+    for index, header in enumerate(series.slices):
+        _read_slice_hu(header, stored[:, :, index].T)
+    return Image(array, grid.affine, folder)
+
+
+def _read_slice_hu(header: Any, out: np.ndarray) -> None:
+    """One slice in HU, clipped, into `out` (rows, columns)."""
+    syntax = getattr(header.file_meta.get("TransferSyntaxUID"), "name", "unknown")
+    remedy = "If it is compressed, decompress it first (gdcmconv --raw IN OUT); else it is damaged: fetch it again."
+    with refusing_damage(header.filename, f"its pixels cannot be decoded (transfer syntax {syntax})", remedy):
+        pixels = np.asarray(header.pixel_array).reshape(out.shape)
+        slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
+    # clipping would hide what no scanner writes: no number, one value for all voxels, or steps that jump over all that tissue can be
+    if not (0 < abs(slope) <= _STEEPEST and abs(intercept) <= _FARTHEST):
+        problem = f"its rescale slope {slope:g} and intercept {intercept:g} make no Hounsfield units of its pixels"
+        raise InputError(header.filename, problem, "Repair the header of the file.")
+    hu = pixels * slope + intercept
+    np.clip(hu, *HU_RANGE, out=out, casting="same_kind")
+
+
+def read_series(folder: Path, series_uid: str | None = None) -> Series:
+    headers = [h for h in map(_read_header, _files_below(folder)) if h is not None]
+    with refusing_damage(folder, "a DICOM header in it cannot be read"):
+        slices = _choose_series(folder, headers, series_uid)
+    for header in slices:
+        with refusing_damage(header.filename, "its DICOM header cannot be read"):
+            _refuse_unusable_slice(header)
+    return _order_slices(folder, slices)
+
+
+def _choose_series(folder: Path, headers: list[Any], series_uid: str | None) -> list[Any]:
+    groups: dict[str, list[Any]] = {}
+    for header in headers:
+        if header.get("Modality") == "CT" and "LOCALIZER" not in (header.get("ImageType") or ()):
+            groups.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(header)
+    listing = "; ".join(f"{uid} ({len(group)} slices)" for uid, group in sorted(groups.items()))
+    if not groups:
+        found = ", ".join(sorted({str(h.get("Modality", "none")) for h in headers})) or "no DICOM file"
+        raise InputError(folder, f"no CT image in it (found: {found})", "Give the folder with the CT series.")
+    if series_uid is not None:
+        if series_uid not in groups:
+            raise InputError(folder, f"no CT series {series_uid}", f"It has: {listing}.")
+        return groups[series_uid]
+    if len(groups) > 1:
+        raise InputError(folder, f"{len(groups)} CT series in it: {listing}", "Choose one with `series_uid`, or give its folder.")
+    return next(iter(groups.values()))
+
+
+def _refuse_unusable_slice(header: Any) -> None:
+    where = header.filename
+    if int(header.get("NumberOfFrames") or 1) > 1 or header.get("SOPClassUID") == f"{_CT_IMAGE}.1":
+        raise InputError(where, "a multi-frame DICOM file", "Convert it to a series of single slices or to NIfTI (dcm2niix).")
+    if int(header.get("SamplesPerPixel") or 1) != 1:
+        raise InputError(where, "a colour image", "Give the CT series itself, not a secondary capture.")
+    needed = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SOPInstanceUID"]
+    needed += ["RescaleSlope", "RescaleIntercept"]  # without them values could be off by 1024 HU
+    lacking = [tag for tag in needed if header.get(tag) in (None, "")]
+    if lacking:
+        raise InputError(where, f"its header lacks {', '.join(lacking)}", "Export the series again, with its geometry.")
+    _geometry_of(header)
+
+
+def _geometry_of(header: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Position (3,), direction cosines along a row and along a column (2, 3), pixel spacing (2,), all finite; LPS mm."""
+    try:
+        position = np.array(header.ImagePositionPatient, float)
+        cosines = np.array(header.ImageOrientationPatient, float).reshape(2, 3)
+        spacing = np.array(header.PixelSpacing, float)
+        usable = position.shape == (3,) and spacing.shape == (2,) and (spacing > 0).all()
+        usable = usable and np.isfinite(np.concatenate([position, cosines.ravel(), spacing])).all()
+        usable = usable and np.abs(np.linalg.norm(cosines, axis=1) - 1).max() < 1e-3
+    except (TypeError, ValueError):
+        usable = False
+    if not usable:
+        raise InputError(header.filename, "its position, orientation or pixel spacing makes no sense", "Export the series again.")
+    return position, cosines, spacing
+
+
+def _order_slices(folder: Path, headers: list[Any]) -> Series:
+    if len(headers) < 2:
+        raise InputError(folder, "a single CT slice", "Give the whole series.")
+    facts = [_geometry_of(header) for header in headers]
+    _, cosines, spacing = facts[0]
+    size = (headers[0].Rows, headers[0].Columns)
+    for header, (_, other_cosines, other_spacing) in zip(headers, facts, strict=True):
+        if np.abs(other_cosines - cosines).max() > 1e-3:
+            raise InputError(header.filename, "its orientation differs from the rest of the series", "Split the series by orientation.")
+        if np.abs(other_spacing - spacing).max() > 1e-4 or (header.Rows, header.Columns) != size:
+            raise InputError(header.filename, "its size or pixel spacing differs from the rest of the series", "Split the series.")
+    positions = np.array([position for position, _, _ in facts])
+    along = positions @ np.cross(*cosines)
+    order = np.argsort(along, kind="stable")
+    positions, headers = positions[order], [headers[i] for i in order]
+    step = _even_step(folder, positions, along[order], headers)
+    lps = np.eye(4)
+    lps[:3, :3] = np.column_stack([cosines[0] * spacing[1], cosines[1] * spacing[0], step])
+    lps[:3, 3] = positions[0]
+    return Series(folder, tuple(headers), geometry.LPS_TO_RAS @ lps)
+
+
+def _even_step(folder: Path, positions: np.ndarray, along: np.ndarray, headers: list[Any]) -> np.ndarray:
+    """Vector from one slice to the next (3,), refused if a slice is missing, doubled or out of line."""
+    gaps = np.diff(along)
+    usual = float(np.median(gaps))
+    if (gaps < 0.01).any():
+        index = int(np.argmin(gaps))
+        names = f"{Path(headers[index].filename).name} and {Path(headers[index + 1].filename).name}"
+        raise InputError(folder, f"two slices at the same position: {names}", "Remove the doubled files or choose one series.")
+    tolerance = max(0.01, 0.02 * usual)  # headers round positions to 0.01 mm or coarser
+    step = (positions[-1] - positions[0]) / (len(positions) - 1)
+    even = positions[0] + np.arange(len(positions))[:, None] * step
+    if (np.abs(gaps - usual) > tolerance).any() or np.linalg.norm(positions - even, axis=1).max() > 5 * tolerance:
+        index = int(np.argmax(np.abs(gaps - usual)))
+        problem = f"uneven slice positions: {gaps[index]:.3f} mm at {along[index]:.2f} mm, elsewhere {usual:.3f} mm"
+        raise InputError(folder, problem, "A slice is probably missing: fetch or export the series again.")
+    return step
+
+
+def read_whole_dicom(path: Path) -> Any:
+    import pydicom
+
+    if not path.is_file():
+        raise InputError(path, "no such file", "Check the path, or fetch the data first.")
+    with refusing_damage(path, "it cannot be read as DICOM", "It is damaged or of another kind: fetch or export it again."):
+        file = pydicom.dcmread(path)
+        file.get("Modality")
+        return file
+
+
+def refuse_other_frame(path: Path, frame_uid: str, ct_frame_uid: str | None) -> None:
+    if frame_uid and ct_frame_uid and frame_uid != ct_frame_uid:
+        problem = f"its frame of reference {frame_uid} is not that of the CT ({ct_frame_uid})"
+        raise InputError(path, problem, "Its positions do not belong to this CT: give the file drawn on it.")

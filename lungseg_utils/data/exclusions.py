@@ -1,0 +1,73 @@
+"""Real cases that cannot be used: found by reading every one of them, kept with their reasons, and left out only if they are listed.
+
+`data/exclusions/DATASET.csv` is committed like a split. A case that cannot be read, or has no reference, and is not listed there stops an
+experiment, so that the number of patients never changes unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pandas as pd
+
+from .. import registry
+from ..core import files, project
+from ..types import Case, InputError
+
+COLUMNS = ["dataset", "case_id", "reason"]
+NO_REFERENCE = "no reference"
+
+
+def path(dataset: str) -> Path:
+    """Where the table of a data set lies."""
+    return project.project_root() / "data" / "exclusions" / f"{dataset}.csv"
+
+
+def find(dataset: str, root: Path) -> pd.DataFrame:
+    """Every case below `root` that cannot be used, with the reason; reads all of the data."""
+    module = registry.plugin("datasets", dataset)
+    return pd.DataFrame([(dataset, case_id, reason) for case_id, reason in _unusable(module, root)], columns=COLUMNS)
+
+
+def _unusable(module: ModuleType, root: Path) -> Iterator[tuple[str, str]]:
+    for case in module.cases(root):
+        try:
+            labelled = bool(module.load(case).references)
+        except InputError as error:
+            yield case.case_id, error.problem
+            continue
+        if not labelled:
+            yield case.case_id, NO_REFERENCE
+
+
+def usable(dataset: str, root: Path) -> list[Case]:
+    """The cases below `root` that are not listed, of which each has a reference; `InputError` for one that has none and is not listed."""
+    listed = set(read([dataset])["case_id"])
+    cases = [case for case in registry.plugin("datasets", dataset).cases(root) if case.case_id not in listed]
+    if unlabelled := [case.case_id for case in cases if not case.reference_paths]:
+        problem = f"{len(unlabelled)} cases have no reference and are not listed in {path(dataset)}, {unlabelled[0]} first"
+        raise InputError(dataset, problem, f"List them with their reasons: python -m lungseg_utils exclusions {dataset}.")
+    return cases
+
+
+def write(dataset: str, root: Path) -> pd.DataFrame:
+    """Find, and keep with the project, also if there is none; returns the table."""
+    found = find(dataset, root)
+    files.write(found, path(dataset))
+    return found
+
+
+def read(datasets: Iterable[str]) -> pd.DataFrame:
+    """What is listed for these data sets, one row a case; nothing for a data set without a table."""
+    frames = [_read(path(name)) for name in datasets if path(name).is_file()]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame(columns=COLUMNS, dtype=str)
+
+
+def _read(table: Path) -> pd.DataFrame:
+    frame = files.read_csv(table, f"Make it again: python -m lungseg_utils exclusions {table.stem}.", dtype=str, keep_default_na=False)
+    if list(frame.columns) != COLUMNS or (frame == "").any(axis=None) or frame["case_id"].duplicated().any():
+        remedy = f"Make it again: python -m lungseg_utils exclusions {table.stem}."
+        raise InputError(table, f"not a table of {', '.join(COLUMNS)} with one row a case and a reason in each", remedy)
+    return frame

@@ -1,0 +1,21 @@
+"""Read a CT, whatever its format."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from ..types import Image, InputError
+from .dicom_series import read_series_image
+from .nifti import read_nifti_image
+
+
+def read_image(path: Path, series_uid: str | None = None) -> Image:
+    """Read a CT: a NIfTI file (.nii, .nii.gz) or a folder that holds one DICOM CT series, at any depth.
+
+    Returns float32 (x, y, z) in HU, clipped to `HU_RANGE`, RAS+. Other modalities in the folder are ignored; of several
+    CT series `series_uid` chooses one. Raises `InputError` for anything that is not one complete, rectangular volume.
+    """
+    path = Path(path)
+    if not path.exists():
+        raise InputError(path, "no such file or folder", "Check the path, or fetch the data first.")
+    return read_series_image(path, series_uid) if path.is_dir() else read_nifti_image(path)

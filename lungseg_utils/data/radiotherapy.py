@@ -1,0 +1,75 @@
+"""What collections of CTs with contours (RTSTRUCT or SEG) share: patients by headers, the series drawn on, regions by name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+from ..types import Case, Image, InputError, Mask
+from . import dicom_seg, dicom_series, grids, rtstruct
+
+
+def files_by_patient(root: Path, dataset: str) -> dict[str, list[dicom_series.DicomFile]]:
+    """DICOM files below `root` (the data root or the data set's own folder) by patient_id, sorted; reads headers only.
+
+    Raises `InputError` if there is no CT at all.
+    """
+    own = root / dataset
+    groups: dict[str, list[dicom_series.DicomFile]] = {}
+    for file in dicom_series.list_dicom(own if own.is_dir() else root):
+        groups.setdefault(file.patient_id, []).append(file)
+    if not any(file.modality == "CT" for files in groups.values() for file in files):
+        raise InputError(root, "holds no DICOM CT series", f"Fetch the data first: python -m lungseg_utils fetch {dataset}.")
+    return dict(sorted(groups.items()))
+
+
+def patients(root: Path, dataset: str) -> list[Case]:
+    """One case for every patient below `root` (see `files_by_patient`), sorted: its CT, and its RTSTRUCT or else SEG files.
+
+    A patient who lacks one of the two is among them: reading refuses it, so that nobody is lost unseen.
+    """
+    return [_case(dataset, patient_id, files) for patient_id, files in files_by_patient(root, dataset).items()]
+
+
+def _case(dataset: str, patient_id: str, files: list[dicom_series.DicomFile]) -> Case:
+    of_kind = {kind: [file for file in files if file.modality == kind] for kind in ("CT", "RTSTRUCT", "SEG")}
+    contours = of_kind["RTSTRUCT"] or of_kind["SEG"]
+    return Case(dataset, patient_id, patient_id, common_folder(of_kind["CT"] or files), tuple(file.path for file in contours))
+
+
+def common_folder(files: Iterable[dicom_series.DicomFile]) -> Path:
+    """The deepest folder that holds all of these files, at any depth."""
+    folders = {file.path.parent for file in files}
+    while len(folders) > 1:
+        deepest = max(folders, key=lambda folder: len(folder.parts))
+        folders = folders - {deepest} | {deepest.parent}
+    return folders.pop()
+
+
+def drawn_on(path: Path) -> tuple[str, tuple[str, ...]]:
+    """What an RTSTRUCT file says of itself: its series description ("" if it has none), and the UIDs of the series it was drawn on."""
+    file = rtstruct.read_rtstruct_file(Path(path))
+    with grids.refusing_damage(path, "the series that it refers to cannot be read"):
+        frames = file.get("ReferencedFrameOfReferenceSequence") or ()
+        studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or ()]
+        series = [str(item.SeriesInstanceUID) for study in studies for item in study.get("RTReferencedSeriesSequence") or ()]
+        return str(file.get("SeriesDescription") or "").strip(), tuple(dict.fromkeys(series))
+
+
+def only_contours(case: Case) -> Path:
+    """The one file with contours of a case; `InputError` if there is none or more than one."""
+    if len(case.reference_paths) != 1:
+        problem = f"{len(case.reference_paths)} files with contours, one is needed"
+        raise InputError(case.image_path, problem, "Leave the patient out (`exclusions` lists such), or keep one file.")
+    return case.reference_paths[0]
+
+
+def region_names(path: Path) -> list[str]:
+    """Names of the regions in a file with contours."""
+    return dicom_seg.dicom_seg_labels(path) if dicom_series.dicom_modality(path) == "SEG" else rtstruct.rtstruct_roi_names(path)
+
+
+def read_region(path: Path, image: Image, name: str, series_folder: Path) -> Mask:
+    """One region on the grid of its CT."""
+    read = dicom_seg.read_dicom_seg if dicom_series.dicom_modality(path) == "SEG" else rtstruct.read_rtstruct
+    return read(path, image, name, series_folder=series_folder)

@@ -1,0 +1,121 @@
+"""Read regions of a DICOM RTSTRUCT file as masks."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from .. import geometry
+from ..types import Image, InputError, Mask
+from .dicom_series import frame_of_reference_uid, read_whole_dicom, refuse_other_frame
+from .grids import refusing_damage
+
+
+@dataclass(frozen=True)
+class _Region:
+    """One region of an RTSTRUCT file: name, number, frame of reference ("" if the file does not say)."""
+
+    name: str
+    number: int
+    frame_uid: str
+
+
+def rtstruct_roi_names(path: Path) -> list[str]:
+    """Names of all regions in an RTSTRUCT file, in its own order."""
+    return [region.name for region in _read_regions(Path(path), read_rtstruct_file(Path(path)))]
+
+
+def read_rtstruct(path: Path, image: Image, roi: str = "GTV-1", exact: bool = True, series_folder: Path | None = None) -> Mask:
+    """Rasterize a region of an RTSTRUCT file on the grid of `image`; returns bool (x, y, z), RAS+.
+
+    `roi` is the region's name, or a regular expression that must match exactly one whole name if `exact` is False.
+    Contours are placed by their position in the patient (they need not refer to slices of the series); a voxel is
+    inside if its centre is; contours nested in one plane are cut out of each other (XOR). With `series_folder` the
+    frame of reference must be that of the CT series there. Raises `InputError` if the region is missing, has no closed
+    contour, leaves the volume, lies between slices, or is empty.
+    """
+    path = Path(path)
+    file = read_rtstruct_file(path)
+    region = _choose_region(path, _read_regions(path, file), roi, exact)
+    if series_folder is not None:
+        refuse_other_frame(path, region.frame_uid, frame_of_reference_uid(Path(series_folder)))
+    array = np.zeros(image.shape, bool, order="F")
+    for lps_mm in _read_contours(path, file, region):
+        ijk = geometry.world_to_ijk(lps_mm @ geometry.LPS_TO_RAS[:3, :3], image.affine)
+        _xor_contour(array, ijk, f"{path}, {region.name}", image.spacing_mm[2])
+    if not array.any():
+        raise InputError(path, f"region {region.name!r} covers no voxel centre", "Choose another region.")
+    return Mask(array, image.affine, path)
+
+
+def read_rtstruct_file(path: Path) -> Any:
+    file = read_whole_dicom(path)
+    if file.get("Modality") != "RTSTRUCT" or "StructureSetROISequence" not in file:
+        raise InputError(path, f"not an RTSTRUCT file (modality {file.get('Modality', 'none')})", "Give the file with the contours.")
+    return file
+
+
+def _read_regions(path: Path, file: Any) -> list[_Region]:
+    with refusing_damage(path, "its regions cannot be read"):
+        return [
+            _Region(str(item.ROIName).strip(), int(item.ROINumber), str(item.get("ReferencedFrameOfReferenceUID") or ""))
+            for item in file.StructureSetROISequence
+        ]
+
+
+def _choose_region(path: Path, regions: list[_Region], roi: str, exact: bool) -> _Region:
+    found = [region for region in regions if (region.name == roi if exact else re.fullmatch(roi, region.name))]
+    if len(found) != 1:
+        problem = f"{'no' if not found else 'more than one'} region for {roi!r}"
+        raise InputError(path, problem, f"It has: {', '.join(region.name for region in regions)}.")
+    return found[0]
+
+
+def _read_contours(path: Path, file: Any, region: _Region) -> list[np.ndarray]:
+    """All closed contours of a region, each as points (n, 3) in LPS mm."""
+    with refusing_damage(path, f"the contours of {region.name!r} cannot be read"):
+        groups = [group for group in file.get("ROIContourSequence", ()) if group.ReferencedROINumber == region.number]
+        contours = [contour for group in groups for contour in group.get("ContourSequence", ())]
+        kinds = {str(contour.get("ContourGeometricType", "unknown")) for contour in contours}
+        if not kinds or not kinds <= {"CLOSED_PLANAR", "CLOSEDPLANAR_XOR"}:
+            problem = f"region {region.name!r} is not made of closed contours (found: {', '.join(sorted(kinds)) or 'none'})"
+            raise InputError(path, problem, "Choose a region that outlines a volume.")
+        points = [_contour_points(contour) for contour in contours]
+        claimed = [int(contour.get("NumberOfContourPoints", len(own))) for contour, own in zip(contours, points, strict=True)]
+    if claimed != [len(own) for own in points]:
+        raise InputError(path, f"a contour of {region.name!r} has not the number of points it claims", "Fetch or export the file again.")
+    return points
+
+
+def _contour_points(contour: Any) -> np.ndarray:
+    """Points (n, 3) of one contour, from its text at once: pydicom makes an object of each of what may be 100,000 numbers."""
+    text = contour.get_item("ContourData").value
+    return np.array(text.rstrip(b"\0 ").split(b"\\"), float).reshape(-1, 3)
+
+
+def _xor_contour(array: np.ndarray, ijk: np.ndarray, where: str, spacing_mm: float) -> None:
+    """Flip the voxels of `array` (x, y, z) inside one planar contour `ijk` (n, 3), `spacing_mm` between slices."""
+    from skimage.draw import polygon2mask
+
+    if not np.isfinite(ijk).all():
+        raise InputError(where, "a contour has points that are no numbers", "Export the file again.")
+    plane = round(float(ijk[:, 2].mean()))
+    off_mm = np.abs(ijk[:, 2] - plane).max() * spacing_mm
+    if not 0 <= plane < array.shape[2]:
+        raise InputError(
+            where, f"a contour lies outside the volume (slice {plane} of {array.shape[2]})", "Give the CT that it was drawn on."
+        )
+    if off_mm > max(0.1 * spacing_mm, 0.05):
+        raise InputError(where, f"a contour lies {off_mm:.2f} mm off the nearest slice", "Give the CT that it was drawn on.")
+    low, high = ijk[:, :2].min(axis=0), ijk[:, :2].max(axis=0)
+    if (low < -1).any() or (high > np.array(array.shape[:2])).any():
+        raise InputError(where, f"a contour leaves the image in plane (slice {plane})", "Give the CT that it was drawn on.")
+    # Only the box round the contour: the test of each pixel is what costs.
+    first = np.maximum(np.floor(low).astype(int), 0)
+    last = np.minimum(np.ceil(high).astype(int) + 1, array.shape[:2])
+    inside = polygon2mask(tuple(last - first), ijk[:, :2] - first)
+    array[first[0] : last[0], first[1] : last[1], plane] ^= inside

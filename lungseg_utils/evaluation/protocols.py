@@ -1,0 +1,363 @@
+"""Published ways to turn the same masks into one Dice coefficient (DSC), beside this project's own one.
+
+Every protocol is a function over cases: `CaseMasks` (voxels), or `CaseCounts` (what `measure` keeps of them, some hundred bytes to
+some kilobytes). Any iterable will do: it is read once and case by case, so that a generator of a whole cohort never holds two scans.
+The first line of a protocol's docstring is its formula and stands in its `ProtocolValue`. R and P are the voxels of reference and
+prediction, a lower s or p means within one slice or one patient, and DSC = 2|R∩P| / (|R|+|P|).
+
+Only scans with a tumor enter, so that every shift is one of the formula and not one of the cohort. DSC does not depend on the size
+of a voxel, so spacing is not asked for. Several references of one scan (readers) are several cases of one patient.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import ndimage
+
+from ..types import InputError
+
+RESIZED_PLANE = (256, 256)
+# pre_CT_MR.py of MedSAM (github.com/bowang-lab/MedSAM; other commits have 10 and 100) removes smaller objects from the reference, by
+# 26 neighbours in the scan and by 8 in the slice, and then keeps the slices of the reference alone
+MIN_AREA_PIXELS = 100
+MIN_LESION_VOXELS = 1000
+_CONNECTED_26 = np.ones((3, 3, 3), dtype=bool)
+_CONNECTED_IN_SLICE = np.stack([np.zeros((3, 3), bool), np.ones((3, 3), bool), np.zeros((3, 3), bool)], axis=2)
+
+
+@dataclass(frozen=True, eq=False)
+class CaseMasks:
+    """One scan: reference and one or several predictions, bool (x, y, z) of one shape. The first prediction is the answer."""
+
+    patient_id: str
+    reference: np.ndarray
+    predictions: tuple[np.ndarray, ...]
+
+    def __post_init__(self) -> None:
+        if not self.predictions:
+            raise InputError(self.patient_id, "no prediction", "Give at least one; an empty mask if there was no answer.")
+        for mask in (self.reference, *self.predictions):
+            if mask.dtype != np.bool_ or mask.ndim != 3 or mask.shape != self.reference.shape:
+                problem = f"{mask.dtype} {mask.shape} beside a reference of {self.reference.shape}"
+                raise InputError(self.patient_id, problem, "Give bool arrays (x, y, z) of one shape.")
+
+
+@dataclass(frozen=True)
+class Counts:
+    """Voxels of reference, prediction and both, of one region."""
+
+    reference: int
+    prediction: int
+    overlap: int
+
+    @property
+    def dsc(self) -> float:
+        """2|R∩P| / (|R|+|P|); NaN if both are empty."""
+        total = self.reference + self.prediction
+        return 2.0 * self.overlap / total if total else np.nan
+
+
+@dataclass(frozen=True, eq=False)
+class CaseCounts:
+    """What the protocols need of one scan.
+
+    `slices`: of the whole scan. `reference`, `prediction`, `overlap`: voxels in each slice of the box around all masks, int64 (k,).
+    `resized`: on `RESIZED_PLANE`. `large_lesions`: without small lesions. `large_areas`: DSC of each slice with a large area, (m,).
+    `candidates`: 3-D DSC of each prediction. All but the first two are empty or zero where the reference is.
+    """
+
+    patient_id: str
+    slices: int
+    reference: np.ndarray
+    prediction: np.ndarray
+    overlap: np.ndarray
+    resized: Counts
+    large_lesions: Counts
+    large_areas: np.ndarray
+    candidates: tuple[float, ...]
+
+    @property
+    def has_tumor(self) -> bool:
+        """Whether the reference holds a voxel."""
+        return bool(self.reference.any())
+
+    @property
+    def slice_dsc(self) -> np.ndarray:
+        """2-D DSC of each slice of the box, (k,); NaN where both masks are empty."""
+        total = self.reference + self.prediction
+        return np.divide(2.0 * self.overlap, total, out=np.full(len(total), np.nan), where=total > 0)
+
+
+@dataclass(frozen=True)
+class ProtocolValue:
+    """One number as a paper would give it: what is averaged over `n` of what, and which share of all slices it has looked at."""
+
+    name: str
+    formula: str
+    value: float
+    n: int
+    unit_of_n: str
+    slices_scored_share: float
+
+
+def measure(case: CaseMasks) -> CaseCounts:
+    """Reduce a scan to what the protocols need; heavy work happens inside the box around all masks."""
+    slices = case.reference.shape[2]
+    if not case.reference.any():
+        none, nothing = np.zeros(0, dtype=np.int64), Counts(0, 0, 0)
+        return CaseCounts(case.patient_id, slices, none, none, none, nothing, nothing, np.zeros(0), ())
+    union = functools.reduce(np.logical_or, case.predictions, case.reference)
+    box = ndimage.find_objects(union.view(np.uint8))[0]
+    reference, *predictions = (mask[box] for mask in (case.reference, *case.predictions))
+    answer = predictions[0]
+    return CaseCounts(
+        case.patient_id,
+        slices,
+        *(np.count_nonzero(mask, axis=(0, 1)) for mask in (reference, answer, reference & answer)),
+        resized=_count(*(_resize(mask, box, case.reference.shape) for mask in (reference, answer))),
+        large_lesions=_count(*_without_small(reference, answer, _CONNECTED_26, MIN_LESION_VOXELS)),
+        large_areas=_large_area_dsc(reference, answer),
+        candidates=tuple(_count(reference, prediction).dsc for prediction in predictions),
+    )
+
+
+def _count(reference: np.ndarray, prediction: np.ndarray) -> Counts:
+    return Counts(*(int(np.count_nonzero(mask)) for mask in (reference, prediction, reference & prediction)))
+
+
+def _resize(mask: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
+    """The part of the nearest-neighbour image of a whole scan on `RESIZED_PLANE` that lies in `box`, from the mask inside it."""
+    picked = []
+    for side, count, count_out in zip(box, shape, RESIZED_PLANE, strict=False):
+        nearest = ((np.arange(count_out) + 0.5) * count / count_out).astype(int)  # the voxel that holds the new centre
+        picked.append(nearest[(nearest >= side.start) & (nearest < side.stop)] - side.start)
+    return mask[np.ix_(*picked)]
+
+
+def _without_small(reference: np.ndarray, prediction: np.ndarray, structure: np.ndarray, min_voxels: int) -> tuple[np.ndarray, np.ndarray]:
+    """Both masks without reference components of fewer than `min_voxels`, and without what was predicted for these alone."""
+    labels, count = ndimage.label(reference, structure)
+    small = np.bincount(labels.ravel(), minlength=count + 1) < min_voxels
+    small[0] = False
+    left_out = small[labels]
+    kept = reference & ~left_out
+    answers, answer_count = ndimage.label(prediction, structure)
+    on_small, on_kept = (np.bincount(answers[mask], minlength=answer_count + 1) > 0 for mask in (left_out, kept))
+    dropped = on_small & ~on_kept
+    dropped[0] = False
+    return kept, prediction & ~left_out & ~dropped[answers]
+
+
+def _large_area_dsc(reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:
+    kept, answer = _without_small(reference, prediction, _CONNECTED_IN_SLICE, MIN_AREA_PIXELS)
+    some = kept.any(axis=(0, 1))
+    r, p, both = (np.count_nonzero(mask[:, :, some], axis=(0, 1)) for mask in (kept, answer, kept & answer))
+    return 2.0 * both / (r + p)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scored:
+    """DSC values that one case contributes to a mean, and how many of its slices they rest on."""
+
+    case: CaseCounts
+    values: np.ndarray
+    slices: int
+
+
+Cases = Iterable[CaseMasks | CaseCounts]
+
+
+def _with_tumor(cases: Cases) -> list[CaseCounts]:
+    measured = (case if isinstance(case, CaseCounts) else measure(case) for case in cases)
+    return [case for case in measured if case.has_tumor]
+
+
+def _protocol(name: str) -> Callable:
+    """Make a protocol of a function from scans with a tumor to (value, n, unit of n, slices scored)."""
+
+    def decorate(function: Callable[[list[CaseCounts]], tuple[float, int, str, int]]) -> Callable[[Cases], ProtocolValue]:
+        formula = (function.__doc__ or "").partition("\n")[0].removesuffix(".")
+
+        @functools.wraps(function)
+        def protocol(cases: Cases) -> ProtocolValue:
+            chosen = _with_tumor(cases)
+            value, n, unit, slices = function(chosen)
+            total = sum(case.slices for case in chosen)
+            return ProtocolValue(name, formula, float(value), n, unit, slices / total if total else np.nan)
+
+        return protocol
+
+    return decorate
+
+
+def _over_patients(scored: Sequence[_Scored]) -> tuple[float, int, str, int]:
+    """Mean over patients of the mean over all values of the patient."""
+    groups: dict[str, list[np.ndarray]] = {}
+    for part in scored:
+        if len(part.values):
+            groups.setdefault(part.case.patient_id, []).append(part.values)
+    means = [np.concatenate(values).mean() for values in groups.values()]
+    return np.mean(means) if means else np.nan, len(means), "patients", sum(part.slices for part in scored)
+
+
+def _over_slices(scored: Sequence[_Scored]) -> tuple[float, int, str, int]:
+    """Mean over all slices, whoever's they are: a patient with a long tumor counts more than one with a short one."""
+    values = np.concatenate([part.values for part in scored]) if scored else np.zeros(0)
+    return values.mean() if len(values) else np.nan, len(values), "slices", sum(part.slices for part in scored)
+
+
+def _whole(case: CaseCounts, dsc: float) -> _Scored:
+    return _Scored(case, np.array([dsc]), case.slices)
+
+
+@_protocol("3-D, all slices, mean over patients (this project)")
+def volume(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over patients of DSC = 2|R∩P| / (|R|+|P|) over all voxels of the scan; an empty answer counts 0.
+
+    Several cases of a patient are averaged first, here and in every protocol over patients.
+    """
+    return _over_patients([_whole(case, case.candidates[0]) for case in cases])
+
+
+def _tumor_slices(cases: list[CaseCounts]) -> list[_Scored]:
+    values = [case.slice_dsc[case.reference > 0] for case in cases]
+    return [_Scored(case, dsc, len(dsc)) for case, dsc in zip(cases, values, strict=True)]
+
+
+@_protocol("2-D, tumor slices only, all patients' slices pooled")
+def tumor_slices(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over all slices s of all patients with Rₛ ≠ ∅ of DSCₛ = 2|Rₛ∩Pₛ| / (|Rₛ|+|Pₛ|).
+
+    Voxels predicted above and below the tumor cost nothing.
+    """
+    return _over_slices(_tumor_slices(cases))
+
+
+@_protocol("2-D, tumor slices only, mean per patient first")
+def tumor_slices_by_patient(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over patients of the mean of DSCₛ over the patient's slices with Rₛ ≠ ∅."""
+    return _over_patients(_tumor_slices(cases))
+
+
+def _all_slices(cases: list[CaseCounts]) -> list[_Scored]:
+    return [
+        _Scored(case, np.concatenate([np.nan_to_num(case.slice_dsc, nan=1.0), np.ones(case.slices - len(case.reference))]), case.slices)
+        for case in cases
+    ]
+
+
+@_protocol("2-D, all slices, empty on both sides counts 1, pooled")
+def all_slices(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over all slices of all patients of DSCₛ, with DSCₛ = 1 where Rₛ = Pₛ = ∅.
+
+    Most slices hold no tumor, and to predict nothing on them is easy.
+    """
+    return _over_slices(_all_slices(cases))
+
+
+@_protocol("2-D, all slices, empty on both sides counts 1, mean per patient first")
+def all_slices_by_patient(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over patients of the mean of DSCₛ over all their slices, with DSCₛ = 1 where Rₛ = Pₛ = ∅."""
+    return _over_patients(_all_slices(cases))
+
+
+@_protocol("voxels of all patients pooled")
+def pooled_voxels(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """2 Σₚ|Rₚ∩Pₚ| / (Σₚ|Rₚ| + Σₚ|Pₚ|): one DSC of all patients together.
+
+    A tumor of 300 ml counts a hundred times as much as one of 3 ml.
+    """
+    sums = (sum(int(getattr(case, name).sum()) for case in cases) for name in ("reference", "prediction", "overlap"))
+    return Counts(*sums).dsc, len({case.patient_id for case in cases}), "patients", sum(case.slices for case in cases)
+
+
+@_protocol("3-D, detected cases only")
+def detected_only(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over patients of DSC, over cases with DSC > 0 alone."""
+    return _over_patients([_whole(case, case.candidates[0]) for case in cases if case.candidates[0] > 0])
+
+
+@_protocol("3-D, only cases with an answer")
+def answered_only(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over patients of DSC, over cases with P ≠ ∅ alone."""
+    return _over_patients([_whole(case, case.candidates[0]) for case in cases if case.prediction.any()])
+
+
+@_protocol("2-D, without areas below 100 pixels, pooled")
+def large_areas(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over all slices with an area (8-connected) of at least 100 pixels in Rₛ of DSCₛ without the smaller areas.
+
+    What was predicted for areas that are left out, and for no other, is left out too: a prompted model is not asked for them.
+    """
+    return _over_slices([_Scored(case, case.large_areas, len(case.large_areas)) for case in cases])
+
+
+@_protocol("3-D, without lesions below 1000 voxels")
+def large_lesions(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over patients of DSC without lesions (26-connected) of fewer than 1000 voxels; cases that keep none are left out.
+
+    What was predicted for lesions that are left out, and for no other, is left out too.
+    """
+    return _over_patients([_whole(case, case.large_lesions.dsc) for case in cases if case.large_lesions.reference])
+
+
+@_protocol("3-D, on slices resized to 256 × 256")
+def resized_grid(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over patients of DSC with both masks brought to 256 × 256 pixels per slice by nearest neighbour.
+
+    A case whose reference vanishes on that grid is left out; one that had more pixels loses detail, one that had fewer loses none.
+    """
+    return _over_patients([_whole(case, case.resized.dsc) for case in cases if case.resized.reference])
+
+
+@_protocol("3-D, cropped to the slices of the reference")
+def cropped_to_reference(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over patients of DSC over the voxels of the slices with Rₛ ≠ ∅.
+
+    Voxels predicted on other slices cost nothing. Nothing is cut within a slice.
+    """
+    scored = []
+    for case in cases:
+        inside = case.reference > 0
+        sums = [int(voxels[inside].sum()) for voxels in (case.reference, case.prediction, case.overlap)]
+        scored.append(_Scored(case, np.array([Counts(*sums).dsc]), int(inside.sum())))
+    return _over_patients(scored)
+
+
+@_protocol("3-D, best of several answers, chosen by the reference")
+def best_of_several(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
+    """Mean over patients of maxᵢ 2|R∩Pᵢ| / (|R|+|Pᵢ|) over the predictions Pᵢ of a case.
+
+    The same for three masks of one prompt and for N jittered prompts. Each case must have as many.
+    """
+    if len({len(case.candidates) for case in cases}) > 1:
+        raise InputError("predictions", "some cases have more of them than others", "Give as many predictions for each case.")
+    return _over_patients([_whole(case, max(case.candidates)) for case in cases])
+
+
+PROTOCOLS: tuple[Callable[[Cases], ProtocolValue], ...] = (
+    volume,
+    tumor_slices,
+    tumor_slices_by_patient,
+    all_slices,
+    all_slices_by_patient,
+    pooled_voxels,
+    detected_only,
+    answered_only,
+    large_areas,
+    large_lesions,
+    resized_grid,
+    cropped_to_reference,
+    best_of_several,
+)
+
+
+def all_protocols(cases: Cases) -> list[ProtocolValue]:
+    """Every protocol on the same cases, this project's own first; the best of several only where a case has several predictions."""
+    counts = _with_tumor(cases)
+    several = any(len(case.candidates) > 1 for case in counts)
+    return [protocol(counts) for protocol in PROTOCOLS if several or protocol is not best_of_several]

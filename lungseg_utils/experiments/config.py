@@ -1,0 +1,240 @@
+"""experiments.yml as checked records: profiles, experiments, and the options that a model ends up with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from .. import registry
+from ..core import project, schema
+from ..prompts.ladder import prompter
+from ..types import Experiment, InputError, ModelCard
+
+NO_DATASET = "none"
+_SCHEMA = Path(__file__).with_name("experiments.schema.json")
+
+
+@dataclass(frozen=True)
+class PhantomCounts:
+    """How many phantoms of each cohort, on which grid, of which split."""
+
+    grid: str
+    train: int
+    validation: int
+    test: int
+    tumor_free: int
+    test_split: str
+
+
+@dataclass(frozen=True)
+class StandIn:
+    """Another model with these options, run and named in the place of a published one."""
+
+    model: str
+    options: Mapping[str, Any]
+
+
+@dataclass(frozen=True)
+class Jitter:
+    """How wrongly prompts are drawn too: shares of a lesion's size, on which rungs, and how often each."""
+
+    prompters: tuple[str, ...] = ()
+    shares: tuple[float, ...] = ()
+    draws: int = 0
+
+
+@dataclass(frozen=True)
+class Profile:
+    """One size of the benchmark."""
+
+    name: str
+    summary: str
+    phantoms: PhantomCounts
+    real_datasets: tuple[str, ...]
+    seeds: tuple[int, ...]
+    folds: tuple[int, ...]
+    k: tuple[int, ...]
+    draws: tuple[int, ...]
+    prompters: tuple[str, ...]  # the rungs that are asked, of those that a line names
+    jitter: Jitter
+    model_options: Mapping[str, Mapping[str, Any]]
+    stand_ins: Mapping[str, StandIn]  # what takes the place of a published model whose weights are not used
+    notebook_options: Mapping[str, Mapping[str, Any]]  # per notebook, options on top of those of its model
+    variants: Mapping[str, tuple[Mapping[str, Any], ...]]  # per notebook, options of further experiments
+    experiments: tuple[str, ...] | None  # the notebooks that are run; None is all
+    test_datasets: tuple[str, ...] | None = None  # in the place of those that a line names; None is the line's own
+    train_datasets: tuple[str, ...] | None = None  # likewise what lines that learn are trained on, one experiment for each
+
+
+@dataclass(frozen=True)
+class GridEntry:
+    """One line of the grid: a notebook and what it trains and asks."""
+
+    notebook: str
+    model: str
+    paradigm: str
+    train_dataset: str
+    test_datasets: tuple[str, ...]
+    prompters: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Config:
+    """All of experiments.yml."""
+
+    profiles: Mapping[str, Profile]
+    experiments: Mapping[str, GridEntry]
+    detectors: Mapping[str, str]  # by paradigm: the notebook of the automatic experiment that gives `detector_box` its boxes
+
+    def profile(self, name: str) -> Profile:
+        """A profile; an unknown name is an error that lists the known ones."""
+        if name not in self.profiles:
+            raise InputError(f"profile {name}", "not in experiments.yml", f"Choose one of {', '.join(self.profiles)}.")
+        return self.profiles[name]
+
+    def lines(self, profile: str) -> list[GridEntry]:
+        """The lines of the grid that a profile runs."""
+        wanted = self.profile(profile).experiments
+        return [line for line in self.experiments.values() if wanted is None or line.notebook in wanted]
+
+    def notebooks(self, profile: str) -> list[str]:
+        """The names of these lines."""
+        return [line.notebook for line in self.lines(profile)]
+
+    def train_datasets(self, notebook: str, profile: str) -> tuple[str, ...]:
+        """What a line's model is trained on under a profile, each in an experiment of its own."""
+        own, asked = self.experiment(notebook).train_dataset, self.profile(profile).train_datasets
+        return (own,) if own == NO_DATASET or asked is None else asked
+
+    def trained_on(self, profile: str) -> set[str]:
+        """All data sets that a profile trains on."""
+        return {name for line in self.lines(profile) for name in self.train_datasets(line.notebook, profile)} - {NO_DATASET}
+
+    def test_datasets(self, notebook: str, profile: str) -> tuple[str, ...]:
+        """What a line is tested on under a profile, apart from the profile's real data sets."""
+        asked = self.profile(profile).test_datasets
+        return self.experiment(notebook).test_datasets if asked is None else asked
+
+    def experiment(self, notebook: str) -> GridEntry:
+        """A line of the grid by its notebook."""
+        if notebook not in self.experiments:
+            raise InputError(notebook, "not among the experiments of experiments.yml", f"Known: {', '.join(self.experiments)}.")
+        return self.experiments[notebook]
+
+
+def load(path: Path | None = None) -> Config:
+    """Read and check the grid; InputError names the place in the file."""
+    return _load(Path(path) if path else project.project_root() / "experiments.yml")
+
+
+@cache
+def _load(path: Path) -> Config:
+    try:
+        raw = yaml.safe_load(path.read_text())
+    except (OSError, yaml.YAMLError) as error:
+        raise InputError(path, f"cannot be read ({error})", "Repair the file.") from error
+    if wrong := schema.fault(raw, _SCHEMA):
+        raise InputError(path, wrong, f"See lungseg_utils/experiments/{_SCHEMA.name}.")
+    profiles = {name: _profile(name, value) for name, value in raw["profiles"].items()}
+    planned = [GridEntry(**{k: tuple(v) if isinstance(v, list) else v for k, v in line.items()}) for line in raw["experiments"]]
+    if len({p.notebook for p in planned}) < len(planned):
+        raise InputError(path, "a notebook is listed twice", "Merge its two entries.")
+    try:
+        _check_names(planned)
+        _check_detectors(planned, raw["detectors"])
+        _check_profiles(planned, profiles)
+    except InputError as fault:
+        raise InputError(path, f"{fault.where}: {fault.problem}", fault.remedy) from fault
+    return Config(profiles, {p.notebook: p for p in planned}, raw["detectors"])
+
+
+def _profile(name: str, value: Mapping[str, Any]) -> Profile:
+    lists = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds", "k", "draws", "prompters")}
+    jitter = {k: tuple(v) if isinstance(v, list) else v for k, v in value.get("jitter", {}).items()}
+    return Profile(
+        name,
+        value["summary"],
+        PhantomCounts(**value["phantoms"]),
+        jitter=Jitter(**jitter),
+        model_options=value["model_options"],
+        stand_ins={model: StandIn(s["model"], s.get("options", {})) for model, s in value.get("stand_ins", {}).items()},
+        notebook_options=value.get("notebook_options", {}),
+        variants={notebook: tuple(options) for notebook, options in value.get("variants", {}).items()},
+        **{key: tuple(value[key]) if key in value else None for key in ("experiments", "test_datasets", "train_datasets")},
+        **lists,
+    )
+
+
+def _check_detectors(planned: list[GridEntry], detectors: Mapping[str, str]) -> None:
+    lines = {line.notebook: line for line in planned}
+    for paradigm in registry.names("paradigms"):
+        line = lines.get(detectors.get(paradigm, ""))
+        if line is None or "none" not in line.prompters:
+            raise InputError("detectors", f"{paradigm} has no automatic notebook", "Name one that is asked without a prompt.")
+
+
+def _check_names(planned: list[GridEntry]) -> None:
+    for line in planned:
+        card = registry.card("models", line.model)
+        registry.plugin("paradigms", line.paradigm)
+        for dataset in (*line.test_datasets, *([line.train_dataset] if line.train_dataset != NO_DATASET else [])):
+            registry.plugin("datasets", dataset)
+        for name in line.prompters:
+            prompter(name)
+        if line.paradigm not in card.paradigms or not set(line.prompters) <= set(card.prompters):
+            raise InputError(line.notebook, f"{line.model} does not take this paradigm or prompter", f"Its card: {card}.")
+
+
+def _check_profiles(planned: list[GridEntry], profiles: Mapping[str, Profile]) -> None:
+    lines = {line.notebook: line for line in planned}
+    for profile in profiles.values():
+        where = f"profile {profile.name}"
+        for dataset in (*(profile.train_datasets or ()), *(profile.test_datasets or ())):
+            registry.plugin("datasets", dataset)
+        for name in (*profile.prompters, *profile.jitter.prompters):
+            prompter(name)
+        for model, options in profile.model_options.items():
+            _check_options(model, options, where)
+        for model, stand_in in profile.stand_ins.items():
+            _check_stand_in(registry.card("models", model), stand_in, where)
+        for notebook in (*profile.variants, *profile.notebook_options, *(profile.experiments or ())):
+            if notebook not in lines:
+                raise InputError(where, f"{notebook} is not among the experiments", f"Known: {', '.join(lines)}.")
+        changes = [(n, options) for n, variants in profile.variants.items() for options in variants]
+        for notebook, options in [*changes, *profile.notebook_options.items()]:
+            model = lines[notebook].model
+            _check_options(profile.stand_ins[model].model if model in profile.stand_ins else model, options, where)
+
+
+def _check_stand_in(replaced: ModelCard, stand_in: StandIn, where: str) -> None:
+    card = registry.card("models", stand_in.model)
+    _check_options(stand_in.model, stand_in.options, where)
+    if not (set(replaced.paradigms) <= set(card.paradigms) and set(replaced.prompters) <= set(card.prompters)):
+        raise InputError(where, f"{stand_in.model} cannot stand in for {replaced.title}", "It must take its paradigms and prompters.")
+
+
+def _check_options(model: str, options: Mapping[str, Any], where: str) -> None:
+    known = registry.card("models", model).options
+    for name, value in options.items():
+        if name not in known:
+            raise InputError(where, f"{model} has no option {name}", f"Known: {', '.join(known)}.")
+        if type(value) is not type(known[name]) and not _compatible(value, known[name]):
+            raise InputError(where, f"option {name} of {model} is {value!r}", f"Give a value like {known[name]!r}.")
+
+
+def _compatible(value: Any, default: Any) -> bool:
+    both_lists = isinstance(value, list | tuple) and isinstance(default, list | tuple)
+    numbers = isinstance(value, int) and not isinstance(value, bool) and isinstance(default, float)
+    return both_lists or numbers
+
+
+def resolve_options(experiment: Experiment, profile: Profile) -> dict[str, Any]:
+    """Options of the model's CARD, changed by the profile, changed by the experiment."""
+    changes = {**profile.model_options.get(experiment.model, {}), **dict(experiment.options)}
+    _check_options(experiment.model, changes, experiment.name)
+    return {**registry.card("models", experiment.model).options, **changes}

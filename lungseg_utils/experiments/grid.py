@@ -1,0 +1,166 @@
+"""Run and list the experiments of the grid (experiments.yml)."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import registry
+from ..core import project
+from ..core.stand_ins import RANDOM
+from ..data import samples
+from ..prompts.ladder import PROMPTERS
+from ..types import Experiment, InputError
+from . import cohorts, config, initial_weights, planning, results, run, store
+
+
+def real_datasets(profile: str) -> list[str]:
+    """Real data sets of the profile whose files are here."""
+    return list(cohorts.available_real_datasets(config.load().profile(profile), samples.is_here))
+
+
+def phantom_datasets(profile: str) -> list[str]:
+    """Phantom data sets that the profile's experiments are trained or tested on."""
+    grid = config.load()
+    used = grid.trained_on(profile) | {name for line in grid.lines(profile) for name in grid.test_datasets(line.notebook, profile)}
+    return sorted(name for name in used if registry.card("datasets", name).phantom)
+
+
+def datasets_to_test(notebook: str, profile: str) -> list[str]:
+    """What a notebook is tested on: the data sets of its line that the profile asks for, and the real ones that are here."""
+    return [*config.load().test_datasets(notebook, profile), *real_datasets(profile)]
+
+
+def run_experiment(notebook: str, profile: str, seed: int = 0, fold: int = 0, k: int = 0, draw: int = 0) -> results.RunResult:
+    """Run a line of the grid on everything that it is tested on, or read what is there: the one call of a notebook."""
+    return _run(notebook, planning.make_experiment(notebook, profile, seed, fold, k, draw))
+
+
+def run_planned(notebook: str, profile: str) -> list[results.RunResult]:
+    """The same for all experiments that the profile plans for the notebook: its own first, then controls and other variants."""
+    return [_run(notebook, experiment) for experiment in planning.planned_runs(notebook, profile)]
+
+
+def run_all(profile: str, missing: bool = False) -> Iterator[results.RunResult]:
+    """Every experiment that a profile plans, without notebooks and book; with `missing` only those that are not stored yet.
+
+    First runs come before second ones, so that an early end leaves all methods with equally many. What is stored has no weights: a
+    detector that a missing experiment needs is trained, and so run, with it.
+    """
+    planned = [(line.notebook, e) for line in config.load().lines(profile) for e in planning.planned_runs(line.notebook, profile)]
+    ordered = dict.fromkeys(sorted(planned, key=lambda line: (line[1].seed, line[1].fold, line[1].draw)))
+    lacking = [line for line in ordered if not (missing and store.holds(profile, line[1].name))]
+    wanted = {e.name for _, e in lacking} | {before for line in lacking for before in _detectors_of(*line)}
+    return (_run(notebook, e) for notebook, e in ordered if e.name in wanted)
+
+
+def run_by_name(name: str, profile: str) -> results.RunResult:
+    """Run one planned experiment by its full name: a job of its own on a cluster."""
+    notebook, experiment = planned_run(name, profile)
+    return _run(notebook, experiment)
+
+
+def run_names(notebook: str, profile: str) -> list[str]:
+    """Full names of all experiments that a profile plans for a notebook."""
+    return [experiment.name for experiment in planning.planned_runs(notebook, profile)]
+
+
+def runs_before(name: str, profile: str) -> list[str]:
+    """Full names of the experiments whose weights another one needs: its detectors', if the profile asks for boxes of a detector."""
+    return _detectors_of(*planned_run(name, profile))
+
+
+def _detectors_of(notebook: str, experiment: Experiment) -> list[str]:
+    found = planning.detectors_of(experiment, datasets_to_test(notebook, experiment.profile), rungs(experiment))
+    return sorted({other.name for other in found.values()} - {experiment.name})
+
+
+def stand_ins_before(name: str, profile: str) -> list[str]:
+    """The stand-in whose pretraining an experiment starts from, if it starts from one."""
+    _, experiment = planned_run(name, profile)
+    return [first] if (first := _stand_in(experiment)) else []
+
+
+def planned_run(name: str, profile: str) -> tuple[str, Experiment]:
+    """The notebook and the experiment of a full name; InputError if the profile does not plan it."""
+    for line in config.load().lines(profile):
+        for experiment in planning.planned_runs(line.notebook, profile) if name.startswith(f"{profile}__{_kind(line, profile)}__") else ():
+            if experiment.name == name:
+                return line.notebook, experiment
+    raise InputError(name, f"not an experiment that profile {profile} plans", f"Notebooks: {', '.join(config.load().experiments)}.")
+
+
+def _kind(line: config.GridEntry, profile: str) -> str:
+    """How the names of a line's experiments begin, after the profile: the model, or its stand-in, and the paradigm."""
+    stand_in = config.load().profile(profile).stand_ins.get(line.model)
+    return f"{stand_in.model if stand_in else line.model}__{line.paradigm}"
+
+
+def _run(notebook: str, experiment: Experiment) -> results.RunResult:
+    return run.run(experiment, datasets_to_test(notebook, experiment.profile), rungs(experiment))
+
+
+def rungs(experiment: Experiment) -> list[str]:
+    """What the profile asks of an experiment. Two notebooks whose models share a stand-in share its answers, so it is asked for both."""
+    profile, kind = experiment.profile, f"{experiment.model}__{experiment.paradigm}"
+    alike = [line for line in config.load().lines(profile) if _kind(line, profile) == kind]
+    lines = [line for line in alike if experiment in planning.planned_runs(line.notebook, profile)]
+    wanted = {name for line in lines for name in line.prompters} & set(config.load().profile(profile).prompters)
+    return [name for name in PROMPTERS if name in wanted]
+
+
+def detectors(profile: str) -> list[str]:
+    """Notebooks whose weights give others the boxes of a detector, in the order of experiments.yml; none if the profile asks for none."""
+    grid = config.load()
+    if not any(PROMPTERS[name].from_detector for name in grid.profile(profile).prompters):
+        return []
+    return [line.notebook for line in grid.lines(profile) if line.notebook in grid.detectors.values()]
+
+
+def automatic(profile: str) -> list[str]:
+    """Notebooks of models that answer without a prompt, and learn to."""
+    cards = {line.notebook: registry.card("models", line.model) for line in config.load().lines(profile)}
+    return [name for name, card in cards.items() if card.learns and "none" in card.prompters]
+
+
+def trained(profile: str) -> list[str]:
+    """Notebooks whose models are trained on patients, which takes longest."""
+    lines = config.load().lines(profile)
+    return [line.notebook for line in lines if registry.card("paradigms", line.paradigm).uses_target_labels]
+
+
+def stand_ins(profile: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+    """Name -> (model, options) of every stand-in that the profile's experiments start from, each once."""
+    size, found = config.load().profile(profile), {}
+    for experiment in planning.all_planned(profile):
+        if name := _stand_in(experiment):
+            found.setdefault(name, (experiment.model, config.resolve_options(experiment, size)))
+    return found
+
+
+def _stand_in(experiment: Experiment) -> str:
+    pretraining = config.resolve_options(experiment, config.load().profile(experiment.profile)).get("pretraining", RANDOM)
+    return "" if pretraining == RANDOM else f"{experiment.model}__{pretraining}"
+
+
+def pretrain(name: str, profile: str) -> None:
+    """Make the first weights of a stand-in, if they are not there yet."""
+    known = stand_ins(profile)
+    if name not in known:
+        raise InputError(name, f"no stand-in of profile {profile}", f"Choose one of {', '.join(known)}.")
+    initial_weights.initial_weights(*known[name])
+
+
+def export(profile: str) -> list[Path]:
+    """Store a profile's experiments that were run here with the project, small enough to be committed; returns their folders.
+
+    Those of the profile that are stored already and were not run here stay as they are: a long profile may grow over several runs.
+    """
+    own = project.project_root() / "results"
+    finished = [result for result in results.results_at_hand(profile) if result.folder.is_relative_to(own)]
+    if not finished:
+        raise InputError(f"profile {profile}", "none of its experiments was run here", f"Run them first: run all --profile {profile}.")
+    for r in finished:
+        store.write(profile, r.experiment.name, r.results, r.costs, r.history, r.provenance)
+    return [store.folder(profile, r.experiment.name) for r in finished]

@@ -1,0 +1,77 @@
+"""What a promptable model starts from: its published checkpoint, or the pretraining of its stand-in, done once and kept.
+
+Published files lie in data/cache/weights and are checked by size and hash. A stand-in's weights lie in
+results/stand_ins, for all profiles, and are made again only if what they depend on (options, code) has changed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from .. import registry
+from ..core import files, locks, project, provenance
+from ..data import collections, download
+from ..types import Checkpoint, InputError, Pretraining
+from . import code_identity
+
+# they say how a pretrained network is trained further, so they leave its first weights alone
+_LATER_OPTIONS = ("steps", "batch_size", "learning_rate", "validate_every", "trainable", "threshold", "device")
+PATIENCE_SECONDS = 1800.0
+_SEED = 0  # a stand-in is one artefact, like a published checkpoint; seeds of experiments vary what is trained from it
+
+
+def initial_weights(model: str, options: Mapping[str, Any], progress: bool = True) -> Path | None:
+    """The file that the network's first weights come from; None for a model that starts from random ones."""
+    source = _source(model, options)
+    if isinstance(source, Checkpoint):
+        return _published(source)
+    module = registry.plugin("models", model)
+    return _pretrained(module, model, options, source, progress) if isinstance(source, Pretraining) else None
+
+
+def checkpoint(model: str, options: Mapping[str, Any]) -> Checkpoint | None:
+    """The published file that a model starts from; None for any other."""
+    source = _source(model, options)
+    return source if isinstance(source, Checkpoint) else None
+
+
+def _source(model: str, options: Mapping[str, Any]) -> Checkpoint | Pretraining | None:
+    module = registry.plugin("models", model)
+    return module.initial_weights(options) if hasattr(module, "initial_weights") else None
+
+
+def _published(wanted: Checkpoint) -> Path:
+    folder = project.cache_root() / collections.WEIGHTS
+    path, remedy = folder / wanted.file, f"python -m lungseg_utils fetch {wanted.file}"
+    if not path.is_file():
+        problem = f"the published weights are not here ({wanted.licence}; {wanted.citation})"
+        raise InputError(path, problem, f"Fetch them ({wanted.url}): {remedy}. Or use a profile with stand-ins.")
+    if problem := download.fault(collections.as_published(wanted, folder), path):
+        raise InputError(path, problem, f"Fetch it again: {remedy}.")
+    return path
+
+
+def _pretrained(module: Any, model: str, options: Mapping[str, Any], source: Pretraining, progress: bool) -> Path:
+    kept = {name: value for name, value in options.items() if name not in _LATER_OPTIONS}
+    folder = project.project_root() / "results" / "stand_ins" / f"{model}__{source.kind}__{provenance.sha256_of_json(kept)[:8]}"
+    identity = provenance.sha256_of_json({"options": kept, "seed": _SEED, "code": code_identity.sha256([f"models.{model}"])})
+    path, record = folder / "weights.pt", folder / "pretrained.json"
+    with locks.exclusive(folder / ".lock", "another process is pretraining this stand-in", PATIENCE_SECONDS):
+        if path.is_file() and files.read_json(record).get("identity") == identity:
+            return path
+        record.unlink(missing_ok=True)  # written last: what is there without it is not finished
+        _pretrain(module, options, source, folder, identity, progress)
+        files.write_json({"identity": identity, "source": vars(source) | {"seed": _SEED}, "options": kept}, record)
+    return path
+
+
+def _pretrain(module: Any, options: Mapping[str, Any], source: Pretraining, folder: Path, identity: str, progress: bool) -> None:
+    from ..networks import training
+
+    segmenter = module.build(options, _SEED)
+    plan = training.Schedule(source.steps, source.learning_rate, _SEED, validate_every=source.steps)
+    history = segmenter.pretrain(source.kind, plan, source.batch_size, folder, identity, progress)
+    files.write(history, folder / "history.csv")
+    segmenter.save(folder / "weights.pt", {"identity": identity, "pretraining": source.kind})

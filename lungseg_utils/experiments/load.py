@@ -1,0 +1,38 @@
+"""Finished experiments as segmenters that can be asked again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from .. import registry
+from ..types import Experiment, InputError
+from . import config, initial_weights, store
+
+
+def segmenter_of(experiment: Experiment, progress: bool = False) -> Any:
+    """The segmenter with the weights that the experiment ended with; InputError if it was to be trained and is not finished.
+
+    An experiment that trains nothing has the weights that it starts from, a published checkpoint or a stand-in's pretraining.
+    """
+    first, last = weights_files(experiment, progress)
+    segmenter = registry.plugin("models", experiment.model).build(_options(experiment), experiment.seed)
+    if first:
+        segmenter.load_pretrained(first)
+    if last:
+        segmenter.load(last)
+    return segmenter
+
+
+def weights_files(experiment: Experiment, progress: bool = False) -> tuple[Path | None, Path | None]:
+    """The files that an experiment started from and ended with, None where there is no such file; InputError as in `segmenter_of`."""
+    folder = store.results_folder(experiment)
+    if registry.card("paradigms", experiment.paradigm).uses_target_labels and not (folder / "experiment.json").is_file():
+        raise InputError(folder, "this experiment is not finished", "Run its notebook first, or `python -m lungseg_utils run`.")
+    first = initial_weights.initial_weights(experiment.model, _options(experiment), progress)
+    weights = folder / "weights.pt"
+    return first, weights if weights.is_file() else None
+
+
+def _options(experiment: Experiment) -> dict[str, Any]:
+    return config.resolve_options(experiment, config.load().profile(experiment.profile))

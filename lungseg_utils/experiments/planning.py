@@ -1,0 +1,141 @@
+"""Which experiments a profile plans, and which prompt settings it evaluates."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .. import registry
+from ..data import splits
+from ..prompts.ladder import prompter as rung
+from ..types import Experiment, InputError, ParadigmCard
+from . import cohorts, config, detector
+
+_LARGEST_SEED = 2**32 - 1  # that all generators of random numbers take
+# smallest and largest value of what tells runs of one notebook apart
+_CHOICES = {"seed": (0, _LARGEST_SEED), "fold": (0, splits.FOLDS - 1), "k": (0, _LARGEST_SEED), "draw": (0, _LARGEST_SEED)}
+
+
+def make_experiment(
+    notebook: str,
+    profile: str,
+    seed: int = 0,
+    fold: int = 0,
+    k: int | None = None,
+    draw: int = 0,
+    options: Mapping[str, Any] | None = None,
+    train_dataset: str | None = None,
+) -> Experiment:
+    """The Experiment that a line of experiments.yml means under a profile, with the profile's stand-in for a published model.
+
+    Few-shot: `k` 0 or None is the profile's first k. `train_dataset` None: the profile's first, else the line's own. InputError names a
+    number that cannot be, and those that can.
+    """
+    train_dataset = train_dataset or config.load().train_datasets(notebook, profile)[0]
+    line, size = config.load().experiment(notebook), config.load().profile(profile)
+    few_shot = registry.card("paradigms", line.paradigm).few_shot
+    _check_choices(notebook, few_shot, seed=seed, fold=fold, k=k or 0, draw=draw)
+    stand_in = size.stand_ins.get(line.model)
+    model = stand_in.model if stand_in else line.model
+    options = {**(stand_in.options if stand_in else {}), **size.notebook_options.get(notebook, {}), **(options or {})}
+    shots = {"k": k or size.k[0], "draw": draw} if few_shot else {}
+    experiment = Experiment(
+        profile, train_dataset, model, line.paradigm, seed=seed, fold=fold, options=tuple(sorted(options.items())), **shots
+    )
+    config.resolve_options(experiment, size)
+    return experiment
+
+
+def _check_choices(notebook: str, few_shot: bool, **chosen: int) -> None:
+    for name, value in chosen.items():
+        low, high = _CHOICES[name]
+        if type(value) is not int or not low <= value <= high:
+            raise InputError(notebook, f"{name} is {value!r}", f"Give a whole number from {low} to {high}.")
+    if not few_shot and (chosen["k"] or chosen["draw"]):
+        raise InputError(notebook, f"k is {chosen['k']} and draw {chosen['draw']}, but it is not few-shot", "Leave both at 0.")
+
+
+def check_patients(experiment: Experiment) -> None:
+    """InputError if the split has too few patients for the fold and k of an experiment. Nothing is drawn or loaded for it."""
+    if experiment.train_dataset != config.NO_DATASET:
+        profile = config.load().profile(experiment.profile)
+        cohorts.labelled_patients(experiment.train_dataset, profile, experiment.fold, experiment.k, experiment.draw)
+
+
+def planned_runs(notebook: str, profile: str) -> list[Experiment]:
+    """All experiments of a notebook under a profile: its own first, then training sets, seeds, folds, k, draws and variants.
+
+    Draws of k patients are the runs of few-shot training: they are not crossed with folds, which only say who validates.
+    """
+    size, line = config.load().profile(profile), config.load().experiment(notebook)
+    paradigm = registry.card("paradigms", line.paradigm)
+    folds = _folds(paradigm, size)
+    runs = [(s, f) for s in size.seeds for f in folds] if paradigm.uses_target_labels else [(size.seeds[0], size.folds[0])]
+    shots = [(k, draw) for draw in size.draws for k in size.k] if paradigm.few_shot else [(None, 0)]
+    return [
+        make_experiment(notebook, profile, seed, fold, k, draw, options, train_dataset)
+        for options in ({}, *size.variants.get(notebook, ()))
+        for train_dataset in config.load().train_datasets(notebook, profile)
+        for seed, fold in runs
+        for k, draw in shots
+    ]
+
+
+def folds_of(experiment: Experiment) -> tuple[int, ...]:
+    """The folds in which the experiment's profile trains it."""
+    return _folds(registry.card("paradigms", experiment.paradigm), config.load().profile(experiment.profile))
+
+
+def _folds(paradigm: ParadigmCard, size: config.Profile) -> tuple[int, ...]:
+    return size.folds[:1] if paradigm.few_shot else size.folds
+
+
+def all_planned(profile: str) -> list[Experiment]:
+    """All experiments of a profile, each once: two models may share a stand-in."""
+    return list(dict.fromkeys(e for line in config.load().lines(profile) for e in planned_runs(line.notebook, profile)))
+
+
+def experiment_title(experiment: Experiment) -> str:
+    """What stands beside the experiment's numbers: a stand-in, or a shortened training, is named as such.
+
+    So is the training set, where the profile has several.
+    """
+    module, size = registry.plugin("models", experiment.model), config.load().profile(experiment.profile)
+    options = config.resolve_options(experiment, size)
+    model = module.title(options) if hasattr(module, "title") else module.CARD.title
+    if not module.CARD.learns:
+        return model
+    paradigm = registry.card("paradigms", experiment.paradigm).title
+    if len(size.train_datasets or ()) > 1 and experiment.train_dataset != config.NO_DATASET:
+        paradigm += f" on {registry.card('datasets', experiment.train_dataset).title}"
+    return f"{model}, {paradigm}" + (f", k = {experiment.k}" if experiment.k is not None else "")
+
+
+@dataclass(frozen=True)
+class Question:
+    """One way of asking: a rung, and by what share of a lesion's size its prompts are drawn wrongly, how often."""
+
+    prompter: str
+    jitter: float = 0.0
+    draws: int = 1
+
+    @property
+    def name(self) -> str:
+        """Of its folder."""
+        return f"{self.prompter}__jitter{self.jitter:g}" if self.jitter else self.prompter
+
+
+def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str]) -> list[Question]:
+    """What is asked of an experiment on a data set: the rungs that it can be asked there, and those again with wrong prompts."""
+    jitter = config.load().profile(experiment.profile).jitter
+    asked = [name for name in prompters if not rung(name).from_detector or detector.applies(experiment, dataset)]
+    wrongly = [Question(name, share, jitter.draws) for name in asked if name in jitter.prompters for share in jitter.shares]
+    return [*map(Question, asked), *wrongly]
+
+
+def detectors_of(experiment: Experiment, test_datasets: Sequence[str], prompters: Sequence[str]) -> dict[str, Experiment]:
+    """Test data set -> whose boxes an experiment takes there; only where these rungs ask for some, and it may take them."""
+    if not any(rung(name).from_detector for name in prompters):
+        return {}
+    return {name: detector.detector_of(experiment, name) for name in test_datasets if detector.applies(experiment, name)}

@@ -1,0 +1,107 @@
+"""Open the results of finished experiments."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..core import files
+from ..data import nifti
+from ..evaluation import tables
+from ..types import Case, Experiment, InputError, Mask, Study
+from . import cohorts, config, store
+from .planning import all_planned, folds_of
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a notebook shows: tables, history, provenance, and where predictions lie."""
+
+    experiment: Experiment
+    folder: Path
+    results: pd.DataFrame
+    costs: pd.DataFrame
+    history: pd.DataFrame
+    provenance: Mapping[str, Any]
+
+    def asked(self, *prompters: str) -> pd.DataFrame:
+        """Results of these rungs (none named: of all) with prompts as they should be drawn, without jitter."""
+        return as_drawn(self.results, prompters)
+
+    def prediction(self, dataset: str, prompter: str, case_id: str, like: Study) -> Mask:
+        """The stored prediction of a case; an empty mask if the model failed on it."""
+        path = prediction_path(self.folder, dataset, prompter, case_id)
+        if not path.is_file():
+            return Mask(np.zeros(like.image.shape, dtype=bool), like.image.affine)
+        return nifti.read_mask(path, like=like.image, allow_empty=True)
+
+    def cases(self, dataset: str) -> tuple[Case, ...]:
+        """The cases of a test data set, in the order of the split."""
+        return cohorts.cases_to_test(dataset, config.load().profile(self.experiment.profile), progress=False, experiment=self.experiment)
+
+
+def as_drawn(results: pd.DataFrame, prompters: Sequence[str] = ()) -> pd.DataFrame:
+    """Rows of these rungs (none named: of all) with prompts as they should be drawn, without jitter."""
+    rows = results[results["jitter"] == 0]
+    return rows[rows["prompter"].isin(prompters)] if prompters else rows
+
+
+def _places(experiment: Experiment) -> tuple[Path, Path]:
+    return store.results_folder(experiment), store.folder(experiment.profile, experiment.name)
+
+
+def prediction_path(folder: Path, dataset: str, prompter: str, case_id: str) -> Path:
+    return folder / "predictions" / dataset / prompter / f"{case_id}.nii.gz"
+
+
+def open_result(experiment: Experiment) -> RunResult:
+    """A finished experiment from its files, for the analysis notebooks: as it was run here, else as it is stored with the project.
+
+    InputError if it is neither.
+    """
+    if not is_finished(experiment):
+        raise InputError(store.results_folder(experiment) / "experiment.json", "this experiment is not finished", "Run its notebook first.")
+    folder = next(f for f in _places(experiment) if (f / "experiment.json").is_file())
+    history = folder / "history.csv"
+    return RunResult(
+        experiment,
+        folder,
+        tables.read_results(next(folder.glob("results.csv*"))),
+        tables.read_costs(next(folder.glob("costs.csv*"))),
+        pd.read_csv(history) if history.is_file() else pd.DataFrame(columns=["step", "quantity", "value"]),
+        files.read_json(folder / "experiment.json"),
+    )
+
+
+def is_finished(experiment: Experiment) -> bool:
+    """Whether `open_result` finds it."""
+    return any((f / "experiment.json").is_file() for f in _places(experiment))
+
+
+def planned_results(profile: str) -> list[RunResult]:
+    """All experiments that experiments.yml plans for a profile, each once; one that is not finished is an error."""
+    return [open_result(experiment) for experiment in all_planned(profile)]
+
+
+def results_at_hand(profile: str) -> list[RunResult]:
+    """Those of a profile's planned experiments that are finished (see `whole`): for profiles that take nights, or weeks."""
+    finished = [open_result(experiment) for experiment in finished_only(all_planned(profile))]
+    if not finished:
+        raise InputError(f"profile {profile}", "none of its experiments is finished or stored", f"Run them: run all --profile {profile}.")
+    return finished
+
+
+def finished_only(planned: Iterable[Experiment]) -> list[Experiment]:
+    """The finished ones. Folds that are tested by the training that left them out are one answer: they wait for the last of them."""
+    return [e for e in planned if all(is_finished(part) for part in _parts(e))]
+
+
+def _parts(experiment: Experiment) -> list[Experiment]:
+    if not cohorts.is_tested_out_of_fold(experiment.train_dataset, experiment):
+        return [experiment]
+    return [replace(experiment, fold=fold) for fold in folds_of(experiment)]

@@ -1,0 +1,349 @@
+"""An experiment from start to end: train once, ask many times, write tables and provenance. No model names in here.
+
+Everything of one experiment lies in results/<profile>/<experiment name>/. A finished part is never done again unless what
+it depends on (data, options, code) changed; each case is a file of its own, so that an interrupted run goes on.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import traceback
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from .. import registry
+from ..core import distributed, files, locks, project
+from ..core.measure import device_name, measure
+from ..core.provenance import commit, environment, sha256_of_files, sha256_of_json, sha256_of_weights
+from ..data import nifti, splits
+from ..data.cases import Studies, load_study, sha256_of_cases
+from ..evaluation import tables
+from ..evaluation.scoring import cut_ends, score
+from ..prompts.ladder import prompt_rng
+from ..prompts.ladder import prompter as rung
+from ..types import Case, Experiment, InputError, Mask, Prediction, Study, TrainingDiverged
+from . import code_identity, cohorts, config, detector, initial_weights, store
+from .interaction import MemoizedSegmenter, run_interaction
+from .planning import Question, check_patients, detectors_of, experiment_title, questions_of
+from .results import RunResult, prediction_path
+
+PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class _Job:
+    """Everything that one run works on."""
+
+    experiment: Experiment
+    options: Mapping[str, Any]
+    folder: Path
+    cohort: cohorts.TrainingCohort
+    tests: Mapping[str, Sequence[Case]]
+    questions: Mapping[str, Sequence[Question]]  # by test data set
+    detectors: Mapping[str, detector.Detector]  # by test data set, where boxes of one are asked for
+    initial: Path | None
+    identities: Mapping[str, Any]
+    progress: bool
+
+
+@dataclass(frozen=True)
+class _Trained:
+    """A segmenter as its paradigm left it; or why there is none, then every case is scored as failed."""
+
+    segmenter: Any
+    history: pd.DataFrame
+    failure: str = ""
+
+
+def run(
+    experiment: Experiment, test_datasets: Sequence[str], prompters: Sequence[str], progress: bool = True, workers: int = 1
+) -> RunResult:
+    """Train the experiment if it is not trained yet, evaluate it, and return all that there is to show."""
+    check_patients(experiment)
+    profile = config.load().profile(experiment.profile)
+    options = config.resolve_options(experiment, profile)
+    questions = {name: questions_of(experiment, name, prompters) for name in test_datasets}
+    folder = store.results_folder(experiment)
+    finders = detectors_of(experiment, test_datasets, prompters)
+    detectors = {other: detector.Detector(other) for other in {*finders.values()} - {experiment}}  # a missing one ends it before any work
+    with locks.exclusive(folder / ".lock", "another process is running this experiment", PATIENCE_SECONDS):
+        files.remove_leftovers(folder)
+        initial = initial_weights.initial_weights(experiment.model, options, progress)  # a wrong file ends it before any work
+        cohort = _training_cohort(experiment, profile, workers, progress)
+        tests = {name: cohorts.cases_to_test(name, profile, workers, progress, experiment) for name in test_datasets}
+        for cases in tests.values():
+            splits.require_apart((*cohort.train, *cohort.validation), cases)
+        identities = _identities(experiment, options, cohort, tests, initial)
+        job = _Job(experiment, options, folder, cohort, tests, questions, {}, initial, identities, progress)
+        trained = _prepare(job)
+        if experiment in finders.values():
+            detectors[experiment] = detector.Detector(experiment)
+        job = replace(job, detectors={name: detectors[other] for name, other in finders.items()})
+        return _finish(job, trained, _evaluate(job, trained))
+
+
+def _training_cohort(experiment: Experiment, profile: config.Profile, workers: int, progress: bool) -> cohorts.TrainingCohort:
+    if experiment.train_dataset == config.NO_DATASET:
+        return cohorts.TrainingCohort((), ())
+    return cohorts.training_cohort(
+        experiment.train_dataset, profile, experiment.fold, workers, progress, k=experiment.k, draw=experiment.draw
+    )
+
+
+def _identities(
+    experiment: Experiment,
+    options: Mapping[str, Any],
+    cohort: cohorts.TrainingCohort,
+    tests: Mapping[str, Sequence[Case]],
+    initial: Path | None,
+) -> dict[str, Any]:
+    """Hashes of what the weights, and each answer, depend on."""
+    data = {"train": sha256_of_cases((*cohort.train, *cohort.validation))}
+    data |= {name: sha256_of_cases(cases) for name, cases in tests.items()}
+    first = sha256_of_files([initial], initial.parent) if initial else "none"
+    trained_on = [name for name in [experiment.train_dataset] if name != config.NO_DATASET]
+    code = code_identity.of_training(experiment.model, experiment.paradigm, trained_on)
+    training = sha256_of_json({"options": options, "seed": experiment.seed, "data": data["train"], "code": code, "initial": first})
+    code = code_identity.of_evaluation(experiment.model, experiment.paradigm, (*trained_on, *tests))
+    evaluation = sha256_of_json({"training": training, "data": data, "code": code})
+    return {"data": data, "initial": first, "code": code, "training": training, "evaluation": evaluation}
+
+
+def _prepare(job: _Job) -> _Trained:
+    """The segmenter as its paradigm leaves it; weights that are there from the same identity are used, also those of another profile."""
+    segmenter = _untrained(job)
+    weights, history_path, identity = job.folder / "weights.pt", job.folder / "history.csv", job.identities["training"]
+    trained = job.folder / "trained.json"  # written last, read first: outdated weights are never loaded, not even to look at them
+    if files.read_json(trained).get("identity") != identity:
+        trained.unlink(missing_ok=True)
+        _take_over(job.folder, identity)
+    record = files.read_json(trained)
+    distributed.broadcast(identity if not record and getattr(segmenter, "shares_batches", False) else "")
+    if record:
+        if not record["failure"]:
+            segmenter.load(weights)
+        return _Trained(segmenter, pd.read_csv(history_path), record["failure"])
+    result = _train(job, segmenter)
+    if len(result.history):
+        files.write(result.history, history_path)
+        if not result.failure:
+            segmenter.save(weights, {"identity": identity, "experiment": job.experiment.name})
+        files.write_json({"identity": identity, "failure": result.failure}, trained)
+    return result
+
+
+def _untrained(job: _Job) -> Any:
+    segmenter = registry.plugin("models", job.experiment.model).build(job.options, job.experiment.seed)
+    if job.initial:
+        segmenter.load_pretrained(job.initial)
+    return segmenter
+
+
+def help_to_train(experiment: Experiment) -> None:
+    """What a process does that torchrun started beside the first: wait until that one trains, and train with it. It writes nothing."""
+    identity = distributed.broadcast()
+    if not identity:
+        return
+    profile = config.load().profile(experiment.profile)
+    options, folder = config.resolve_options(experiment, profile), store.results_folder(experiment)
+    cohort = _training_cohort(experiment, profile, workers=1, progress=False)
+    initial = initial_weights.initial_weights(experiment.model, options, progress=False)
+    job = _Job(experiment, options, folder, cohort, {}, {}, None, initial, {"training": identity}, progress=False)
+    _train(job, _untrained(job))
+
+
+def _take_over(folder: Path, identity: str) -> None:
+    """Copy the same training from where it was done, if it was: profiles differ in what they ask more often than in what they train."""
+    for found in sorted(folder.parents[1].glob("*/*/trained.json")):
+        if files.read_json(found).get("identity") == identity:
+            for name in ("weights.pt", "history.csv", "trained.json"):
+                if (found.parent / name).is_file():
+                    with files.atomic_path(folder / name) as temporary:
+                        shutil.copyfile(found.parent / name, temporary)
+            return
+
+
+def _train(job: _Job, segmenter: Any) -> _Trained:
+    """Let the paradigm train. A training that diverges is a result too: its cases are scored as failed, its reason is kept."""
+    # training patients are looked through once, those of validation again and again
+    train, validation = Studies(job.cohort.train), [load_study(case) for case in job.cohort.validation]
+    paradigm = registry.plugin("paradigms", job.experiment.paradigm)
+    with measure() as cost:
+        try:
+            segmenter, history = paradigm.prepare(
+                segmenter, train, validation, job.experiment.seed, job.folder, job.identities["training"], job.progress
+            )
+            failure = ""
+        except TrainingDiverged as error:
+            log.exception("%s diverged", job.experiment.name)
+            history, failure = error.history, f"TrainingDiverged: {error}"
+    distributed.close()
+    if len(history):
+        history = pd.concat([history, pd.DataFrame([{"step": history["step"].max(), "quantity": "seconds", "value": cost.seconds}])])
+    return _Trained(segmenter, history, failure)
+
+
+def _evaluate(job: _Job, trained: _Trained) -> list[dict[str, Any]]:
+    """One record for each test case and question; those that are there from the same identity are read."""
+    work = [(name, case) for name, cases in job.tests.items() for case in cases]
+    return [
+        record
+        for dataset, case in tqdm(work, desc="test cases", unit="case", disable=not job.progress)
+        for record in _case_records(job, trained, dataset, case)
+    ]
+
+
+def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Iterator[dict[str, Any]]:
+    study, facts, segmenter = None, {}, MemoizedSegmenter(trained.segmenter)
+    for question in job.questions[dataset]:
+        path = job.folder / "cases" / dataset / question.name / f"{case.case_id}.json"
+        identity = f"{job.identities['evaluation']} {question.draws}"
+        if rung(question.prompter).from_detector:
+            identity += f" {job.detectors[dataset].identity}"
+        record = files.read_json(path)
+        if record.get("identity") != identity:
+            study = study or load_study(case)
+            facts = facts or _facts(case, study, trained.segmenter)
+            record = _ask(job, replace(trained, segmenter=segmenter), dataset, case, study, question) | facts | {"identity": identity}
+            files.write_json(record, path)
+        yield record
+
+
+def _facts(case: Case, study: Study, segmenter: Any) -> dict[str, Any]:
+    """What a case's record says whatever is asked of it."""
+    if not study.references:
+        raise InputError(case.case_id, "the case has no reference", "Leave it out of the test set.")
+    return {
+        "cut_by_volume_end": any(any(cut_ends(judged)) for judged in study.references.values()),
+        "attributes": dict(case.attributes),
+        "resolution_ceiling": _resolution_ceiling(segmenter, next(iter(study.references.values()))),
+    }
+
+
+def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: Question) -> dict[str, Any]:
+    """Prompt, predict, score: all rows of one case under one question, averaged over the draws of its jitter."""
+    reference = next(iter(study.references.values()))
+    pointed_at = job.detectors[dataset].find(case, study) if rung(question.prompter).from_detector else reference
+    keys = {"experiment": job.experiment.name, "test_dataset": dataset, "prompter": question.prompter, "jitter": question.jitter}
+    keys |= {"case_id": case.case_id}
+    rows, costs, failures = [], [], []
+    for draw in range(question.draws):
+        with measure() as total:
+            given = _predict(job, trained, dataset, case, study, pointed_at, question, draw)
+        failures.append(given.failure)
+        rows.append(score(keys | {"patient_id": case.patient_id}, study, given.prediction.mask, bool(given.failure)))
+        costs.append(_cost_rows(keys, given, total.seconds))
+    return {
+        "case_id": case.case_id,
+        "test_dataset": dataset,
+        "prompter": question.prompter,
+        "jitter": question.jitter,
+        "failure": "; ".join(dict.fromkeys(filter(None, failures))),
+        "rows": tables.mean_rows(rows) + tables.best_rows(rows),
+        "costs": tables.mean_rows(costs),
+    }
+
+
+@dataclass(frozen=True)
+class _Given:
+    """What a segmenter gave: its last prediction, how many actions of a person its prompts would have cost, why it failed."""
+
+    prediction: Prediction
+    actions: int = 0
+    failure: str = ""
+
+
+def _predict(
+    job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, pointed_at: Mask, question: Question, draw: int
+) -> _Given:
+    """The answer to one question; without jitter it is written to its file."""
+    path = prediction_path(job.folder, dataset, question.prompter, case.case_id)
+    if not question.jitter:
+        path.unlink(missing_ok=True)
+    rng = prompt_rng(dataset, case.case_id, question.name, draw)
+    nothing = Prediction(Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine), None, np.nan, np.nan)
+    if trained.failure:
+        return _Given(nothing, failure=trained.failure)
+    try:
+        prediction, actions = run_interaction(trained.segmenter, study, pointed_at, question.prompter, rng, question.jitter)
+    except Exception as error:  # a model that fails is a result: scored as an empty answer, its reason kept and shown
+        log.exception("%s failed on %s", job.experiment.name, case.case_id)
+        place = traceback.extract_tb(error.__traceback__)[-1].name
+        return _Given(nothing, failure=f"{type(error).__name__}: {error} (in {place})")
+    if not question.jitter:
+        nifti.write_mask(prediction.mask, path, like_path=case.image_path if case.image_path.is_file() else None)
+    return _Given(prediction, actions)
+
+
+def _cost_rows(shared: Mapping[str, Any], given: _Given, seconds: float) -> list[dict[str, Any]]:
+    quantities = (
+        ("prediction", given.prediction.seconds, "s"),
+        ("prompting, prediction and writing", seconds, "s"),
+        ("peak memory", given.prediction.peak_memory_mb, "MB"),
+        ("actions", given.actions, "1"),
+    )
+    return [{**shared, "quantity": name, "value": float(value), "unit": unit} for name, value, unit in quantities if np.isfinite(value)]
+
+
+def _resolution_ceiling(segmenter: Any, reference: Mask) -> float | None:
+    ceiling = getattr(segmenter, "resolution_ceiling", None)
+    value = ceiling(reference) if ceiling else np.nan
+    return float(value) if np.isfinite(value) else None
+
+
+def _finish(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) -> RunResult:
+    """Complete tables and provenance, written and returned."""
+    results = tables.results_frame([row for record in records for row in record["rows"]])
+    costs = tables.costs_frame([row for record in records for row in record["costs"]])
+    tables.require_complete(results, _planned_rows(job), job.folder)
+    provenance = _provenance(job, trained, records)
+    files.write(results, job.folder / "results.csv")
+    files.write(costs, job.folder / "costs.csv")
+    files.write_json(provenance, job.folder / "experiment.json")
+    return RunResult(job.experiment, job.folder, results, costs, trained.history, provenance)
+
+
+def _planned_rows(job: _Job) -> list[dict[str, Any]]:
+    return [
+        {"experiment": job.experiment.name, "test_dataset": name, "prompter": q.prompter, "jitter": q.jitter, "case_id": case.case_id}
+        for name, cases in job.tests.items()
+        for case in cases
+        for q in job.questions[name]
+    ]
+
+
+def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+    device = str(getattr(trained.segmenter, "device", "cpu"))
+    named = {"train": job.cohort.train, "validation": job.cohort.validation, **job.tests}
+    return {
+        "experiment": job.experiment.as_dict(),
+        "name": job.experiment.name,
+        "title": experiment_title(job.experiment),
+        "training_failure": trained.failure,
+        "detectors": {finder.experiment.name: finder.provenance() for finder in job.detectors.values()},
+        "options": dict(job.options),
+        "patients": {name: [c.patient_id for c in cases] for name, cases in named.items()},
+        "sha256": {
+            "data": job.identities["data"],
+            "initial weights": job.identities["initial"],
+            "weights": sha256_of_weights(job.folder / "weights.pt"),
+            "code": job.identities["code"],
+            "frozen": sha256_of_files([project.project_root() / cohorts.FROZEN_FILE], project.project_root()),
+        },
+        "commit": commit(project.project_root()),
+        "environment": environment(),
+        "device": device,
+        "machine": device_name(device.partition(":")[0]),
+        **trained.segmenter.parameters(),
+        "cases": [{key: value for key, value in record.items() if key not in ("rows", "costs", "identity")} for record in records],
+        "finished": datetime.now(UTC).isoformat(timespec="seconds"),
+    }

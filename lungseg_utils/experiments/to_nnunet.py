@@ -1,0 +1,58 @@
+"""Any data set as a raw data set of nnU-Net: images, references and dataset.json as `networks.nnunet_steps` writes them for training.
+
+The way back needs no code: such a folder, or the table `cases.csv` in it that also keeps the patients, is what `datasets.folder` reads.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import shutil
+from collections.abc import Sequence
+from pathlib import Path
+
+import pandas as pd
+
+from .. import registry
+from ..core import files
+from ..data import exclusions
+from ..data.cases import Studies
+from ..networks import nnunet_steps
+from ..types import Case, InputError
+
+
+def to_nnunet(dataset: str, root: Path, to: Path) -> list[Case]:
+    """Write the labelled cases of a data set below `root` into the new folder `to`, whole or not at all; returns them.
+
+    Of several readers the first reference is taken, which is their consensus where the data set has one. Cases listed in
+    `data/exclusions` are left out. Raises `InputError` for a folder that is there or is not named as nnU-Net wants, for a data set
+    without a labelled case, and for a case that cannot be read.
+    """
+    to, module = Path(to), registry.plugin("datasets", dataset)
+    if not re.fullmatch(r"Dataset\d{3}_\w+", to.name):
+        raise InputError(to, "not a name of a raw data set of nnU-Net", "Name it like Dataset006_Lung.")
+    if to.exists():
+        raise InputError(to, "the folder is there already", "Remove it first, or choose another name.")
+    excluded = set(exclusions.read([dataset])["case_id"])
+    cases = [case for case in module.cases(Path(root)) if case.reference_paths and case.case_id not in excluded]
+    if not cases:
+        raise InputError(root, "no case with a reference in it", "Give the folder of a labelled data set.")
+    temporary = to.with_name(f".{secrets.token_hex(4)}.tmp.{to.name}")
+    try:
+        numbered = nnunet_steps.write_raw(Studies(cases), temporary)
+        written = temporary / "nnUNet_raw" / nnunet_steps.DATASET
+        _name_by_case(written, numbered, cases)
+        written.rename(to)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+    return cases
+
+
+def _name_by_case(folder: Path, numbered: Sequence[str], cases: Sequence[Case]) -> None:
+    rows = []
+    for number, case in zip(numbered, cases, strict=True):
+        image, reference = f"imagesTr/{case.case_id}_0000.nii", f"labelsTr/{case.case_id}.nii"
+        (folder / "imagesTr" / f"{number}_0000.nii").rename(folder / image)
+        (folder / "labelsTr" / f"{number}.nii").rename(folder / reference)
+        rows.append((case.case_id, image, reference, case.patient_id))
+    files.write(pd.DataFrame(rows, columns=["case_id", "image", "reference", "patient_id"]), folder / "cases.csv")

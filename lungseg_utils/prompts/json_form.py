@@ -1,0 +1,57 @@
+"""Prompts as JSON: what pages and recorded sessions keep of them. All indices are voxels of the original image.
+
+One prompt: {"lesion_id", "find_ends", "actions", "box_3d": null or [[i, j, k], [i, j, k]] (half-open), "slices": [{"index": k,
+"box": null or [i_min, i_max, j_min, j_max] (half-open), "points": [{"i", "j", "inside"}, ...]}, ...]}.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from ..types import Box, InputError, Points, Prompt, SlicePrompt
+
+
+def to_json(prompt: Prompt) -> dict[str, Any]:
+    """A prompt as numbers, lists and dictionaries."""
+    return {
+        "lesion_id": int(prompt.lesion_id),
+        "find_ends": bool(prompt.find_ends),
+        "actions": int(prompt.actions),
+        "box_3d": None if prompt.box_3d is None else [list(map(int, corner)) for corner in (prompt.box_3d.ijk_min, prompt.box_3d.ijk_max)],
+        "slices": [_hint_to_json(hint) for hint in prompt.slices],
+    }
+
+
+def _hint_to_json(hint: SlicePrompt) -> dict[str, Any]:
+    box, points = hint.box, hint.points
+    sides = None if box is None else [int(v) for axis in (0, 1) for v in (box.ijk_min[axis], box.ijk_max[axis])]
+    clicks = [] if points is None else zip(points.ijk, points.labels, strict=True)
+    return {
+        "index": int(hint.index),
+        "box": sides,
+        "points": [{"i": int(ijk[0]), "j": int(ijk[1]), "inside": bool(label)} for ijk, label in clicks],
+    }
+
+
+def from_json(record: Mapping[str, Any], where: str = "prompt") -> Prompt:
+    """Undo `to_json`; InputError, with `where` as the place, if something is missing or not as described above."""
+    try:
+        box_3d = None if record["box_3d"] is None else Box(*(tuple(map(int, corner)) for corner in record["box_3d"]))
+        hints = tuple(_hint_from_json(hint) for hint in record["slices"])
+        return Prompt(int(record["lesion_id"]), hints, box_3d, bool(record["find_ends"]), int(record["actions"]))
+    except (KeyError, TypeError, ValueError) as error:
+        raise InputError(
+            where, f"not a recorded prompt ({type(error).__name__}: {error})", "See lungseg_utils/prompts/json_form.py."
+        ) from error
+
+
+def _hint_from_json(record: Mapping[str, Any]) -> SlicePrompt:
+    index, box, points = int(record["index"]), None, None
+    if record["box"] is not None:
+        i_min, i_max, j_min, j_max = map(int, record["box"])
+        box = Box((i_min, j_min, index), (i_max, j_max, index + 1))
+    if record["points"]:
+        places = tuple((int(p["i"]), int(p["j"]), index) for p in record["points"])
+        points = Points(places, tuple(int(bool(p["inside"])) for p in record["points"]))
+    return SlicePrompt(index, box=box, points=points)

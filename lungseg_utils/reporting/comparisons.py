@@ -1,0 +1,203 @@
+"""Page "Comparisons": planned contrasts and rankings."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+import numpy as np
+import pandas as pd
+
+from ..evaluation import comparisons, intervals
+from ..experiments import analysis_plan, config, results
+from . import labels
+from .controls import EXTERNAL, TARGET, training
+from .labels import interval_text, label_of
+from .methods import Method, at_hand, group_runs, pair_methods, titles
+from .style import method_looks, plot_style
+
+
+def contrasts(profile: str, dataset: str) -> pd.DataFrame:
+    """The six planned contrasts on one data set, Holm inside the family; a place that this profile cannot fill says why.
+
+    The sides are trained on that data set, where the profile trains on it, else on its first one. Columns: name, a, b (titles with
+    rungs), n, difference, low, high, p, p_holm (all for these trained models), detectable (minimum detectable difference), p_wilcoxon (for
+    the appendix), the secondary metric's secondary, secondary_low, secondary_high, secondary_n; runs (the fewer of the two sides),
+    over_runs_low, over_runs_high, over_runs_how (the interval for the methods, NaN with one run), and method.
+    """
+    filled = {c.name: _contrast(c, profile, dataset) for c in analysis_plan.load().contrasts}
+    made = [found.contrast for found in filled.values() if isinstance(found, _Filled)]
+    empty = [comparisons.Contrast(name, *[np.nan] * 4, np.nan, 0, why) for name, why in filled.items() if isinstance(why, str)]
+    adjusted = {c.name: c for c in comparisons.adjust_family([*made, *empty])}
+    rows = []
+    for name, found in filled.items():
+        contrast = adjusted[name]
+        row = {"name": name, "n": contrast.n, "difference": contrast.difference, "low": contrast.low, "high": contrast.high}
+        row |= {"p": contrast.p, "p_holm": contrast.p_holm, "method": contrast.method, "a": "", "b": ""}
+        rows.append(row | (found.columns() if isinstance(found, _Filled) else {}))
+    table = pd.DataFrame(rows)
+    return table.reindex(columns=[*table.columns, *(name for name in (*_Filled.NUMBERS, "over_runs_how") if name not in table)])
+
+
+@dataclass(frozen=True)
+class _Filled:
+    """A place of the family that could be filled: the contrast, its sides by name, and what stands beside it."""
+
+    contrast: comparisons.Contrast
+    a: str
+    b: str
+    detectable: float
+    p_wilcoxon: float
+    secondary: intervals.Summary
+    runs: int
+    over_runs: intervals.Summary
+
+    NUMBERS: ClassVar = (
+        *("detectable", "p_wilcoxon", "secondary", "secondary_low", "secondary_high", "secondary_n"),
+        *("runs", "over_runs_low", "over_runs_high"),
+    )
+
+    def columns(self) -> dict[str, Any]:
+        numbers = (self.detectable, self.p_wilcoxon, self.secondary.mean, self.secondary.low, self.secondary.high, self.secondary.n)
+        numbers += (self.runs, self.over_runs.low, self.over_runs.high)
+        return {"a": self.a, "b": self.b, "over_runs_how": self.over_runs.method} | dict(zip(self.NUMBERS, numbers, strict=True))
+
+
+def _contrast(planned: analysis_plan.PlannedContrast, profile: str, dataset: str) -> _Filled | str:
+    """The contrast and what stands beside it; or why this profile has none."""
+    known, sides = [line.notebook for line in config.load().lines(profile)], []
+    for notebook, rung in (planned.a, planned.b):
+        if notebook not in known or rung not in config.load().profile(profile).prompters:
+            return f"not asked in this profile: {notebook} with {labels.label_of(rung)}"
+        finished = at_hand(notebook, profile, dataset)
+        if not finished:
+            return f"not run yet: {notebook}"
+        sides += group_runs(finished)
+        if not sides[-1].asked(dataset, rung):
+            return f"not applicable: {notebook} with {labels.label_of(rung)} on this data set"
+    rungs = (planned.a[1], planned.b[1])
+    if (sides[0].name, rungs[0]) == (sides[1].name, rungs[1]):
+        return "both are the same stand-in here: only the published weights tell them apart"
+    a, b = sides
+    pair = pair_methods(a, rungs[0], b, rungs[1], dataset)
+    contrast = comparisons.compare_paired(planned.name, pair.a, pair.b, analysis_plan.load().seed)
+    left, right = pair.a.mean(axis=1), pair.b.mean(axis=1)
+    spread = float((left - right.reindex(left.index)).std(ddof=1))
+    detectable = comparisons.minimum_detectable_difference(spread, len(left)) if len(left) > 2 else np.nan
+    other = pair_methods(a, rungs[0], b, rungs[1], dataset, analysis_plan.load().raw["secondary_metric"])
+    defined = pd.concat([other.a.mean(axis=1), other.b.mean(axis=1)], axis=1).dropna()  # undefined where no surface is judged
+    secondary = intervals.summarize_paired_difference(*(defined[side] for side in defined))
+    runs = min(pair.a.shape[1], pair.b.shape[1])
+    names = [_side(side, rung) for side, rung in zip(sides, rungs, strict=True)]
+    return _Filled(contrast, *names, detectable, comparisons.wilcoxon_test(left, right), secondary, runs, pair.method())
+
+
+def _side(method: Method, rung: str) -> str:
+    return f"{titles(method.results)[method.name, rung]}, {labels.label_of(rung)}"
+
+
+def ranks(finished: Sequence[results.RunResult], dataset: str, rung: str) -> pd.DataFrame:
+    """Rank of each method on one rung with the bootstrap's rank range; see `comparisons.rank_sets`. Index: titles.
+
+    Where methods were trained on the data set, those trained on another one are not ranked beside them; nor is a method that was tested
+    on a part of the patients only, as few-shot training is out of fold.
+    """
+    asked, names = [method for method in group_runs(finished) if method.asked(dataset, rung)], titles(finished)
+    kinds = {method.name: training(method.experiment, dataset) for method in asked}
+    left_out = EXTERNAL if TARGET in kinds.values() else None
+    columns = {method.name: method.mean(dataset, rung) for method in asked if kinds[method.name] != left_out}
+    most = max(map(len, columns.values()))
+    table = pd.DataFrame({name: values for name, values in columns.items() if len(values) == most})
+    return comparisons.rank_sets(table, higher_is_better=True, seed=analysis_plan.load().seed).rename(index=lambda e: names[e, rung])
+
+
+def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
+    """`comparisons.contrasts` for people; a place that is empty says why, in the place of the two sides."""
+    empty = table["p"].isna() & (table["n"] == 0)
+    sides = [row["method"] if gap else f"{row['a']} minus {row['b']}" for gap, (_, row) in zip(empty, table.iterrows(), strict=True)]
+    return pd.DataFrame(
+        {
+            "contrast": table["name"],
+            "what is compared": sides,
+            "n": table["n"],
+            "difference, DSC": [interval_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
+            "p, Holm": ["–" if np.isnan(p) else _p(holm) for p, holm in zip(table["p"], table["p_holm"], strict=True)],
+            "detectable": ["–" if np.isnan(v) else f"{v:.2f}" for v in table["detectable"]],
+            **(_over_both_runs(table) if (table["runs"] > 1).any() else {}),
+        }
+    )
+
+
+def _over_both_runs(table: pd.DataFrame) -> dict[str, Any]:
+    rows = zip(table["difference"], table["over_runs_low"], table["over_runs_high"], table["runs"], strict=True)
+    texts = ["–" if np.isnan(r) else interval_text(d, low, high) if r > 1 else "no claim: one run" for d, low, high, r in rows]
+    return {"runs": ["–" if np.isnan(r) else f"{r:.0f}" for r in table["runs"]], "difference, the methods": texts}
+
+
+def printable_appendix(table: pd.DataFrame) -> pd.DataFrame:
+    """The filled places of `comparisons.contrasts` by the key secondary metric, and by another test of the primary one."""
+    filled, secondary = table[table["n"] > 0], analysis_plan.load().raw["secondary_metric"]
+    return pd.DataFrame(
+        {
+            "contrast": filled["name"],
+            f"difference, {label_of(secondary)}": [
+                interval_text(r["secondary"], r["secondary_low"], r["secondary_high"]) + f", n = {r['secondary_n']:.0f}"
+                for _, r in filled.iterrows()
+            ],
+            "DSC: p, sign flips": [_unadjusted(p) for p in filled["p"]],
+            "DSC: p, Wilcoxon": [_unadjusted(p) for p in filled["p_wilcoxon"]],
+        }
+    )
+
+
+def _unadjusted(p: float) -> str:
+    return "–" if np.isnan(p) else _p(p)
+
+
+def contrast_note(table: pd.DataFrame) -> str:
+    """One line of Markdown: how the contrasts of a family were made."""
+    methods = list(dict.fromkeys(table.loc[table["n"] > 0, "method"]))
+    over_runs = list(dict.fromkeys(table.loc[table["runs"] > 1, "over_runs_how"]))
+    return f"How: {'; or '.join(methods + over_runs)}." if methods else "No place of the family could be filled."
+
+
+def _p(value: float) -> str:
+    return "under 0.001" if value < 0.001 else f"{value:.3f}"
+
+
+def rank_figure(table: pd.DataFrame) -> Any:
+    """Rank of each method with the range that 95 % of the resamples hold. `table`: of `comparisons.ranks`, on one rung."""
+    plot_style()
+    import matplotlib.pyplot as plt
+
+    table = table.sort_values("rank", ascending=False)
+    figure, axes = plt.subplots(figsize=(7.5, 0.32 * len(table) + 1), layout="constrained")
+    for place, (name, row) in enumerate(table.iterrows()):
+        color = method_looks(name, 0)["color"]
+        axes.plot([row["rank_low"], row["rank_high"]], [place, place], color=color, linewidth=2)
+        axes.plot(row["rank"], place, "o", color=color)
+    axes.set(yticks=range(len(table)), yticklabels=list(table.index), xlabel=f"rank by mean DSC (1 is best), n = {table['n'].iloc[0]}")
+    plt.close(figure)
+    return figure
+
+
+def rank_answers(table: pd.DataFrame, rung: str) -> dict[str, int]:
+    """Values by glue key: how many methods a rung has, and how many may be first. `table`: of `comparisons.ranks`."""
+    return {f"ranks_{rung}_methods": len(table), f"ranks_{rung}_may_be_first": int((table["rank_low"] <= 1).sum())}
+
+
+def contrast_answers(table: pd.DataFrame) -> dict[str, Any]:
+    """Values for the text of a page by glue key, from `comparisons.contrasts` of one data set."""
+    tested = table[table["p"].notna()]
+    found = tested[tested["p_holm"] < 0.05]
+    named = [f"{r['name']} ({interval_text(r['difference'], r['low'], r['high'])})" for _, r in found.iterrows()]
+    detectable = tested["detectable"].dropna()
+    return {
+        "contrasts_detectable_least": f"{detectable.min():.2f}" if len(detectable) else "–",
+        "contrasts_detectable_most": f"{detectable.max():.2f}" if len(detectable) else "–",
+        "contrasts_tested": len(tested),
+        "contrasts_n": int(table["n"].max()),
+        "contrasts_significant": len(found),
+        "contrasts_named": "; ".join(named) or "none",
+    }

@@ -1,0 +1,148 @@
+"""What published weights may have seen of the data sets that they are judged on: a checked table, each entry with its source.
+
+The level of (weights, data set) is the strongest that a source supports. `none` needs a source for all images that the weights
+were trained on with masks (what an encoder was initialised from without any is said in the note); what no source settles is
+`unknown`. Only `none` may be called zero-shot in a headline.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from .. import registry
+from ..core import files, project
+from ..types import Checkpoint, InputError, Pretraining
+
+FILE = Path("data") / "contamination.csv"
+COLUMNS = ("weights", "dataset", "level", "quote", "source", "note")
+MAX_QUOTE_WORDS = 25
+NONE, UNKNOWN = "none", "unknown"
+LEVELS: Mapping[str, str] = {  # strongest first
+    "same images and labels": "these images were trained on, with these outlines",
+    "same images, other labels": "these images were trained on, with other outlines or without any",
+    "same institution": "other patients of the same institution were trained on",
+    "same target class elsewhere": "lung tumors or nodules of other data sets were trained on, these images were not",
+    NONE: "none of these, by a source for all images that were trained on with masks",
+    UNKNOWN: "no source settles it",
+}
+WEIGHTS: Mapping[str, str] = {  # as the table calls them -> what they are
+    "sam_vit_b": "published",
+    "medsam_vit_b": "published",
+    "sam2.1_hiera_tiny": "published",
+    "sam2_hiera_tiny": "published",
+    "MedSAM2_latest": "published",
+    "MedSAM2_CTLesion": "published",
+    "MedSAM2_pretrain": "published",
+    "sam_stand_in__shapes": "stand-in",
+    "sam_stand_in__ct_like": "stand-in",
+    "sam2_stand_in__shapes": "stand-in",
+    "sam2_stand_in__ct_like": "stand-in",
+}
+DATASETS: Mapping[str, str] = {  # as the code calls them -> what a reader calls them
+    "msd_lung": "MSD Task06_Lung",
+    "nsclc_radiomics": "NSCLC-Radiomics",
+    "nsclc_radiomics_interobserver1": "NSCLC-Radiomics-Interobserver1",
+    "lidc_idri": "LIDC-IDRI",
+    "rider_lung_ct": "RIDER Lung CT",
+    "phantom_nsclc": "phantoms, NSCLC-like",
+    "phantom_msd": "phantoms, MSD-like",
+}
+
+
+def read(path: Path | None = None) -> pd.DataFrame:
+    """The checked table (columns `COLUMNS`), one row for each file of weights and data set; InputError names its first fault."""
+    path = Path(path) if path else project.project_root() / FILE
+    frame = files.read_csv(path, "Restore it from the repository.", dtype=str, keep_default_na=False)
+    if tuple(frame.columns) != COLUMNS:
+        raise InputError(path, f"its columns are {list(frame.columns)}", f"Expected {list(COLUMNS)}.")
+    for column, known in (("weights", WEIGHTS), ("dataset", DATASETS), ("level", LEVELS)):
+        strange = sorted(set(frame[column]) - set(known))
+        if strange:
+            raise InputError(path, f"unknown {column} {strange}", f"Known: {', '.join(known)}.")
+    _check_pairs(frame, path)
+    _check_evidence(frame, path)
+    return frame
+
+
+def _check_pairs(frame: pd.DataFrame, path: Path) -> None:
+    pairs = list(zip(frame["weights"], frame["dataset"], strict=True))
+    doubled = sorted({pair for pair in pairs if pairs.count(pair) > 1})
+    missing = [(w, d) for w in WEIGHTS for d in DATASETS if (w, d) not in set(pairs)]
+    for problem, found in (("stands there twice", doubled), ("is missing", missing)):
+        if found:
+            more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
+            raise InputError(path, f"{' on '.join(found[0])} {problem}{more}", "Give each pair one row.")
+
+
+def _check_evidence(frame: pd.DataFrame, path: Path) -> None:
+    for row in frame.itertuples():
+        where = f"{path}, {row.weights} on {row.dataset}"
+        if len(row.quote.split()) > MAX_QUOTE_WORDS:
+            raise InputError(where, f"its quote has over {MAX_QUOTE_WORDS} words", "Shorten it.")
+        if row.quote and not row.source:
+            raise InputError(where, "a quote without its source", "Name the source.")
+        if row.level == UNKNOWN and not row.note:
+            raise InputError(where, "unknown without a reason", "Say in the note why.")
+        if row.level != UNKNOWN and not row.source:
+            raise InputError(where, f"{row.level!r} without a source", 'Name the source, or write "unknown".')
+
+
+def level(weights: str, dataset: str) -> str:
+    """One of `LEVELS`; InputError for weights or a data set that the table does not know."""
+    for name, known in ((weights, WEIGHTS), (dataset, DATASETS)):
+        if name not in known:
+            raise InputError(name, f"not in {FILE}", f"Known: {', '.join(known)}.")
+    frame = read()
+    return str(frame.loc[(frame["weights"] == weights) & (frame["dataset"] == dataset), "level"].iloc[0])
+
+
+def may_be_called_zero_shot(weights: str, dataset: str) -> bool:
+    """Whether a score of these weights on this data set may stand under the words zero-shot: only where nothing was seen."""
+    return level(weights, dataset) == NONE
+
+
+def printable(frame: pd.DataFrame) -> pd.DataFrame:
+    """Levels for people: one row per file of weights, one column per data set."""
+    wide = frame.pivot(index="weights", columns="dataset", values="level").reindex(index=list(WEIGHTS), columns=list(DATASETS))
+    wide = wide.rename(columns=dict(DATASETS)).rename_axis(columns=None)
+    wide.insert(0, "kind", pd.Series(WEIGHTS))
+    return wide.reset_index()
+
+
+def sources(frame: pd.DataFrame) -> str:
+    """Markdown: for each file of weights what is said of which data sets, with quote, source and note; equal entries are said once."""
+    lines = []
+    for weights, part in frame.groupby("weights", sort=False):
+        lines += [f"**{weights}**", ""]
+        for (name, quote, source, note), rows in part.groupby(["level", "quote", "source", "note"], sort=False):
+            where = "; ".join(DATASETS[dataset] for dataset in rows["dataset"])
+            said = f" “{quote}” ({source})." if quote else f" ({source})." if source else ""
+            lines.append(f"- {where}: *{name}*.{said} {note}")
+        lines.append("")
+    return "\n".join(lines)
+
+
+def weights_of(model: str, options: Mapping[str, Any]) -> str:
+    """What the table calls the first weights of a model under these options; "" for random ones."""
+    module = registry.plugin("models", model)
+    first = module.initial_weights(options) if hasattr(module, "initial_weights") else None
+    if isinstance(first, Pretraining):
+        return f"{model}__{first.kind}"
+    if isinstance(first, Checkpoint):
+        stem = Path(first.file).stem
+        return next((name for name in WEIGHTS if name == stem or stem.startswith(f"{name}_")), stem)
+    return ""
+
+
+def sentence(model: str, options: Mapping[str, Any], datasets: Iterable[str]) -> str:
+    """One line of Markdown for the head of a page with zero-shot numbers: what the first weights may have seen of each data set."""
+    weights = weights_of(model, options)
+    if not weights:
+        return "**What the weights have seen:** nothing, they are random."
+    found = [f"{DATASETS[name]}: *{level(weights, name)}*" for name in DATASETS if name in set(datasets)]
+    text = f"**What the first weights (`{weights}`) have seen** of the data sets below: {'; '.join(found)}"
+    return f"{text}. Sources stand on the page *Contamination*."

@@ -1,0 +1,132 @@
+"""Page "Few-shot": Dice against the number of labeled patients."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import registry
+from ..evaluation import intervals
+from ..experiments import planning, results
+from ..types import Experiment
+from . import methods
+from .controls import EXTERNAL, TRIVIAL_MODEL, control_experiment, training
+from .labels import counted, interval_text
+from .methods import Method
+from .seeds import interval_columns, method_intervals, spread_row
+from .style import method_looks, plot_style
+
+
+def few_shot(finished: Sequence[results.RunResult], dataset: str, rung: str) -> pd.DataFrame:
+    """Mean DSC of each run by model and k; "all" stands for full training or fine-tuning of the same model, where it was run.
+
+    Only methods that learned from this data set, or from none: *k* counts its patients. Columns: model, k, draw, seed, dsc, n.
+    """
+    rows = []
+    for method in _learning(finished, dataset, rung):
+        table, first = method.table(dataset, rung), {label: parts[0].experiment for label, parts in method.runs(dataset).items()}
+        for label, values in table.items():
+            row = {"model": _model(method.experiment), "k": _shots(method.experiment), "draw": first[label].draw, "seed": first[label].seed}
+            rows.append(row | {"dsc": values.mean(), "n": int(values.notna().sum())})
+    return pd.DataFrame(rows, columns=["model", "k", "draw", "seed", "dsc", "n"])
+
+
+def few_shot_runs(finished: Sequence[results.RunResult], dataset: str, rung: str) -> pd.DataFrame:
+    """The same by model and k over all draws: lowest, highest and SD of the runs' means, and both estimands with their intervals.
+
+    Columns beside those of `_spread`: model, k, and over_<automatic>: paired difference to the automatic model trained on the same draws
+    of the same k ("the method", matched runs), with interval.
+    """
+    groups = {(_model(m.experiment), _shots(m.experiment)): m for m in _learning(finished, dataset, rung)}
+    control, rows = _model(control_experiment(finished[0].experiment, dataset)), []
+    for (model, k), method in sorted(groups.items(), key=lambda item: (item[0][0], np.inf if item[0][1] == "all" else item[0][1])):
+        table, other = method.table(dataset, rung), groups.get((control, k)) if model != control else None
+        row = {"model": model, "k": k} | spread_row(table)
+        rows.append(row | _matched_difference("control", table, other.table(dataset, rung) if other else None))
+    return pd.DataFrame(rows)
+
+
+def _matched_difference(name: str, a: pd.DataFrame, b: pd.DataFrame | None) -> dict[str, Any]:
+    """On the runs that both sides have; fewer than two common ones say nothing of the methods."""
+    common = [] if b is None else [run_label for run_label in a.columns if run_label in b.columns]
+    if len(common) < 2:
+        return {f"over_{name}": np.nan, f"over_{name}_low": np.nan, f"over_{name}_high": np.nan, f"over_{name}_runs": len(common)}
+    gain = intervals.summarize_method_difference(a[common], b[common], matched_runs=True)
+    return {f"over_{name}": gain.mean, f"over_{name}_low": gain.low, f"over_{name}_high": gain.high, f"over_{name}_runs": len(common)}
+
+
+def _learning(finished: Iterable[results.RunResult], dataset: str, rung: str) -> list[Method]:
+    """The methods with a network that learned from a data set, or from none, and were asked there."""
+    asked = [method for method in methods.group_runs(finished) if method.asked(dataset, rung) and method.experiment.model != TRIVIAL_MODEL]
+    return [method for method in asked if training(method.experiment, dataset) != EXTERNAL]
+
+
+def _model(experiment: Experiment) -> str:
+    """A title without its paradigm and number of patients."""
+    return planning.experiment_title(experiment).rsplit(", k =", 1)[0].rsplit(", ", 1)[0]
+
+
+def _shots(experiment: Experiment) -> int | str:
+    if experiment.k is None:
+        return "all" if registry.card("paradigms", experiment.paradigm).uses_target_labels else 0
+    return experiment.k
+
+
+def few_shot_figure(table: pd.DataFrame) -> Any:
+    """Mean DSC of each draw over the number of labelled patients. `table`: of `few_shot.few_shot`, on one rung."""
+    plot_style()
+    import matplotlib.pyplot as plt
+
+    order = sorted({k for k in table["k"] if k != "all"}) + (["all"] if "all" in set(table["k"]) else [])
+    places = {k: place for place, k in enumerate(order)}
+    figure, axes = plt.subplots(figsize=(7.0, 4.2), layout="constrained")
+    for number, (name, part) in enumerate(table.groupby("model", sort=False)):
+        looks = method_looks(name, number)
+        axes.plot(part["k"].map(places) + 0.05 * number, part["dsc"], **looks, linestyle="", alpha=0.5)
+        means = part.groupby(part["k"].map(places))["dsc"].mean()
+        axes.plot(means.index + 0.05 * number, means, color=looks["color"], label=name)
+    axes.set_xticks(range(len(order)), [str(k) for k in order])
+    axes.set(xlabel="labelled patients of the target used (k; each point a draw)", ylim=(-0.02, 1.02))
+    axes.set_ylabel(f"mean 3-D DSC, {counted(table['n']) if len(table) else 'n = 0'}")
+    axes.legend(fontsize="small", loc="lower right")
+    plt.close(figure)
+    return figure
+
+
+def printable_few_shot(table: pd.DataFrame) -> pd.DataFrame:
+    """`few_shot.few_shot_runs` for people."""
+    return pd.DataFrame(
+        {
+            "model": table["model"],
+            "k": [str(k) for k in table["k"]],
+            "runs": table["runs"],
+            "n": table["n"],
+            "mean DSC, these trained models": interval_columns(table, "dsc", "trained"),
+            "the method": method_intervals(table),
+            "lowest to highest run": [f"{r['lowest']:.2f} to {r['highest']:.2f}" for _, r in table.iterrows()],
+            "over the automatic model on the same draws": [_gain(r) for _, r in table.iterrows()],
+        }
+    )
+
+
+def _gain(row: pd.Series) -> str:
+    if np.isnan(row["over_control"]):
+        return ""
+    return f"{interval_text(row['over_control'], row['over_control_low'], row['over_control_high'])}, {row['over_control_runs']} draws"
+
+
+def few_shot_answers(table: pd.DataFrame, rung: str) -> dict[str, str]:
+    """The answer on one rung as one sentence, by glue key: mean DSC over the draws by model and k. `table`: `few_shot.few_shot_runs`."""
+    parts = []
+    for model, part in table.groupby("model", sort=False):
+        parts.append(f"{model} {', '.join(_step(row) for _, row in part.iterrows())}")
+    n = counted(table["n"]) if len(table) else "n = 0"
+    return {f"few_shot_{rung}": f"{'; '.join(parts) or 'nothing was trained'} (mean 3-D DSC, {n})."}
+
+
+def _step(row: pd.Series) -> str:
+    name, runs = ("all", "runs") if row["k"] == "all" else (f"k = {row['k']}", "draws")
+    return f"{name}: {row['dsc']:.2f}" + (f" ({row['runs']} {runs})" if row["runs"] > 1 else "")

@@ -1,0 +1,170 @@
+"""experiments.yml as checked records: profiles, experiments, and the options that a model ends up with."""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..experiments import analysis_plan, planning
+from ..experiments.costs import subjects
+from . import efficiency, style, wording
+from .labels import CONTROL, TRIVIAL, interval_text, label_of
+
+# of what a book's first page speaks, beside the plan's automatic control: what the planned contrasts on the primary rungs compare
+FRONT_PAGE = ("baselines_zero_shot", "medsam_fine_tuned", "medsam2_fine_tuned")
+_ARCHITECTURES = ("unet_wide", "deeplabv3_resnet101", "nnunet_3d", "sam", "medsam", "sam2", "medsam2", "medical_sam2")
+_RUNGS = {"none": ("o", "no prompt"), "box_one_slice": ("^", "box on one slice"), "box_every_slice": ("s", "box on every slice")}
+_DPI = 170  # sharp on dense screens, and some 150 kB
+
+
+def methods(profile: str) -> list[str]:
+    """Experiments of the first panel: the trivial answer, the automatic control and the two fine-tuned promptable ones."""
+    baseline, *promptable = FRONT_PAGE
+    return [
+        planning.make_experiment(notebook, profile).name for notebook in (baseline, analysis_plan.load().automatic_control, *promptable)
+    ]
+
+
+@dataclass(frozen=True)
+class _Shape:
+    """Of the figure: inches, shares of the width, and how many letters fit into a line."""
+
+    size: tuple[float, float]
+    margins: Mapping[str, float]
+    heights: tuple[float, float, float]  # of the panels, relative
+    title_letters: int
+    label_letters: int
+    legend_columns: int
+
+
+_WIDE = _Shape((7.6, 12.0), {"left": 0.345, "right": 0.985, "top": 0.975, "bottom": 0.1, "hspace": 0.6}, (2.3, 4.2, 2.5), 90, 41, 3)
+# for phones
+_NARROW = _Shape((4.6, 15.5), {"left": 0.43, "right": 0.965, "top": 0.97, "bottom": 0.13, "hspace": 0.68}, (2.0, 5.6, 2.8), 44, 27, 1)
+
+
+def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, profile: str, narrow: bool = False) -> Any:
+    """The three panels. `ladder`: of `ladder.ladder_table`; `trap`: of `protocol_trap.protocol_trap`; `costs`: one setting of `table.read`.
+
+    `narrow`: the same for a column as wide as a phone, with letters that can be read there.
+    """
+    style.plot_style()
+    import matplotlib.pyplot as plt
+
+    shape = _NARROW if narrow else _WIDE
+    figure, (prompts, protocol, cost) = plt.subplots(3, 1, figsize=shape.size, dpi=_DPI, gridspec_kw={"height_ratios": shape.heights})
+    figure.subplots_adjust(**shape.margins)
+    _draw_prompts(prompts, ladder[ladder["experiment"].isin(methods(profile))], methods(profile), shape)
+    _draw_protocols(protocol, trap[(trap["experiment"] == methods(profile)[1]) & (trap["rung"] == "none")], shape)
+    _draw_costs(cost, efficiency.by_volume(costs), shape)
+    for axes in (prompts, protocol):
+        axes.set_title(f"{axes.get_title()} ({wording.words(profile)['results']})")
+    for axes, letter in ((prompts, "a"), (protocol, "b"), (cost, "c")):
+        place = {"xycoords": ("figure fraction", "axes fraction"), "textcoords": "offset points", "va": "bottom"}
+        title = textwrap.fill(f"{letter}   {axes.get_title()}", shape.title_letters)
+        axes.annotate(title, (0.01, 1), (0, 6), fontsize="medium", fontweight="bold", **place)
+        axes.set_title("")
+        axes.tick_params(labelsize="x-small" if axes is protocol else "small")
+        axes.xaxis.label.set_size("small")
+        axes.grid(visible=False, axis="y")
+    plt.close(figure)
+    return figure
+
+
+def _draw_prompts(axes: Any, ladder: pd.DataFrame, order: list[str], shape: _Shape) -> None:
+    """Mean DSC with interval by what was told (rows) and method; a trivial answer to no prompt is empty, and left out."""
+    import seaborn as sns
+
+    rungs, labels = [name for name in _RUNGS if name in set(ladder["rung"])], {}
+    looks = {name: (marker, color) for name, marker, color in zip(order, "Dosv", (style.GREY, *sns.color_palette()[:3]), strict=True)}
+    for place, rung in enumerate(rungs):
+        part = ladder[(ladder["rung"] == rung) & ~((ladder["role"] == "trivial") & (rung == "none"))].set_index("experiment")
+        for number, name in enumerate(name for name in order if name in part.index):
+            row, (marker, color) = part.loc[name], looks[name]
+            y = place + 0.19 * (number - (len(part) - 1) / 2)
+            axes.plot([row["dsc_low"], row["dsc_high"]], [y, y], color=color, linewidth=2)
+            labels[name] = axes.plot(row["dsc"], y, marker, color=color, linestyle="", label=_short(row["title"]))[0]
+    axes.set(
+        yticks=range(len(rungs)),
+        yticklabels=[_line(label_of(name), shape) for name in rungs],
+        xlim=(-0.02, 1.02),  # a marker at 0 is drawn whole
+        ylim=(len(rungs) - 0.5, -0.5),
+    )
+    axes.set(title="What a prompt is worth", xlabel=f"mean 3-D DSC with 95 % interval,\nn = {ladder['n'].max()}")
+    _legend(axes, [labels[name] for name in order if name in labels], min(2, shape.legend_columns, len(labels)))
+
+
+def _line(name: str, shape: _Shape) -> str:
+    return textwrap.fill(name, shape.label_letters)
+
+
+def _legend(axes: Any, handles: list[Any], columns: int) -> None:
+    below = -(30 + 13 * (1 + axes.get_xlabel().count("\n")))  # points: ticks, and the lines of the label
+    axes.legend(
+        handles=handles, loc="upper right", bbox_to_anchor=(1.0, below / axes.bbox.height * axes.figure.dpi / 72), ncols=columns,
+        fontsize="x-small", frameon=False, columnspacing=1.2, borderaxespad=0,
+    )  # fmt: skip
+
+
+def _short(name: str) -> str:
+    """Without what differs from rung to rung."""
+    if name.startswith(TRIVIAL):
+        return "trivial: ellipse or ellipsoid, no voxel looked at"
+    return f"{name.removesuffix(CONTROL)}; with a prompt, cut to it" if name.endswith(CONTROL) else name
+
+
+def _draw_protocols(axes: Any, trap: pd.DataFrame, shape: _Shape) -> None:
+    """One model's same masks by every protocol, this project's own first and as a line."""
+    import seaborn as sns
+
+    own, places = trap["value"].iloc[0], np.arange(len(trap))
+    colors = [sns.color_palette()[3] if place == 0 else sns.color_palette()[0] for place in places]
+    axes.axvline(own, color=sns.color_palette()[3], linewidth=1, linestyle="--")
+    axes.hlines(places, own, trap["value"], color="0.7", linewidth=2)
+    axes.scatter(trap["value"], places, color=colors, zorder=3)
+    for place, value in zip(places, trap["value"], strict=True):
+        side, align = (7, "left") if value >= own else (-7, "right")
+        near = {"textcoords": "offset points", "va": "center", "fontsize": "x-small"}
+        axes.annotate(f"{value:.2f}", (value, place), (side, 0), ha=align, **near)
+    names = [_line(name, shape) for name in trap["protocol"]]
+    axes.set(yticks=places, yticklabels=names, xlim=(-0.02, 1.02), ylim=(len(trap) - 0.4, -0.6))
+    model = trap["title"].iloc[0].partition(",")[0]
+    axes.set(title=f"What the protocol does: the same masks of one {model}")
+    axes.set_xlabel(f"DSC by this protocol, no prompt,\n{trap['n'].iloc[0]} patients with a tumor")
+
+
+def _draw_costs(axes: Any, volumes: pd.DataFrame, shape: _Shape) -> None:
+    """Seconds of the machine for the reference volume by way of asking; hatched bands: a person's seconds for the boxes."""
+    import seaborn as sns
+
+    names, handles = [name for name in _ARCHITECTURES if name in set(volumes["model"])], []
+    for color, (rung, (marker, label)) in enumerate(_RUNGS.items()):
+        part = volumes[(volumes["prompter"] == rung) & volumes["model"].isin(names)]
+        y = [names.index(name) + (0.14 if rung == "box_one_slice" else -0.14 if rung == "box_every_slice" else 0) for name in part["model"]]
+        handles += axes.plot(part["seconds"], y, marker, color=sns.color_palette()[color], markersize=6, label=f"machine, {label}")
+    for boxes, hatch in ((1, "////"), (int(volumes["prompts"].max()), "\\\\\\\\")):
+        low, high = efficiency.human_seconds(boxes)
+        band = {"facecolor": "none", "edgecolor": "0.75", "hatch": hatch, "linewidth": 0, "zorder": 0}
+        handles.append(axes.axvspan(low, high, label=f"person, {boxes} box{'es' if boxes > 1 else ''}", **band))
+    axes.set(xscale="log", yticks=range(len(names)), yticklabels=[_line(efficiency.model_title(name), shape) for name in names])
+    axes.set(ylim=(len(names) - 0.5, -0.5), title="What the full-size architectures cost (random weights: no accuracy)")
+    axes.set_xlabel(f"seconds for one volume of {subjects.SHAPE[2]} slices\non a processor without GPU (s)")
+    _legend(axes, handles, shape.legend_columns)
+
+
+def answers(ladder: pd.DataFrame, profile: str) -> dict[str, Any]:
+    """Values for the text of the front page, by glue key: NOTEBOOK_RUNG_(dsc|over_trivial|over_control) with intervals, and front_n."""
+    rows = ladder.set_index(["experiment", "rung"])
+    values: dict[str, Any] = {"front_n": int(ladder["n"].max())}
+    for notebook in FRONT_PAGE[1:]:
+        name = planning.make_experiment(notebook, profile).name
+        values[f"{notebook}_title"] = planning.experiment_title(planning.make_experiment(notebook, profile))
+        for rung in [rung for rung in _RUNGS if (name, rung) in rows.index]:
+            row = rows.loc[(name, rung)]
+            for quantity in ("dsc", "over_trivial", "over_control"):
+                values[f"{notebook}_{rung}_{quantity}"] = interval_text(*(row[f"{quantity}{end}"] for end in ("", "_low", "_high")))
+    return values

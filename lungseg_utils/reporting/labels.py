@@ -1,0 +1,67 @@
+"""Names of data sets, metrics, prompt settings and methods for tables and figures; numbers as text."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+
+import numpy as np
+import pandas as pd
+
+from ..prompts.ladder import PROMPTERS
+
+TRIVIAL = "trivial: "  # what the names of answers without a network begin with
+CONTROL = " + prompt"  # an automatic model given the same prompt as the promptable ones
+TITLES: Mapping[str, str] = {
+    "phantom_nsclc": "phantoms, NSCLC-like",
+    "phantom_msd": "phantoms, MSD-like",
+    "nsclc_radiomics": "NSCLC-Radiomics (real)",
+    "lidc_idri": "LIDC-IDRI (real)",
+    "ibsi_ct_phantom": "IBSI CT phantom (real)",
+    "nsclc_radiomics_interobserver1": "NSCLC-Radiomics-Interobserver1 (real)",
+    "msd_lung": "MSD Task06 Lung (real)",
+    "rider_lung_ct": "RIDER Lung CT (real)",
+    "dsc": "DSC",
+    "iou": "IoU",
+    "hd95": "HD95 (mm)",
+    "assd": "ASSD (mm)",
+    "nsd_1mm": "NSD at 1 mm",
+    "nsd_2mm": "NSD at 2 mm",
+    "nsd_3mm": "NSD at 3 mm",
+    "nsd_5mm": "NSD at 5 mm",
+    "reference_volume": "reference (ml)",
+    "prediction_volume": "prediction (ml)",
+    **{name: card.title for name, card in PROMPTERS.items()},
+}
+
+
+def label_of(name: str) -> str:
+    """Reader's name of a data set, metric or prompter; unknown names stay as they are."""
+    return PROMPTERS[name].title if name in PROMPTERS else TITLES.get(name, name)
+
+
+def method_titles(results: pd.DataFrame, models: Mapping[str, str]) -> dict[tuple[str, str], str]:
+    """(experiment, rung) -> name: an automatic model is named as such where it was given a prompt. `models`: experiment -> name."""
+    pairs = set(zip(results["experiment"], results["prompter"], strict=True))
+    automatic = {e for e, rung in pairs if rung == "none" and not models[e].startswith(TRIVIAL)}
+    return {(e, rung): models[e] + (CONTROL if rung != "none" and e in automatic else "") for e, rung in pairs}
+
+
+def counted(numbers: Iterable[int]) -> str:
+    """ "n = 60", or "n = 13 to 63" where rows differ."""
+    least, most = min(found := list(numbers)), max(found)
+    return f"n = {most}" if least == most else f"n = {least} to {most}"
+
+
+def interval_text(value: float, low: float, high: float, digits: int = 2) -> str:
+    """ "0.71 [0.65, 0.77]", or the value alone where there is no interval."""
+    text = number_text(value, digits)
+    return text if np.isnan(low) else f"{text} [{number_text(low, digits)}, {number_text(high, digits)}]"
+
+
+def number_text(value: float, digits: int) -> str:
+    return "–" if np.isnan(value) else "∞" if np.isinf(value) else f"{value:z.{digits}f}"
+
+
+def in_reading_order(frame: pd.DataFrame, column: str) -> pd.DataFrame:
+    known = list(TITLES)
+    return frame.sort_values(column, key=lambda names: [known.index(n) if n in known else len(known) for n in names], kind="stable")

@@ -1,0 +1,239 @@
+"""Page "Ladder": how much each prompt setting helps."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..evaluation.intervals import summarize_method, summarize_trained_models
+from ..experiments import analysis_plan, detector, results
+from ..prompts.ladder import PROMPTERS
+from .controls import control_experiment, role_of, target_labels_used, training
+from .labels import CONTROL, TRIVIAL, counted, interval_text, label_of
+from .methods import Method, group_key, group_runs, pair_methods, titles
+from .style import method_looks, plot_style
+
+
+def ladder_table(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
+    """One row per method and rung of one data set, from most help to none.
+
+    Columns: experiment (the method's first), title, rung, role ("model", "control", "trivial"), training (see `training`), runs, n, dsc
+    with interval for these trained models, method_low and method_high (that of the method, NaN with one run), nsd_3mm, hit (lesion
+    sensitivity), dsc_detected (mean DSC of hit lesions) with n_detected (over all runs), actions per patient, labels (of the target
+    used), failed (answers, over all runs), and the paired differences of these trained models to the control and to the best trivial
+    answer with the same prompt, with intervals.
+    """
+    found, names, rows = group_runs(finished), titles(finished), []
+    for rung in [name for name in PROMPTERS if any(m.asked(dataset, name) for m in found)]:
+        here = [method for method in found if method.asked(dataset, rung)]
+        trivial = [method for method in here if role_of(method.experiment) == "trivial"]
+        best = max(trivial, key=lambda method: method.mean(dataset, rung).mean()) if trivial else None
+        for method in here:
+            row = {"experiment": method.name, "title": names[method.name, rung], "rung": rung} | _ladder_row(method, dataset, rung)
+            role = role_of(method.experiment)
+            row["role"] = "control" if role == "automatic" and rung != "none" else "trivial" if role == "trivial" else "model"
+            row |= _difference("control", method, rung, _control(method, here, dataset, rung), dataset)
+            rows.append(row | _difference("trivial", method, rung, (best, rung), dataset))
+    return pd.DataFrame(rows)
+
+
+def _control(method: Method, here: Sequence[Method], dataset: str, rung: str) -> tuple[Method | None, str]:
+    """What an answer is measured against, with its rung: the automatic model with the same prompt, or the detector's own mask."""
+    if PROMPTERS[rung].from_detector:
+        detectors = dict.fromkeys(detector.detector_of(result.experiment, dataset) for result in method.results)
+        return Method(tuple(map(results.open_result, detectors))), "none"
+    if rung == "none":
+        return None, rung
+    own = control_experiment(method.experiment, dataset)
+    return next((other for other in here if group_key(other.experiment) == own), None), rung
+
+
+def _ladder_row(method: Method, dataset: str, rung: str) -> dict[str, Any]:
+    table, rows = method.table(dataset, rung), method.rows(dataset, rung)
+    trained, over_runs = summarize_trained_models(table), summarize_method(table)
+    lesions = rows[rows["metric"] == "lesion_dsc"]
+    hit = lesions[lesions["value"] > 0]
+    actions = _actions(method, dataset, rung, table.index)
+    failed = rows[(rows["lesion_id"] == "") & (rows["status"] == "failed")]
+    return {
+        "training": training(method.experiment, dataset),
+        "runs": table.shape[1],
+        "n": trained.n,
+        "dsc": trained.mean,
+        "dsc_low": trained.low,
+        "dsc_high": trained.high,
+        "method_low": over_runs.low,
+        "method_high": over_runs.high,
+        "nsd_3mm": method.mean(dataset, rung, "nsd_3mm").mean(),
+        "hit": method.mean(dataset, rung, "lesion_sensitivity").mean(),
+        "dsc_detected": hit["value"].mean() if len(hit) else np.nan,
+        "n_detected": len(hit),
+        "actions": actions.mean() if len(actions) else 0.0,
+        "labels": max(target_labels_used(result, dataset, rung) for result in method.results),
+        "failed": len(failed[["experiment", "case_id"]].drop_duplicates()),
+    }
+
+
+def _actions(method: Method, dataset: str, rung: str, cases: pd.Index) -> pd.Series:
+    costs = pd.concat([result.costs[(result.costs["quantity"] == "actions") & (result.costs["jitter"] == 0)] for result in method.results])
+    return costs[(costs["test_dataset"] == dataset) & (costs["prompter"] == rung) & costs["case_id"].isin(cases)]["value"]
+
+
+def _difference(name: str, method: Method, rung: str, other: tuple[Method | None, str], dataset: str) -> dict[str, float]:
+    if other[0] is None or (other[0].name, other[1]) == (method.name, rung):
+        return {f"over_{name}": np.nan, f"over_{name}_low": np.nan, f"over_{name}_high": np.nan}
+    gain = pair_methods(method, rung, *other, dataset).trained_models()
+    return {f"over_{name}": gain.mean, f"over_{name}_low": gain.low, f"over_{name}_high": gain.high}
+
+
+_TRIVIAL_FAMILY, _AUTOMATIC_FAMILY = "trivial", "automatic (with a prompt: the control)"
+
+
+def ladder_figure(table: pd.DataFrame) -> Any:
+    """Mean DSC over the rungs, from most help to none, one panel per family of models; trivial answers grey in all of them.
+
+    `table`: of `ladder.ladder_table`. Automatic networks stand in one panel: with a prompt they are the controls.
+    """
+    plot_style()
+    import matplotlib.pyplot as plt
+
+    places = {rung: place for place, rung in enumerate(name for name in PROMPTERS if name in set(table["rung"]))}
+    methods: dict[str, list[pd.DataFrame]] = {}
+    for _, part in table.groupby("experiment", sort=False):
+        methods.setdefault(_family(part), []).append(part)
+    trivial = methods.pop(_TRIVIAL_FAMILY, [])
+    # one below the other: a page is as wide as one panel with fourteen rungs and its legend
+    figure, panels = plt.subplots(
+        len(methods), 1, figsize=(10.5, 1.2 + 3.1 * len(methods)), sharex=True, sharey=True, squeeze=False, layout="constrained"
+    )
+    for axes, (family, parts) in zip(panels[:, 0], methods.items(), strict=True):
+        for number, part in enumerate(trivial):
+            _plot_method(axes, part, places, ":", -1 - number)  # from the end of the markers: alike in all panels, unlike the methods
+        for number, part in enumerate(parts):
+            _plot_method(axes, part, places, "--" if family == _AUTOMATIC_FAMILY else "-", number)
+        axes.set(title=family, ylim=(-0.02, 1.02), ylabel=f"mean 3-D DSC, {counted(table['n'])}")
+        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize="small")
+    panels[-1, 0].set_xticks(range(len(places)), [label_of(rung) for rung in places], rotation=35, ha="right", fontsize="small")
+    plt.close(figure)
+    return figure
+
+
+def _family(part: pd.DataFrame) -> str:
+    if (part["role"] == "trivial").any():
+        return _TRIVIAL_FAMILY
+    return _AUTOMATIC_FAMILY if "none" in set(part["rung"]) else part["title"].iloc[0].split(",")[0]
+
+
+def _plot_method(axes: Any, part: pd.DataFrame, places: Mapping[str, int], style: str, number: int) -> None:
+    name = part["title"].iloc[0].removesuffix(CONTROL)
+    looks = method_looks(name, number)
+    label = name if name.startswith(TRIVIAL) else name.partition(", ")[2] if style == "-" else name
+    part = part.set_index("rung").reindex(list(places))  # a line breaks where a method has no answer
+    where = np.arange(len(places)) + (number % 7 - 3) * 0.04
+    axes.plot(where, part["dsc"], style, **looks, markersize=5, label=label)
+    axes.vlines(where, part["dsc_low"], part["dsc_high"], color=looks["color"], linewidth=1, alpha=0.6)
+
+
+def printable_ladder(table: pd.DataFrame, rung: str) -> pd.DataFrame:
+    """One rung of `ladder.ladder_table`, the best on top; differences are paired, intervals 95 %.
+
+    Where there are methods with several runs, their number and the interval for the method stand beside DSC; where some were trained on
+    the data set and some on another one, which; the latter then stand below.
+    """
+    both = {"target", "external"} <= set(table["training"])
+    part = table[table["rung"] == rung].assign(apart=(table["training"] == "external") & both)
+    part = part.sort_values(["apart", "dsc"], ascending=[True, False])
+
+    def column(name: str) -> list[str]:
+        return [interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"]) for _, row in part.iterrows()]
+
+    return pd.DataFrame(
+        {
+            "method": part["title"],
+            **({"trained on": part["training"].replace("", "nothing")} if both else {}),
+            "n": part["n"],
+            "DSC": column("dsc"),
+            **(_over_runs(part) if (table["runs"] > 1).any() else {}),
+            "minus control": column("over_control"),
+            "minus best trivial": column("over_trivial"),
+            "NSD 3 mm": [f"{v:.2f}" for v in part["nsd_3mm"]],
+            "lesions hit": [f"{v:.2f}" for v in part["hit"]],
+            "DSC of hit lesions": [
+                f"{v:.2f} (n = {n})" if n else "–" for v, n in zip(part["dsc_detected"], part["n_detected"], strict=True)
+            ],
+            "actions": [f"{v:.1f}" for v in part["actions"]],
+            "target labels used": part["labels"],
+            "failed": part["failed"],
+        }
+    )
+
+
+def _over_runs(part: pd.DataFrame) -> dict[str, Any]:
+    intervals = zip(part["dsc"], part["method_low"], part["method_high"], part["runs"], strict=True)
+    texts = [interval_text(mean, low, high) if runs > 1 else "no claim: one run" for mean, low, high, runs in intervals]
+    return {"runs": part["runs"], "DSC, the method": texts}
+
+
+def printable_rungs(table: pd.DataFrame) -> pd.DataFrame:
+    """What each rung is and costs: leaks, actions per patient, a band of seconds where there is a source, best model, control, trivial."""
+    rows = []
+    for rung in [name for name in PROMPTERS if name in set(table["rung"])]:
+        part, card = table[table["rung"] == rung], PROMPTERS[rung]
+        prompted = part[part["role"] == "model"]
+        row = {"rung": card.title, "leaks": card.leaks}
+        actions = part["actions"].max()
+        row["actions per patient"] = f"{actions:.1f} ({card.action})" if actions else "none"
+        row["seconds of a person"] = _seconds(card.action, actions)
+        row["best model"] = _best(prompted)
+        row["control"] = _best(part[part["role"] == "control"])
+        rows.append(row | {"best trivial": _best(part[part["role"] == "trivial"])})
+    return pd.DataFrame(rows)
+
+
+def _seconds(action: str, actions: float) -> str:
+    band = analysis_plan.load().seconds_per_action.get(action)
+    if not actions:
+        return "0"
+    return f"{actions * band[0]:.0f} to {actions * band[1]:.0f}" if band else "no source"
+
+
+def _best(part: pd.DataFrame) -> str:
+    if part.empty:
+        return "–"
+    row = part.loc[part["dsc"].idxmax()]
+    return f"{interval_text(row['dsc'], row['dsc_low'], row['dsc_high'])}, {row['title'].removeprefix(TRIVIAL)}"
+
+
+def gain_text(row: pd.Series, other: str) -> str:
+    """The paired difference of a row of `ladder.ladder_table` to "control" or "trivial", with its interval."""
+    return interval_text(*(row[f"over_{other}{end}"] for end in ("", "_low", "_high")))
+
+
+def ladder_answers(table: pd.DataFrame, rungs: Sequence[str]) -> dict[str, Any]:
+    """Values for the text of a page by glue key, of `ladder.ladder_table`: on each rung the best model, and what it is worth there; and n.
+
+    ladder_RUNG, ladder_RUNG_title, ladder_RUNG_over_trivial and ladder_RUNG_over_control; "(not run)" where no model was asked.
+    """
+    best = table[table["role"] == "model"].sort_values("dsc").groupby("rung").tail(1).set_index("rung")
+    values: dict[str, Any] = {"ladder_n": int(best["n"].max()) if len(best) else 0}
+    for rung in rungs:
+        row = best.loc[rung] if rung in best.index else None
+        shown = {"": lambda r: f"{r['dsc']:.2f}", "_title": lambda r: r["title"]}
+        shown |= {f"_over_{other}": lambda r, other=other: gain_text(r, other) for other in ("trivial", "control")}
+        values |= {f"ladder_{rung}{end}": "(not run)" if row is None else text(row) for end, text in shown.items()}
+    return values
+
+
+def board(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """All rungs of all data sets as one printable table. `tables`: data set -> `ladder.ladder_table`."""
+    parts = []
+    for name, table in tables.items():
+        for rung in table["rung"].unique():
+            part = printable_ladder(table, rung)
+            part.insert(0, "prompt", label_of(rung))
+            part.insert(0, "test set", label_of(name))
+            parts.append(part)
+    return pd.concat(parts, ignore_index=True).fillna("")  # of a column that only some data sets have

@@ -1,0 +1,50 @@
+"""Page "Loss ablation": results by training loss."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import pandas as pd
+
+from ..evaluation import intervals
+from .labels import interval_text, label_of
+from .values import dsc_of_rows
+
+
+def printable_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> pd.DataFrame:
+    """Mean DSC with interval by training, rung and data set (rows), for each loss (columns).
+
+    `records`: experiment -> provenance; `names`: experiment -> what is shown of it.
+    """
+    cells: dict[tuple[str, str, str], dict[str, str]] = {}
+    for (dataset, rung, name), series in dsc_of_rows(results, ["experiment"]).items():
+        summary = intervals.summarize_mean(series.to_numpy())
+        row = names[name], label_of(rung), f"{label_of(dataset)}, n = {summary.n}"
+        cells.setdefault(row, {})[_loss(records[name])] = interval_text(summary.mean, summary.low, summary.high)
+    losses = list(dict.fromkeys(map(_loss, records.values())))
+    table = pd.DataFrame.from_dict(cells, orient="index", columns=losses)
+    return table.fillna("–").rename_axis(["training", "prompt", "test set"]).reset_index()
+
+
+def _loss(record: Mapping[str, Any]) -> str:
+    return record["options"]["loss"].replace("_", " ")
+
+
+def best_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], dataset: str = "phantom_nsclc") -> dict[str, Any]:
+    """Per model: the best loss and the default one by mean DSC on `dataset` (told most), and their paired difference, as text by key."""
+    values: dict[str, Any] = {}
+    rungs = {"unet": "none", "sam_stand_in": "box_every_slice"}
+    series = {(rung, name): part for (d, rung, name), part in dsc_of_rows(results, ["experiment"]).items() if d == dataset}
+    for model, rung in rungs.items():
+        own = {name: part for (r, name), part in series.items() if r == rung and records[name]["experiment"]["model"] == model}
+        default = next(name for name in own if "loss" not in records[name]["experiment"]["options"])
+        best = max(own, key=lambda name: own[name].mean())
+        gain = intervals.summarize_paired_difference(own[best], own[default])
+        for key, name in (("best", best), ("default", default)):
+            summary = intervals.summarize_mean(own[name].to_numpy())
+            values[f"{model}_{key}"] = _loss(records[name])
+            values[f"{model}_{key}_dsc"] = interval_text(summary.mean, summary.low, summary.high)
+        values[f"{model}_gain"] = interval_text(gain.mean, gain.low, gain.high)
+        values["n"] = gain.n
+    return values

@@ -1,0 +1,244 @@
+"""Methods: experiments that differ only in what makes runs differ (seed, fold, draw), and their answers as tables patients x runs.
+
+Where every run is tested on the same patients, each is a column. Where a fold is tested by the training that left it out, the folds of
+one seed and draw are one answer to each patient: a cross-validation is one run. What runs, and what patients, there must be is the
+profile's plan, so that a missing or doubled patient is an error and never another n.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import pandas as pd
+
+from .. import registry
+from ..evaluation import intervals, tables
+from ..experiments import cohorts, config, planning
+from ..experiments.results import RunResult, as_drawn, finished_only, open_result
+from ..types import Case, Experiment, InputError, Mask, Study
+from . import labels
+
+
+def group_key(experiment: Experiment) -> Experiment:
+    """What the runs of one method share: the experiment without seed, fold and draw."""
+    return replace(experiment, seed=0, fold=0, draw=0)
+
+
+def group_runs(finished: Iterable[RunResult]) -> list[Method]:
+    """The methods of some experiments, in the order in which their first ones stand."""
+    found: dict[Experiment, list[RunResult]] = {}
+    for result in finished:
+        found.setdefault(group_key(result.experiment), []).append(result)
+    return [Method(tuple(results)) for results in found.values()]
+
+
+@dataclass(frozen=True, eq=False)
+class Method:
+    """One method by the experiments that were run of it, in the order of the plan; it bears the name and title of the first."""
+
+    results: tuple[RunResult, ...]
+
+    @property
+    def experiment(self) -> Experiment:
+        """Its first experiment."""
+        return self.results[0].experiment
+
+    @property
+    def name(self) -> str:
+        """Full name of its first experiment."""
+        return self.experiment.name
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether runs of it can differ: it learns from labelled patients of the target."""
+        return registry.card("paradigms", self.experiment.paradigm).uses_target_labels
+
+    @cached_property
+    def _asked(self) -> dict[str, dict[tuple[str, str, float], pd.DataFrame]]:
+        """Name of an experiment -> (test data set, rung, jitter) -> its rows. The tables of a profile are long, and looked at often."""
+        keys = ["test_dataset", "prompter", "jitter"]
+        return {r.experiment.name: dict(list(r.results.groupby(keys, sort=False))) for r in self.results}
+
+    def asked(self, dataset: str, rung: str, jitter: float = 0.0) -> bool:
+        """Whether it was asked on a rung of a test data set; `jitter`: the share by which prompts were drawn wrongly."""
+        return any((dataset, rung, jitter) in parts for parts in self._asked.values())
+
+    def rows(self, dataset: str, rung: str, jitter: float = 0.0) -> pd.DataFrame:
+        """The rows of all its experiments on one rung of one data set; it must have been asked there."""
+        found = [parts[dataset, rung, jitter] for parts in self._asked.values() if (dataset, rung, jitter) in parts]
+        return pd.concat(found) if len(found) > 1 else found[0]
+
+    def runs(self, dataset: str) -> dict[str, tuple[RunResult, ...]]:
+        """Label -> the experiments that together answer each tested patient once: one of them, or the folds of a cross-validation.
+
+        InputError names a patient whom a cross-validation answers not at all, or twice.
+        """
+        if dataset not in self._runs:
+            self._runs[dataset] = _runs(self.results, dataset)
+        return self._runs[dataset]
+
+    def first_run(self, dataset: str) -> tuple[RunResult, ...]:
+        """The experiments of the first of its `runs`, which is the one that viewers show."""
+        return next(iter(self.runs(dataset).values()))
+
+    @cached_property
+    def _runs(self) -> dict[str, dict[str, tuple[RunResult, ...]]]:
+        return {}
+
+    def table(self, dataset: str, rung: str, metric: str = "dsc", jitter: float = 0.0) -> pd.DataFrame:
+        """Values of one metric as patients x runs (index patient_id, columns labels of runs), where it is defined."""
+        columns = {}
+        for label, results in self.runs(dataset).items():
+            parts = [self._asked[result.experiment.name].get((dataset, rung, jitter)) for result in results]
+            if asked := [part for part in parts if part is not None]:
+                columns[label] = intervals.patient_means(tables.case_values(pd.concat(asked), metric))
+        return pd.DataFrame(columns)
+
+    def mean(self, dataset: str, rung: str, metric: str = "dsc", jitter: float = 0.0) -> pd.Series:
+        """One value per patient, averaged over its runs: what stands for "these trained models"."""
+        return self.table(dataset, rung, metric, jitter).mean(axis=1)
+
+    def averaged(self) -> pd.DataFrame:
+        """A results table of the method, as of one experiment: what several runs say of one case is averaged (`tables.mean_rows`)."""
+        if len(self.results) == 1:
+            return self.results[0].asked()
+        return tables.mean_runs([result.asked() for result in self.results], self.name)
+
+    def shares_runs(self, other: Method) -> bool:
+        """Whether run r of both rests on the same draw of patients, or leaves out the same fold; equal seeds alone share nothing."""
+        return len({result.experiment.seed for result in (*self.results, *other.results)}) == 1
+
+
+class FirstRun:
+    """The first run of a method as one result, with the answers that `results.RunResult` gives: of a cross-validation all folds.
+
+    What several experiments answered bears the name of the method.
+    """
+
+    def __init__(self, method: Method):
+        self.experiment = method.experiment
+        tested = method.results[0].results["test_dataset"].unique()
+        self._parts = {dataset: method.first_run(dataset) for dataset in tested}
+        rows = [part.results[part.results["test_dataset"] == dataset] for dataset, parts in self._parts.items() for part in parts]
+        self.results = pd.concat(rows).assign(experiment=method.name)
+
+    def asked(self, *prompters: str) -> pd.DataFrame:
+        """As `results.RunResult.asked`."""
+        return as_drawn(self.results, prompters)
+
+    def cases(self, dataset: str) -> tuple[Case, ...]:
+        """As `results.RunResult.cases`, of all folds that test a part of it."""
+        return tuple(case for case, _ in self._tested[dataset].values())
+
+    def prediction(self, dataset: str, prompter: str, case_id: str, like: Study) -> Mask:
+        """As `results.RunResult.prediction`, of the experiment that was tested on the case."""
+        _, part = self._tested[dataset][case_id]
+        return part.prediction(dataset, prompter, case_id, like)
+
+    @cached_property
+    def _tested(self) -> dict[str, dict[str, tuple[Case, RunResult]]]:
+        """Test data set -> id of a case -> the case, and the experiment that was tested on it."""
+        return {name: {case.case_id: (case, part) for part in parts for case in part.cases(name)} for name, parts in self._parts.items()}
+
+    @property
+    def provenance(self) -> dict[str, list[dict[str, Any]]]:
+        """The records of its cases (`cases`)."""
+        parts = [(dataset, part) for dataset, parts in self._parts.items() for part in parts]
+        return {"cases": [record for dataset, part in parts for record in part.provenance["cases"] if record["test_dataset"] == dataset]}
+
+
+def _runs(results: Sequence[RunResult], dataset: str) -> dict[str, tuple[RunResult, ...]]:
+    found: dict[str, list[RunResult]] = {}
+    joined = [cohorts.is_tested_out_of_fold(dataset, result.experiment) for result in results]
+    for result, is_joined in zip(results, joined, strict=True):
+        e = result.experiment
+        found.setdefault(f"seed {e.seed}, {'all folds' if is_joined else f'fold {e.fold}'}, draw {e.draw}", []).append(result)
+    for label, parts in found.items() if any(joined) else ():
+        _require_each_once(dataset, label, parts)
+    return {label: tuple(parts) for label, parts in found.items()}
+
+
+def was_asked(result: RunResult, dataset: str, rung: str) -> bool:
+    """Whether one experiment was asked on a rung of a data set, with prompts as they should be drawn."""
+    rows = result.results
+    return bool(((rows["test_dataset"] == dataset) & (rows["prompter"] == rung) & (rows["jitter"] == 0)).any())
+
+
+def _require_each_once(dataset: str, label: str, parts: Sequence[RunResult]) -> None:
+    count = Counter(patient for part in parts for patient in set(part.provenance["patients"][dataset]))
+    planned = cohorts.planned_test_patients(dataset, parts[0].experiment, planning.folds_of(parts[0].experiment))
+    where = f"{planning.experiment_title(parts[0].experiment)}, {label}, on {dataset}"
+    if twice := sorted(patient for patient, times in count.items() if times > 1):
+        raise InputError(where, f"{len(twice)} patients are tested by several folds, {twice[0]} first", "Run it with one split.")
+    if missing := sorted(planned - set(count)):
+        raise InputError(where, f"{len(missing)} patients are tested by no fold, {missing[0]} first", "Run the folds that are missing.")
+
+
+@dataclass(frozen=True)
+class Pair:
+    """Two methods on the patients whom both were tested on: `a` and `b` as patients x runs, and whether run r of both belong together."""
+
+    a: pd.DataFrame
+    b: pd.DataFrame
+    matched: bool
+
+    def trained_models(self) -> intervals.Summary:
+        """Mean of a minus b for these trained models."""
+        return intervals.summarize_trained_models_difference(self.a, self.b)
+
+    def method(self) -> intervals.Summary:
+        """Mean of a minus b for the methods: over other patients and other runs."""
+        return intervals.summarize_method_difference(self.a, self.b, matched_runs=self.matched)
+
+
+def pair_methods(a: Method, a_rung: str, b: Method, b_rung: str, dataset: str, metric: str = "dsc") -> Pair:
+    """Two methods side by side on one data set.
+
+    Few-shot training leaves out one fold only, a cross-validation all of them: of two such methods the patients of the smaller test
+    are compared. What is not trained answers every run of the other side with the same.
+    """
+    left, right = a.table(dataset, a_rung, metric), b.table(dataset, b_rung, metric)
+    if set(left.index) < set(right.index):
+        right = right.loc[left.index]
+    elif set(right.index) < set(left.index):
+        left = left.loc[right.index]
+    if not b.is_trained:
+        right = _repeated(right, left)
+    elif not a.is_trained:
+        left = _repeated(left, right)
+    together = set(left.columns) == set(right.columns) and left.shape[1] > 1
+    return Pair(left, right, together and (a.shares_runs(b) or not (a.is_trained and b.is_trained)))
+
+
+def _repeated(one: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
+    return pd.DataFrame({label: one.iloc[:, 0] for label in runs.columns})
+
+
+def titles(finished: Iterable[RunResult]) -> dict[tuple[str, str], str]:
+    """(name of a method, rung) -> what it is called beside a number; see `labels.method_titles`."""
+    pairs = [(method, result) for method in group_runs(finished) for result in method.results]
+    asked = pd.concat([result.asked()[["prompter"]].drop_duplicates().assign(experiment=method.name) for method, result in pairs])
+    return labels.method_titles(asked, {method.name: planning.experiment_title(method.experiment) for method, _ in pairs})
+
+
+def at_hand(notebook: str, profile: str, dataset: str) -> list[RunResult]:
+    """The finished runs of a notebook's own method: that which was trained on `dataset`, or (if none is) on the profile's first one."""
+    choices = config.load().train_datasets(notebook, profile)
+    own = group_key(planning.make_experiment(notebook, profile, train_dataset=dataset if dataset in choices else choices[0]))
+    return [open_result(e) for e in finished_only(e for e in planning.planned_runs(notebook, profile) if group_key(e) == own)]
+
+
+def one_of_several(experiment: Experiment, notebook: str) -> str:
+    """A sentence for a page that shows one training: how many the profile plans of its notebook; empty if it is the only one."""
+    planned = planning.planned_runs(notebook, experiment.profile)
+    alike = [e for e in planned if e.options == experiment.options]
+    if len(alike) < 2:
+        return ""
+    numbers = (("fold", experiment.fold), ("k =", experiment.k), ("draw", experiment.draw if experiment.k is not None else None))
+    which = ", ".join(f"{name} {value}" for name, value in numbers if value is not None)
+    shown = f"one training ({which}, on {labels.label_of(experiment.train_dataset)})"
+    return f" This page shows {shown} of the {len(alike)} that are planned; all of them stand under [Results](results.ipynb)."

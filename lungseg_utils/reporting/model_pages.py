@@ -1,0 +1,230 @@
+"""Tables of the overview page of each model: what ran, how it was set up, what it reached beside its controls, where it failed.
+
+A family is a model of the grid by its name in `models/`; what ran in its place under a profile is named as that. Nothing is computed
+here that `analysis` does not compute.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from .. import registry
+from ..evaluation import tables
+from ..experiments import analysis_plan, config, planning
+from ..experiments.results import RunResult
+from . import methods
+from .controls import TRIVIAL_MODEL
+from .failures import failure_table
+from .labels import interval_text, label_of
+from .values import training_seconds
+
+# options that a reader asks for, in the words of the field; the rest stands at the foot of each experiment's page
+_LABELS: Mapping[str, str] = {
+    "spacing_mm": "working grid (mm)",
+    "windows_hu": "CT windows, one channel each (HU)",
+    "window_hu": "CT window (HU)",
+    "canvas": "picture (pixels)",
+    "field_mm": "side of what is seen around a box, at least (mm)",
+    "eight_bit": "rounded to 256 gray levels",
+    "min_max": "each slice stretched to [0, 1]",
+    "patch": "training patch (voxels: slices, rows, columns)",
+    "backbone": "backbone",
+    "config": "configuration",
+    "configuration": "configuration",
+    "pretraining": "pretraining",
+    "pretraining_steps": "steps of pretraining",
+    "epochs": "epochs",
+    "iterations_per_epoch": "steps in an epoch",
+    "steps": "steps of training",
+    "batch_size": "samples in a step",
+    "clip_slices": "slices in a training clip",
+    "learning_rate": "learning rate",
+    "loss": "loss",
+    "trainable": "parts that are trained",
+    "box_jitter": "boxes moved in training by up to (share of a side)",
+}
+_TRAINING = (
+    "epochs",
+    "iterations_per_epoch",
+    "steps",
+    "batch_size",
+    "clip_slices",
+    "learning_rate",
+    "loss",
+    "trainable",
+    "box_jitter",
+    "patch",
+)
+_WORDS = {"dice_ce": "Dice + cross-entropy", "dice_bce_per_image": "Dice + cross-entropy, per image", "ct_like": "CT-like"}
+_NOT_SAID = "–"
+SMALL_MM = 30
+
+
+def names(profile: str) -> list[str]:
+    """Models that a profile runs, or runs others in the place of, in the order of the grid; without the trivial answers."""
+    return [name for name in dict.fromkeys(line.model for line in config.load().lines(profile)) if name != TRIVIAL_MODEL]
+
+
+def members(model: str, profile: str, finished: Sequence[RunResult]) -> list[RunResult]:
+    """What ran under the notebooks of a model, its first k if it has several: all runs, and the variants that stand beside it."""
+    known = {result.experiment.name: result for result in finished}
+    found: dict[str, RunResult] = {}
+    for line in (line for line in config.load().lines(profile) if line.model == model):
+        first = planning.make_experiment(line.notebook, profile)
+        alike = [e for e in planning.planned_runs(line.notebook, profile) if e.k == first.k]
+        found |= {experiment.name: known[experiment.name] for experiment in alike if experiment.name in known}
+    return list(found.values())
+
+
+def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[RunResult]) -> pd.DataFrame:
+    """Mean DSC of a family on the primary rungs, and under them of the automatic control and the best trivial answer to the same prompt.
+
+    `ladders`: data set -> `ladder.ladder_table`; differences are paired, on the first data set. One row per rung and method.
+    """
+    home = next(iter(ladders.values()))
+    own, rows = [method.name for method in methods.group_runs(results)], []
+    for rung in [name for name in analysis_plan.load().primary_rungs if name in set(home[home["experiment"].isin(own)]["rung"])]:
+        part = home[home["rung"] == rung]
+        rows += [_numbers_row(row, ladders) for _, row in pd.concat([part[part["experiment"].isin(own)], _beside(part, own)]).iterrows()]
+    return pd.DataFrame(rows)
+
+
+def _beside(part: pd.DataFrame, own: Sequence[str]) -> pd.DataFrame:
+    """Of one rung, the rows of the planned control (unless it is of the family) and of the best trivial answer."""
+    controls = part[(part["role"] == "control") & ~part["experiment"].isin(own)]
+    trivial = part[part["role"] == "trivial"].nlargest(1, "dsc")
+    profile = next(iter(part["experiment"])).partition("__")[0]
+    return pd.concat(
+        [controls[controls["experiment"] == planning.make_experiment(analysis_plan.load().automatic_control, profile).name], trivial]
+    )
+
+
+def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[str, str]:
+    shown = {"method": row["title"], "prompt": label_of(row["rung"])}
+    for dataset, table in ladders.items():
+        here = table[(table["experiment"] == row["experiment"]) & (table["rung"] == row["rung"])]
+        values = here.iloc[0] if len(here) else None
+        text = _NOT_SAID if values is None else interval_text(values["dsc"], values["dsc_low"], values["dsc_high"])
+        if values is not None and values["n"] < table["n"].max():
+            text += f", n = {values['n']}"
+        shown[f"DSC, {label_of(dataset).removeprefix('phantoms, ')}, n = {table['n'].max()}"] = text
+    for name, heading in (("trivial", "minus best trivial"), ("control", "minus control")):
+        shown[heading] = interval_text(*(row[f"over_{name}{end}"] for end in ("", "_low", "_high")))
+    return shown
+
+
+def setup(model: str, profile: str, results: Sequence[RunResult]) -> pd.DataFrame:
+    """How the family was set up: one row per option, one column per notebook, and what the published model gets where another one ran."""
+    lines = [line for line in config.load().lines(profile) if line.model == model]
+    known = {methods.group_key(method.experiment): method.results[0] for method in methods.group_runs(results)}
+    shown = {_column(line): known.get(methods.group_key(planning.make_experiment(line.notebook, profile))) for line in lines}
+    columns = {name: _setup_of(result, profile) for name, result in shown.items() if result is not None}
+    if any(result.experiment.model != model for result in results):
+        columns["with the published weights"] = _options(registry.card("models", model).options)
+    order = [
+        "what runs",
+        "asked with",
+        "parameters",
+        "labelled patients, training + validation",
+        *_LABELS.values(),
+        "seconds of training, here",
+    ]
+    table = pd.DataFrame(columns).reindex(order).dropna(how="all").fillna(_NOT_SAID)
+    return table.rename_axis("setting").reset_index()
+
+
+def _column(line: config.GridEntry) -> str:
+    return registry.card("paradigms", line.paradigm).title
+
+
+def _setup_of(result: RunResult, profile: str) -> dict[str, str]:
+    experiment = result.experiment
+    options = config.resolve_options(experiment, config.load().profile(profile))
+    learns = registry.card("paradigms", experiment.paradigm).uses_target_labels
+    patients = result.provenance["patients"]
+    shown = {
+        "what runs": planning.experiment_title(experiment),
+        "asked with": ", ".join(label_of(p) for p in result.asked()["prompter"].unique()),
+    }
+    shown |= {"parameters": f"{result.provenance['parameters']:,}"}
+    if learns:
+        shown["labelled patients, training + validation"] = f"{len(patients['train'])} + {len(patients['validation'])}"
+        if (result.history["quantity"] == "seconds").any():
+            shown["seconds of training, here"] = str(training_seconds(result.history))
+    return shown | _options({k: v for k, v in options.items() if learns or k not in _TRAINING})
+
+
+def _options(options: Mapping[str, Any]) -> dict[str, str]:
+    # of promptable networks `patch` is a size of the image encoder
+    named = {k: v for k, v in options.items() if k in _LABELS and not (k == "patch" and isinstance(v, int))}
+    shown = {_LABELS[name]: _text(name, value) for name, value in named.items()}
+    if "canvas" in options and not options.get("field_mm"):
+        shown[_LABELS["field_mm"]] = "the whole slice"
+    return shown
+
+
+def _text(name: str, value: Any) -> str:
+    if name == "windows_hu":
+        return "; ".join(_text("window_hu", window) for window in value)
+    if name == "window_hu":
+        return " to ".join(f"{bound:g}".replace("-", "−") for bound in value)
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list | tuple):
+        return " × ".join(f"{part:g}" for part in value)
+    if name == "canvas":
+        return f"{value} × {value}"
+    return f"{value:g}" if isinstance(value, float) else _WORDS.get(value, str(value).replace("_", " "))
+
+
+def failures(results: Sequence[RunResult], facts: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """Where the family fails on one data set, by method and primary rung: failed and empty answers, the lowest DSC, small tumors.
+
+    `facts`: of `strata.facts_of_cases`. Small: at most 30 mm in the axial plane.
+    """
+    small, names_of = facts[facts["diameter_mm"] <= SMALL_MM].index, methods.titles(results)
+    bad, rows = failure_table(results, [dataset]), []
+    for method in methods.group_runs(results):
+        for rung in [name for name in analysis_plan.load().primary_rungs if method.asked(dataset, name)]:
+            name, table = names_of[method.name, rung], method.table(dataset, rung)
+            values = table.mean(axis=1)
+            kinds = bad[(bad["method"] == name) & (bad["rung"] == rung)]["kind"].value_counts()
+            row = {"method": name, "prompt": label_of(rung), "answers": int(table.notna().to_numpy().sum())}
+            row |= {kind: int(kinds.get(kind, 0)) for kind in ("failed", "empty")} | {"lowest DSC": f"{table.min().min():.2f}"}
+            tested_small = values.index.intersection(small, sort=False)
+            sizes = ((f"DSC, tumors up to {SMALL_MM} mm", values[tested_small]), ("larger ones", values.drop(tested_small)))
+            for heading, part in sizes:
+                row[f"{heading}, n = {len(part)}"] = _NOT_SAID if part.empty else f"{part.mean():.2f}"
+            rows.append(row)
+    return pd.DataFrame(rows)
+
+
+def answers(model: str, results: Sequence[RunResult], datasets: Sequence[str]) -> dict[str, Any]:
+    """Values for the text of the model's page, by glue key: what ran, and how many of its answers (over all runs) failed or were empty."""
+    found = failure_table(results, datasets)
+    asked = pd.concat([tables.case_values(result.asked(), "dsc") for result in results])
+    ran = dict.fromkeys(planning.experiment_title(r.experiment) for r in results)
+    return {
+        f"{model}_ran": "; ".join(ran),
+        f"{model}_answers": int(asked["test_dataset"].isin(datasets).sum()),
+        f"{model}_failed": int((found["kind"] == "failed").sum()),
+        f"{model}_empty": int((found["kind"] == "empty").sum()),
+        f"{model}_empty_prompted": int(((found["kind"] == "empty") & (found["rung"] != "none")).sum()),
+    }
+
+
+def shade(table: pd.DataFrame, results: Sequence[RunResult]) -> Any:
+    """A table of `numbers` for a page, with the answers that stand beside the family's own in italics."""
+    own = set(methods.titles(results).values())
+    beside = ~table["method"].isin(own)
+    return table.style.hide(axis="index").apply(lambda row: np.where(beside[row.name], ["font-style: italic"] * len(row), ""), axis=1)
+
+
+def heading(model: str, results: Sequence[RunResult]) -> str:
+    """Name of a family: that of its model, or that something else ran in its place."""
+    name = registry.card("models", model).title.partition(" (")[0]
+    return name if all(r.experiment.model == model for r in results) else f"In the place of {name}"

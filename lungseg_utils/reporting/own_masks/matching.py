@@ -1,0 +1,130 @@
+"""Match files of predictions and references to cases."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...types import InputError
+
+PATIENTS_FILE = "patients.csv"
+ONE_READER = "reference"  # name of the reader where there are no subfolders
+_OTHER_FORMATS = (".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".hdr", ".dcm")
+FAULTS_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class CaseFiles:
+    """Files of one case; `prediction` is None if it is missing and counts as failed. `references`: reader -> file."""
+
+    case_id: str
+    patient_id: str
+    references: Mapping[str, Path]
+    prediction: Path | None
+    ignore: Path | None = None
+
+    @property
+    def paths(self) -> list[Path]:
+        """All files that there are."""
+        return [*self.references.values(), *(path for path in (self.prediction, self.ignore) if path is not None)]
+
+
+def find_cases(predictions: Path, references: Path, ignore: Path | None = None, missing: str = "error") -> list[CaseFiles]:
+    """Match NAME.nii or NAME.nii.gz of the folders by NAME, in order of NAME.
+
+    References lie in `references` itself, or, of several readers, in one subfolder each (and then in subfolders only). `patients.csv`
+    beside them (columns case_id, patient_id) tells which cases are of one patient; without it each case is a patient. `missing`:
+    "error" or "failed", what a reference without prediction is. A prediction or an ignore region without reference is an error.
+    """
+    if missing not in ("error", "failed"):
+        raise InputError("missing", f"{missing!r} is unknown", 'Give "error" or "failed".')
+    readers, answers = _readers(Path(references)), _nifti_files(Path(predictions))
+    hidden = _nifti_files(Path(ignore)) if ignore is not None else {}
+    case_ids = sorted({case_id for files in readers.values() for case_id in files})
+    _refuse_unknown(answers, case_ids, predictions, "Remove them, or bring their references.")
+    _refuse_unknown(hidden, case_ids, ignore, "Remove them, or bring their references.")
+    absent = [case_id for case_id in case_ids if case_id not in answers]
+    if absent and missing == "error":
+        problem = f"no prediction for {len(absent)} of {len(case_ids)} references: {_some(absent)}"
+        raise InputError(predictions, problem, "Bring them, or let them count as failed empty answers with --missing failed.")
+    patients = _patients(Path(references) / PATIENTS_FILE, case_ids)
+    return [
+        CaseFiles(
+            case_id,
+            patients[case_id],
+            {reader: files[case_id] for reader, files in readers.items() if case_id in files},
+            answers.get(case_id),
+            hidden.get(case_id),
+        )
+        for case_id in case_ids
+    ]
+
+
+def _some(names: Sequence[str]) -> str:
+    more = f" and {len(names) - FAULTS_SHOWN} more" if len(names) > FAULTS_SHOWN else ""
+    return ", ".join(names[:FAULTS_SHOWN]) + more
+
+
+def _refuse_unknown(files: Iterable[str], case_ids: Iterable[str], folder: object, remedy: str) -> None:
+    unknown = sorted(set(files) - set(case_ids))
+    if unknown:
+        raise InputError(folder, f"no reference for {len(unknown)} of its files: {_some(unknown)}", remedy)
+
+
+def _readers(folder: Path) -> dict[str, dict[str, Path]]:
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", "Give the folder with the reference masks.")
+    inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
+    inner = [path for path in inner if any(_is_nifti(file) for file in path.iterdir())]
+    if not inner:
+        return {ONE_READER: _nifti_files(folder)}
+    if any(_is_nifti(path) for path in folder.iterdir()):
+        problem = f"NIfTI files lie in it and in its subfolders ({_some([path.name for path in inner])})"
+        raise InputError(folder, problem, "Put one reference per case into the folder, or those of each reader into a subfolder.")
+    return {path.name: _nifti_files(path) for path in inner}
+
+
+def _is_nifti(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".") and path.name.lower().endswith((".nii", ".nii.gz"))
+
+
+def _nifti_files(folder: Path) -> dict[str, Path]:
+    """Name without ending -> file, of the NIfTI files directly in a folder."""
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", "Give a folder with NAME.nii.gz files.")
+    other = [path.name for path in sorted(folder.iterdir()) if path.name.lower().endswith(_OTHER_FORMATS)]
+    if other:
+        raise InputError(folder, f"it holds images of another format: {_some(other)}", "Convert them to NIfTI, or remove them.")
+    found: dict[str, Path] = {}
+    for path in sorted(path for path in folder.iterdir() if _is_nifti(path)):
+        name = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+        if name in found:
+            raise InputError(path, f"{found[name].name} lies beside it, which is the same case", "Remove one of the two.")
+        found[name] = path
+    if not found:
+        raise InputError(folder, "it holds no NIfTI files", "Put NAME.nii.gz or NAME.nii directly into it, one per case.")
+    return found
+
+
+def _patients(path: Path, case_ids: Sequence[str]) -> dict[str, str]:
+    if not path.is_file():
+        return {case_id: case_id for case_id in case_ids}
+    with path.open(newline="", encoding="utf-8-sig") as handle:
+        reader = csv.DictReader(handle)
+        if not {"case_id", "patient_id"} <= set(reader.fieldnames or ()):
+            raise InputError(path, f"its columns are {reader.fieldnames}", "Give the columns case_id and patient_id.")
+        rows = [(row["case_id"] or "", row["patient_id"] or "") for row in reader]
+    named = [case_id for case_id, _ in rows]
+    problems = {
+        "a case stands there twice": [case_id for case_id in set(named) if named.count(case_id) > 1],
+        "a case has no patient": [case_id for case_id, patient_id in rows if not patient_id.strip()],
+        "a case is not in it": set(case_ids) - set(named),
+        "a case in it has no reference": set(named) - set(case_ids),
+    }
+    for problem, cases in problems.items():
+        if cases:
+            raise InputError(path, f"{problem}: {_some(sorted(cases))}", "Give each case of the folder one row, and no other rows.")
+    return dict(rows)

@@ -1,0 +1,283 @@
+"""Score folders of masks in parallel."""
+
+from __future__ import annotations
+
+import datetime
+import zlib
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import nibabel as nib
+import numpy as np
+import pandas as pd
+from tqdm import tqdm
+
+from ... import __version__, geometry
+from ...core.provenance import commit, sha256_of_file, sha256_of_json
+from ...data import nifti
+from ...evaluation import metrics, protocols, tables
+from ...evaluation.protocols import CaseCounts, CaseMasks
+from ...prompts import ladder
+from ...types import InputError, Mask
+from .matching import FAULTS_SHOWN, PATIENTS_FILE, CaseFiles, find_cases
+
+NOT_STATED = "not stated"
+THIN_SLICES_MM = 1.5  # protocol: NSD is quoted at 2 mm where slices are at most this thick, and at 3 mm elsewhere
+_PACKAGES = ("numpy", "scipy", "pandas", "nibabel", "surface-distance")  # those that can change a number here
+Fault = tuple[str, str, str]  # of an InputError, which does not travel between processes: where, what is wrong, what to do
+
+
+@dataclass(frozen=True, eq=False)
+class _Packed:
+    """A mask as compressed bits: a tumor in a scan takes some kilobytes, so that all masks are checked before the first is scored."""
+
+    shape: tuple[int, int, int]
+    affine: np.ndarray
+    bits: bytes
+
+    @classmethod
+    def of(cls, mask: Mask) -> _Packed:
+        return cls(mask.shape, np.array(mask.affine), zlib.compress(np.packbits(mask.array.ravel(order="F")).tobytes(), 1))
+
+    def mask(self) -> Mask:
+        bits = np.frombuffer(zlib.decompress(self.bits), dtype=np.uint8)
+        voxels = np.unpackbits(bits, count=int(np.prod(self.shape)))
+        return Mask(voxels.view(bool).reshape(self.shape, order="F"), self.affine)
+
+
+@dataclass(frozen=True, eq=False)
+class _Loaded:
+    files: CaseFiles
+    references: Mapping[str, _Packed]
+    prediction: _Packed
+    ignore: _Packed | None
+    sha256: Mapping[Path, str]
+    has_tumor: bool
+    has_answer: bool
+
+
+def _header_grid(path: Path) -> Mask:
+    """An empty mask on the grid of a NIfTI file, from its header alone; there is no memory behind it."""
+    try:
+        header = nib.load(path)
+        shape, affine = tuple(header.shape), header.affine
+    except Exception as error:  # damaged bytes make nibabel raise errors of any kind
+        raise InputError(path, "it cannot be read as NIfTI", "It is damaged or of another kind: export it again.") from error
+    if len(shape) < 3 or any(n != 1 for n in shape[3:]):
+        raise InputError(path, f"a mask has three axes, this has shape {shape}", "Give one 3-D volume per file.")
+    array, affine = geometry.to_ras(np.broadcast_to(np.False_, shape[:3]), affine)
+    if array.shape[2] < 2:
+        raise InputError(path, "it has one slice only", "Give whole volumes: everything here is judged in 3-D.")
+    return Mask(array, affine, path)
+
+
+def _described(mask: Mask) -> str:
+    spacing, origin = np.round(mask.spacing_mm, 4).tolist(), np.round(mask.affine[:3, 3], 2).tolist()
+    return f"{mask.shape} voxels of {tuple(spacing)} mm from {tuple(origin)} mm"
+
+
+def _check_grids(case: CaseFiles) -> list[Fault]:
+    """What the headers say against a case: unreadable files, and grids that are not that of the first reference."""
+    faults, first = [], None
+    for path in case.paths:
+        try:
+            grid = _header_grid(path)
+            if first is None:
+                first = (path, grid)
+            elif not geometry.same_grid(grid, first[1]):
+                problem = f"its grid ({_described(grid)}) is not that of {first[0]} ({_described(first[1])})"
+                raise InputError(path, problem, "Export both on the same grid; they are never resampled silently.")
+        except InputError as error:
+            faults.append(_fault(error))
+    return faults
+
+
+def _fault(error: InputError) -> Fault:
+    return error.where, error.problem, error.remedy
+
+
+def _refuse(faults: Sequence[Fault], where: object) -> None:
+    if len(faults) == 1:
+        raise InputError(*faults[0])
+    if faults:
+        shown = [f"\n  {place}: {problem}. {remedy}" for place, problem, remedy in faults[:FAULTS_SHOWN]]
+        more = f"\n  and {len(faults) - FAULTS_SHOWN} more" if len(faults) > FAULTS_SHOWN else ""
+        raise InputError(where, f"{len(faults)} files cannot be used:{''.join(shown)}{more}\nNothing was scored", "Mend these files.")
+
+
+def _read(task: tuple[CaseFiles, int | None, int | None]) -> _Loaded | list[Fault]:
+    """Every mask of a case, or what is wrong with them. The labels choose a value of references and of the prediction."""
+    case, label, prediction_label = task
+    faults: list[Fault] = []
+
+    def read(path: Path | None, value: int | None, option: str) -> Mask | None:
+        try:
+            return None if path is None else nifti.read_mask(path, _header_grid(path), value, allow_empty=True)
+        except InputError as error:
+            binary = f"Choose the tumor's value with {option} N." if option else "Give an ignore region of 0 and 1."
+            faults.append((error.where, error.problem, binary if "`label`" in error.remedy else error.remedy))
+            return None
+
+    references = {reader: read(path, label, "--label") for reader, path in case.references.items()}
+    prediction = read(case.prediction, prediction_label, "--prediction-label" if label is not None else "--label")
+    ignore = read(case.ignore, None, "")
+    if faults:
+        return faults
+    if prediction is None:
+        first = next(iter(references.values()))
+        prediction = Mask(np.zeros(first.shape, bool, order="F"), first.affine)
+    return _Loaded(
+        case,
+        {reader: _Packed.of(mask) for reader, mask in references.items()},
+        _Packed.of(prediction),
+        None if ignore is None else _Packed.of(ignore),
+        {path: sha256_of_file(path) for path in case.paths},
+        has_tumor=any(mask.array.any() for mask in references.values()),
+        has_answer=bool(prediction.array.any()),
+    )
+
+
+@contextmanager
+def _processes(workers: int) -> Iterator[Callable]:
+    """A `map` over this many processes; the built-in one for a single worker."""
+    if workers == 1:
+        yield map
+        return
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        yield pool.map
+
+
+def _progress(values: Iterable, total: int, text: str) -> list:
+    """All of `values`, with a bar where somebody looks at a terminal."""
+    return list(tqdm(values, desc=text, total=total, unit="case", disable=None))
+
+
+def _load(cases: Sequence[CaseFiles], label: int | None, prediction_label: int | None, run: Callable, folder: object) -> list[_Loaded]:
+    """All cases, checked: headers of all files first, since that takes no time, then all voxels."""
+    _refuse([fault for case in cases for fault in _check_grids(case)], folder)
+    given = _progress(run(_read, [(case, label, prediction_label) for case in cases]), len(cases), "reading")
+    _refuse([fault for part in given if isinstance(part, list) for fault in part], folder)
+    if label is not None and not any(case.has_tumor for case in given):
+        raise InputError("--label", f"no reference holds the value {label}", "Choose the tumor's value in the references.")
+    if prediction_label is not None and not any(case.has_answer for case in given):
+        problem = f"no prediction holds the value {prediction_label}"
+        raise InputError("--prediction-label", problem, "Choose the tumor's value in the predictions, if it differs from --label.")
+    return given
+
+
+@dataclass(frozen=True, eq=False)
+class Scores:
+    """All that was measured. `counts`: one per case and reader. `cut_cases`: lesion cut by an end of the volume.
+
+    `nsd_metric`: the surface metric to quote. `provenance`: files with their hashes, versions, options; nothing of the folders' place.
+    """
+
+    name: str
+    prompter: str
+    results: pd.DataFrame
+    counts: tuple[CaseCounts, ...]
+    cut_cases: tuple[str, ...]
+    nsd_metric: str
+    provenance: Mapping[str, Any]
+
+
+def score_folders(
+    predictions: Path,
+    references: Path,
+    ignore: Path | None = None,
+    *,
+    prompter: str | None = None,
+    name: str | None = None,
+    label: int | None = None,
+    prediction_label: int | None = None,
+    missing: str = "error",
+    workers: int = 1,
+) -> Scores:
+    """Score every case of the folders (layout: `find_cases`) by `metrics.score_case` and `protocols.measure`.
+
+    `prompter`: the rung of the prompt ladder that the predictions were made with, None if not stated. `name`: of the model (default:
+    of the predictions' folder). `label`: the tumor's value in multi-label files, in predictions `prediction_label` if that differs.
+    """
+    if prompter is not None:
+        ladder.prompter(prompter)
+    if workers < 1:
+        raise InputError("workers", f"{workers} is not a number of processes", "Give 1 or more.")
+    folders = {"predictions": Path(predictions), "references": Path(references)} | ({"ignore": Path(ignore)} if ignore is not None else {})
+    if folders["predictions"].resolve() == folders["references"].resolve():
+        raise InputError(predictions, "it is both predictions and references", "Give two folders: a mask always agrees with itself.")
+    cases = find_cases(predictions, references, ignore, missing)
+    prediction_label = label if prediction_label is None else prediction_label
+    name = name or folders["predictions"].resolve().name
+    shared = {"experiment": name, "test_dataset": folders["references"].resolve().name, "prompter": prompter or NOT_STATED, "jitter": 0.0}
+    with _processes(min(workers, len(cases))) as run:
+        loaded = _load(cases, label, prediction_label, run, predictions)
+        scored = _progress(run(_score, [(case, shared) for case in loaded]), len(loaded), "scoring")
+    _refuse([part for part in scored if isinstance(part, tuple)], ignore)
+    options = {"label": label, "prediction_label": prediction_label, "missing": missing, "prompter": prompter}
+    return Scores(
+        name,
+        prompter or NOT_STATED,
+        tables.results_frame([row for part in scored for row in part.rows]),
+        tuple(counts for part in scored for counts in part.counts),
+        tuple(part.case_id for part in scored if part.cut),
+        "nsd_2mm" if max(part.slice_mm for part in scored) <= THIN_SLICES_MM else "nsd_3mm",
+        _provenance(name, folders, loaded, options),
+    )
+
+
+@dataclass(frozen=True, eq=False)
+class _ScoredCase:
+    case_id: str
+    rows: list[dict[str, Any]]
+    counts: list[CaseCounts]
+    cut: bool
+    slice_mm: float
+
+
+def _score(task: tuple[_Loaded, Mapping[str, Any]]) -> _ScoredCase | Fault:
+    case, shared = task
+    files, prediction = case.files, case.prediction.mask()
+    ignore = None if case.ignore is None else case.ignore.mask()
+    keys = dict(shared) | {"patient_id": files.patient_id, "case_id": files.case_id}
+    rows, counts, cut = [], [], False
+    for reader, packed in case.references.items():
+        reference = packed.mask()
+        ends = bool(reference.array[:, :, 0].any()), bool(reference.array[:, :, -1].any())
+        try:
+            values = metrics.score_case(reference, prediction, ignore, ends)
+        except InputError as error:
+            return _fault(InputError(files.ignore or files.case_id, error.problem, error.remedy))
+        lesions = metrics.score_lesions(reference, prediction, ignore)
+        rows += tables.result_rows(keys, reader, values, lesions, failed=files.prediction is None)
+        answer = prediction.array if ignore is None else prediction.array & ~(ignore.array & ~reference.array)
+        counts.append(protocols.measure(CaseMasks(files.patient_id, reference.array, (answer,))))
+        cut |= any(ends)
+    return _ScoredCase(files.case_id, rows, counts, cut, prediction.spacing_mm[2])
+
+
+def _provenance(name: str, folders: Mapping[str, Path], loaded: Sequence[_Loaded], options: Mapping[str, Any]) -> dict[str, Any]:
+    hashes: dict[str, dict[str, str]] = {role: {} for role in folders}
+    for path, digest in (item for case in loaded for item in case.sha256.items()):
+        role = max((role for role in folders if path.is_relative_to(folders[role])), key=lambda role: len(folders[role].parts))
+        hashes[role][path.relative_to(folders[role]).as_posix()] = digest
+    return {
+        "name": name,
+        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        "version": __version__,
+        "commit": commit(Path(__file__).resolve().parent),
+        "packages": {package: metadata.version(package) for package in _PACKAGES},
+        "folders": {role: folder.resolve().name for role, folder in folders.items()},
+        "options": dict(options),
+        "patients_file": (folders["references"] / PATIENTS_FILE).is_file(),
+        "missing_predictions": [case.files.case_id for case in loaded if case.files.prediction is None],
+        "cases_with_ignore_region": sum(case.files.ignore is not None for case in loaded),
+        "sha256": {role: sha256_of_json(files) for role, files in hashes.items()},
+        "sha256_of_files": hashes,
+    }

@@ -1,0 +1,112 @@
+"""Summarize scores of folders: flow of cases, means with intervals, other protocols."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from ...evaluation import metrics, tables
+from ...evaluation.protocols import ProtocolValue
+from .scoring import Scores
+
+_MEANS = ("dsc", "iou", *(f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM), "lesion_sensitivity", "lesion_precision", "lesion_f1")
+_DISTANCES = ("hd95", "assd")
+EVERYONE = "patients with a tumor"
+
+
+@dataclass(frozen=True)
+class Flow:
+    """How many of what were scored. A case is tumor-free if no reader saw a tumor; `patients` counts those with a tumor in some case."""
+
+    patients: int
+    cases: int
+    patients_tumor_free: int
+    cases_tumor_free: int
+    lesions: int
+    cases_by_reader: Mapping[str, int]
+    failed: int
+    empty_answers: int
+
+
+def _tumor_free(results: pd.DataFrame) -> set[str]:
+    volumes = results[results["metric"] == "reference_volume"].groupby("case_id")["value"].max()
+    return set(volumes.index[volumes == 0])
+
+
+def count_flow(results: pd.DataFrame) -> Flow:
+    """Counts of patients, cases and lesions of a results table, tumor-free ones apart. Lesions of several readers are counted for each."""
+    whole = results[results["metric"] == "prediction_volume"]
+    free = whole["case_id"].isin(_tumor_free(results))
+    given = whole[~free & (whole["status"] != "failed")]
+    return Flow(
+        patients=whole.loc[~free, "patient_id"].nunique(),
+        cases=whole.loc[~free, "case_id"].nunique(),
+        patients_tumor_free=whole.loc[free, "patient_id"].nunique(),
+        cases_tumor_free=whole.loc[free, "case_id"].nunique(),
+        lesions=int(results.loc[results["metric"] == "lesions_reference", "value"].sum()),
+        cases_by_reader=whole.groupby("reader")["case_id"].nunique().to_dict(),
+        failed=whole.loc[whole["status"] == "failed", "case_id"].nunique(),
+        empty_answers=given.loc[given["value"] == 0, "case_id"].nunique(),
+    )
+
+
+def summarize(results: pd.DataFrame) -> pd.DataFrame:
+    """One row per quantity: quantity, of, statistic, value, low, high, n, unit_of_n, unit, method. Intervals are 95 %, over patients.
+
+    Cases and readers are averaged within the patient first. Values that a rule of the protocol leaves undefined are not in n, which
+    stands in each row for that reason.
+    """
+    from ...evaluation import intervals
+
+    results = tables.require_plain(results)
+    rows = []
+
+    def add(quantity: str, of: str, statistic: str, frame: pd.DataFrame, unit: str) -> None:
+        values = intervals.patient_means(frame).to_numpy()
+        summary = (intervals.summarize_mean if statistic == "mean" else intervals.summarize_median)(values)
+        row = {"quantity": quantity, "of": of, "statistic": statistic, "value": summary.mean, "low": summary.low, "high": summary.high}
+        rows.append(row | {"n": summary.n, "unit_of_n": "patients", "unit": unit, "method": summary.method})
+
+    for metric in _MEANS:
+        add(metric, EVERYONE, "mean", tables.case_values(results, metric), metrics.UNITS[metric])
+    for metric in _DISTANCES:
+        frame = tables.case_values(results, metric)
+        add(metric, EVERYONE, "median", frame, "mm")
+        add(metric, "those with an answer", "median", frame[np.isfinite(frame["value"])], "mm")
+    frame = tables.case_values(results, "volume_error_relative")
+    add("volume_error_relative", EVERYONE, "median", frame, "%")
+    add("lesion_dsc", "detected lesions", "mean", _detected_lesions(results), "1")
+    alarms = tables.case_values(results, "false_positive_volume")
+    add("false_positive_volume", "tumor-free scans", "mean", alarms[alarms["case_id"].isin(_tumor_free(results))], "ml")
+    return pd.DataFrame(rows)
+
+
+def _detected_lesions(results: pd.DataFrame) -> pd.DataFrame:
+    """Rows with the DSC of each lesion that was hit."""
+    keys = ["case_id", "reader", "lesion_id"]
+    hits = results[(results["metric"] == "lesion_hit") & (results["value"] == 1)]
+    return results[results["metric"] == "lesion_dsc"].merge(hits[keys], on=keys)
+
+
+def protocol_table(values: Sequence[ProtocolValue]) -> pd.DataFrame:
+    """Protocols as a table, with the shift of each from the first one, this project's own."""
+    frame = pd.DataFrame([vars(value) for value in values])
+    return frame.assign(shift=frame["value"] - frame["value"].iloc[0])
+
+
+def case_table(scores: Scores) -> pd.DataFrame:
+    """One row per case and reader with every metric, the worst first: lowest DSC, then most false positives on tumor-free scans.
+
+    Columns: case_id, patient_id, reader, answer ("given", "empty", "no file"), tumor_free, cut, and those of `metrics.UNITS`.
+    """
+    whole = scores.results[scores.results["lesion_id"] == ""]
+    wide = whole.pivot(index=["case_id", "patient_id", "reader"], columns="metric", values="value")[list(metrics.UNITS)].reset_index()
+    failed = wide["case_id"].isin(whole.loc[whole["status"] == "failed", "case_id"])
+    wide.insert(3, "answer", np.where(failed, "no file", np.where(wide["prediction_volume"] == 0, "empty", "given")))
+    wide.insert(4, "tumor_free", wide["case_id"].isin(_tumor_free(scores.results)))
+    wide.insert(5, "cut", wide["case_id"].isin(scores.cut_cases))
+    order = ["tumor_free", "dsc", "false_positive_volume", "case_id"]
+    return wide.sort_values(order, ascending=[True, True, False, True], kind="stable", ignore_index=True).rename_axis(columns=None)

@@ -1,0 +1,140 @@
+"""Page "Protocol trap": how published protocols move a score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..data.cases import load_study
+from ..evaluation import comparisons, protocols
+from ..experiments.results import RunResult
+from . import methods
+from .style import looks_of, plot_style
+from .values import cases_by_id
+
+
+def protocol_trap(finished: Sequence[RunResult], dataset: str, rungs: Sequence[str]) -> pd.DataFrame:
+    """The stored predictions of every method and rung, scored by every published protocol; this project's own stands first.
+
+    Columns: experiment, title, rung, protocol, formula, value (mean over runs), n (of one run), unit, share (of all slices that were
+    looked at), shift (against the own protocol), rank (among the methods of the rung, 1 is best).
+    """
+    counts, names, rows = _protocol_counts(finished, dataset, rungs), methods.titles(finished), []
+    for method in methods.group_runs(finished):
+        for rung in [name for name in rungs if method.asked(dataset, name)]:
+            asked = [[r.experiment.name for r in results] for results in method.runs(dataset).values()]
+            runs = [[case for name in run_names for case in counts[name, rung]] for run_names in asked]
+            rows += _trap_rows({"experiment": method.name, "title": names[method.name, rung], "rung": rung}, runs)
+    table = pd.DataFrame(rows)
+    table["rank"] = table.groupby(["rung", "protocol"])["value"].rank(ascending=False, method="min")
+    return table
+
+
+def _protocol_counts(
+    finished: Sequence[RunResult], dataset: str, rungs: Sequence[str]
+) -> dict[tuple[str, str], list[protocols.CaseCounts]]:
+    """(experiment, rung) -> what the protocols need of each case with a tumor; every case is read once."""
+    counts: dict[tuple[str, str], list[protocols.CaseCounts]] = {}
+    for case, tested in cases_by_id(finished, dataset).values():
+        study = load_study(case)
+        reference = next(iter(study.references.values())).array
+        for result, rung in [(r, rung) for r in tested for rung in rungs] if reference.any() else []:
+            if methods.was_asked(result, dataset, rung):
+                answer = result.prediction(dataset, rung, case.case_id, study).array
+                measured = protocols.measure(protocols.CaseMasks(case.patient_id, reference, (answer,)))
+                counts.setdefault((result.experiment.name, rung), []).append(measured)
+    return counts
+
+
+def _trap_rows(shared: Mapping[str, Any], runs: Sequence[Sequence[protocols.CaseCounts]]) -> list[dict[str, Any]]:
+    scored, rows = [protocols.all_protocols(cases) for cases in runs], []
+    own = float(np.mean([values[0].value for values in scored]))
+    for found in zip(*scored, strict=True):
+        first, value = found[0], float(np.mean([part.value for part in found]))
+        row = {"protocol": first.name, "formula": first.formula, "value": value, "n": first.n, "unit": first.unit_of_n}
+        rows.append({**shared, **row, "share": float(np.mean([part.slices_scored_share for part in found])), "shift": value - own})
+    return rows
+
+
+def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
+    """Kendall's tau between the methods' ranks by the own protocol and by each other one, per rung (rows: protocols).
+
+    NaN where a protocol gives some method no value, such as "only detected cases" to one that detected none.
+    """
+    own, result = trap["protocol"].iloc[0], {}
+    for rung, part in trap.groupby("rung", sort=False):
+        ranks_by = part.pivot(index="experiment", columns="protocol", values="rank")
+        if len(ranks_by) > 2:
+            defined = {name: ranks_by[name].notna().all() for name in part["protocol"].unique()}
+            result[rung] = {n: comparisons.kendall_tau(ranks_by[own], ranks_by[n]) if ok else np.nan for n, ok in defined.items()}
+    return pd.DataFrame(result).rename_axis("protocol").reset_index()
+
+
+def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
+    """The same predictions under every protocol: mean DSC on the left, rank of each method on the right.
+
+    `trap`: of `protocol_trap.protocol_trap`.
+    """
+    plot_style()
+    import matplotlib.pyplot as plt
+
+    part = trap[trap["rung"] == rung]
+    part = part.assign(rank=part.groupby("protocol")["value"].rank(ascending=False, method="min"))  # among those that are shown
+    names = list(dict.fromkeys(part["protocol"]))
+    figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.42 * len(names) + 2.2), sharey=True, layout="constrained")
+    looks = looks_of(part["title"])
+    for _, method in part.groupby("experiment", sort=False):
+        places, name = [names.index(protocol) for protocol in method["protocol"]], method["title"].iloc[0]
+        left.plot(method["value"], places, **looks[name], linewidth=1, label=name)
+        right.plot(method["rank"], places, **looks[name], linewidth=1)
+    left.set_yticks(range(len(names)), names, fontsize="small")
+    left.invert_yaxis()
+    left.set(xlabel="DSC by this protocol", xlim=(-0.02, 1.02))
+    right.set(xlabel="rank (1 is best)")
+    left.axhspan(-0.4, 0.4, color="0.5", alpha=0.12)
+    right.axhspan(-0.4, 0.4, color="0.5", alpha=0.12)
+    figure.legend(loc="outside lower center", ncols=2, fontsize="small")
+    plt.close(figure)
+    return figure
+
+
+def printable_trap(trap: pd.DataFrame, experiment: str, rung: str) -> pd.DataFrame:
+    """One method under every protocol: formula, value, shift against the own protocol, n, share of slices looked at, rank."""
+    part = trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)]
+    return pd.DataFrame(
+        {
+            "protocol": part["protocol"],
+            "formula": part["formula"],
+            "DSC": [f"{v:.2f}" for v in part["value"]],
+            "shift": [f"{v:+z.2f}" for v in part["shift"]],
+            "n": [f"{n} {unit}" for n, unit in zip(part["n"], part["unit"], strict=True)],
+            "slices looked at": [f"{100 * v:.0f} %" for v in part["share"]],
+            "rank": [f"{v:.0f}" for v in part["rank"]],
+        }
+    )
+
+
+def trap_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, str]:
+    """Values for the text of pages by glue key: of one method trap_PROTOCOL (DSC), trap_PROTOCOL_shift and trap_PROTOCOL_slices (share)."""
+    keys, values = {protocol([]).name: protocol.__name__ for protocol in protocols.PROTOCOLS}, {}
+    for _, row in trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)].iterrows():
+        key = f"trap_{keys[row['protocol']]}"
+        values |= {key: f"{row['value']:.2f}", f"{key}_shift": f"{row['shift']:+z.2f}", f"{key}_slices": f"{100 * row['share']:.0f} %"}
+    return values
+
+
+def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, rung: str) -> dict[str, Any]:
+    """Values by glue key: how many of the other protocols put another method first on a rung, and the lowest agreement of ranks."""
+    part = trap[trap["rung"] == rung]
+    best = part[part["rank"] == 1].groupby("protocol", sort=False)["experiment"].agg(set)
+    others = best.drop(part["protocol"].iloc[0])
+    taus = agreement.set_index("protocol")[rung].drop(part["protocol"].iloc[0]).dropna() if rung in agreement else pd.Series(dtype=float)
+    return {
+        f"trap_{rung}_methods": part["experiment"].nunique(),
+        f"trap_{rung}_others": len(others),
+        f"trap_{rung}_another_first": int((others != best.iloc[0]).sum()),
+        f"trap_{rung}_least_tau": f"{taus.min():.2f}" if len(taus) else "–",
+    }

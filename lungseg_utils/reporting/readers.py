@@ -1,0 +1,301 @@
+"""Agreement among the readers of a case, of models with each reader, and reference noise on cases that have one reader only.
+
+Readers are people. `simulated_readers` are none: smooth random displacements of one reference, called "reference noise"
+everywhere, never human. What may be drawn as a human band, and when, is fixed (`human_band`).
+"""
+
+from __future__ import annotations
+
+import itertools
+import zlib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from scipy import ndimage
+
+from ..evaluation import comparisons, intervals, metrics, tables
+from ..prompts.ladder import PROMPTERS
+from ..types import InputError, Mask, Study
+from . import style
+from .labels import interval_text, label_of
+
+DATASETS = ("lidc_idri", "nsclc_radiomics_interobserver1")  # whose references are given reader by reader
+READER = "reader-"
+NOISE = "reference noise "
+METRICS = ("dsc", *(f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM), "hd95")
+MIN_PATIENTS_FOR_BAND = 10
+MIN_READERS_FOR_BAND = 3
+# assumed, with no source: about what the generator of the phantoms itself displaces its references by (phantoms.lesions)
+NOISE_SD_MM = 1.0
+NOISE_CORRELATION_MM = 12.0
+_KERNEL_RADIUS = 4.0  # of the smoothing, in its own standard deviations
+PAIR_COLUMNS = ["patient_id", "case_id", "reader_a", "reader_b", "both_outlined", *METRICS]
+
+
+def readers_of(study: Study) -> dict[str, Mask]:
+    """The single readers' masks of a study; none if its reference is not given reader by reader."""
+    return {name: mask for name, mask in study.references.items() if name.startswith(READER)}
+
+
+def pairwise(masks: Mapping[str, Mask]) -> pd.DataFrame:
+    """One row per pair of masks: reader_a, reader_b, both_outlined, and `METRICS` (all symmetric).
+
+    Of two masks one of which is empty the DSC is 0 and HD95 infinite, of two empty ones nothing is defined. The end of a slab
+    that cuts either mask is no surface.
+    """
+    rows = []
+    for a, b in itertools.combinations(masks, 2):
+        # the mask that is not empty is the reference, so that the order of the pair does not matter
+        first, second = (masks[a], masks[b]) if masks[a].array.any() else (masks[b], masks[a])
+        open_ends = tuple(bool((first.array | second.array)[:, :, end].any()) for end in (0, -1))
+        values = metrics.score_case(first, second, open_ends=open_ends)
+        both = bool(first.array.any() and second.array.any())
+        rows.append({"reader_a": a, "reader_b": b, "both_outlined": both} | {name: values[name] for name in METRICS})
+    return pd.DataFrame(rows, columns=PAIR_COLUMNS[2:])
+
+
+def readers_among_themselves(cases: Mapping[tuple[str, str], Study]) -> pd.DataFrame:
+    """`pairwise` of the readers of every case; `cases`: (patient_id, case_id) -> study."""
+    return _by_case({key: readers_of(study) for key, study in cases.items()})
+
+
+def _by_case(masks: Mapping[tuple[str, str], Mapping[str, Mask]]) -> pd.DataFrame:
+    parts = [pairwise(part).assign(patient_id=patient, case_id=case) for (patient, case), part in masks.items()]
+    parts = [part for part in parts if len(part)]
+    return pd.concat(parts, ignore_index=True)[PAIR_COLUMNS] if parts else pd.DataFrame(columns=PAIR_COLUMNS)
+
+
+def models_against_readers(results: pd.DataFrame, dataset: str) -> pd.DataFrame:
+    """One row per experiment, rung, case and single reader, with `METRICS` as columns; rows of jittered prompts are refused.
+
+    Undefined (NaN) where the reader outlined nothing.
+    """
+    keys = ["experiment", "prompter", "patient_id", "case_id", "reader"]
+    rows = results[(results["test_dataset"] == dataset) & (results["lesion_id"] == "") & results["metric"].isin(METRICS)]
+    rows = tables.require_plain(rows[rows["reader"].str.startswith(READER)])
+    if rows.empty:
+        return pd.DataFrame(columns=[*keys, *METRICS])
+    wide = rows.set_index([*keys, "metric"])["value"].unstack("metric")
+    return wide.reindex(columns=list(METRICS)).rename_axis(columns=None).reset_index()
+
+
+@dataclass(frozen=True)
+class AgreementWithReaders:
+    """One metric of one method: per patient (index) its mean over readers, the mean over their pairs, and the difference.
+
+    `comparison` is None under ten patients, and for HD95: then there are points and nothing else.
+    """
+
+    points: pd.DataFrame
+    comparison: comparisons.ReaderComparison | None
+
+
+def agreement_with_readers(against: pd.DataFrame, pairs: pd.DataFrame, metric: str, seed: int = 0) -> AgreementWithReaders:
+    """A method against the readers, beside the readers among themselves, on the same patients and by the same metric.
+
+    `against`: rows of `models_against_readers` of one experiment and rung. Both sides are about readers who outlined something:
+    who did not differs in detection, which is shown apart. Patients without two such readers are left out of both sides.
+    """
+    if len(against[["experiment", "prompter"]].drop_duplicates()) > 1:
+        raise InputError("agreement with readers", "more than one method or rung", "Take one at a time.")
+    among = pairs[pairs["both_outlined"].astype(bool)].groupby("patient_id")[metric].mean()
+    model = against.dropna(subset=[metric]).groupby("patient_id")[metric].mean()
+    if not set(among.index) <= set(model.index):
+        raise InputError("agreement with readers", f"no answer for {sorted(set(among.index) - set(model.index))}", "Score every case.")
+    points = pd.DataFrame({"model against readers": model.reindex(among.index), "readers among themselves": among})
+    points["difference"] = points["model against readers"] - points["readers among themselves"]
+    if len(points) < intervals.MIN_PATIENTS_FOR_INTERVAL or metric == "hd95":  # which can be infinite, and has no mean
+        return AgreementWithReaders(points, None)
+    sides = (points["model against readers"], points["readers among themselves"])
+    return AgreementWithReaders(points, comparisons.compare_with_readers(*sides, seed=seed))
+
+
+def human_band(pairs: pd.DataFrame, metric: str) -> tuple[float, float] | None:
+    """Quartiles over patients of the readers' mean agreement; None unless 10 patients have at least 3 readers who outlined.
+
+    A band of other patients, of another metric or of simulated noise is no substitute, so that None means: draw none.
+    """
+    if pairs["reader_a"].str.startswith(NOISE.strip()).any():
+        raise InputError("human band", "reference noise is not human", "Give pairs of readers.")
+    enough = _patients_with_readers(pairs)
+    if len(enough) < MIN_PATIENTS_FOR_BAND:
+        return None
+    seen = pairs[pairs["both_outlined"].astype(bool) & pairs["patient_id"].isin(enough)]
+    low, high = np.quantile(seen.groupby("patient_id")[metric].mean(), [0.25, 0.75])
+    return float(low), float(high)
+
+
+def _patients_with_readers(pairs: pd.DataFrame) -> list[str]:
+    seen = pairs[pairs["both_outlined"].astype(bool)]
+    readers = {patient: len({*part["reader_a"], *part["reader_b"]}) for patient, part in seen.groupby("patient_id")}
+    return [patient for patient, n in readers.items() if n >= MIN_READERS_FOR_BAND]
+
+
+def simulated_readers(
+    reference: Mask, seed: int | Sequence[int], n: int, sd_mm: float, correlation_mm: float = NOISE_CORRELATION_MM
+) -> dict[str, Mask]:
+    """`n` copies of a reference, each with its surface displaced: {"reference noise 1": mask, ...}. Not human.
+
+    The displacement along the surface's normal is a Gaussian random field with mean 0, standard deviation `sd_mm` and a
+    correlation that falls to 1/e over `correlation_mm`, cut at the signed distance to the surface. With `sd_mm` 0 each copy is the
+    reference; a lesion smaller than the displacement may vanish. Where the volume ends there is no surface to displace.
+    """
+    if not reference.array.any():
+        raise InputError("reference", "it is empty, and has no surface to displace", "Leave tumor-free cases out.")
+    if not (np.isfinite(sd_mm) and sd_mm >= 0 and np.isfinite(correlation_mm) and correlation_mm > 0 and n >= 1):
+        raise InputError("reference noise", f"sd_mm {sd_mm}, correlation_mm {correlation_mm}, n {n}", "sd >= 0, correlation > 0, n >= 1.")
+    spacing = np.asarray(reference.spacing_mm)
+    box = _grown_box(reference.array, np.ceil(5 * sd_mm / spacing).astype(int) + 2)
+    distance = _signed_distance_mm(reference.array[box], spacing)
+    result = {}
+    for number in range(1, n + 1):
+        rng = np.random.default_rng([*np.atleast_1d(seed), number])
+        moved = np.zeros(reference.shape, dtype=bool)
+        moved[box] = distance < sd_mm * _random_field(rng, distance.shape, spacing, correlation_mm)
+        result[f"{NOISE}{number}"] = Mask(moved, reference.affine)
+    return result
+
+
+def reference_noise(
+    references: Mapping[tuple[str, str], Mask],
+    seed: int,
+    n: int,
+    sd_mm: float = NOISE_SD_MM,
+    correlation_mm: float = NOISE_CORRELATION_MM,
+) -> pd.DataFrame:
+    """`pairwise` of `n` noisy copies of each reference; `references`: (patient_id, case_id) -> mask that is not empty."""
+    seeds = {key: [seed, zlib.crc32("/".join(key).encode())] for key in references}
+    return _by_case({key: simulated_readers(mask, seeds[key], n, sd_mm, correlation_mm) for key, mask in references.items()})
+
+
+def _grown_box(array: np.ndarray, margin: np.ndarray) -> tuple[slice, ...]:
+    hits = np.argwhere(array)
+    low, high = hits.min(axis=0) - margin, hits.max(axis=0) + margin + 1
+    return tuple(slice(max(0, int(a)), min(int(b), size)) for a, b, size in zip(low, high, array.shape, strict=True))
+
+
+def _signed_distance_mm(inside: np.ndarray, spacing: np.ndarray) -> np.ndarray:
+    """Distance of each voxel's centre to the surface, negative inside: never 0, as surfaces run between centres."""
+    distance = np.full(inside.shape, -np.inf)  # a mask that fills its box has no surface there
+    if inside.all():
+        return distance
+    for side, sign in ((inside, -1.0), (~inside, 1.0)):
+        nearest = ndimage.distance_transform_edt(side, sampling=spacing, return_distances=False, return_indices=True)
+        steps = (nearest - np.indices(inside.shape)) * spacing[:, None, None, None]
+        length = np.sqrt((steps**2).sum(axis=0))
+        # between the nearest centre of the other side and its surface lies half a voxel, measured along the way there
+        half = 0.5 * (steps**2 * spacing[:, None, None, None]).sum(axis=0) / np.maximum(length, 1e-12) ** 2
+        distance[side] = sign * (length - half)[side]
+    return distance
+
+
+def _random_field(rng: np.random.Generator, shape: Sequence[int], spacing: np.ndarray, correlation_mm: float) -> np.ndarray:
+    """Stationary Gaussian field of unit variance: white noise, smoothed beyond the borders of `shape` and cut to it."""
+    sigma = correlation_mm / 2 / spacing  # a smoothing of s gives a correlation of exp(-(d / 2s)^2)
+    radius = np.ceil(_KERNEL_RADIUS * sigma).astype(int)
+    field = rng.standard_normal([size + 2 * r for size, r in zip(shape, radius, strict=True)])
+    for axis, (s, r) in enumerate(zip(sigma, radius, strict=True)):
+        kernel = np.exp(-0.5 * (np.arange(-r, r + 1) / s) ** 2)
+        field = ndimage.correlate1d(field, kernel / np.sqrt((kernel**2).sum()), axis=axis, mode="constant")
+    return field[tuple(slice(r, r + size) for r, size in zip(radius, shape, strict=True))]
+
+
+def printable_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
+    """One row per case: how many masks hold something, and median, lowest and highest agreement of two of them; no mean over cases."""
+    simulated = bool(pairs["reader_a"].str.startswith(NOISE.strip()).any())
+    everyone, drew = ("noisy copies", "not vanished") if simulated else ("readers", "outlined it")
+    rows = []
+    for case, part in pairs.groupby("case_id", sort=False):
+        seen = part[part["both_outlined"].astype(bool)]
+        holding = len({*seen["reader_a"], *seen["reader_b"]})
+        row: dict[str, Any] = {"case": case, everyone: len({*part["reader_a"], *part["reader_b"]}), drew: str(holding or "under 2")}
+        rows.append(row | {label_of(name): range_text(seen[name], 1 if name == "hd95" else 2) for name in METRICS})
+    return pd.DataFrame(rows, columns=["case", everyone, drew, *map(label_of, METRICS)])
+
+
+def printable_models(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping[str, str], metric: str = "dsc") -> pd.DataFrame:
+    """One row per method and rung: median, lowest and highest agreement with a reader, by case; the readers' own on top."""
+    if pairs.empty:
+        return pd.DataFrame(columns=["prompt", "method"])
+    among = dict(iter(pairs[pairs["both_outlined"].astype(bool)].groupby("case_id", sort=False)[metric]))
+    rows = [{"prompt": "", "method": "readers among themselves"} | {case: range_text(part, 2) for case, part in among.items()}]
+    for rung, name in _methods(against):
+        part = against[(against["prompter"] == rung) & (against["experiment"] == name)]
+        row = {"prompt": label_of(rung), "method": titles[name, rung]}
+        rows.append(row | {case: range_text(values.dropna(), 2) for case, values in part.groupby("case_id", sort=False)[metric]})
+    return pd.DataFrame(rows).fillna("–")
+
+
+def printable_variability(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping[str, str], nsd: str = "nsd_3mm") -> pd.DataFrame:
+    """One row per method and rung: (method against readers) minus (readers among themselves) by DSC and NSD, and what may be said of it.
+
+    Empty under ten patients with two readers who outlined something: then there are points and nothing that sums them up.
+    """
+    rows = []
+    for rung, name in _methods(against):
+        part = against[(against["prompter"] == rung) & (against["experiment"] == name)]
+        found = {metric: agreement_with_readers(part, pairs, metric).comparison for metric in ("dsc", nsd)}
+        if any(comparison is None for comparison in found.values()):
+            continue
+        row: dict[str, Any] = {"prompt": label_of(rung), "method": titles[name, rung], "n": found["dsc"].n}
+        for metric, comparison in found.items():
+            row[label_of(metric)] = f"{comparison.difference:+z.2f} (lower bound {comparison.bound:+z.2f})"
+        row["within human variability"] = _verdict(found["dsc"], found[nsd])
+        rows.append(row)
+    return pd.DataFrame(rows, columns=["prompt", "method", "n", "DSC", label_of(nsd), "within human variability"])
+
+
+def _verdict(dsc: comparisons.ReaderComparison, nsd: comparisons.ReaderComparison) -> str:
+    if dsc.n < intervals.MIN_PATIENTS_FOR_INFERENCE:
+        return f"no claim under {intervals.MIN_PATIENTS_FOR_INFERENCE} patients"
+    return "yes" if comparisons.within_human_variability(dsc, nsd) else "not shown"
+
+
+def _methods(against: pd.DataFrame) -> list[tuple[str, str]]:
+    """(rung, experiment), rungs from most help to none."""
+    pairs = dict.fromkeys(zip(against["prompter"], against["experiment"], strict=True))
+    return sorted(pairs, key=lambda pair: list(PROMPTERS).index(pair[0]))
+
+
+def range_text(values: pd.Series, digits: int) -> str:
+    """ "0.71 (0.65 … 0.77)": the median, and in brackets the lowest and the highest."""
+    if values.empty:
+        return "–"
+    low, middle, high = (interval_text(float(v), np.nan, np.nan, digits) for v in (values.min(), values.median(), values.max()))
+    return middle if len(values) == 1 else f"{middle} ({low} … {high})"
+
+
+def agreement_figure(pairs: pd.DataFrame, against: pd.DataFrame, titles: Mapping[str, str], metric: str = "dsc") -> Any:
+    """Each case a panel: a dot per pair of readers on top, below them a dot per reader and method; no mean, no band."""
+    import matplotlib.pyplot as plt
+
+    colors = style.plot_style().color_palette()
+    cases = list(dict.fromkeys(pairs["case_id"]))
+    methods = _methods(against)
+    labels = ["readers among themselves", *(f"{titles[name, rung]}, {label_of(rung)}" for rung, name in methods)]
+    size = (5.2 + 2.6 * len(cases), 1.2 + 0.24 * len(labels))
+    figure, panels = plt.subplots(1, len(cases), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for axes, case in zip(panels[0], cases, strict=True):
+        own = pairs[(pairs["case_id"] == case) & pairs["both_outlined"].astype(bool)][metric]
+        axes.plot(own, [0] * len(own), "D", color=colors[1], markersize=6, alpha=0.85)
+        for place, (rung, name) in enumerate(methods, 1):
+            part = against[(against["case_id"] == case) & (against["prompter"] == rung) & (against["experiment"] == name)]
+            values = part[metric].dropna()
+            axes.plot(values, [place] * len(values), "o", color=colors[0], markersize=4, alpha=0.7)
+        axes.set(title=case, xlabel=label_of(metric), yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.4, -0.6))
+        if metric != "hd95":
+            axes.set_xlim(-0.03, 1.03)
+    plt.close(figure)
+    return figure
+
+
+def band_sentence(pairs: pd.DataFrame, metric: str = "dsc") -> str:
+    """One sentence on the human band of these readers: what it is, or why there is none."""
+    band = human_band(pairs, metric)
+    if band:
+        return f"Human band (quartiles over patients): {band[0]:.2f} to {band[1]:.2f}."
+    wanted = f"{MIN_PATIENTS_FOR_BAND} patients with at least {MIN_READERS_FOR_BAND} readers each"
+    return f"No human band is drawn: that takes {wanted} (patients of that kind here: {len(_patients_with_readers(pairs))})."

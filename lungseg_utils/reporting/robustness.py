@@ -1,0 +1,122 @@
+"""Page "Robustness": how exact a prompt must be."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pandas as pd
+
+from ..evaluation import intervals, metrics
+from ..experiments import results
+from ..prompts.ladder import PROMPTERS
+from . import methods
+from .labels import interval_text, label_of
+from .methods import Method
+from .style import looks_of, plot_style
+
+
+def robustness(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
+    """Mean DSC with interval by method, rung and share of wrong drawing (0 first); draws are averaged within the patient."""
+    rows, names = [], methods.titles(finished)
+    for method in methods.group_runs(finished):
+        for rung, shares in _wrongly(method, dataset).items():
+            for share in (0.0, *shares):
+                summary = intervals.summarize_trained_models(method.table(dataset, rung, jitter=share))
+                row = {"experiment": method.name, "title": names[method.name, rung], "rung": rung, "jitter": share}
+                rows.append(row | {"n": summary.n, "dsc": summary.mean, "dsc_low": summary.low, "dsc_high": summary.high})
+    return pd.DataFrame(rows, columns=["experiment", "title", "rung", "jitter", "n", "dsc", "dsc_low", "dsc_high"])
+
+
+def _wrongly(method: Method, dataset: str) -> dict[str, list[float]]:
+    """Rung -> the shares by which prompts were drawn wrongly, the smallest first."""
+    asked = pd.concat([r.results[(r.results["test_dataset"] == dataset) & (r.results["jitter"] > 0)] for r in method.results])
+    shares = {rung: sorted(part["jitter"].unique()) for rung, part in asked.groupby("prompter")}
+    return {rung: shares[rung] for rung in PROMPTERS if rung in shares}
+
+
+def best_of_draws(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
+    """What is gained by keeping the best of several wrongly drawn prompts by the reference: by method, rung and share of wrong drawing.
+
+    Columns: title, rung, jitter, n, dsc (draws averaged within the patient), best (best draw of each case), gain with interval.
+    """
+    rows, names = [], methods.titles(finished)
+    for method in methods.group_runs(finished):
+        for rung, share in [(rung, share) for rung, shares in _wrongly(method, dataset).items() for share in shares]:
+            means, bests = (method.mean(dataset, rung, metric, share) for metric in ("dsc", metrics.BEST_OF_DRAWS))
+            if len(bests):
+                gain = intervals.summarize_paired_difference(bests, means)
+                row = {"title": names[method.name, rung], "rung": rung, "jitter": share, "n": gain.n}
+                row |= {"dsc": means.mean(), "best": bests.mean()}
+                rows.append(row | {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high})
+    return pd.DataFrame(rows, columns=["title", "rung", "jitter", "n", "dsc", "best", "gain", "gain_low", "gain_high"])
+
+
+def robustness_figure(table: pd.DataFrame) -> Any:
+    """Mean DSC over the share of wrong drawing, one panel per rung. `table`: of `robustness.robustness`."""
+    plot_style()
+    import matplotlib.pyplot as plt
+
+    rungs, looks = list(dict.fromkeys(table["rung"])), looks_of(table["title"])
+    size = (max(9.5, 4.2 * len(rungs) + 1), 3.6 + 0.11 * len(looks))  # the legend, in two columns, takes nothing from the panels
+    figure, panels = plt.subplots(1, len(rungs), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for axes, rung in zip(panels[0], rungs, strict=True):
+        for name, part in table[table["rung"] == rung].groupby("title", sort=False):
+            axes.plot(100 * part["jitter"], part["dsc"], **looks[name], label=name)
+            axes.fill_between(100 * part["jitter"], part["dsc_low"], part["dsc_high"], color=looks[name]["color"], alpha=0.12)
+        axes.set(title=label_of(rung), xlabel="error in drawing (% of the size)", ylim=(-0.02, 1.02))
+    panels[0, 0].set_ylabel(f"mean 3-D DSC, n = {table['n'].max()}")
+    handles = {label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
+    figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize="small")
+    plt.close(figure)
+    return figure
+
+
+def jitter_note(profile: str, draws: int, rows: int) -> str:
+    """One sentence of Markdown: how often prompts were drawn wrongly, or that this profile does not ask for it."""
+    if rows:
+        drawn = f"{draws} draws of each error for each case, averaged within the patient"
+        return f"Profile `{profile}`: {drawn}. Bands are 95 % intervals over patients."
+    return f"Profile `{profile}` asks with prompts as they should be drawn only; the profile `robustness` asks with errors too."
+
+
+def printable_robustness(table: pd.DataFrame) -> pd.DataFrame:
+    """Mean DSC by method and rung (rows) and error in drawing (columns)."""
+    shown = table.assign(
+        text=[interval_text(r["dsc"], r["dsc_low"], r["dsc_high"]) for _, r in table.iterrows()],
+        error=[f"{100 * share:g} %" for share in table["jitter"]],
+        prompt=table["rung"].map(label_of),
+    )
+    if shown.empty:
+        return pd.DataFrame(columns=["method", "prompt"])
+    wide = shown.pivot(index=["title", "prompt"], columns="error", values="text")[list(dict.fromkeys(shown["error"]))]
+    return wide.reset_index().rename(columns={"title": "method"})
+
+
+def printable_best_of_draws(table: pd.DataFrame) -> pd.DataFrame:
+    """`robustness.best_of_draws` for people."""
+    return pd.DataFrame(
+        {
+            "method": table["title"],
+            "prompt": table["rung"].map(label_of),
+            "error": [f"{100 * share:g} %" for share in table["jitter"]],
+            "n": table["n"],
+            "mean of the draws": [f"{v:.2f}" for v in table["dsc"]],
+            "best draw of each case": [f"{v:.2f}" for v in table["best"]],
+            "gained by choosing": [interval_text(r["gain"], r["gain_low"], r["gain_high"]) for _, r in table.iterrows()],
+        }
+    )
+
+
+def robustness_answers(table: pd.DataFrame) -> dict[str, str]:
+    """The answer of the page as one sentence, by glue key."""
+    if table.empty:
+        return {"robustness_answer": "This profile gives no answer: it asks with prompts as they should be drawn only."}
+    most = table["jitter"].max()
+    ends = {key: part.set_index("jitter")["dsc"] for key, part in table.groupby(["title", "rung"], sort=False)}
+    losses = {key: values[0.0] - values[most] for key, values in ends.items() if most in values.index}
+    (least, least_rung), (worst, worst_rung) = min(losses, key=losses.get), max(losses, key=losses.get)
+    text = f"With errors of up to {100 * most:g} % of the lesion's size the mean DSC falls by {losses[worst, worst_rung]:z.2f} at most "
+    text += f"({worst}, {label_of(worst_rung)}) and by {losses[least, least_rung]:z.2f} at least ({least}, {label_of(least_rung)})"
+    text += f"; n = {table['n'].max()}."
+    return {"robustness_answer": text}

@@ -1,0 +1,147 @@
+"""Page "Seeds": spread between trainings from different seeds."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..evaluation import intervals
+from ..experiments import results
+from ..prompts.ladder import PROMPTERS
+from . import methods
+from .controls import control_experiment
+from .labels import interval_text, label_of
+from .style import plot_style
+
+
+def seed_spread(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
+    """Per method and rung that was trained more than once: how far its runs differ, and both estimands; see `_spread`.
+
+    Columns: title, rung, those of `_spread`.
+    """
+    names, found, rows = methods.titles(finished), methods.group_runs(finished), []
+    for rung in PROMPTERS:
+        for method in (m for m in found if m.asked(dataset, rung)):
+            table = method.table(dataset, rung)
+            if table.shape[1] > 1:
+                rows.append({"title": names[method.name, rung], "rung": rung} | spread_row(table))
+    return pd.DataFrame(rows, columns=["title", "rung", *_SPREAD_COLUMNS])
+
+
+def method_differences(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
+    """Promptable methods minus the automatic one with the same prompt, over other patients AND other trainings of both.
+
+    Columns: a, b, rung, runs, n, difference, low, high, how; rungs on which both were trained more than once.
+    """
+    names, found, rows = methods.titles(finished), methods.group_runs(finished), []
+    for rung in [name for name in PROMPTERS if name != "none"]:
+        several = {methods.group_key(m.experiment): m for m in found if m.asked(dataset, rung) and m.table(dataset, rung).shape[1] > 1}
+        for own, method in several.items():
+            control = several.get(control_experiment(method.experiment, dataset))
+            if control is None or methods.group_key(control.experiment) == own:
+                continue
+            pair = methods.pair_methods(method, rung, control, rung, dataset)
+            summary, runs = pair.method(), min(pair.a.shape[1], pair.b.shape[1])
+            row = {"a": names[method.name, rung], "b": names[control.name, rung], "rung": rung, "runs": runs, "n": summary.n}
+            rows.append(row | {"difference": summary.mean, "low": summary.low, "high": summary.high, "how": summary.method})
+    return pd.DataFrame(rows, columns=["a", "b", "rung", "runs", "n", "difference", "low", "high", "how"])
+
+
+_SPREAD_COLUMNS = (
+    *("runs", "n", "dsc", "lowest", "highest", "sd", "trained_low", "trained_high", "trained_how"),
+    *("method_low", "method_high", "method_how"),
+)
+
+
+def spread_row(table: pd.DataFrame) -> dict[str, Any]:
+    """Of a table patients x runs: mean DSC, the runs' lowest and highest mean and their SD, and the intervals of both estimands."""
+    means, trained, method = table.mean(), intervals.summarize_trained_models(table), intervals.summarize_method(table)
+    return {
+        "runs": table.shape[1], "n": trained.n, "dsc": trained.mean, "lowest": means.min(), "highest": means.max(),
+        "sd": means.std(ddof=1), "trained_low": trained.low, "trained_high": trained.high, "trained_how": trained.method,
+        "method_low": method.low, "method_high": method.high, "method_how": method.method,
+    }  # fmt: skip
+
+
+def interval_columns(table: pd.DataFrame, value: str, kind: str) -> list[str]:
+    return [interval_text(r[value], r[f"{kind}_low"], r[f"{kind}_high"]) for _, r in table.iterrows()]
+
+
+def method_intervals(table: pd.DataFrame) -> list[str]:
+    texts = interval_columns(table, "dsc", "method")
+    return [text if runs > 1 else "no claim: one run" for text, runs in zip(texts, table["runs"], strict=True)]
+
+
+def seeds_figure(spread: pd.DataFrame) -> Any:
+    """Mean DSC by method and rung, intervals of both estimands, and the range of the runs. `spread`: `seeds.seed_spread`."""
+    sns = plot_style()
+    import matplotlib.pyplot as plt
+
+    names = [f"{r['title']}\n{label_of(r['rung'])}" for _, r in spread.iterrows()]
+    figure, axes = plt.subplots(figsize=(8.0, 0.62 * len(spread) + 1.6), layout="constrained")
+    blue, orange, green = sns.color_palette()[:3]
+    places = np.arange(len(spread))
+    for offset, kind, color, label in ((-0.16, "trained", blue, "these trained models"), (0.16, "method", orange, "the method")):
+        axes.hlines(
+            places + offset, spread[f"{kind}_low"], spread[f"{kind}_high"], color=color, linewidth=3, label=f"{label}, 95 % interval"
+        )
+        axes.plot(spread["dsc"], places + offset, "o", color=color)
+    axes.hlines(places, spread["lowest"], spread["highest"], color=green, linewidth=7, alpha=0.5, label="lowest to highest run")
+    axes.set_yticks(places, names, fontsize="small")
+    axes.invert_yaxis()
+    axes.set_xlabel(f"mean 3-D DSC, n = {spread['n'].max()} patients, {spread['runs'].max()} runs each")
+    figure.legend(fontsize="small", loc="outside lower center", ncols=3)
+    plt.close(figure)
+    return figure
+
+
+def printable_spread(spread: pd.DataFrame) -> pd.DataFrame:
+    """`seeds.seed_spread` for people."""
+    return pd.DataFrame(
+        {
+            "method": spread["title"],
+            "prompt": spread["rung"].map(label_of),
+            "runs": spread["runs"],
+            "n": spread["n"],
+            "lowest to highest run": [f"{r['lowest']:.3f} to {r['highest']:.3f}" for _, r in spread.iterrows()],
+            "SD of runs": [f"{v:.3f}" for v in spread["sd"]],
+            "these trained models": interval_columns(spread, "dsc", "trained"),
+            "the method": interval_columns(spread, "dsc", "method"),
+        }
+    )
+
+
+def printable_differences(table: pd.DataFrame) -> pd.DataFrame:
+    """`seeds.method_differences` for people."""
+    return pd.DataFrame(
+        {
+            "method": table["a"],
+            "minus": table["b"],
+            "prompt": table["rung"].map(label_of),
+            "runs": table["runs"],
+            "n": table["n"],
+            "difference, the methods": [interval_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
+        }
+    )
+
+
+def how(column: pd.Series) -> str:
+    """How a table's intervals were made, for its caption: each way once."""
+    return f"95 % intervals: {'; '.join(dict.fromkeys(column))}."
+
+
+def seed_answers(spread: pd.DataFrame) -> dict[str, str]:
+    """The answer as one sentence, by glue key: the smallest and the largest SD of runs, and what they belong to."""
+    if spread.empty:
+        return {"seeds_answer": "Nothing was trained more than once, so nothing is known of how far one training is from the next."}
+    least, most = spread.loc[spread["sd"].idxmin()], spread.loc[spread["sd"].idxmax()]
+    named = [f"{r['sd']:.3f} ({r['title']}, {label_of(r['rung'])})" for r in (least, most)]
+    widths = (spread["method_high"] - spread["method_low"]) / (spread["trained_high"] - spread["trained_low"])
+    widths = widths[np.isfinite(widths)]  # under ten patients there are none
+    text = f"The mean DSC of one training differs from that of the next with a standard deviation of {named[0]} to {named[1]}. "
+    if len(widths):
+        text += f"An interval for the method is {widths.min():.1f} to {widths.max():.1f} times as wide as one for these trained models."
+    return {"seeds_answer": text.strip()}

@@ -1,0 +1,77 @@
+"""Page "Selection": the effect of choosing a checkpoint on test labels."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from ..evaluation import intervals
+from ..experiments import config, planning, results
+from ..types import Experiment
+from . import methods
+from .values import dsc_by_patient
+
+SELECTION_SPLITS = 500
+
+
+def selection(finished: Sequence[results.RunResult], dataset: str, rung: str, others: int = 20, seed: int = 0) -> pd.DataFrame:
+    """What it brings to choose the number of training steps by patients whose labels are not counted, for one few-shot method.
+
+    The tested patients are split at random, `SELECTION_SPLITS` times: `others` of them play labelled patients at hand, the rest are
+    tested. Rows: steps fixed beforehand; chosen by the others ("free validation"); chosen by the tested patients themselves. Columns:
+    rule, labels (k and what else was used), dsc, shift (against the first), shift_low and shift_high (lowest and highest draw), draws, n.
+    """
+    fixed = dict(planning.make_experiment(_notebook(finished[0].experiment), finished[0].experiment.profile).options)["steps"]
+    found: dict[int, dict[int, pd.Series]] = {}
+    for result in (r for r in finished if methods.was_asked(r, dataset, rung)):
+        steps = dict(result.experiment.options)["steps"]
+        found.setdefault(result.experiment.draw, {})[steps] = dsc_by_patient(result, dataset, rung)
+    draws = {draw: pd.DataFrame(columns) for draw, columns in found.items() if len(columns) > 1 and fixed in columns}
+    scores = {draw: _chosen_scores(table, fixed, others, seed) for draw, table in draws.items()}
+    table = pd.DataFrame(scores).T.rename_axis("draw")
+    n, k = len(next(iter(draws.values()))) - others, finished[0].experiment.k
+    labels = {"fixed beforehand": k, "chosen by other labelled patients": k + others, "chosen by the tested patients": k + n}
+    rows = []
+    for (rule, used), column in zip(labels.items(), table, strict=True):
+        shift = table[column] - table[table.columns[0]]
+        row = {"rule": rule, "labels": used, "dsc": table[column].mean(), "shift": shift.mean()}
+        rows.append(row | {"shift_low": shift.min(), "shift_high": shift.max(), "draws": len(table), "n": n})
+    return pd.DataFrame(rows)
+
+
+def _chosen_scores(table: pd.DataFrame, fixed: int, others: int, seed: int) -> tuple[float, float, float]:
+    """Mean over splits of the tested patients' mean: with fixed steps, with those that are best on the others, on themselves."""
+    rng, values, scores = np.random.default_rng(seed), intervals.complete_table(table, "steps"), []
+    for _ in range(SELECTION_SPLITS):
+        order = rng.permutation(len(values))
+        known, tested = values.iloc[order[:others]].mean(), values.iloc[order[others:]].mean()
+        scores.append((tested[fixed], tested[known.idxmax()], tested.max()))
+    return tuple(np.mean(scores, axis=0))
+
+
+def _notebook(experiment: Experiment) -> str:
+    lines = config.load().lines(experiment.profile)
+    return next(line.notebook for line in lines if experiment in planning.planned_runs(line.notebook, experiment.profile))
+
+
+def printable_selection(table: pd.DataFrame) -> pd.DataFrame:
+    """`selection.selection` for people."""
+    return pd.DataFrame(
+        {
+            "number of steps": table["rule"],
+            "labelled patients used": table["labels"],
+            "mean DSC": [f"{v:.3f}" for v in table["dsc"]],
+            "shift": [""] + [f"{v:+z.3f}" for v in table["shift"][1:]],
+            "lowest to highest draw": [""] + [f"{r['shift_low']:+z.3f} to {r['shift_high']:+z.3f}" for _, r in table[1:].iterrows()],
+        }
+    )
+
+
+def selection_answers(table: pd.DataFrame) -> dict[str, Any]:
+    """Values for the text, by glue key: the shifts, and what was measured on."""
+    _, free, tested = (row for _, row in table.iterrows())
+    values = {"free": f"{free['shift']:+z.3f}", "tested": f"{tested['shift']:+z.3f}", "n": int(free["n"]), "draws": int(free["draws"])}
+    return {f"selection_{key}": value for key, value in values.items()}

@@ -1,0 +1,45 @@
+"""Page "Strata": results by size, contact and texture of the lesion."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pandas as pd
+
+from ..core.masks import longest_axial_diameter_mm
+from ..data import cases
+from ..evaluation import tables
+from ..experiments import analysis_plan, results
+from . import methods
+from .values import cases_by_id
+
+
+def facts_of_cases(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
+    """What each case with a tumor is like (index case_id): diameter class in mm and the attributes of the plan's strata."""
+    edges = [0.0, *analysis_plan.load().diameter_mm, np.inf]
+    labels = [f"≤ {edges[1]:g} mm", *(f"{a:g}–{b:g} mm" for a, b in zip(edges[1:-2], edges[2:-1], strict=True)), f"> {edges[-2]:g} mm"]
+    rows = {}
+    for case, _ in cases_by_id(finished, dataset).values():
+        reference = next(iter(cases.load_study(case).references.values()))
+        if reference.array.any():
+            diameter = longest_axial_diameter_mm(reference)
+            facts = {name: str(case.attributes.get(name, "")).split(";")[0] for name in analysis_plan.load().raw["strata"]["attributes"]}
+            rows[case.case_id] = {"diameter": labels[int(np.searchsorted(edges[1:], diameter))], "diameter_mm": diameter} | facts
+    return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def strata(finished: Sequence[results.RunResult], dataset: str, rung: str, facts: pd.DataFrame) -> pd.DataFrame:
+    """Mean DSC by method (rows) and level of each stratum (columns "what: level (n)"); descriptive.
+
+    Cases are averaged over runs first. A method that was tested on a part of the cases of a level only has no value there.
+    """
+    names, rows = methods.titles(finished), {}
+    for method in (m for m in methods.group_runs(finished) if m.asked(dataset, rung)):
+        values = tables.case_values(method.rows(dataset, rung), "dsc").groupby("case_id")["value"].mean()
+        row = rows.setdefault(names[method.name, rung], {})
+        for what in [c for c in facts.columns if c != "diameter_mm"]:
+            for level, part in facts.sort_values("diameter_mm" if what == "diameter" else what).groupby(what, sort=False):
+                name = level.replace("_", "-") or "not given"
+                row[f"{what}: {name} (n = {len(part)})"] = values.reindex(part.index).mean(skipna=False)
+    return pd.DataFrame.from_dict(rows, orient="index").rename_axis("method").reset_index()

@@ -1,0 +1,162 @@
+"""Sentences that say what the numbers of a page rest on."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from typing import Any
+
+from .. import registry
+from ..experiments import analysis_plan, cohorts, config, store
+from ..experiments.planning import all_planned, experiment_title
+from ..experiments.results import RunResult, finished_only, is_finished
+from ..prompts.ladder import prompter as rung
+from ..types import Experiment
+from . import labels
+
+
+def datasets(profile: str) -> list[str]:
+    """The data sets that a profile is tested on, home first, then in reading order."""
+    grid = config.load()
+    tested = {name for line in grid.lines(profile) for name in grid.test_datasets(line.notebook, profile)}
+    return sorted(tested, key=lambda name: (name != home(profile), *_place(name)))
+
+
+def _place(dataset: str) -> tuple[int, str]:
+    known = list(labels.TITLES)
+    return (known.index(dataset) if dataset in known else len(known), dataset)
+
+
+def home(profile: str) -> str:
+    """The data set that a profile's methods are trained on; the first where there are several."""
+    return config.load().train_datasets(analysis_plan.load().automatic_control, profile)[0]
+
+
+def targets(profile: str) -> list[str]:
+    """Those of `datasets` that a profile trains on."""
+    return [name for name in datasets(profile) if name in config.load().trained_on(profile)]
+
+
+def elsewhere(profile: str) -> list[str]:
+    """All of `datasets` but home."""
+    return datasets(profile)[1:]
+
+
+def roles(profile: str) -> dict[str, str]:
+    """Data set -> what it is called in keys of glued values: home, abroad, or its own name."""
+    return dict(zip(datasets(profile), ("home", "abroad"), strict=False)) | {name: name for name in datasets(profile)[2:]}
+
+
+def named(dataset: str) -> str:
+    """The tested patients in a sentence: "NSCLC-like phantoms", or "patients of RIDER Lung CT"."""
+    title = labels.label_of(dataset)
+    if registry.card("datasets", dataset).phantom:
+        return f"{title.removeprefix('phantoms, ')} phantoms"
+    return f"patients of {title.removesuffix(' (real)')}"
+
+
+def caption(dataset: str, profile: str) -> str:
+    """`named` at the head of a table; says if methods that were trained on the data set are tested out of fold."""
+    text = named(dataset)[0].upper() + named(dataset)[1:]
+    return f"{text} (out of fold, by what was trained on them)" if _out_of_fold(dataset, profile) else text
+
+
+def _out_of_fold(dataset: str, profile: str) -> bool:
+    if dataset not in config.load().trained_on(profile):
+        return False
+    return cohorts.is_tested_out_of_fold(dataset, Experiment(profile, dataset, "", ""))
+
+
+def _phantoms_only(profile: str) -> bool:
+    return all(registry.card("datasets", name).phantom for name in datasets(profile))
+
+
+def words(profile: str) -> dict[str, str]:
+    """Words of the text of a page, by glue key: who was tested (at home, abroad, at all), and what the results are called."""
+    phantoms = _phantoms_only(profile)
+    others = elsewhere(profile)
+    return {
+        "home_patients": named(home(profile)),
+        "abroad_patients": named(others[0]) if others else "patients from elsewhere (not tested in this profile)",
+        "tested": "phantoms" if phantoms else "patients",
+        "tested_one": "phantom" if phantoms else "patient",
+        "results": "phantom results" if phantoms else "results on patients",
+    }
+
+
+def statement(profile: str) -> str:
+    """A Markdown paragraph for the head of a page: phantom results, or results on patients, and how these were tested."""
+    if _phantoms_only(profile):
+        return (
+            "**These are phantom results**: the CTs are computer-generated, so the numbers compare methods and protocols under known "
+            "conditions and do not predict their scores on patients."
+        )
+    listed = "; ".join(named(name) for name in datasets(profile))
+    text = f"**These are results on patients**: {listed}. "
+    if out_of_fold := [labels.label_of(name).removesuffix(" (real)") for name in targets(profile) if _out_of_fold(name, profile)]:
+        text += f"{', '.join(out_of_fold)} has no fixed test part: what was trained on it is tested out of fold, and all folds together "
+        text += "are one run. "
+    if len(targets(profile)) > 1:
+        text += "What was trained on the tested data set (target) and what was trained on another one (external) stand in rows apart, and "
+        text += "are never pooled. "
+    return text.strip()
+
+
+def glue_words(profile: str, glue: Any) -> None:
+    """Glue `words` on a page; `glue`: of myst_nb."""
+    for key, value in words(profile).items():
+        glue(key, value, display=False)
+
+
+def what_runs_here(experiment: Experiment, notebook: str) -> str:
+    """One Markdown paragraph for the head of a page: what the numbers below are from, and what they are not."""
+    asked, line = experiment_title(experiment), config.load().experiment(notebook)
+    if experiment.model == line.model:
+        return f"**What runs here:** {asked}."
+    published = registry.card("models", line.model)
+    return (
+        f"**What runs here: {asked}**, in the place of {published.title} ({published.reference}). It shares the classes and the "
+        f"training of that model, at a smaller size; its weights were never those of {published.title}, so **no number on this page is a "
+        f"result of {published.title}**. With the published weights at hand the same notebook shows theirs."
+    )
+
+
+def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
+    """One paragraph of Markdown for the head of a page: which run its numbers are from, and what of the plan is still missing."""
+    wanted = Counter(experiment_title(e).partition(", k =")[0] for e in all_planned(profile))
+    done = Counter(experiment_title(r.experiment).partition(", k =")[0] for r in finished)
+    missing = [name + (f" ({done[name]} of {n} runs are here)" if n > 1 else "") for name, n in wanted.items() if done[name] < n]
+    own = all(r.folder == store.results_folder(r.experiment) for r in finished)
+    where = "run with this book" if own else "run once, its tables are stored with the project (`data/results`)"
+    commits = ", ".join(f"`{c}`" for c in dict.fromkeys(r.provenance["commit"] for r in finished))
+    text = f"**Shown:** profile `{profile}`, {where}. {config.load().profile(profile).summary} Code: commit {commits}."
+    count = f"{(wanted - done).total()} of {wanted.total()} runs"
+    rest = f" **Planned and not run yet ({count}):** {'; '.join(missing)}." if missing else f" All {wanted.total()} planned runs are here."
+    waiting = sum(map(is_finished, all_planned(profile))) - len(finished_only(all_planned(profile)))
+    return (
+        text
+        + rest
+        + (f" {waiting} of them are finished folds that are shown when all folds of their cross-validation are." if waiting else "")
+        + _whose_boxes(finished)
+    )
+
+
+def _whose_boxes(finished: Sequence[RunResult]) -> str:
+    """Words where the boxes of a detector may not be those of the training of it that is shown; "" where they all are."""
+    shown = {r.experiment.name: r.provenance["sha256"]["weights"] for r in finished}
+    asked = [r for r in finished if any(rung(name).from_detector for name in r.results["prompter"].unique())]
+    drawn_by = [r.provenance["detectors"] for r in asked if "detectors" in r.provenance]
+    unknown = len(asked) - len(drawn_by)
+    others = sum(any(d["weights"] != shown.get(name, d["weights"]) for name, d in found.items()) for found in drawn_by)
+    parts = [
+        (others, "another training of the same detector drew them than the one whose own mask is shown"),
+        (unknown, "it was not recorded which training drew them"),
+    ]
+    facts = [f"in {count} of {len(asked)} runs {fact}" for count, fact in parts if count]
+    return f" **Boxes of a detector:** {'; '.join(facts)}." if facts else ""
+
+
+def machines(finished: Sequence[RunResult]) -> str:
+    """One sentence of Markdown: on which machines experiments were run, and how many on each."""
+    count = Counter(r.provenance.get("machine", f"not recorded ({r.provenance['device']})") for r in finished)
+    return "**Machine:** " + "; ".join(f"{name} ({n} of {count.total()} runs)" for name, n in count.items()) + "."
