@@ -82,19 +82,6 @@ def test_every_page_of_a_published_model_says_first_what_ran_in_its_place(line):
     assert "stand-in" in first
 
 
-def test_every_page_that_shows_scores_says_what_they_are_of():
-    """By its own output, chosen from the data: a text that is fixed would be false of patients, or of phantoms."""
-    scores = re.compile(
-        r"printable_(?!training|pairs)\w*(?:cohort|ladder|rung|trap|abroad|few_shot|spread|contrasts|failures|losses)|analysis\.(?!results_of)\w+\("
-    )
-    shown = [path for path in sorted((ROOT / "notebooks").glob("*.ipynb")) if scores.search(path.read_text())]
-    assert len(shown) > 25
-    for path in shown:
-        assert "Markdown(evidence.statement(profile)" in path.read_text() or "evidence.statement(profile) +" in path.read_text(), path
-        fixed = [cell.source for cell in nbformat.read(path, as_version=4).cells if cell.cell_type == "markdown"]
-        assert not re.search(r"phantom results|(?:NSCLC|MSD)-like phantoms", "\n".join(fixed), re.IGNORECASE), path
-
-
 def test_phantoms_are_called_phantoms_and_patients_patients():
     assert "**These are phantom results**" in wording.statement("mini")
     assert "do not predict their scores on patients" in wording.statement("mini")
