@@ -84,7 +84,7 @@ class Asker:
     def open(self, case: Case, study: Study) -> None:
         """Ask about this case from now on; answers are scored against the first of its references."""
         self.case, self.study = case, study
-        self.reference = next(iter(study.references.values()), None)
+        self.reference = study.reference if study.references else None
 
     def answer(self, model: LoadedModel, prompts: Sequence[Prompt], watch: Callable[[Sequence[int]], None] | None = None) -> Answer:
         """The answer to prompts. `watch(indices)` hears of slices before they are looked at, and may raise to end it."""

@@ -186,7 +186,7 @@ class _Cohort:
 
         A second file is written if anything does. Without a reference the one picture is of all predictions.
         """
-        reference = next(iter(study.references.values()))
+        reference = study.reference
         masks = _PackedMasks(study.image.shape, study.image.affine)
         masks.add(_REFERENCE, reference)
         nothing = Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine)

@@ -76,7 +76,7 @@ def _cases(result: Any) -> list[tuple[Case, str]]:
 
 def _write_case(case: Case, title: str, results: Sequence[Any], folder: Path, public: bool) -> dict[str, Any]:
     study: Study = registry.plugin("datasets", case.dataset).load(case)
-    reference = next(iter(study.references.values()))
+    reference = study.reference
     card = registry.card("datasets", case.dataset)
     shown = ViewerCase(title, study.image, {"reference": reference}, redistributable=card.redistributable)
     stored = embed(shown, public, MARGIN_MM, 1)

@@ -43,7 +43,7 @@ def worst_median_best(scores: pd.Series) -> dict[str, str]:
 
 def _viewer_case(result: Any, case: Any, prompter: str, title: str, dsc: float | None) -> ViewerCase:
     study = registry.plugin("datasets", case.dataset).load(case)
-    reference = next(iter(study.references.values()))
+    reference = study.reference
     prediction = result.prediction(case.dataset, prompter, case.case_id, study)
     facts = {
         "DSC": "undefined" if dsc is None else f"{dsc:.3f}",
