@@ -125,7 +125,7 @@ METRICS: tuple[Metric, ...] = (
         lambda c: dsc(c.reference, c.prediction),
         _OVERLAP,
         "mean",
-        tables=(COHORT, CASE, STORED),
+        tables=(COHORT, CASE, REPORT, STORED),
     ),
     Metric("iou", "IoU", "1", "common volume over the volume of the union", lambda c: iou(c.reference, c.prediction), _OVERLAP, "mean"),
     *map(_nsd, NSD_TOLERANCES_MM),
