@@ -12,7 +12,7 @@ import pandas as pd
 from . import cohorts, config, fetch, registry, run, tables, trained
 from .prompts import recorded
 from .types import Case, Experiment, InputError
-from .viewers.asking import LoadedModel, OfferedModel
+from .viewers.playground.session import LoadedModel, OfferedModel
 
 
 def cases(profile: str, most: int = 4) -> list[Case]:

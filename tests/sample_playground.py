@@ -11,10 +11,12 @@ import numpy as np
 import torch
 from sample_book import sample_case
 
-from lungseg_utils import config, io, registry, run, viewers
+from lungseg_utils import config, io, registry, run
 from lungseg_utils.networks.lesion_volumes import lesion_volumes
 from lungseg_utils.types import Case, Image, Mask, Study
-from lungseg_utils.viewers.asking import LoadedModel, OfferedModel
+from lungseg_utils.viewers.playground import playground
+from lungseg_utils.viewers.playground.session import LoadedModel, OfferedModel
+from lungseg_utils.viewers.playground.widget import Playground
 
 SHAPE = (96, 90, 24)
 TITLE, TRIVIAL_TITLE = "SAM-type stand-in, tiny, trained for a moment", "trivial: ellipse or ball"
@@ -101,11 +103,11 @@ def offers(weights: Path) -> list[OfferedModel]:
     ]
 
 
-def open_playground(folder: str | Path) -> viewers.playground:
+def open_playground(folder: str | Path) -> Playground:
     """What the notebook of the browser tests shows; `folder` was filled by `fill`."""
     folder = Path(folder)
     case = Case("folder", "chest-LPS", "chest-LPS", folder / "chest.nii.gz", (folder / "reference.nii.gz",))
-    return viewers.playground(case, offers(folder / "weights.pt"), folder / "sessions")
+    return playground(case, offers(folder / "weights.pt"), folder / "sessions")
 
 
 def fill(folder: Path) -> Case:

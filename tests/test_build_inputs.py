@@ -12,7 +12,7 @@ _FILES = [
     *build_inputs._GRID,
     *build_inputs._PROSE,
     "lungseg_utils/run.py",
-    "lungseg_utils/viewers/slice_viewer.js",
+    "lungseg_utils/viewers/js/slice_viewer.js",
     "book/intro.md",
     "book/_build/old.html",
     "data/splits/a.csv",
@@ -44,7 +44,7 @@ def _changed(root: Path, path: str, text: str) -> set[str]:
     ("path", "groups"),
     [
         ("lungseg_utils/run.py", {"code"}),
-        ("lungseg_utils/viewers/slice_viewer.js", {"code"}),
+        ("lungseg_utils/viewers/js/slice_viewer.js", {"code"}),
         ("lungseg_utils/book.py", {"prose"}),
         ("book/intro.md", {"prose"}),
         ("book/_build/old.html", set()),

@@ -26,16 +26,17 @@ from sample_playground import (
     write_case,
 )
 
-from lungseg_utils import cohorts, config, io, listening, prompting, registry, viewers
+from lungseg_utils import cohorts, config, io, listening, prompting, registry
 from lungseg_utils.metrics import dsc
 from lungseg_utils.prompts import recorded, records
 from lungseg_utils.prompts.jitter import perturb
 from lungseg_utils.prompts.ladder import prompt_rng
 from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt
-from lungseg_utils.viewers.asking import Asker, OfferedModel, Worker, filled_planes
-from lungseg_utils.viewers.drawing import DrawnPrompt, can_be_answered
-from lungseg_utils.viewers.playground_controls import colours_for
-from lungseg_utils.viewers.prompt_playground import PromptCanvas
+from lungseg_utils.viewers import playground as playgrounds
+from lungseg_utils.viewers.playground.controls import colours_for
+from lungseg_utils.viewers.playground.drawing import DrawnPrompt, can_be_answered
+from lungseg_utils.viewers.playground.session import Asker, OfferedModel, Worker, filled_planes
+from lungseg_utils.viewers.playground.widget import PromptCanvas
 
 # --- drawing ------------------------------------------------------------------------------------------------------------
 
@@ -277,7 +278,7 @@ def test_a_box_is_answered_with_mask_and_scores(playground, folder, reference, s
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "SLA", "AIR"])
 def test_voxels_of_the_picture_are_those_of_the_image_however_its_axes_run(tmp_path, axes, study):
     case = write_case(tmp_path, axes)
-    made = viewers.playground(case, OfferedModel("trivial", TRIVIAL, trivial), tmp_path)
+    made = playgrounds.playground(case, OfferedModel("trivial", TRIVIAL, trivial), tmp_path)
     stored = made.canvas.case
     assert stored["size"] == [96, 90, 24]
     assert stored["voxel"] == [[95, -1], [89, -1], [0, 1]]
@@ -435,7 +436,7 @@ def test_a_pretraining_is_shown_and_cancelled_and_goes_on_when_it_is_asked_again
             done.append(step)
         return trivial()
 
-    made = viewers.playground(case, OfferedModel("a stand-in that is not there yet", "stand_in", pretrained), tmp_path)
+    made = playgrounds.playground(case, OfferedModel("a stand-in that is not there yet", "stand_in", pretrained), tmp_path)
     show = made.controls.show_progress
 
     def cancel_at_twenty(step, most):
@@ -574,7 +575,7 @@ def test_a_mask_of_a_dicom_case_is_exported_as_seg(dicom, tmp_path, study, refer
     dicom.ct_series(tmp_path / "ct", stored, origin=origin, spacing=(2.25, 1.8, 3.0))
     io.write_mask(reference, tmp_path / "reference.nii.gz")
     case = Case("folder", "series", "series", tmp_path / "ct", (tmp_path / "reference.nii.gz",))
-    made = viewers.playground(case, offers(folder / "weights.pt"), tmp_path / "out")
+    made = playgrounds.playground(case, offers(folder / "weights.pt"), tmp_path / "out")
     draw_box(made, reference)
     made.controls.to_seg.click()
     (path,) = saved_files(made, ".dcm")
@@ -595,14 +596,14 @@ def test_the_widgets_script_is_one_module_without_imports():
 
 def test_it_wants_a_case_and_a_model(folder):
     with pytest.raises(InputError, match="no case"):
-        viewers.playground([], offers(folder / "weights.pt"))
+        playgrounds.playground([], offers(folder / "weights.pt"))
     with pytest.raises(InputError, match="no case, or no model"):
-        viewers.playground(case_of(folder), [])
+        playgrounds.playground(case_of(folder), [])
 
 
 def test_a_case_that_cannot_be_read_leaves_the_one_that_is_shown(folder, tmp_path, reference):
     broken = Case("folder", "broken", "broken", tmp_path / "nothing.nii.gz", ())
-    made = viewers.playground([case_of(folder), broken], offers(folder / "weights.pt"), tmp_path)
+    made = playgrounds.playground([case_of(folder), broken], offers(folder / "weights.pt"), tmp_path)
     draw_box(made, reference)
     before = made.canvas.answers
     made.controls.case_choice.value = 1
@@ -636,7 +637,7 @@ def test_the_default_profile_offers_phantoms_and_the_real_cases_that_are_here(tm
 
 def test_another_case_starts_anew(folder, tmp_path, reference):
     other = write_case(tmp_path, "RAS", seed=2)
-    made = viewers.playground([case_of(folder), other], offers(folder / "weights.pt"), tmp_path)
+    made = playgrounds.playground([case_of(folder), other], offers(folder / "weights.pt"), tmp_path)
     draw_box(made, reference)
     made.controls.case_choice.value = 1
     assert made.canvas.case["title"] == "chest-RAS"

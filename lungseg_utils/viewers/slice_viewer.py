@@ -102,7 +102,7 @@ def _gzipped(stored: Mapping[str, Any]) -> int:
 
 def _document(cases: list[dict[str, Any]]) -> str:
     """The whole output: style, a still picture for readers without scripts, data and program."""
-    parts = [f"<style>{asset('slice_viewer.css')}</style>"]
+    parts = [f"<style>{asset('css/slice_viewer.css')}</style>"]
     shown = [case for case in cases if "ct" in case]
     if not shown:
         return f'<div class="lungseg-viewer">{parts[0]}{"".join(_described(case) for case in cases)}</div>'
@@ -114,7 +114,7 @@ def _document(cases: list[dict[str, Any]]) -> str:
         f'<figure class="lv-fallback">{still}<figcaption>{html.escape(shown[0]["title"])}. '
         "One still slice; the interactive view needs JavaScript.</figcaption></figure>",
         f'<script type="application/json" class="lv-data">{data}</script>',
-        f'<script type="module">{asset("slice_viewer.js")}</script>',
+        f'<script type="module">{asset("js/slice_viewer.js")}</script>',
     ]
     return f'<div class="lungseg-viewer">{"".join(parts)}</div>'
 
@@ -130,7 +130,7 @@ def _described(case: dict[str, Any]) -> str:
 @cache
 def asset(name: str) -> str:
     """A style or program that lies beside this file, to be put into an element of its own."""
-    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
+    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
     if "</s" in text.lower():  # would end the script or style element early
         raise InputError(name, "it holds a closing tag", "Write the tag in two parts.")
     return text

@@ -16,7 +16,7 @@ import {
   ranking,
   slicesText,
   splitKey,
-} from "../../lungseg_utils/viewers/case_explorer.js";
+} from "../../lungseg_utils/viewers/js/case_explorer/page.js";
 
 const cohort = {
   key: "phantom_a",

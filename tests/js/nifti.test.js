@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 
-import { UnusableFile, orientation, readCase, readHeader } from "../../lungseg_utils/viewers/nifti.js";
+import { UnusableFile, orientation, readCase, readHeader } from "../../lungseg_utils/viewers/js/nifti.js";
 
 /** A file of 2 x 3 x 2 voxels with values 0 to 11 in stored order, changed by `edit(view)`. */
 function file({ little = true, edit = () => {} } = {}) {

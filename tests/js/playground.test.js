@@ -2,9 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { placed, spreadColours } from "../../lungseg_utils/viewers/playground.js";
-import { PromptTools } from "../../lungseg_utils/viewers/prompt_tools.js";
-import { fit, toCanvas, toPixel, toVoxel } from "../../lungseg_utils/viewers/slice_viewer.js";
+import { placed, spreadColours } from "../../lungseg_utils/viewers/playground/playground.js";
+import { PromptTools } from "../../lungseg_utils/viewers/js/prompt_tools.js";
+import { fit, toCanvas, toPixel, toVoxel } from "../../lungseg_utils/viewers/js/slice_viewer.js";
 
 test("planes of a mask come to their slices, and all else is empty", () => {
   const shape = [4, 1, 2];

@@ -19,7 +19,7 @@ import {
   unpackBits,
   wheelSteps,
   windowTable,
-} from "../../lungseg_utils/viewers/slice_viewer.js";
+} from "../../lungseg_utils/viewers/js/slice_viewer.js";
 
 const levels = { lowest: -1024, step: 4, count: 1025 };
 const greyAt = (window, hu) => windowTable(WINDOWS[window], levels)[(hu - levels.lowest) / levels.step];

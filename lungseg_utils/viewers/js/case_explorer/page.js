@@ -1,10 +1,10 @@
 // The page "Look at any case": one CT, its reference and one or two answers, chosen from the files that case_explorer.py wrote.
 // What is chosen stands in the address, so that a case can be linked. Slices are drawn by slice_viewer.js; NiiVue is loaded when its
 // button is pressed, and is given the arrays that are there already.
-import { COLOURS, SliceCanvas, WINDOWS, choice, decodeCase, decodeMask, element, loadJson, overlayControls } from "./slice_viewer.js";
+import { COLOURS, SliceCanvas, WINDOWS, choice, decodeCase, decodeMask, element, loadJson, overlayControls } from "../slice_viewer.js";
 
-const DATA = new URL("../data/cases/", import.meta.url);
-const NIIVUE = new URL("../vendor/niivue/index.js", import.meta.url);
+const DATA = new URL("../../../data/cases/", import.meta.url);
+const NIIVUE = new URL("../../../vendor/niivue/index.js", import.meta.url);
 const KEPT_FILES = 6; // in memory, so that going back to a case is quick
 const LAYERS = ["reference", "A", "B"];
 const PROMPT_COLOURS = { A: COLOURS[4], B: COLOURS[3] };

@@ -10,7 +10,7 @@ from pathlib import Path
 import ipywidgets
 import numpy as np
 
-from .asking import MOST_DRAWS, Answer, OfferedModel, Spread
+from .session import MOST_DRAWS, Answer, OfferedModel, Spread
 
 _LARGEST_LINK_BYTES = 2_000_000
 _DASH = "–"

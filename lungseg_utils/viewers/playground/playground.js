@@ -1,9 +1,9 @@
 // The playground's pictures in a notebook or in voila: shows a case and what models said of it, and hands on what is drawn. State and
-// numbers are Python's; `prompt_playground.py` describes what goes to and fro. The canvas is that of slice_viewer.js, drawing on it that of
+// numbers are Python's; `widget.py` describes what goes to and fro. The canvas is that of slice_viewer.js, drawing on it that of
 // prompt_tools.js; anywidget gets the three files as one module.
 
-import { COLOURS, SliceCanvas, choice, decodeCase, decodeMask, element, inflate, overlayControls, windowChoice } from "./slice_viewer.js";
-import { PromptTools, TOOLS } from "./prompt_tools.js";
+import { COLOURS, SliceCanvas, choice, decodeCase, decodeMask, element, inflate, overlayControls, windowChoice } from "../js/slice_viewer.js";
+import { PromptTools, TOOLS } from "../js/prompt_tools.js";
 
 const PATIENCE_MS = 8000; // until a person is told that the kernel has not even heard of what was drawn
 const LAYOUTS = ["overlaid", "side by side"];

@@ -38,25 +38,25 @@ import ipywidgets
 import numpy as np
 import traitlets
 
-from .. import dicom_seg, io, listening, registry
-from ..config import project_root
-from ..prompts import recorded, records
-from ..types import Case, Image, InputError, Mask, Prompt
-from .asking import Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, filled_planes
+from ... import dicom_seg, io, listening, registry
+from ...config import project_root
+from ...prompts import recorded, records
+from ...types import Case, Image, InputError, Mask, Prompt
+from ..slice_viewer import ViewerCase, asset, embed, packed
+from .controls import Controls, colours_for, file_link, score_table
 from .drawing import DrawnPrompt, can_be_answered
-from .playground_controls import Controls, colours_for, file_link, score_table
-from .slice_viewer import ViewerCase, asset, embed, packed
+from .session import Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, filled_planes
 
 log = logging.getLogger(__name__)
 SEGMENT = "Lung tumor"
-_SCRIPTS = ("slice_viewer.js", "prompt_tools.js", "playground.js")
-_STYLES = ("slice_viewer.css", "prompt_page.css", "playground.css")
+_SCRIPTS = ("js/slice_viewer.js", "js/prompt_tools.js", "playground/playground.js")
+_STYLES = ("css/slice_viewer.css", "css/prompt_page.css", "css/playground.css")
 Prompts = tuple[Prompt, ...]
 
 
 def _one_module(names: Sequence[str]) -> str:
     """Scripts that import each other as the single module that anywidget takes."""
-    return "\n".join(re.sub(r'^import [^;]* from "\./[^"]+";$', "", asset(name), flags=re.MULTILINE) for name in names)
+    return "\n".join(re.sub(r'^import [^;]* from "\.[^"]+";$', "", asset(name), flags=re.MULTILINE) for name in names)
 
 
 class PromptCanvas(anywidget.AnyWidget):

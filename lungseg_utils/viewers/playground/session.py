@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import geometry
-from ..metrics import dsc
-from ..prompts import recorded
-from ..prompts.jitter import perturb
-from ..prompts.ladder import prompt_rng
-from ..types import Case, Mask, Prompt, Study
+from ... import geometry
+from ...metrics import dsc
+from ...prompts import recorded
+from ...prompts.jitter import perturb
+from ...prompts.ladder import prompt_rng
+from ...types import Case, Mask, Prompt, Study
 
 if TYPE_CHECKING:
-    from ..networks.embedding_cache import EmbeddingCache
+    from ...networks.embedding_cache import EmbeddingCache
 
 log = logging.getLogger(__name__)
 MOST_DRAWS = 50
@@ -129,7 +129,7 @@ class Asker:
         segmenter = model.segmenter
         if not self._keep_embeddings(segmenter):
             return
-        from ..networks.ahead import places_ahead
+        from ...networks.ahead import places_ahead
 
         segmenter.set_image(self.study.image)
         for place in places_ahead(segmenter, prompts, answer.mask.array, index):
@@ -147,7 +147,7 @@ class Asker:
         if not hasattr(segmenter, "cache"):
             return False
         if self._cache is None:
-            from ..networks.embedding_cache import EmbeddingCache  # torch: only with a model that needs it
+            from ...networks.embedding_cache import EmbeddingCache  # torch: only with a model that needs it
 
             self._cache = EmbeddingCache(self._cache_mb)
         segmenter.cache = self._cache

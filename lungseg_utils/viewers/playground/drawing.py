@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..types import Box, InputError, Points, Prompt, SlicePrompt
+from ...types import Box, InputError, Points, Prompt, SlicePrompt
 
 LESION_ID = 1
 _LEAST_SIDE = 2  # voxels: what is smaller is a slip of the hand
