@@ -27,13 +27,26 @@ test("a newer mask takes the place of the older one in the same array", () => {
 test("a voxel that more draws hold hides more of the CT, one that none holds nothing", () => {
   const colours = spreadColours("#e69f00", 4);
   assert.equal(colours[0] >>> 24, 0);
-  assert.deepEqual([...colours].map((colour) => colour >>> 24), [0, 48, 95, 143, 190]);
+  assert.deepEqual(
+    [...colours].map((colour) => colour >>> 24),
+    [0, 48, 95, 143, 190],
+  );
   assert.equal(colours[4] & 0xffffff, 0x009fe6);
 });
 
 /** A canvas of 100 x 80 pixels over a volume whose voxels are not cubes, as prompt_tools.js sees it. */
 function drawn({ size = [96, 90, 24], spacing = [2.25, 1.8] } = {}) {
-  const shown = { rows: size[1], columns: size[0], spacing, size, voxel: [[size[0] - 1, -1], [size[1] - 1, -1], [0, 1]] };
+  const shown = {
+    rows: size[1],
+    columns: size[0],
+    spacing,
+    size,
+    voxel: [
+      [size[0] - 1, -1],
+      [size[1] - 1, -1],
+      [0, 1],
+    ],
+  };
   const said = [];
   const canvas = { classList: { add() {} }, focus() {}, setPointerCapture() {} };
   const view = { canvas, stage: { addEventListener() {} }, redraw() {}, slice: 7, case: shown };
@@ -61,12 +74,21 @@ test("a drag from one voxel to another is a box with both inside, on the slice t
 });
 
 test("anywhere within a voxel is that voxel, also where voxels are not square", () => {
-  for (const spacing of [[2.25, 1.8], [0.7, 0.7], [1, 3]]) {
+  for (const spacing of [
+    [2.25, 1.8],
+    [0.7, 0.7],
+    [1, 3],
+  ]) {
     const { tools, gesture, said, at } = drawn({ spacing });
     tools.tool = 1;
     const [[x0, y0], [x1, y1]] = [at(41, 31), at(40, 30)]; // neighbours along both axes
     const [dx, dy] = [(x1 - x0) / 2, (y1 - y0) / 2];
-    for (const [u, v] of [[0, 0], [0.96, 0], [-0.96, 0.96], [0, -0.96]]) {
+    for (const [u, v] of [
+      [0, 0],
+      [0.96, 0],
+      [-0.96, 0.96],
+      [0, -0.96],
+    ]) {
       gesture("down", x1 + u * dx, y1 + v * dy);
       gesture("up", x1 + u * dx, y1 + v * dy);
     }

@@ -46,7 +46,11 @@ test("outside a window everything is black or white", () => {
 });
 
 test("the windows are those of the protocol", () => {
-  assert.deepEqual(WINDOWS, { lung: { level: -600, width: 1500 }, mediastinum: { level: 40, width: 400 }, bone: { level: 400, width: 1800 } });
+  assert.deepEqual(WINDOWS, {
+    lung: { level: -600, width: 1500 },
+    mediastinum: { level: 40, width: 400 },
+    bone: { level: 400, width: 1800 },
+  });
 });
 
 test("bits come most significant first, and padding is dropped", () => {
@@ -83,7 +87,16 @@ test("the outline of an empty slice is empty, and other slices do not matter", (
 });
 
 // 4 columns of 2 mm and 2 rows of 1 mm are 8 mm by 2 mm; in 400 x 400 canvas pixels the scale is 50 per mm.
-const slice = { rows: 2, columns: 4, spacing: [2, 1], voxel: [[13, -1], [21, -1], [30, 1]] };
+const slice = {
+  rows: 2,
+  columns: 4,
+  spacing: [2, 1],
+  voxel: [
+    [13, -1],
+    [21, -1],
+    [30, 1],
+  ],
+};
 
 test("voxels that are not square keep their proportions", () => {
   assert.deepEqual(fit(slice, 400, 400), { left: 0, top: 150, width: 400, height: 100, scale: 50 });
@@ -109,14 +122,22 @@ test("a mouse notch is one slice, trackpad movements add up, and turning round s
   const state = { rest: 0 };
   assert.equal(wheelSteps(state, 120, 0), 1);
   assert.equal(wheelSteps(state, -3, 1), -1);
-  assert.deepEqual([12, 12, 12].map((delta) => wheelSteps(state, delta, 0)), [0, 0, 1]);
+  assert.deepEqual(
+    [12, 12, 12].map((delta) => wheelSteps(state, delta, 0)),
+    [0, 0, 1],
+  );
   for (const delta of [20, -12]) wheelSteps(state, delta, 0);
   assert.equal(state.rest, -12);
 });
 
 test("a stored case is decoded", async () => {
   const pack = (bytes) => gzipSync(Uint8Array.from(bytes)).toString("base64");
-  const stored = { title: "case", shape: [1, 2, 2], ct: pack([2, 2, 4, 0, 0, 0, 0, 0]), masks: [{ name: "reference", bits: pack([0b01100000]) }] };
+  const stored = {
+    title: "case",
+    shape: [1, 2, 2],
+    ct: pack([2, 2, 4, 0, 0, 0, 0, 0]),
+    masks: [{ name: "reference", bits: pack([0b01100000]) }],
+  };
   const decoded = await decodeCase(stored);
   assert.deepEqual([...decoded.levels], [1, 2, 2, 2]);
   assert.deepEqual([...decoded.masks[0].array], [0, 1, 1, 0]);
@@ -144,7 +165,13 @@ test("a canvas that was taken off the page no longer listens to the window", (co
   context.after(() => Object.keys(page).forEach((name) => delete globalThis[name]));
   heard.set("resize");
   const canvas = new SliceCanvas(blank());
-  assert.deepEqual([...heard.values()].map((signal) => signal?.aborted), [undefined, false, false]);
+  assert.deepEqual(
+    [...heard.values()].map((signal) => signal?.aborted),
+    [undefined, false, false],
+  );
   canvas.dispose();
-  assert.deepEqual([...heard.values()].map((signal) => signal.aborted), [true, true]);
+  assert.deepEqual(
+    [...heard.values()].map((signal) => signal.aborted),
+    [true, true],
+  );
 });

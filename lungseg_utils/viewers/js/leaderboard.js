@@ -13,7 +13,8 @@ for (const board of document.querySelectorAll(".lungseg-board:not([data-ready])"
     const told = data.rows.map((row) => row[column]).filter((cell) => cell && cell !== "–");
     return told.filter((cell) => !Number.isNaN(number(cell))).length > told.length / 2;
   });
-  for (const { element } of rows) numeric.forEach((is, column) => element.cells[column].classList.toggle("lb-words", !is));
+  for (const { element } of rows)
+    numeric.forEach((is, column) => element.cells[column].classList.toggle("lb-words", !is));
   const chosen = {};
   let words = "";
 
@@ -60,7 +61,9 @@ for (const board of document.querySelectorAll(".lungseg-board:not([data-ready])"
   download.textContent = "Download as CSV";
   download.addEventListener("click", () => {
     const shown = rows.filter(visible).sort((a, b) => a.element.rowIndex - b.element.rowIndex);
-    const text = [data.columns, ...shown.map((row) => row.cells)].map((cells) => cells.map(quoted).join(",")).join("\r\n");
+    const text = [data.columns, ...shown.map((row) => row.cells)]
+      .map((cells) => cells.map(quoted).join(","))
+      .join("\r\n");
     const link = document.createElement("a");
     link.href = URL.createObjectURL(new Blob([text + "\r\n"], { type: "text/csv" }));
     link.download = data.file;
@@ -76,7 +79,8 @@ for (const board of document.querySelectorAll(".lungseg-board:not([data-ready])"
   };
   const LINE = 18; // characters of a name that stay on one line
   [...board.querySelectorAll("thead th")].forEach((head, column) => {
-    if (!numeric[column]) head.style.minWidth = `${Math.min(LINE, Math.max(...data.rows.map((row) => row[column].length)))}ch`;
+    if (!numeric[column])
+      head.style.minWidth = `${Math.min(LINE, Math.max(...data.rows.map((row) => row[column].length)))}ch`;
     const button = document.createElement("button");
     button.type = "button";
     button.textContent = head.textContent;

@@ -2,8 +2,14 @@
 // exchange and reversal only, as geometry.to_ras does.
 
 const TYPES = {
-  2: ["Uint8", 1], 4: ["Int16", 2], 8: ["Int32", 4], 16: ["Float32", 4], 64: ["Float64", 8],
-  256: ["Int8", 1], 512: ["Uint16", 2], 768: ["Uint32", 4],
+  2: ["Uint8", 1],
+  4: ["Int16", 2],
+  8: ["Int32", 4],
+  16: ["Float32", 4],
+  64: ["Float64", 8],
+  256: ["Int8", 1],
+  512: ["Uint16", 2],
+  768: ["Uint32", 4],
 };
 const [LOWEST_HU, HIGHEST_HU] = [-1024, 3071];
 const MOST_VOXELS = 400e6;
@@ -28,7 +34,8 @@ export function readHeader(buffer) {
   const view = new DataView(buffer);
   const little = view.getInt32(0, true) === 348;
   if (!little && view.getInt32(0, false) !== 348) throw new UnusableFile("This is no NIfTI-1 file (.nii or .nii.gz).");
-  if (String.fromCharCode(view.getUint8(344), view.getUint8(345)) !== "n+") throw new UnusableFile("Image and header must be in one file (.nii).");
+  if (String.fromCharCode(view.getUint8(344), view.getUint8(345)) !== "n+")
+    throw new UnusableFile("Image and header must be in one file (.nii).");
   const int16 = (at) => view.getInt16(at, little);
   const float32 = (at) => view.getFloat32(at, little);
   const shape = [1, 2, 3].map((n) => Math.max(1, int16(40 + 2 * n)));
@@ -39,11 +46,17 @@ export function readHeader(buffer) {
   const count = shape[0] * shape[1] * shape[2];
   if (count > MOST_VOXELS) throw new UnusableFile(`${shape.join(" × ")} voxels are too many for a page.`);
   const start = Math.round(float32(108));
-  if (start < 352 || start + count * size > buffer.byteLength) throw new UnusableFile("The file ends before its last voxel.");
+  if (start < 352 || start + count * size > buffer.byteLength)
+    throw new UnusableFile("The file ends before its last voxel.");
   const slope = float32(112);
   const scaled = Number.isFinite(slope) && slope !== 0;
   return {
-    little, type, size, shape, count, start,
+    little,
+    type,
+    size,
+    shape,
+    count,
+    start,
     slope: scaled ? slope : 1,
     intercept: scaled && Number.isFinite(float32(116)) ? float32(116) : 0,
     affine: affineOf(int16, float32),
@@ -53,7 +66,8 @@ export function readHeader(buffer) {
 function affineOf(int16, float32) {
   if (int16(254) > 0) return [0, 1, 2].map((row) => [0, 1, 2, 3].map((column) => float32(280 + 16 * row + 4 * column)));
   const steps = [1, 2, 3].map((n) => Math.abs(float32(76 + 4 * n)) || 1);
-  if (int16(252) <= 0) throw new UnusableFile("The file does not say how its axes lie in the patient (neither sform nor qform).");
+  if (int16(252) <= 0)
+    throw new UnusableFile("The file does not say how its axes lie in the patient (neither sform nor qform).");
   const [b, c, d] = [256, 260, 264].map(float32);
   const a = Math.sqrt(Math.max(0, 1 - b * b - c * c - d * d));
   const turn = [
@@ -71,7 +85,9 @@ export function orientation(affine) {
   if (lengths.some((length) => !(length > 0))) throw new UnusableFile("The axes of the file do not span a volume.");
   const free = new Set([0, 1, 2]);
   const found = [null, null, null];
-  const pairs = [0, 1, 2].flatMap((world) => [0, 1, 2].map((axis) => [Math.abs(affine[world][axis]) / lengths[axis], world, axis]));
+  const pairs = [0, 1, 2].flatMap((world) =>
+    [0, 1, 2].map((axis) => [Math.abs(affine[world][axis]) / lengths[axis], world, axis]),
+  );
   for (const [, world, axis] of pairs.sort((x, y) => y[0] - x[0])) {
     if (found[world] || !free.has(axis)) continue;
     found[world] = { axis, backwards: affine[world][axis] < 0, step: lengths[axis] };
@@ -89,12 +105,26 @@ export async function readCase(buffer, title) {
   const [levels, least] = takeLevels(bytes, header, axes, [nx, ny, nz]);
   const ends = heights(header, axes[2]);
   return {
-    title, levels, slices: nz, rows: ny, columns: nx, total: nz, size: [nx, ny, nz],
+    title,
+    levels,
+    slices: nz,
+    rows: ny,
+    columns: nx,
+    total: nz,
+    size: [nx, ny, nz],
     spacing: [axes[0].step, axes[1].step],
-    voxel: [[nx - 1, -1], [ny - 1, -1], [0, 1]],
+    voxel: [
+      [nx - 1, -1],
+      [ny - 1, -1],
+      [0, 1],
+    ],
     z: [ends[0], ends[1] - ends[0]],
-    lowest: LOWEST_HU, step: 1, count: HIGHEST_HU - LOWEST_HU + 1,
-    masks: [], facts: {}, start: Math.floor(nz / 2),
+    lowest: LOWEST_HU,
+    step: 1,
+    count: HIGHEST_HU - LOWEST_HU + 1,
+    masks: [],
+    facts: {},
+    start: Math.floor(nz / 2),
     note: least >= 0 ? "No value lies below 0: these do not look like Hounsfield units, so answers will be wrong." : "",
   };
 }
@@ -104,7 +134,10 @@ function takeLevels(bytes, { little, type, size, shape, start, slope, intercept 
   const values = new DataView(bytes, start);
   const get = values[`get${type}`].bind(values);
   const strides = [1, shape[0], shape[0] * shape[1]];
-  const walk = axes.map(({ axis, backwards }) => ({ first: backwards ? (shape[axis] - 1) * strides[axis] : 0, step: backwards ? -strides[axis] : strides[axis] }));
+  const walk = axes.map(({ axis, backwards }) => ({
+    first: backwards ? (shape[axis] - 1) * strides[axis] : 0,
+    step: backwards ? -strides[axis] : strides[axis],
+  }));
   const levels = new Uint16Array(nx * ny * nz);
   let least = Infinity;
   for (let k = 0, n = 0; k < nz; k++) {

@@ -3,7 +3,16 @@
 // stand only state and controls.
 
 import { Asker, canBeAsked, dice, merge, trivialAnswer } from "./promptable.js";
-import { SliceCanvas, choice, decodeCase, element, loadJson, minus, overlayControls, windowChoice } from "./slice_viewer.js";
+import {
+  SliceCanvas,
+  choice,
+  decodeCase,
+  element,
+  loadJson,
+  minus,
+  overlayControls,
+  windowChoice,
+} from "./slice_viewer.js";
 import { UnusableFile, readCase } from "./nifti.js";
 import { PromptTools, TOOLS } from "./prompt_tools.js";
 
@@ -18,12 +27,15 @@ const OVERLAYS = [
 async function loadNetwork(runtime, folder, view) {
   const options = { executionProviders: ["wasm"] };
   const [encoder, decoder] = await Promise.all(
-    ["encoder", "decoder"].map((name) => runtime.InferenceSession.create(new URL(`${name}.onnx`, folder).href, options)),
+    ["encoder", "decoder"].map((name) =>
+      runtime.InferenceSession.create(new URL(`${name}.onnx`, folder).href, options),
+    ),
   );
   const tensor = (type, data, shape) => new runtime.Tensor(type, data, shape);
   return {
     view,
-    encode: async (picture) => (await encoder.run({ picture: tensor("float32", picture, [1, 1, view.canvas, view.canvas]) })).embedding,
+    encode: async (picture) =>
+      (await encoder.run({ picture: tensor("float32", picture, [1, 1, view.canvas, view.canvas]) })).embedding,
     decode: async (embedding, positions, labels) => {
       const tokens = {
         positions: tensor("float32", Float32Array.from(positions), [1, labels.length, 2]),
@@ -42,15 +54,25 @@ export class PromptPage {
     this.root = root;
     this.data = new URL(root.dataset.lungsegData, document.baseURI);
     this.runtimeFolder = new URL(root.dataset.lungsegRuntime, document.baseURI).href;
-    Object.assign(this, { prompts: [], history: [], networks: new Map(), asker: null, times: [], follow: false, asked: 0 });
+    Object.assign(this, {
+      prompts: [],
+      history: [],
+      networks: new Map(),
+      asker: null,
+      times: [],
+      follow: false,
+      asked: 0,
+    });
     root.classList.add("lungseg-viewer");
     this.ready = this.start();
   }
 
   async start() {
-    if (typeof WebAssembly === "undefined") throw new UnusableFile("This browser has no WebAssembly, which the network runs on.");
+    if (typeof WebAssembly === "undefined")
+      throw new UnusableFile("This browser has no WebAssembly, which the network runs on.");
     this.index = await loadJson(new URL("index.json", this.data));
-    if (!this.index.networks.length) throw new UnusableFile("This edition has no network that is small enough to run in a page.");
+    if (!this.index.networks.length)
+      throw new UnusableFile("This edition has no network that is small enough to run in a page.");
     this.build();
     this.listen();
     this.entry = this.index.networks[0];
@@ -73,15 +95,34 @@ export class PromptPage {
     this.view.paint = (context, place) => this.tools.paint(context, place);
     this.view.onslice = () => this.describe();
     const option = (text, value) => element("option", { value }, text);
-    this.caseSelect = element("select", { "aria-label": "Case", onchange: () => this.openCase(+this.caseSelect.value) });
+    this.caseSelect = element("select", {
+      "aria-label": "Case",
+      onchange: () => this.openCase(+this.caseSelect.value),
+    });
     this.caseSelect.append(...this.caseGroups(option));
-    this.networkSelect = element("select", { "aria-label": "Network", onchange: () => this.useNetwork(+this.networkSelect.value) });
-    this.networkSelect.append(...this.index.networks.map((item, n) => option(`${item.title} (${item.megabytes} MB)`, n)));
+    this.networkSelect = element("select", {
+      "aria-label": "Network",
+      onchange: () => this.useNetwork(+this.networkSelect.value),
+    });
+    this.networkSelect.append(
+      ...this.index.networks.map((item, n) => option(`${item.title} (${item.megabytes} MB)`, n)),
+    );
     const left = this.index.left_out.map((title) => option(`${title}: sees whole slices, too large for a page`, ""));
     this.networkSelect.append(...left.map((item) => Object.assign(item, { disabled: true })));
-    this.file = element("input", { type: "file", accept: ".nii,.gz", "aria-label": "Your own CT, a NIfTI file", onchange: () => this.openFile(this.file.files[0]) });
-    this.rungSelect = element("select", { "aria-label": "Rung of the prompt ladder", onchange: () => this.useRung(this.rungSelect.value) });
-    this.rungSelect.append(option("choose a rung", ""), ...Object.entries(this.index.rungs).map(([name, title]) => option(title, name)));
+    this.file = element("input", {
+      type: "file",
+      accept: ".nii,.gz",
+      "aria-label": "Your own CT, a NIfTI file",
+      onchange: () => this.openFile(this.file.files[0]),
+    });
+    this.rungSelect = element("select", {
+      "aria-label": "Rung of the prompt ladder",
+      onchange: () => this.useRung(this.rungSelect.value),
+    });
+    this.rungSelect.append(
+      option("choose a rung", ""),
+      ...Object.entries(this.index.rungs).map(([name, title]) => option(title, name)),
+    );
     this.followBox = element("input", { type: "checkbox", onchange: () => this.setFollow(this.followBox.checked) });
     this.undoButton = element("button", { type: "button", onclick: () => this.undo() }, "Undo");
     this.clearButton = element("button", { type: "button", onclick: () => this.clear() }, "Clear");
@@ -90,7 +131,13 @@ export class PromptPage {
     this.time = element("p", { className: "lv-note lp-time" });
     this.note = element("p", { className: "lv-note" });
     const labelled = (text, control) => element("label", { className: "lp-field" }, element("span", {}, text), control);
-    const head = element("div", { className: "lp-head" }, labelled("Case", this.caseSelect), labelled("Network", this.networkSelect), labelled("Or your own CT", this.file));
+    const head = element(
+      "div",
+      { className: "lp-head" },
+      labelled("Case", this.caseSelect),
+      labelled("Network", this.networkSelect),
+      labelled("Or your own CT", this.file),
+    );
     const panel = element(
       "div",
       { className: "lv-panel" },
@@ -104,7 +151,13 @@ export class PromptPage {
       ...this.view.overlays.map((overlay) => overlayControls(overlay, () => this.view.redraw())),
       this.note,
     );
-    this.ui = element("div", { className: "lv-ui" }, head, this.message, element("div", { className: "lv-body" }, this.view.stage, panel));
+    this.ui = element(
+      "div",
+      { className: "lv-ui" },
+      head,
+      this.message,
+      element("div", { className: "lv-body" }, this.view.stage, panel),
+    );
     this.root.append(this.ui);
   }
 
@@ -123,7 +176,9 @@ export class PromptPage {
   listen() {
     // the network is larger than all else on the page, so it is fetched when somebody turns to the picture
     for (const approach of ["pointerenter", "focus"]) {
-      this.view.canvas.addEventListener(approach, () => this.load(this.entry).catch((problem) => this.fail(problem)), { once: true });
+      this.view.canvas.addEventListener(approach, () => this.load(this.entry).catch((problem) => this.fail(problem)), {
+        once: true,
+      });
     }
     const stop = (event) => event.preventDefault();
     this.view.canvas.addEventListener("dragover", stop);
@@ -156,7 +211,12 @@ export class PromptPage {
       this.say("Draw a box around a tumor. There is no reference, so no Dice.");
     } catch (problem) {
       if (!(problem instanceof UnusableFile) && !(problem instanceof RangeError)) throw problem;
-      this.say(problem instanceof RangeError ? `${file.name} does not fit into this page's memory.` : `${file.name}: ${problem.message}`, true);
+      this.say(
+        problem instanceof RangeError
+          ? `${file.name} does not fit into this page's memory.`
+          : `${file.name}: ${problem.message}`,
+        true,
+      );
     }
   }
 
@@ -180,7 +240,9 @@ export class PromptPage {
   /** The network of an entry, fetched once. */
   load(entry) {
     if (!this.networks.has(entry)) {
-      const loading = this.runtimeReady().then((runtime) => loadNetwork(runtime, new URL(`${entry.folder}/`, this.data), entry.view));
+      const loading = this.runtimeReady().then((runtime) =>
+        loadNetwork(runtime, new URL(`${entry.folder}/`, this.data), entry.view),
+      );
       loading.catch(() => this.networks.delete(entry)); // the next question tries again
       this.networks.set(entry, loading);
     }
@@ -216,7 +278,9 @@ export class PromptPage {
   /** The reader's own prompt, begun anew where a rung of the benchmark is shown. */
   own() {
     const mine = this.prompts.length === 1 && this.prompts[0].mine;
-    return mine ? structuredClone(this.prompts[0]) : { mine: true, lesion_id: 1, find_ends: this.follow, box_3d: null, slices: [] };
+    return mine
+      ? structuredClone(this.prompts[0])
+      : { mine: true, lesion_id: 1, find_ends: this.follow, box_3d: null, slices: [] };
   }
 
   edit(update) {
@@ -241,7 +305,8 @@ export class PromptPage {
   addBox(a, b, index) {
     const side = (axis) => [Math.min(a[axis], b[axis]), Math.max(a[axis], b[axis]) + 1];
     const box = [...side(0), ...side(1)];
-    if (box[1] - box[0] < 2 || box[3] - box[2] < 2) return this.say("That box is smaller than two voxels; drag over the tumor.", true);
+    if (box[1] - box[0] < 2 || box[3] - box[2] < 2)
+      return this.say("That box is smaller than two voxels; drag over the tumor.", true);
     return this.edit((prompt) => Object.assign(this.hintOf(prompt, index), { box }));
   }
 
@@ -294,10 +359,16 @@ export class PromptPage {
   show(found, took) {
     this.put("answer", found);
     this.put("trivial", this.trivial());
-    if (this.prompts.length) this.say(found.size ? "" : "Clicks outside alone say nothing: add a click inside, or a box.");
+    if (this.prompts.length)
+      this.say(found.size ? "" : "Clicks outside alone say nothing: add a click inside, or a box.");
     if (found.size === 1) this.times.push(took);
-    const typical = this.times.length > 1 ? ` · one slice: median of ${this.times.length} answers ${median(this.times).toFixed(0)} ms` : "";
-    this.time.textContent = found.size ? `${found.size} ${found.size === 1 ? "slice" : "slices"} answered in ${took.toFixed(0)} ms${typical}` : "";
+    const typical =
+      this.times.length > 1
+        ? ` · one slice: median of ${this.times.length} answers ${median(this.times).toFixed(0)} ms`
+        : "";
+    this.time.textContent = found.size
+      ? `${found.size} ${found.size === 1 ? "slice" : "slices"} answered in ${took.toFixed(0)} ms${typical}`
+      : "";
     this.undoButton.disabled = !this.history.length;
     this.describe();
     this.view.redraw();
@@ -347,7 +418,11 @@ export class PromptPage {
     if (Number.isFinite(told)) rows.push(row("in this book's tables", ["", number(told)]));
     this.table.replaceChildren(...rows);
     this.table.classList.toggle("lp-hidden", !this.maskOf("reference"));
-    Object.assign(this.root.dataset, { dice: number(answer.volume), sliceDice: number(answer.slice), trivialDice: number(trivial.volume) });
+    Object.assign(this.root.dataset, {
+      dice: number(answer.volume),
+      sliceDice: number(answer.slice),
+      trivialDice: number(trivial.volume),
+    });
   }
 }
 
@@ -357,7 +432,8 @@ export function mountAll() {
     root.dataset.mounted = "";
     root.promptPage = new PromptPage(root);
     root.promptPage.ready.catch((problem) => {
-      const text = problem instanceof UnusableFile ? problem.message : `The page could not load what it needs: ${problem.message}`;
+      const text =
+        problem instanceof UnusableFile ? problem.message : `The page could not load what it needs: ${problem.message}`;
       root.querySelector(".lp-fallback")?.remove();
       root.append(element("p", { className: "lp-message lp-problem", role: "alert" }, text));
       if (!(problem instanceof UnusableFile)) console.error("prompt page:", problem);

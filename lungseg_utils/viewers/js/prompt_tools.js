@@ -91,7 +91,10 @@ export class PromptTools {
       context.beginPath();
       draw();
       context.setLineDash(dash.map((n) => n * ratio));
-      for (const [style, width] of [["#000a", 4], [colour, 2]]) {
+      for (const [style, width] of [
+        ["#000a", 4],
+        [colour, 2],
+      ]) {
         Object.assign(context, { strokeStyle: style, lineWidth: width * ratio });
         context.stroke();
       }
@@ -104,7 +107,14 @@ export class PromptTools {
     const cross = ([i, j], colour, size) => {
       const [x, y] = place([i, j, index]);
       const arm = size * ratio;
-      line(() => [[arm, 0], [0, arm]].forEach(([dx, dy]) => (context.moveTo(x - dx, y - dy), context.lineTo(x + dx, y + dy))), colour);
+      line(
+        () =>
+          [
+            [arm, 0],
+            [0, arm],
+          ].forEach(([dx, dy]) => (context.moveTo(x - dx, y - dy), context.lineTo(x + dx, y + dy))),
+        colour,
+      );
     };
     for (const hint of this.prompts().flatMap((prompt) => prompt.slices.filter((item) => item.index === index))) {
       if (hint.box) box(hint.box, [5, 3]);

@@ -38,7 +38,12 @@ export function promptTokens(hint, window, canvas) {
   const [positions, labels] = [[], []];
   if (hint.box) {
     const [iMin, iMax, jMin, jMax] = hint.box;
-    positions.push((window.iMax - iMax) * x, (window.jMax - jMax) * y, (window.iMax - iMin) * x, (window.jMax - jMin) * y);
+    positions.push(
+      (window.iMax - iMax) * x,
+      (window.jMax - jMax) * y,
+      (window.iMax - iMin) * x,
+      (window.jMax - jMin) * y,
+    );
     labels.push(2, 3);
   }
   for (const point of hint.points ?? []) {
@@ -88,7 +93,8 @@ export function resample(plane, rows, columns, newRows, newColumns) {
   const result = new Float32Array(newRows * newColumns);
   down.forEach((taps, row) => {
     for (const [at, weight] of taps) {
-      for (let column = 0; column < newColumns; column++) result[row * newColumns + column] += weight * narrow[at * newColumns + column];
+      for (let column = 0; column < newColumns; column++)
+        result[row * newColumns + column] += weight * narrow[at * newColumns + column];
     }
   });
   return result;
@@ -106,7 +112,8 @@ function axisWeights(countIn, countOut) {
 function covered(n, size, count) {
   const [low, high] = [n * size, (n + 1) * size];
   const taps = [];
-  for (let at = Math.floor(low); at < Math.min(count, Math.ceil(high)); at++) taps.push([at, Math.min(high, at + 1) - Math.max(low, at)]);
+  for (let at = Math.floor(low); at < Math.min(count, Math.ceil(high)); at++)
+    taps.push([at, Math.min(high, at + 1) - Math.max(low, at)]);
   return taps.filter(([, weight]) => weight > 0);
 }
 
@@ -114,7 +121,12 @@ function between(n, countIn, countOut) {
   const centre = Math.min(Math.max(((n + 0.5) * countIn) / countOut - 0.5, 0), countIn - 1);
   const at = Math.floor(centre);
   const rest = centre - at;
-  return rest > 0 ? [[at, 1 - rest], [at + 1, rest]] : [[at, 1]];
+  return rest > 0
+    ? [
+        [at, 1 - rest],
+        [at + 1, rest],
+      ]
+    : [[at, 1]];
 }
 
 /** Logits of a square picture of the window to a mask of the stored slice: put back as a probability, then compared with the threshold. */
@@ -127,7 +139,8 @@ export function putBack(volume, view, window, logits) {
     const y = storedRow(volume, window.jMax - 1 - row);
     for (let column = 0; column < window.columns; column++, n++) {
       const x = storedColumn(volume, window.iMax - 1 - column);
-      if (plane[n] > view.threshold && y >= 0 && y < volume.rows && x >= 0 && x < volume.columns) mask[y * volume.columns + x] = 1;
+      if (plane[n] > view.threshold && y >= 0 && y < volume.rows && x >= 0 && x < volume.columns)
+        mask[y * volume.columns + x] = 1;
     }
   }
   return mask;
@@ -139,11 +152,19 @@ export function boxOfMask(volume, mask, grow = 0) {
   for (let n = 0; n < mask.length; n++) {
     if (!mask[n]) continue;
     const [row, column] = [Math.floor(n / volume.columns), n % volume.columns];
-    [left, right, top, bottom] = [Math.min(left, column), Math.max(right, column), Math.min(top, row), Math.max(bottom, row)];
+    [left, right, top, bottom] = [
+      Math.min(left, column),
+      Math.max(right, column),
+      Math.min(top, row),
+      Math.max(bottom, row),
+    ];
   }
   if (right < 0) return null;
   const [[i0, di], [j0, dj]] = volume.voxel;
-  const sides = [[i0 + di * right, i0 + di * left, volume.size[0]], [j0 + dj * bottom, j0 + dj * top, volume.size[1]]];
+  const sides = [
+    [i0 + di * right, i0 + di * left, volume.size[0]],
+    [j0 + dj * bottom, j0 + dj * top, volume.size[1]],
+  ];
   return sides.flatMap(([first, last, count]) => {
     const more = Math.ceil(grow * (last + 1 - first));
     return [Math.max(0, first - more), Math.min(count, last + 1 + more)];
@@ -166,7 +187,10 @@ export function trivialAnswer(volume, prompt, diameterMm) {
   const boxes = prompt.slices.filter((hint) => hint.box);
   if (prompt.box_3d) return ellipsoidIn(volume, prompt.box_3d);
   if (!boxes.length) return ballsAround(volume, prompt.slices, diameterMm);
-  return boxes.reduce((found, hint) => merge(found, prompt.find_ends ? ellipsoidOn(volume, hint) : ellipseIn(volume, hint)), new Map());
+  return boxes.reduce(
+    (found, hint) => merge(found, prompt.find_ends ? ellipsoidOn(volume, hint) : ellipseIn(volume, hint)),
+    new Map(),
+  );
 }
 
 function ellipsoidIn(volume, [low, high]) {
@@ -176,7 +200,12 @@ function ellipsoidIn(volume, [low, high]) {
 }
 
 function ellipseIn(volume, { index, box: [iMin, iMax, jMin, jMax] }) {
-  return fill(volume, [(iMin + iMax - 1) / 2, (jMin + jMax - 1) / 2, index], [(iMax - iMin) / 2, (jMax - jMin) / 2, 1], [index, index]);
+  return fill(
+    volume,
+    [(iMin + iMax - 1) / 2, (jMin + jMax - 1) / 2, index],
+    [(iMax - iMin) / 2, (jMax - jMin) / 2, 1],
+    [index, index],
+  );
 }
 
 /** Along z the half axis is the mean of the other two, in mm, and the outermost slices are cut as models/trivial.py cuts its cuboid. */
@@ -190,7 +219,13 @@ function ellipsoidOn(volume, { index, box: [iMin, iMax, jMin, jMax] }) {
 
 function ballsAround(volume, hints, diameterMm) {
   const spacing = [...volume.spacing, Math.abs(volume.z[1])];
-  const ball = (centre, mm) => fill(volume, centre, spacing.map((step) => mm / 2 / step), [-Infinity, Infinity]);
+  const ball = (centre, mm) =>
+    fill(
+      volume,
+      centre,
+      spacing.map((step) => mm / 2 / step),
+      [-Infinity, Infinity],
+    );
   let found = new Map();
   for (const { index, points } of hints) {
     const inside = points.filter((point) => point.inside);
@@ -280,7 +315,9 @@ export class Asker {
 
   async embedding(window, stored) {
     const place = [window.iMin, window.iMax, window.jMin, window.jMax, stored].join();
-    const known = this.embeddings.get(place) ?? (await this.network.encode(pictureOf(this.volume, this.network.view, window, stored)));
+    const known =
+      this.embeddings.get(place) ??
+      (await this.network.encode(pictureOf(this.volume, this.network.view, window, stored)));
     this.embeddings.delete(place); // the youngest stand last
     this.embeddings.set(place, known);
     if (this.embeddings.size > this.kept) this.embeddings.delete(this.embeddings.keys().next().value);
@@ -292,7 +329,9 @@ export class Asker {
     const masks = new Map();
     const clicks = new Map(slices.filter((hint) => hint.points.length).map((hint) => [hint.index, hint.points]));
     for (const seed of slices.filter(canBeAsked)) {
-      const found = findEnds ? await this.follow(seed, clicks, watch) : [[seed.index - this.volume.voxel[2][0], await this.slice(seed)]];
+      const found = findEnds
+        ? await this.follow(seed, clicks, watch)
+        : [[seed.index - this.volume.voxel[2][0], await this.slice(seed)]];
       for (const [slice, mask] of found) masks.set(slice, unite(masks.get(slice), mask));
       if (!watch(masks.size)) break;
     }

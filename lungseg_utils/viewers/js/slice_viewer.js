@@ -55,8 +55,18 @@ export function outline(mask, start, rows, columns) {
       }
     }
   };
-  walk(rows, columns, (y, x) => inside(y - 1, x) !== inside(y, x), (y, a, b) => runs.push(a, y, b, y));
-  walk(columns, rows, (x, y) => inside(y, x - 1) !== inside(y, x), (x, a, b) => runs.push(x, a, x, b));
+  walk(
+    rows,
+    columns,
+    (y, x) => inside(y - 1, x) !== inside(y, x),
+    (y, a, b) => runs.push(a, y, b, y),
+  );
+  walk(
+    columns,
+    rows,
+    (x, y) => inside(y, x - 1) !== inside(y, x),
+    (x, a, b) => runs.push(x, a, x, b),
+  );
   return runs;
 }
 
@@ -151,11 +161,18 @@ export function choice(legend, labels, selected, select) {
 }
 
 /** A number with a true minus sign. */
-export const minus = (number, digits = 0) => (Number(number.toFixed(digits)) + 0).toFixed(digits).replace("-", "\u2212");
+export const minus = (number, digits = 0) =>
+  (Number(number.toFixed(digits)) + 0).toFixed(digits).replace("-", "\u2212");
 
 /** The look of one mask per name, each in a colour of its own. */
 export function overlaysFor(names) {
-  return names.map((name, n) => ({ name, colour: COLOURS[n % COLOURS.length], shown: true, filled: false, opacity: 1 }));
+  return names.map((name, n) => ({
+    name,
+    colour: COLOURS[n % COLOURS.length],
+    shown: true,
+    filled: false,
+    opacity: 1,
+  }));
 }
 
 /** Controls of one overlay; `changed()` is called after each change of it. */
@@ -165,7 +182,11 @@ export function overlayControls(overlay, changed) {
     Object.assign(overlay, changes);
     changed();
   };
-  const toggle = element("input", { type: "checkbox", checked: overlay.shown, onchange: () => change({ shown: toggle.checked }) });
+  const toggle = element("input", {
+    type: "checkbox",
+    checked: overlay.shown,
+    onchange: () => change({ shown: toggle.checked }),
+  });
   const swatch = element("i", { className: "lv-swatch" });
   swatch.style.background = overlay.colour;
   const style = element(
@@ -193,15 +214,36 @@ export class SliceCanvas {
    * in voxels of the original image, returns true to take the gesture over; `paint(context, place)` draws, place(ijk) gives canvas
    * pixels; `onslice(slice)` hears of every turn. */
   constructor(root) {
-    Object.assign(this, { root, overlays: [], slice: 0, window: "lung", hover: null, paint: null, onpointer: null, onslice: null });
+    Object.assign(this, {
+      root,
+      overlays: [],
+      slice: 0,
+      window: "lung",
+      hover: null,
+      paint: null,
+      onpointer: null,
+      onslice: null,
+    });
     this.life = new AbortController();
     this.canvas = element("canvas", { tabIndex: 0, role: "img" });
-    this.slider = element("input", { type: "range", min: 0, step: 1, "aria-label": "Slice", oninput: () => this.go(+this.slider.value) });
+    this.slider = element("input", {
+      type: "range",
+      min: 0,
+      step: 1,
+      "aria-label": "Slice",
+      oninput: () => this.go(+this.slider.value),
+    });
     this.strip = element("canvas", { className: "lv-strip", "aria-hidden": "true" });
     this.where = element("span", { className: "lv-where" });
     this.value = element("span", { className: "lv-value" });
     const status = element("div", { className: "lv-status" }, this.where, this.value);
-    this.stage = element("div", { className: "lv-stage" }, this.canvas, status, element("div", { className: "lv-slices" }, this.strip, this.slider));
+    this.stage = element(
+      "div",
+      { className: "lv-stage" },
+      this.canvas,
+      status,
+      element("div", { className: "lv-slices" }, this.strip, this.slider),
+    );
     // JupyterLab would move between cells on arrow keys
     const guard = (event) => this.root.toggleAttribute("data-lm-suppress-shortcuts", !event.ctrlKey && !event.metaKey);
     window.addEventListener("keydown", guard, { capture: true, signal: this.life.signal });
@@ -226,7 +268,8 @@ export class SliceCanvas {
     const turn = (event) => {
       const focused = this.root.contains(document.activeElement);
       const end = event.deltaY > 0 ? 0 : (this.case?.slices ?? 1) - 1;
-      if (event.ctrlKey || !event.deltaY || this.slice === end || (!focused && event.timeStamp - wheel.passedAt < 300)) return;
+      if (event.ctrlKey || !event.deltaY || this.slice === end || (!focused && event.timeStamp - wheel.passedAt < 300))
+        return;
       event.preventDefault();
       this.go(this.slice - wheelSteps(wheel, event.deltaY, event.deltaMode));
     };
@@ -239,7 +282,16 @@ export class SliceCanvas {
 
   key(event) {
     const last = this.case ? this.case.slices - 1 : 0;
-    const steps = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5, Home: -last, End: last };
+    const steps = {
+      ArrowUp: 1,
+      ArrowRight: 1,
+      ArrowDown: -1,
+      ArrowLeft: -1,
+      PageUp: 5,
+      PageDown: -5,
+      Home: -last,
+      End: last,
+    };
     if (!(event.key in steps) || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     event.stopPropagation();
@@ -249,7 +301,9 @@ export class SliceCanvas {
   pointer(phase, event) {
     const box = this.canvas.getBoundingClientRect();
     const ratio = this.canvas.width / box.width;
-    const pixel = this.case && toPixel(this.frame, this.case, (event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio);
+    const pixel =
+      this.case &&
+      toPixel(this.frame, this.case, (event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio);
     const ijk = pixel && toVoxel(this.case, ...pixel, this.slice);
     if (this.onpointer?.({ phase, ijk, event })) return;
     if (event.pointerType === "touch") this.drag(phase, event, box.width);
@@ -381,7 +435,10 @@ export class SliceCanvas {
     }
     context.lineCap = "square";
     // a dark rim first, for white tissue
-    for (const [colour, width] of [["#0009", 4], [overlay.colour, 2]]) {
+    for (const [colour, width] of [
+      ["#0009", 4],
+      [overlay.colour, 2],
+    ]) {
       Object.assign(context, { strokeStyle: colour, lineWidth: width * ratio });
       context.stroke();
     }
@@ -394,7 +451,13 @@ export class SliceCanvas {
     const pad = 9 * ratio;
     context.save();
     context.font = `600 ${12 * ratio}px system-ui, sans-serif`;
-    Object.assign(context, { fillStyle: "#fff", strokeStyle: "#000", lineWidth: 3 * ratio, textBaseline: "middle", lineJoin: "round" });
+    Object.assign(context, {
+      fillStyle: "#fff",
+      strokeStyle: "#000",
+      lineWidth: 3 * ratio,
+      textBaseline: "middle",
+      lineJoin: "round",
+    });
     const write = (text, x, y, textAlign) => {
       context.textAlign = textAlign;
       context.strokeText(text, x, y);
@@ -435,7 +498,9 @@ export class SliceViewer {
   constructor(root, data) {
     Object.assign(this, { root, data, decoded: new Map() });
     this.view = new SliceCanvas(root);
-    this.view.overlays = overlaysFor([...new Set(data.cases.flatMap((item) => (item.masks ?? []).map((mask) => mask.name)))]);
+    this.view.overlays = overlaysFor([
+      ...new Set(data.cases.flatMap((item) => (item.masks ?? []).map((mask) => mask.name))),
+    ]);
     this.build();
     this.ready = this.show(0);
   }
@@ -453,7 +518,10 @@ export class SliceViewer {
       this.note,
     );
     const titles = data.cases.map((item) => item.title);
-    const head = titles.length > 1 ? choice("Case", titles, 0, (n) => this.show(n)) : element("p", { className: "lv-title" }, titles[0]);
+    const head =
+      titles.length > 1
+        ? choice("Case", titles, 0, (n) => this.show(n))
+        : element("p", { className: "lv-title" }, titles[0]);
     this.body = element("div", { className: "lv-body" }, view.stage, this.panel);
     this.ui = element("div", { className: "lv-ui" }, head, this.facts, this.withheld, this.body);
     this.root.append(this.ui);

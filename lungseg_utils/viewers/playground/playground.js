@@ -2,7 +2,17 @@
 // numbers are Python's; `widget.py` describes what goes to and fro. The canvas is that of slice_viewer.js, drawing on it that of
 // prompt_tools.js; anywidget gets the three files as one module.
 
-import { COLOURS, SliceCanvas, choice, decodeCase, decodeMask, element, inflate, overlayControls, windowChoice } from "../js/slice_viewer.js";
+import {
+  COLOURS,
+  SliceCanvas,
+  choice,
+  decodeCase,
+  decodeMask,
+  element,
+  inflate,
+  overlayControls,
+  windowChoice,
+} from "../js/slice_viewer.js";
 import { PromptTools, TOOLS } from "../js/prompt_tools.js";
 
 const PATIENCE_MS = 8000; // until a person is told that the kernel has not even heard of what was drawn
@@ -11,7 +21,10 @@ const LAYOUTS = ["overlaid", "side by side"];
 /** Colours (ABGR) by count: the more of the draws hold a voxel, the less of the CT shines through. */
 export function spreadColours(colour, draws) {
   const [red, green, blue] = [1, 3, 5].map((n) => parseInt(colour.slice(n, n + 2), 16));
-  return Uint32Array.from({ length: draws + 1 }, (_, n) => ((Math.round((190 * n) / draws) << 24) | (blue << 16) | (green << 8) | red) >>> 0);
+  return Uint32Array.from(
+    { length: draws + 1 },
+    (_, n) => ((Math.round((190 * n) / draws) << 24) | (blue << 16) | (green << 8) | red) >>> 0,
+  );
 }
 
 /** Planes of bytes as an array (slices, rows, columns) that is empty elsewhere, and which slices they are. */
@@ -20,13 +33,30 @@ export function placed({ first, count }, values, [slices, rows, columns], old = 
   const array = old?.array ?? new Uint8Array(slices * size);
   if (old) array.fill(0, old.first * size, (old.first + old.count) * size); // a whole CT takes too long to empty
   array.set(values, first * size);
-  const used = Array.from({ length: slices }, (_, s) => s >= first && s < first + count && values.subarray((s - first) * size, (s - first + 1) * size).includes(1));
+  const used = Array.from(
+    { length: slices },
+    (_, s) =>
+      s >= first && s < first + count && values.subarray((s - first) * size, (s - first + 1) * size).includes(1),
+  );
   return { array, first, count, used };
 }
 
 export class Playground {
   constructor(model, root) {
-    Object.assign(this, { model, root, pool: [], panes: [], prompts: [], layout: 0, window: "lung", tool: 0, patience: PATIENCE_MS, slice: null, waiting: null, work: Promise.resolve() });
+    Object.assign(this, {
+      model,
+      root,
+      pool: [],
+      panes: [],
+      prompts: [],
+      layout: 0,
+      window: "lung",
+      tool: 0,
+      patience: PATIENCE_MS,
+      slice: null,
+      waiting: null,
+      work: Promise.resolve(),
+    });
     root.classList.add("lungseg-viewer", "lungseg-prompting", "lungseg-playground");
     root.dataset.mounted = ""; // no viewer of stored cases is to be built in here
     this.reference = { name: "reference", colour: COLOURS[0], shown: false, filled: false, opacity: 1 };
@@ -44,7 +74,9 @@ export class Playground {
     const tools = element(
       "div",
       { className: "pg-tools" },
-      choice("Draw", TOOLS, 0, (n) => this.panes.forEach(({ tools }) => tools.change({ tool: (this.tool = n), corner: null }))),
+      choice("Draw", TOOLS, 0, (n) =>
+        this.panes.forEach(({ tools }) => tools.change({ tool: (this.tool = n), corner: null })),
+      ),
       windowChoice((window) => this.panes.forEach(({ view }) => view.change({ window: (this.window = window) }))),
       this.layoutChoice,
     );
@@ -89,7 +121,10 @@ export class Playground {
     this.models = this.model.get("models");
     const old = this.looks;
     this.looks = new Map(
-      this.models.map((item) => [item.name, { ...item, ...(old.get(item.name) ?? { shown: true, filled: true, opacity: 0.7 }), colour: item.colour }]),
+      this.models.map((item) => [
+        item.name,
+        { ...item, ...(old.get(item.name) ?? { shown: true, filled: true, opacity: 0.7 }), colour: item.colour },
+      ]),
     );
     this.layoutChoice.hidden = this.models.length < 2;
     this.showControls();
@@ -138,7 +173,13 @@ export class Playground {
       onsay: (text) => this.say(text),
       prompts: () => this.prompts,
     });
-    const pane = { view, tools, caption, looks: [], figure: element("figure", { className: "pg-pane" }, view.stage, caption) };
+    const pane = {
+      view,
+      tools,
+      caption,
+      looks: [],
+      figure: element("figure", { className: "pg-pane" }, view.stage, caption),
+    };
     view.paint = (context, place) => {
       for (const look of pane.looks) this.paintSpread(view, context, look);
       tools.paint(context, place);
@@ -186,7 +227,8 @@ export class Playground {
       masks.push({ name, ...placed({ first, count }, array, shape, old) });
     }
     this.shown.masks = masks;
-    for (const look of this.looks.values()) await this.takeSpread(look, answers.find(({ name }) => name === look.name)?.spread, shape);
+    for (const look of this.looks.values())
+      await this.takeSpread(look, answers.find(({ name }) => name === look.name)?.spread, shape);
     this.panes.forEach(({ view }) => view.redraw());
   }
 
@@ -236,7 +278,10 @@ export class Playground {
 
   unheard() {
     clearTimeout(this.waiting?.timer);
-    this.say("The kernel does not answer: it is busy, or it was restarted. If it was, run the notebook again; what was saved can be replayed.", true);
+    this.say(
+      "The kernel does not answer: it is busy, or it was restarted. If it was, run the notebook again; what was saved can be replayed.",
+      true,
+    );
   }
 }
 

@@ -1,7 +1,17 @@
 // The page "Look at any case": one CT, its reference and one or two answers, chosen from the files that case_explorer.py wrote.
 // What is chosen stands in the address, so that a case can be linked. Slices are drawn by slice_viewer.js; NiiVue is loaded when its
 // button is pressed, and is given the arrays that are there already.
-import { COLOURS, SliceCanvas, WINDOWS, choice, decodeCase, decodeMask, element, loadJson, overlayControls } from "../slice_viewer.js";
+import {
+  COLOURS,
+  SliceCanvas,
+  WINDOWS,
+  choice,
+  decodeCase,
+  decodeMask,
+  element,
+  loadJson,
+  overlayControls,
+} from "../slice_viewer.js";
 
 const DATA = new URL("../../../data/cases/", import.meta.url);
 const NIIVUE = new URL("../../../vendor/niivue/index.js", import.meta.url);
@@ -49,12 +59,15 @@ export function nearestAnswer(cohort, key) {
   return `${own}/none` in cohort.dsc ? `${own}/none` : answersOf(cohort, own)[0];
 }
 
-const lookText = (look) => `${look.shown ? "" : "hidden-"}${look.filled ? "fill" : "outline"}-${Math.round(look.opacity * 100)}`;
+const lookText = (look) =>
+  `${look.shown ? "" : "hidden-"}${look.filled ? "fill" : "outline"}-${Math.round(look.opacity * 100)}`;
 
 function lookOf(text) {
   const found = /^(hidden-)?(fill|outline)-(\d{2,3})$/.exec(text);
   const percent = found ? Number(found[3]) : 0;
-  return percent >= 10 && percent <= 100 ? { shown: !found[1], filled: found[2] === "fill", opacity: percent / 100 } : null;
+  return percent >= 10 && percent <= 100
+    ? { shown: !found[1], filled: found[2] === "fill", opacity: percent / 100 }
+    : null;
 }
 
 /** The address's part behind "#": all that differs from a plain view of the case. */
@@ -65,10 +78,13 @@ export function formatState(state) {
   if (state.field !== "near") parts.field = state.field;
   if (state.window !== "lung") parts.window = state.window;
   if (state.slice !== null) parts.slice = state.slice + 1; // as it is written below the picture
-  for (const name of LAYERS) if (lookText(state.looks[name]) !== lookText(plainLook())) parts[name] = lookText(state.looks[name]);
+  for (const name of LAYERS)
+    if (lookText(state.looks[name]) !== lookText(plainLook())) parts[name] = lookText(state.looks[name]);
   if (!state.prompts) parts.prompts = "off";
   if (state.space) parts.space = "on";
-  return Object.entries(parts).map(([name, value]) => `${name}=${encodeURIComponent(value).replaceAll("%2F", "/")}`).join("&");
+  return Object.entries(parts)
+    .map(([name, value]) => `${name}=${encodeURIComponent(value).replaceAll("%2F", "/")}`)
+    .join("&");
 }
 
 /** Undo `formatState`: the state, and a sentence for each part that this book does not hold. */
@@ -92,7 +108,11 @@ export function parseState(hash, index) {
   take("view", among(["over", "side"]), (value) => (state.view = value));
   take("field", among(["near", "all"]), (value) => (state.field = value));
   take("window", among(Object.keys(WINDOWS)), (value) => (state.window = value));
-  take("slice", (text) => (/^[1-9]\d*$/.test(text) ? Number(text) - 1 : null), (value) => (state.slice = value));
+  take(
+    "slice",
+    (text) => (/^[1-9]\d*$/.test(text) ? Number(text) - 1 : null),
+    (value) => (state.slice = value),
+  );
   for (const name of LAYERS) take(name, lookOf, (value) => (state.looks[name] = value));
   take("prompts", among(["off"]), () => (state.prompts = false));
   take("space", among(["on"]), () => (state.space = true));
@@ -149,7 +169,9 @@ export function nextPromptSlice(slices, current) {
 export function slicesText(slices) {
   const [first, last] = [slices[0] + 1, slices.at(-1) + 1];
   if (slices.length === 1) return `on slice ${first}`;
-  return slices.length === last - first + 1 ? `on slices ${first} to ${last}` : `on ${slices.length} slices from ${first} to ${last}`;
+  return slices.length === last - first + 1
+    ? `on slices ${first} to ${last}`
+    : `on ${slices.length} slices from ${first} to ${last}`;
 }
 
 // --- NIfTI -----------------------------------------------------------------------------------------------------------
@@ -183,7 +205,10 @@ export const levelsToHu = ({ levels, lowest, step }) => Int16Array.from(levels, 
 /** A stroke on a dark rim, for white tissue; both are dashed alike, so that boxes of two colours on one place are both seen. */
 function strokeTwice(context, colour, width, dash = []) {
   context.setLineDash(dash);
-  for (const [style, wide] of [["#000b", width * 2], [colour, width]]) {
+  for (const [style, wide] of [
+    ["#000b", width * 2],
+    [colour, width],
+  ]) {
     Object.assign(context, { strokeStyle: style, lineWidth: wide });
     context.stroke();
   }
@@ -208,7 +233,8 @@ function paintPrompt(context, place, { prompts, lines }, k, colour) {
     context.lineTo(...place([...line.to, k]));
     strokeTwice(context, colour, 2 * unit);
   }
-  for (const point of hints.flatMap((hint) => hint.points)) paintClick(context, place([point.i, point.j, k]), point.inside, colour, unit);
+  for (const point of hints.flatMap((hint) => hint.points))
+    paintClick(context, place([point.i, point.j, k]), point.inside, colour, unit);
   context.restore();
 }
 
@@ -243,7 +269,8 @@ function fill(select, options, value) {
   select.value = value;
 }
 
-const button = (label, onclick, properties = {}) => element("button", { type: "button", className: "cx-button", onclick, ...properties }, label);
+const button = (label, onclick, properties = {}) =>
+  element("button", { type: "button", className: "cx-button", onclick, ...properties }, label);
 
 const field = (label, control) => element("label", { className: "cx-field" }, element("span", {}, label), control);
 
@@ -276,10 +303,16 @@ export class CaseExplorer {
   }
 
   build() {
-    const select = (label, onchange) => element("select", { "aria-label": label, onchange: (event) => onchange(event.target.value) });
-    this.selects = { cohort: select("Data set", (cohort) => this.choose({ cohort })), case: select("Case", (name) => this.choose({ case: name })) };
+    const select = (label, onchange) =>
+      element("select", { "aria-label": label, onchange: (event) => onchange(event.target.value) });
+    this.selects = {
+      cohort: select("Data set", (cohort) => this.choose({ cohort })),
+      case: select("Case", (name) => this.choose({ case: name })),
+    };
     for (const name of ["a", "b"]) {
-      this.selects[`${name}Method`] = select(`Method of ${name.toUpperCase()}`, (method) => this.chooseMethod(name, method));
+      this.selects[`${name}Method`] = select(`Method of ${name.toUpperCase()}`, (method) =>
+        this.chooseMethod(name, method),
+      );
       this.selects[`${name}Rung`] = select(`Prompt of ${name.toUpperCase()}`, (key) => this.choose({ [name]: key }));
     }
     this.message = element("p", { className: "cx-message", role: "status" });
@@ -288,10 +321,22 @@ export class CaseExplorer {
     this.pictures = element("div", { className: "cx-pictures" }, ...this.panes.map((pane) => this.framed(pane)));
     this.values = element("div", { className: "cx-values" });
     this.controls = element("div", { className: "lv-panel cx-controls" });
-    this.spaceButton = button("3D and multiplanar", () => this.openSpace(!this.state.space), { "aria-expanded": "false" });
+    this.spaceButton = button("3D and multiplanar", () => this.openSpace(!this.state.space), {
+      "aria-expanded": "false",
+    });
     this.body = element("div", { className: "cx-body" }, this.pictures, this.values, this.spaceButton, this.controls);
     this.spaceFrame = element("div", { className: "cx-space", hidden: true });
-    this.ui = element("div", { className: "lv-ui" }, this.caseBar(), this.answerBar(), this.message, this.kind, this.withheld, this.body, this.spaceFrame);
+    this.ui = element(
+      "div",
+      { className: "lv-ui" },
+      this.caseBar(),
+      this.answerBar(),
+      this.message,
+      this.kind,
+      this.withheld,
+      this.body,
+      this.spaceFrame,
+    );
     this.root.append(this.ui);
   }
 
@@ -318,7 +363,13 @@ export class CaseExplorer {
       const swatch = element("i", { className: "lv-swatch" });
       swatch.style.background = COLOURS[LAYERS.indexOf(name.toUpperCase())];
       const legend = element("legend", {}, swatch, ` Prediction ${name.toUpperCase()}`);
-      return element("fieldset", { className: "cx-answer" }, legend, this.selects[`${name}Method`], this.selects[`${name}Rung`]);
+      return element(
+        "fieldset",
+        { className: "cx-answer" },
+        legend,
+        this.selects[`${name}Method`],
+        this.selects[`${name}Rung`],
+      );
     };
     return element("div", { className: "cx-bar cx-answers" }, answer("a"), answer("b"));
   }
@@ -339,7 +390,9 @@ export class CaseExplorer {
   nameOf(key) {
     const [method, rung] = splitKey(key);
     const control = this.methods[method].automatic && rung !== "none";
-    const how = control ? " (the control: its answer without a prompt, kept where it touches the prompt and cut to its box)" : "";
+    const how = control
+      ? " (the control: its answer without a prompt, kept where it touches the prompt and cut to its box)"
+      : "";
     return `${this.methods[method].title}, ${this.rungs[rung].title}${how}`;
   }
 
@@ -403,7 +456,9 @@ export class CaseExplorer {
 
   fail(problem) {
     console.warn("case explorer:", problem);
-    this.say(`The file of case ${this.state.case} could not be loaded (${problem.message}). Choose another case, or load the page again.`);
+    this.say(
+      `The file of case ${this.state.case} could not be loaded (${problem.message}). Choose another case, or load the page again.`,
+    );
     this.body.hidden = true;
   }
 
@@ -455,17 +510,28 @@ export class CaseExplorer {
   /** For whoever measures: when the first picture stood, in milliseconds since the page was asked for. */
   firstPicture() {
     if (this.root.dataset.firstPicture) return;
-    requestAnimationFrame(() => requestAnimationFrame(() => (this.root.dataset.firstPicture ??= Math.round(performance.now()))));
+    requestAnimationFrame(() =>
+      requestAnimationFrame(() => (this.root.dataset.firstPicture ??= Math.round(performance.now()))),
+    );
   }
 
   setPanes(masks) {
     const { state, loaded, panes } = this;
     const side = state.view === "side";
-    const layers = side ? (state.b ? [["reference", "A"], ["reference", "B"]] : [["reference"], ["reference", "A"]]) : [LAYERS, []];
+    const layers = side
+      ? state.b
+        ? [
+            ["reference", "A"],
+            ["reference", "B"],
+          ]
+        : [["reference"], ["reference", "A"]]
+      : [LAYERS, []];
     const first = loaded.voxel[2][0];
     const slice = state.slice === null ? loaded.start : Math.max(0, Math.min(loaded.slices - 1, state.slice - first));
     this.pictures.classList.toggle("cx-side", side);
-    this.overlays = masks.map(({ name }) => Object.assign(state.looks[name], { name, colour: COLOURS[LAYERS.indexOf(name)] }));
+    this.overlays = masks.map(({ name }) =>
+      Object.assign(state.looks[name], { name, colour: COLOURS[LAYERS.indexOf(name)] }),
+    );
     this.setting = true;
     panes.forEach((pane, n) => {
       pane.letters = this.letters.filter((letter) => layers[n].includes(letter));
@@ -502,9 +568,19 @@ export class CaseExplorer {
 
   describeChoices() {
     const { state, index, cohort, selects } = this;
-    fill(selects.cohort, index.cohorts.map((item) => [item.key, item.title]), state.cohort);
-    fill(selects.case, cohort.cases.map(({ id, patient }) => [id, patient === id ? id : `${id} (patient ${patient})`]), state.case);
-    const methods = index.methods.filter((method) => answersOf(cohort, method.key).length).map((method) => [method.key, method.title]);
+    fill(
+      selects.cohort,
+      index.cohorts.map((item) => [item.key, item.title]),
+      state.cohort,
+    );
+    fill(
+      selects.case,
+      cohort.cases.map(({ id, patient }) => [id, patient === id ? id : `${id} (patient ${patient})`]),
+      state.case,
+    );
+    const methods = index.methods
+      .filter((method) => answersOf(cohort, method.key).length)
+      .map((method) => [method.key, method.title]);
     for (const name of ["a", "b"]) {
       const chosen = splitKey(state[name])[0];
       const rungs = answersOf(cohort, chosen).map((key) => [key, this.rungs[splitKey(key)[1]].title]);
@@ -527,10 +603,14 @@ export class CaseExplorer {
     if (!found) return;
     const labels = { worst: "Worst", median: "Median", best: "Best" };
     if (!this.rank.childElementCount) {
-      const make = (name) => button(labels[name], () => this.choose({ case: ranking(this.cohort, this.state.a)[name] }), { "data-rank": name });
+      const make = (name) =>
+        button(labels[name], () => this.choose({ case: ranking(this.cohort, this.state.a)[name] }), {
+          "data-rank": name,
+        });
       this.rank.append(...Object.keys(labels).map(make), element("span", {}, "by the DSC of A"));
     }
-    for (const item of this.rank.querySelectorAll("button")) item.setAttribute("aria-pressed", found[item.dataset.rank] === this.state.case);
+    for (const item of this.rank.querySelectorAll("button"))
+      item.setAttribute("aria-pressed", found[item.dataset.rank] === this.state.case);
   }
 
   describeValues() {
@@ -544,24 +624,39 @@ export class CaseExplorer {
       return element("tr", {}, element("th", { scope: "row" }, label), ...cells);
     });
     const onPaper = (text) => element("span", { className: "cx-paper" }, text); // where the controls that say it are not printed
-    const heads = letters.map((letter) => element("th", { scope: "col" }, letter, onPaper(`: ${this.nameOf(this.keyOf(letter))}`)));
-    const caption = [this.cohort.phantom ? "Phantom results" : "Results on this patient", onPaper(`, ${this.cohort.title}, ${this.state.case}`)];
+    const heads = letters.map((letter) =>
+      element("th", { scope: "col" }, letter, onPaper(`: ${this.nameOf(this.keyOf(letter))}`)),
+    );
+    const caption = [
+      this.cohort.phantom ? "Phantom results" : "Results on this patient",
+      onPaper(`, ${this.cohort.title}, ${this.state.case}`),
+    ];
     const head = element("thead", {}, element("tr", {}, element("td", {}), ...heads));
     const table = element("table", {}, element("caption", {}, ...caption), head, element("tbody", {}, ...rows));
-    this.values.replaceChildren(table, ...this.remarks(values).map((text) => element("p", { className: "lv-note" }, text)));
+    this.values.replaceChildren(
+      table,
+      ...this.remarks(values).map((text) => element("p", { className: "lv-note" }, text)),
+    );
   }
 
   remarks(values) {
     const { loaded, letters, cohort } = this;
-    const reader = loaded.reference === "reference" || cohort.target.includes(loaded.reference) ? "" : ` (${loaded.reference})`;
+    const reader =
+      loaded.reference === "reference" || cohort.target.includes(loaded.reference) ? "" : ` (${loaded.reference})`;
     return [
-      ...letters.filter((_, n) => values[n].not_asked).map((letter) => `${letter} was not asked about this case: only one fold of it was run.`),
-      ...letters.filter((_, n) => values[n].failed).map((letter) => `${letter} failed on this case, which is scored as an empty prediction.`),
+      ...letters
+        .filter((_, n) => values[n].not_asked)
+        .map((letter) => `${letter} was not asked about this case: only one fold of it was run.`),
+      ...letters
+        .filter((_, n) => values[n].failed)
+        .map((letter) => `${letter} failed on this case, which is scored as an empty prediction.`),
       ...this.outside(),
       ...letters.map((letter) => `${letter}: ${this.nameOf(this.keyOf(letter))}.`),
       `Reference: ${cohort.target}${reader}.`,
       loaded.cut ? "The lesion reaches an end of the scan, and may have been cut there." : "",
-      Object.entries(loaded.facts).map(([name, value]) => `${name}: ${value}`).join(", "),
+      Object.entries(loaded.facts)
+        .map(([name, value]) => `${name}: ${value}`)
+        .join(", "),
     ].filter(Boolean);
   }
 
@@ -569,9 +664,13 @@ export class CaseExplorer {
   outside() {
     const { loaded, letters, state } = this;
     if (state.field === "all" || loaded.withheld) return [];
-    const volumes = letters.map((letter) => [letter, loaded.outside_ml[this.keyOf(letter)]]).filter(([, volume]) => volume > 0);
+    const volumes = letters
+      .map((letter) => [letter, loaded.outside_ml[this.keyOf(letter)]])
+      .filter(([, volume]) => volume > 0);
     const text = (volume) => (volume < 0.01 ? "Less than 0.01 ml" : `${volume.toFixed(2)} ml`);
-    return volumes.map(([letter, volume]) => `${text(volume)} of ${letter} lie outside this picture: see \u201call answers\u201d.`);
+    return volumes.map(
+      ([letter, volume]) => `${text(volume)} of ${letter} lie outside this picture: see \u201call answers\u201d.`,
+    );
   }
 
   buildControls() {
@@ -585,11 +684,18 @@ export class CaseExplorer {
       this.keep();
     };
     const fields = ["near", "all"];
-    const field = choice("Part of the scan", ["around the reference", "all answers"], fields.indexOf(state.field), (n) => this.choose({ field: fields[n] }));
+    const field = choice(
+      "Part of the scan",
+      ["around the reference", "all answers"],
+      fields.indexOf(state.field),
+      (n) => this.choose({ field: fields[n] }),
+    );
     this.promptBox = element("div", { className: "cx-prompts" });
     this.keepingFocus(this.controls, () =>
       this.controls.replaceChildren(
-        choice("Layout", ["overlaid", "side by side"], views.indexOf(state.view), (n) => this.choose({ view: views[n] })),
+        choice("Layout", ["overlaid", "side by side"], views.indexOf(state.view), (n) =>
+          this.choose({ view: views[n] }),
+        ),
         ...(reachesOut(this.loaded) ? [field] : []),
         choice("CT window", names, names.indexOf(state.window), setWindow),
         ...this.overlays.map((overlay) => overlayControls(overlay, () => this.redraw())),
@@ -643,7 +749,12 @@ export class CaseExplorer {
       this.promptLines.push({ slices, where, go });
       parts.push(go);
     } else if (key !== "detector_box") {
-      where.textContent = key === "none" ? "Nothing was told, so nothing is drawn." : empty ? "The reference is empty, so nothing was pointed at." : "";
+      where.textContent =
+        key === "none"
+          ? "Nothing was told, so nothing is drawn."
+          : empty
+            ? "The reference is empty, so nothing was pointed at."
+            : "";
     }
     return element("div", { className: "cx-prompt" }, ...parts);
   }
@@ -657,7 +768,10 @@ export class CaseExplorer {
     for (const { slices, where, go } of this.promptLines ?? []) {
       const here = slices.includes(this.slice);
       where.textContent = `Given ${slicesText(slices)}; ${here ? "drawn on this one" : "not on this one"}.`;
-      go.textContent = here && slices.length === 1 ? `Slice ${slices[0] + 1} is in view` : `Go to slice ${nextPromptSlice(slices, this.slice) + 1}`;
+      go.textContent =
+        here && slices.length === 1
+          ? `Slice ${slices[0] + 1} is in view`
+          : `Go to slice ${nextPromptSlice(slices, this.slice) + 1}`;
     }
   }
 
@@ -678,7 +792,13 @@ export class CaseExplorer {
       await this.space.fill(this.loaded, masks, WINDOWS[this.state.window], this.overlays);
     } catch (problem) {
       console.warn("case explorer:", problem);
-      this.spaceFrame.replaceChildren(element("p", { className: "lv-note" }, `The 3-D view cannot be shown here (${problem.message}). It needs WebGL 2.`));
+      this.spaceFrame.replaceChildren(
+        element(
+          "p",
+          { className: "lv-note" },
+          `The 3-D view cannot be shown here (${problem.message}). It needs WebGL 2.`,
+        ),
+      );
       this.space = null;
     }
   }
@@ -689,11 +809,18 @@ class Space {
   static async open(frame) {
     frame.replaceChildren(element("p", { className: "lv-note", role: "status" }, "The 3-D view is being loaded\u2026"));
     const niivue = await import(NIIVUE);
-    const canvas = element("canvas", { "aria-label": "Axial, coronal and sagittal plane, and the masks in space", role: "img", tabIndex: 0 });
+    const canvas = element("canvas", {
+      "aria-label": "Axial, coronal and sagittal plane, and the masks in space",
+      role: "img",
+      tabIndex: 0,
+    });
     const note =
       "Click or drag in a plane to move the crosshair. Drag the masks to turn them; the CT round them is cut open. " +
       "The controls above hide and fade masks here too.";
-    frame.replaceChildren(element("div", { className: "cx-space-stage" }, canvas), element("p", { className: "lv-note" }, note));
+    frame.replaceChildren(
+      element("div", { className: "cx-space-stage" }, canvas),
+      element("p", { className: "lv-note" }, note),
+    );
     const view = new niivue.Niivue({
       isRadiologicalConvention: true,
       multiplanarShowRender: niivue.SHOW_RENDER.ALWAYS,
@@ -719,7 +846,8 @@ class Space {
   async fill(shown, masks, window, overlays) {
     const { view, niivue } = this;
     this.wanted = shown;
-    const image = (values, name, colour, from, to) => niivue.NVImage.new(niftiBuffer(shown, values), `${name}.nii`, colour, 1, null, from, to);
+    const image = (values, name, colour, from, to) =>
+      niivue.NVImage.new(niftiBuffer(shown, values), `${name}.nii`, colour, 1, null, from, to);
     for (const { name, colour } of overlays) view.addColormap(`lungseg-${name}`, rampTo(colour));
     const volumes = [await image(levelsToHu(shown), "ct", "gray", ...windowEnds(window))];
     for (const { name, array } of masks) volumes.push(await image(array, name, `lungseg-${name}`, 0.5, 1));
