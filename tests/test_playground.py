@@ -33,7 +33,7 @@ from lungseg_utils.prompts.jitter import perturb
 from lungseg_utils.prompts.ladder import prompt_rng
 from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt
 from lungseg_utils.viewers import playground as playgrounds
-from lungseg_utils.viewers.playground.controls import colours_for
+from lungseg_utils.viewers.playground.controls import colors_for
 from lungseg_utils.viewers.playground.drawing import DrawnPrompt, can_be_answered
 from lungseg_utils.viewers.playground.session import Asker, OfferedModel, Worker, filled_planes
 from lungseg_utils.viewers.playground.widget import PromptCanvas
@@ -314,13 +314,13 @@ def test_several_models_answer_the_same_prompt_and_one_without_weights_says_so(p
     assert playground.canvas.message == {"text": "", "problem": False}
 
 
-def test_a_model_keeps_its_colour_and_shares_it_with_no_other_one():
-    first = colours_for(["a", "b", "c"], {})
+def test_a_model_keeps_its_color_and_shares_it_with_no_other_one():
+    first = colors_for(["a", "b", "c"], {})
     assert len(set(first.values())) == 3
-    second = colours_for(["d", "c", "a"], first)
+    second = colors_for(["d", "c", "a"], first)
     assert (second["a"], second["c"]) == (first["a"], first["c"])
     assert len(set(second.values())) == 3
-    assert set(colours_for([str(n) for n in range(9)], {})) == {str(n) for n in range(9)}
+    assert set(colors_for([str(n) for n in range(9)], {})) == {str(n) for n in range(9)}
 
 
 def test_jitter_shows_a_range_and_how_often_each_voxel_is_inside(playground, reference):
@@ -385,7 +385,7 @@ def test_out_of_memory_in_the_encoder_is_said_and_survived(playground, reference
     assert not playground.canvas.message["problem"]
 
 
-def test_following_can_be_cancelled_and_the_masks_before_it_stay(playground, reference, monkeypatch):
+def test_following_can_be_canceled_and_the_masks_before_it_stay(playground, reference, monkeypatch):
     draw_box(playground, reference)
     first = playground.canvas.answers
     show = playground.controls.show_progress
@@ -427,7 +427,7 @@ def test_loading_and_following_are_each_called_by_their_name(playground, referen
     assert playground.canvas.message["text"] == ""
 
 
-def test_a_pretraining_is_shown_and_cancelled_and_goes_on_when_it_is_asked_again(tmp_path, reference):
+def test_a_pretraining_is_shown_and_canceled_and_goes_on_when_it_is_asked_again(tmp_path, reference):
     case, done = write_case(tmp_path), []
 
     def pretrained():
@@ -473,7 +473,7 @@ def test_a_newer_prompt_ends_an_older_question(playground, reference):
     assert [len(look.answers) for look in playground.session.looks] == [1, 0, 1]
 
 
-def test_neighbouring_slices_are_encoded_while_nobody_asks(playground, reference):
+def test_neighboring_slices_are_encoded_while_nobody_asks(playground, reference):
     draw_box(playground, reference)
     deadline = time.monotonic() + 20
     while len(playground._asker._cache) < 3 and time.monotonic() < deadline:

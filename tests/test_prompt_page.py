@@ -256,9 +256,9 @@ def test_drawn_prompts_are_those_that_python_answers(page, network, studies):
     after(page, lambda: page.get_by_role("button", name="Clear").click())
     assert not mask_of(page, "answer", reference.shape).any()
     tool(page, "click inside")
-    centre = tuple(int(v) for v in where[len(where) // 2])
-    after(page, lambda: click(page, centre))
-    found = wanted(SlicePrompt(k, points=Points(((*centre, k),), (1,))), find_ends=True)
+    center = tuple(int(v) for v in where[len(where) // 2])
+    after(page, lambda: click(page, center))
+    found = wanted(SlicePrompt(k, points=Points(((*center, k),), (1,))), find_ends=True)
     assert dsc(mask_of(page, "answer", reference.shape), found) >= 0.99
 
 

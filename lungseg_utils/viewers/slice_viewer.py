@@ -30,7 +30,7 @@ HU_STEP = 4  # a quarter of the noise of a chest CT: not visible in any window, 
 HU_RANGE = (-1024, 3071)
 WITHHELD = "The licence of this data set does not allow its images to be redistributed, so none is shown here."
 _FALLBACK_WINDOW = (-1350.0, 150.0)  # the lung window, level -600 and width 1500
-_FALLBACK_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))  # as in slice_viewer.js
+_FALLBACK_COLORS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))  # as in slice_viewer.js
 # Ways to make a viewer lighter, mildest first: share of the margin that is kept, and pixels averaged in the plane.
 _PLANS = ((1.0, 1), (0.7, 1), (0.4, 1), (0.2, 1), (0.4, 2), (0.2, 2), (0.2, 3), (0.2, 4), (0.2, 6), (0.2, 8))
 _HALF = 0.5 - 1e-5  # of a pixel's voxels, whatever the last bit of their sum
@@ -44,7 +44,7 @@ _LEAST_BYTES_A_VOXEL, _ALIKE = 0.2, 0.8
 class ViewerCase:
     """One case to look at. `facts` are short texts by name, e.g. {"DSC": "0.81"}.
 
-    `redistributable` is False where the licence of the data forbids to pass voxels on. `around`: what is kept is the neighbourhood of
+    `redistributable` is False where the license of the data forbids to pass voxels on. `around`: what is kept is the neighborhood of
     this mask and not that of all masks.
     """
 
@@ -64,7 +64,7 @@ class ViewerCase:
 def slice_viewer(cases: Sequence[ViewerCase], public: bool = False, margin_mm: float = 25.0, max_mb: float = 1.5) -> HTML:
     """Viewer of one or several cases, as text/html.
 
-    Shown is the neighbourhood of the masks, `margin_mm` wide; whole slices at half resolution where all masks are empty.
+    Shown is the neighborhood of the masks, `margin_mm` wide; whole slices at half resolution where all masks are empty.
     The margin shrinks, and then the resolution, until the output weighs less than `max_mb` gzipped.
     With `public`, a case that may not be redistributed is described in words and leaves no voxel in the output.
     """
@@ -139,7 +139,7 @@ def asset(name: str) -> str:
 def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict[str, Any]:
     """What the browser gets of one case; nothing that could name a person, since only `title` and `facts` are text.
 
-    Stored is the neighbourhood of the masks, `margin_mm` wide, with `factor` x `factor` pixels averaged; only words if `public` forbids it.
+    Stored is the neighborhood of the masks, `margin_mm` wide, with `factor` x `factor` pixels averaged; only words if `public` forbids it.
     """
     text = {"title": case.title, "facts": {name: str(value) for name, value in case.facts.items()}}
     if public and not case.redistributable:
@@ -237,14 +237,14 @@ def packed(data: bytes | np.ndarray) -> str:
 
 
 def _still(hu: np.ndarray, masks: list[np.ndarray], spacing_mm: Sequence[float]) -> str:
-    """The start slice in the lung window with coloured outlines, as an <img>."""
+    """The start slice in the lung window with colored outlines, as an <img>."""
     low, high = _FALLBACK_WINDOW
-    grey = (np.clip((hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-    colours = np.repeat(grey[..., None], 3, axis=-1)
-    for mask, colour in zip(masks, _FALLBACK_COLOURS, strict=False):
-        colours[mask & ~binary_erosion(mask)] = colour
+    gray = (np.clip((hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    colors = np.repeat(gray[..., None], 3, axis=-1)
+    for mask, color in zip(masks, _FALLBACK_COLORS, strict=False):
+        colors[mask & ~binary_erosion(mask)] = color
     stream = io.BytesIO()
-    Picture.fromarray(colours).save(stream, format="PNG", optimize=True)
+    Picture.fromarray(colors).save(stream, format="PNG", optimize=True)
     rows, columns = hu.shape
     ratio = f"{columns * spacing_mm[0]:.1f} / {rows * spacing_mm[1]:.1f}"
     source = base64.b64encode(stream.getvalue()).decode("ascii")

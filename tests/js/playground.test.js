@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { placed, spreadColours } from "../../lungseg_utils/viewers/playground/playground.js";
+import { placed, spreadColors } from "../../lungseg_utils/viewers/playground/playground.js";
 import { PromptTools } from "../../lungseg_utils/viewers/js/prompt_tools.js";
 import { fit, toCanvas, toPixel, toVoxel } from "../../lungseg_utils/viewers/js/slice_viewer.js";
 
@@ -25,13 +25,13 @@ test("a newer mask takes the place of the older one in the same array", () => {
 });
 
 test("a voxel that more draws hold hides more of the CT, one that none holds nothing", () => {
-  const colours = spreadColours("#e69f00", 4);
-  assert.equal(colours[0] >>> 24, 0);
+  const colors = spreadColors("#e69f00", 4);
+  assert.equal(colors[0] >>> 24, 0);
   assert.deepEqual(
-    [...colours].map((colour) => colour >>> 24),
+    [...colors].map((color) => color >>> 24),
     [0, 48, 95, 143, 190],
   );
-  assert.equal(colours[4] & 0xffffff, 0x009fe6);
+  assert.equal(colors[4] & 0xffffff, 0x009fe6);
 });
 
 /** A canvas of 100 x 80 pixels over a volume whose voxels are not cubes, as prompt_tools.js sees it. */
@@ -81,7 +81,7 @@ test("anywhere within a voxel is that voxel, also where voxels are not square", 
   ]) {
     const { tools, gesture, said, at } = drawn({ spacing });
     tools.tool = 1;
-    const [[x0, y0], [x1, y1]] = [at(41, 31), at(40, 30)]; // neighbours along both axes
+    const [[x0, y0], [x1, y1]] = [at(41, 31), at(40, 30)]; // neighbors along both axes
     const [dx, dy] = [(x1 - x0) / 2, (y1 - y0) / 2];
     for (const [u, v] of [
       [0, 0],

@@ -4,7 +4,7 @@ import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 
 import {
-  COLOURS,
+  COLORS,
   SliceCanvas,
   WINDOWS,
   decodeCase,
@@ -22,7 +22,7 @@ import {
 } from "../../lungseg_utils/viewers/js/slice_viewer.js";
 
 const levels = { lowest: -1024, step: 4, count: 1025 };
-const greyAt = (window, hu) => windowTable(WINDOWS[window], levels)[(hu - levels.lowest) / levels.step];
+const grayAt = (window, hu) => windowTable(WINDOWS[window], levels)[(hu - levels.lowest) / levels.step];
 
 test("a number below zero has a true minus sign, and what is rounded to zero has none", () => {
   assert.equal(minus(-1024), "\u22121024");
@@ -31,18 +31,18 @@ test("a number below zero has a true minus sign, and what is rounded to zero has
   assert.equal(minus(NaN), "NaN");
 });
 
-test("a window maps its centre to middle grey and its ends to black and white", () => {
-  assert.equal(greyAt("mediastinum", 40), 128); // 127.5, rounded to even
-  assert.equal(greyAt("mediastinum", -160), 0);
-  assert.equal(greyAt("mediastinum", 240), 255);
-  assert.equal(greyAt("lung", -600), 128);
-  assert.equal(greyAt("bone", 400), 128);
+test("a window maps its center to middle gray and its ends to black and white", () => {
+  assert.equal(grayAt("mediastinum", 40), 128); // 127.5, rounded to even
+  assert.equal(grayAt("mediastinum", -160), 0);
+  assert.equal(grayAt("mediastinum", 240), 255);
+  assert.equal(grayAt("lung", -600), 128);
+  assert.equal(grayAt("bone", 400), 128);
 });
 
 test("outside a window everything is black or white", () => {
-  assert.equal(greyAt("mediastinum", -1000), 0);
-  assert.equal(greyAt("mediastinum", 1000), 255);
-  assert.equal(greyAt("lung", 152), 255);
+  assert.equal(grayAt("mediastinum", -1000), 0);
+  assert.equal(grayAt("mediastinum", 1000), 255);
+  assert.equal(grayAt("lung", 152), 255);
 });
 
 test("the windows are those of the protocol", () => {
@@ -144,8 +144,8 @@ test("a stored case is decoded", async () => {
   assert.deepEqual([decoded.slices, decoded.rows, decoded.columns], [1, 2, 2]);
 });
 
-test("colours are distinct", () => {
-  assert.equal(new Set(COLOURS).size, COLOURS.length);
+test("colors are distinct", () => {
+  assert.equal(new Set(COLORS).size, COLORS.length);
 });
 
 test("a canvas that was taken off the page no longer listens to the window", (context) => {

@@ -32,7 +32,7 @@ for (const board of document.querySelectorAll(".lungseg-board:not([data-ready])"
   };
 
   const controls = board.querySelector(".lb-controls");
-  const labelled = (text, control) => {
+  const labeled = (text, control) => {
     const label = document.createElement("label");
     label.append(text, control);
     controls.append(label);
@@ -40,7 +40,7 @@ for (const board of document.querySelectorAll(".lungseg-board:not([data-ready])"
   };
   for (const name of data.filters) {
     const column = data.columns.indexOf(name);
-    const select = labelled(name, document.createElement("select"));
+    const select = labeled(name, document.createElement("select"));
     select.append(new Option("all", ""));
     for (const value of new Set(data.rows.map((row) => row[column]))) select.append(new Option(value, value));
     select.addEventListener("change", () => {
@@ -48,7 +48,7 @@ for (const board of document.querySelectorAll(".lungseg-board:not([data-ready])"
       update();
     });
   }
-  const search = labelled("contains", document.createElement("input"));
+  const search = labeled("contains", document.createElement("input"));
   search.type = "search";
   search.addEventListener("input", () => {
     words = search.value.trim().toLowerCase();

@@ -18,9 +18,9 @@ import { PromptTools, TOOLS } from "./prompt_tools.js";
 
 const BALL_MM = 31; // diameter of the trivial answer to one click, as in models/trivial.py
 const OVERLAYS = [
-  { name: "reference", colour: "#56b4e9", shown: true, filled: false, opacity: 1 },
-  { name: "answer", title: "answer", colour: "#e69f00", shown: true, filled: true, opacity: 0.7 },
-  { name: "trivial", title: "ellipse or ball", colour: "#cc79a7", shown: false, filled: false, opacity: 1 },
+  { name: "reference", color: "#56b4e9", shown: true, filled: false, opacity: 1 },
+  { name: "answer", title: "answer", color: "#e69f00", shown: true, filled: true, opacity: 0.7 },
+  { name: "trivial", title: "ellipse or ball", color: "#cc79a7", shown: false, filled: false, opacity: 1 },
 ];
 
 /** A network of onnxruntime as promptable.js wants it. */
@@ -130,13 +130,13 @@ export class PromptPage {
     this.table = element("table", { className: "lp-scores" });
     this.time = element("p", { className: "lv-note lp-time" });
     this.note = element("p", { className: "lv-note" });
-    const labelled = (text, control) => element("label", { className: "lp-field" }, element("span", {}, text), control);
+    const labeled = (text, control) => element("label", { className: "lp-field" }, element("span", {}, text), control);
     const head = element(
       "div",
       { className: "lp-head" },
-      labelled("Case", this.caseSelect),
-      labelled("Network", this.networkSelect),
-      labelled("Or your own CT", this.file),
+      labeled("Case", this.caseSelect),
+      labeled("Network", this.networkSelect),
+      labeled("Or your own CT", this.file),
     );
     const panel = element(
       "div",
@@ -144,7 +144,7 @@ export class PromptPage {
       choice("Draw", TOOLS, 0, (n) => this.tools.change({ tool: n, corner: null })),
       element("label", { className: "lp-follow" }, this.followBox, "follow the lesion through the slices"),
       element("div", { className: "lp-buttons" }, this.undoButton, this.clearButton),
-      labelled("What the benchmark's prompters did here", this.rungSelect),
+      labeled("What the benchmark's prompters did here", this.rungSelect),
       this.table,
       this.time,
       windowChoice((window) => this.view.change({ window })),

@@ -87,13 +87,13 @@ export class PromptTools {
   paint(context, place) {
     const { index } = this;
     const ratio = window.devicePixelRatio || 1;
-    const line = (draw, colour, dash = []) => {
+    const line = (draw, color, dash = []) => {
       context.beginPath();
       draw();
       context.setLineDash(dash.map((n) => n * ratio));
       for (const [style, width] of [
         ["#000a", 4],
-        [colour, 2],
+        [color, 2],
       ]) {
         Object.assign(context, { strokeStyle: style, lineWidth: width * ratio });
         context.stroke();
@@ -104,7 +104,7 @@ export class PromptTools {
       const [[x0, y0], [x1, y1]] = [place([iMax - 0.5, jMax - 0.5, index]), place([iMin - 0.5, jMin - 0.5, index])];
       line(() => context.rect(x0, y0, x1 - x0, y1 - y0), "#fff", dash);
     };
-    const cross = ([i, j], colour, size) => {
+    const cross = ([i, j], color, size) => {
       const [x, y] = place([i, j, index]);
       const arm = size * ratio;
       line(
@@ -113,7 +113,7 @@ export class PromptTools {
             [arm, 0],
             [0, arm],
           ].forEach(([dx, dy]) => (context.moveTo(x - dx, y - dy), context.lineTo(x + dx, y + dy))),
-        colour,
+        color,
       );
     };
     for (const hint of this.prompts().flatMap((prompt) => prompt.slices.filter((item) => item.index === index))) {

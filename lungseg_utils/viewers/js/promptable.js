@@ -78,7 +78,7 @@ export function pictureOf(volume, view, window, slice) {
 const storedColumn = ({ voxel }, i) => (i - voxel[0][0]) / voxel[0][1];
 const storedRow = ({ voxel }, j) => (j - voxel[1][0]) / voxel[1][1];
 
-/** As geometry.resample for two axes: averages where an axis gets coarser, straight lines between centres where it gets finer. */
+/** As geometry.resample for two axes: averages where an axis gets coarser, straight lines between centers where it gets finer. */
 export function resample(plane, rows, columns, newRows, newColumns) {
   const across = axisWeights(columns, newColumns);
   const down = axisWeights(rows, newRows);
@@ -118,9 +118,9 @@ function covered(n, size, count) {
 }
 
 function between(n, countIn, countOut) {
-  const centre = Math.min(Math.max(((n + 0.5) * countIn) / countOut - 0.5, 0), countIn - 1);
-  const at = Math.floor(centre);
-  const rest = centre - at;
+  const center = Math.min(Math.max(((n + 0.5) * countIn) / countOut - 0.5, 0), countIn - 1);
+  const at = Math.floor(center);
+  const rest = center - at;
   return rest > 0
     ? [
         [at, 1 - rest],
@@ -194,9 +194,9 @@ export function trivialAnswer(volume, prompt, diameterMm) {
 }
 
 function ellipsoidIn(volume, [low, high]) {
-  const centre = low.map((value, axis) => (value + high[axis] - 1) / 2);
+  const center = low.map((value, axis) => (value + high[axis] - 1) / 2);
   const radii = low.map((value, axis) => (high[axis] - value) / 2);
-  return fill(volume, centre, radii, [low[2], high[2] - 1]);
+  return fill(volume, center, radii, [low[2], high[2] - 1]);
 }
 
 function ellipseIn(volume, { index, box: [iMin, iMax, jMin, jMax] }) {
@@ -219,10 +219,10 @@ function ellipsoidOn(volume, { index, box: [iMin, iMax, jMin, jMax] }) {
 
 function ballsAround(volume, hints, diameterMm) {
   const spacing = [...volume.spacing, Math.abs(volume.z[1])];
-  const ball = (centre, mm) =>
+  const ball = (center, mm) =>
     fill(
       volume,
-      centre,
+      center,
       spacing.map((step) => mm / 2 / step),
       [-Infinity, Infinity],
     );
@@ -241,7 +241,7 @@ function ballsAround(volume, hints, diameterMm) {
   return found;
 }
 
-/** Centre and diameter in mm of the ball that clicks on one slice span. */
+/** Center and diameter in mm of the ball that clicks on one slice span. */
 function spanned(points, index, spacing, diameterMm) {
   if (points.length === 1) return [[points[0].i, points[0].j, index], diameterMm];
   let [longest, ends] = [-1, null];
@@ -255,18 +255,18 @@ function spanned(points, index, spacing, diameterMm) {
   return [[(a.i + b.i) / 2, (a.j + b.j) / 2, index], longest + (spacing[0] + spacing[1]) / 2];
 }
 
-/** Voxels whose centres lie in an ellipsoid (centre and half axes in voxels), on slices `first` to `last` of the image. */
-function fill(volume, centre, radii, [first, last]) {
+/** Voxels whose centers lie in an ellipsoid (center and half axes in voxels), on slices `first` to `last` of the image. */
+function fill(volume, center, radii, [first, last]) {
   const found = new Map();
   const [[i0, di], [j0, dj], [k0]] = volume.voxel;
-  const low = Math.max(first - k0, Math.ceil(centre[2] - radii[2] - k0), 0);
-  const high = Math.min(last - k0, Math.floor(centre[2] + radii[2] - k0), volume.slices - 1);
+  const low = Math.max(first - k0, Math.ceil(center[2] - radii[2] - k0), 0);
+  const high = Math.min(last - k0, Math.floor(center[2] + radii[2] - k0), volume.slices - 1);
   for (let slice = low; slice <= high; slice++) {
     const mask = new Uint8Array(volume.rows * volume.columns);
-    const z = (slice + k0 - centre[2]) / radii[2];
+    const z = (slice + k0 - center[2]) / radii[2];
     for (let n = 0; n < mask.length; n++) {
-      const x = (i0 + di * (n % volume.columns) - centre[0]) / radii[0];
-      const y = (j0 + dj * Math.floor(n / volume.columns) - centre[1]) / radii[1];
+      const x = (i0 + di * (n % volume.columns) - center[0]) / radii[0];
+      const y = (j0 + dj * Math.floor(n / volume.columns) - center[1]) / radii[1];
       if (x * x + y * y + z * z <= 1) mask[n] = 1;
     }
     found.set(slice, mask);

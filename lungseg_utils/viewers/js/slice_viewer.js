@@ -1,6 +1,6 @@
 // One axial slice of a CT volume with mask overlays on a 2-D canvas. No framework and no import, so that the same text
 // works inline in a built book (also from file://), in JupyterLab and in voila. Three frames: pixel (column, row) of the
-// stored crop, whole numbers at pixel centres; voxel (i, j, k) of the original image; canvas pixels.
+// stored crop, whole numbers at pixel centers; voxel (i, j, k) of the original image; canvas pixels.
 
 export const WINDOWS = {
   lung: { level: -600, width: 1500 },
@@ -8,10 +8,10 @@ export const WINDOWS = {
   bone: { level: 400, width: 1800 },
 };
 
-// Okabe and Ito's palette in an order that keeps neighbours apart for all common kinds of colour vision.
-export const COLOURS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2"];
+// Okabe and Ito's palette in an order that keeps neighbors apart for all common kinds of color vision.
+export const COLORS = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2"];
 
-/** Grey value (0 to 255) of every stored level; level n stands for lowest + n * step HU. */
+/** Gray value (0 to 255) of every stored level; level n stands for lowest + n * step HU. */
 export function windowTable({ level, width }, { lowest, step, count }) {
   const table = new Uint8ClampedArray(count);
   for (let n = 0; n < count; n++) table[n] = (255 * (lowest + n * step - level + width / 2)) / width;
@@ -70,7 +70,7 @@ export function outline(mask, start, rows, columns) {
   return runs;
 }
 
-/** Largest centred rectangle of the slice's true proportions (mm) inside width x height canvas pixels. */
+/** Largest centered rectangle of the slice's true proportions (mm) inside width x height canvas pixels. */
 export function fit({ rows, columns, spacing }, width, height) {
   const scale = Math.min(width / (columns * spacing[0]), height / (rows * spacing[1]));
   const drawn = [columns * spacing[0] * scale, rows * spacing[1] * scale];
@@ -164,11 +164,11 @@ export function choice(legend, labels, selected, select) {
 export const minus = (number, digits = 0) =>
   (Number(number.toFixed(digits)) + 0).toFixed(digits).replace("-", "\u2212");
 
-/** The look of one mask per name, each in a colour of its own. */
+/** The look of one mask per name, each in a color of its own. */
 export function overlaysFor(names) {
   return names.map((name, n) => ({
     name,
-    colour: COLOURS[n % COLOURS.length],
+    color: COLORS[n % COLORS.length],
     shown: true,
     filled: false,
     opacity: 1,
@@ -188,7 +188,7 @@ export function overlayControls(overlay, changed) {
     onchange: () => change({ shown: toggle.checked }),
   });
   const swatch = element("i", { className: "lv-swatch" });
-  swatch.style.background = overlay.colour;
+  swatch.style.background = overlay.color;
   const style = element(
     "select",
     { "aria-label": `${title}: drawn as`, onchange: () => change({ filled: style.value === "fill" }) },
@@ -393,16 +393,16 @@ export class SliceCanvas {
 
   drawSlice(context) {
     const { levels } = this.case;
-    const grey = windowTable(WINDOWS[this.window], this.case);
-    this.stamp(context, true, (n) => 0xff000000 | (grey[levels[n]] * 0x010101));
+    const gray = windowTable(WINDOWS[this.window], this.case);
+    this.stamp(context, true, (n) => 0xff000000 | (gray[levels[n]] * 0x010101));
   }
 
-  /** Colour each voxel of the slice by its place in the arrays (as ABGR), and draw it in its true proportions. */
-  stamp(context, smooth, colourOf) {
+  /** Color each voxel of the slice by its place in the arrays (as ABGR), and draw it in its true proportions. */
+  stamp(context, smooth, colorOf) {
     const { left, top, width, height } = this.frame;
     const target = new Uint32Array(this.pixels.data.buffer);
     const start = this.slice * target.length;
-    for (let n = 0; n < target.length; n++) target[n] = colourOf(start + n);
+    for (let n = 0; n < target.length; n++) target[n] = colorOf(start + n);
     this.buffer.getContext("2d").putImageData(this.pixels, 0, 0);
     context.imageSmoothingEnabled = smooth;
     context.drawImage(this.buffer, left, top, width, height);
@@ -413,13 +413,13 @@ export class SliceCanvas {
     if (!mask) return;
     context.save();
     context.globalAlpha = overlay.opacity * (overlay.filled ? 0.6 : 1);
-    if (overlay.filled) this.drawFill(context, overlay.colour, mask.array);
+    if (overlay.filled) this.drawFill(context, overlay.color, mask.array);
     else this.drawOutline(context, overlay, mask.array, ratio);
     context.restore();
   }
 
-  drawFill(context, colour, mask) {
-    const [red, green, blue] = [1, 3, 5].map((n) => parseInt(colour.slice(n, n + 2), 16));
+  drawFill(context, color, mask) {
+    const [red, green, blue] = [1, 3, 5].map((n) => parseInt(color.slice(n, n + 2), 16));
     const paint = 0xff000000 | (blue << 16) | (green << 8) | red;
     this.stamp(context, false, (n) => (mask[n] ? paint : 0));
   }
@@ -435,11 +435,11 @@ export class SliceCanvas {
     }
     context.lineCap = "square";
     // a dark rim first, for white tissue
-    for (const [colour, width] of [
+    for (const [color, width] of [
       ["#0009", 4],
-      [overlay.colour, 2],
+      [overlay.color, 2],
     ]) {
-      Object.assign(context, { strokeStyle: colour, lineWidth: width * ratio });
+      Object.assign(context, { strokeStyle: color, lineWidth: width * ratio });
       context.stroke();
     }
   }
@@ -487,7 +487,7 @@ export class SliceCanvas {
       const size = rows * columns;
       mask.used ??= Array.from({ length: slices }, (_, s) => mask.array.subarray(s * size, (s + 1) * size).includes(1));
       const pitch = width / slices;
-      context.fillStyle = overlay.colour;
+      context.fillStyle = overlay.color;
       mask.used.forEach((used, s) => used && context.fillRect(s * pitch, n * band, Math.max(1, pitch), band * 0.75));
     });
   }

@@ -3,7 +3,7 @@
 // prompt_tools.js; anywidget gets the three files as one module.
 
 import {
-  COLOURS,
+  COLORS,
   SliceCanvas,
   choice,
   decodeCase,
@@ -18,9 +18,9 @@ import { PromptTools, TOOLS } from "../js/prompt_tools.js";
 const PATIENCE_MS = 8000; // until a person is told that the kernel has not even heard of what was drawn
 const LAYOUTS = ["overlaid", "side by side"];
 
-/** Colours (ABGR) by count: the more of the draws hold a voxel, the less of the CT shines through. */
-export function spreadColours(colour, draws) {
-  const [red, green, blue] = [1, 3, 5].map((n) => parseInt(colour.slice(n, n + 2), 16));
+/** Colors (ABGR) by count: the more of the draws hold a voxel, the less of the CT shines through. */
+export function spreadColors(color, draws) {
+  const [red, green, blue] = [1, 3, 5].map((n) => parseInt(color.slice(n, n + 2), 16));
   return Uint32Array.from(
     { length: draws + 1 },
     (_, n) => ((Math.round((190 * n) / draws) << 24) | (blue << 16) | (green << 8) | red) >>> 0,
@@ -59,7 +59,7 @@ export class Playground {
     });
     root.classList.add("lungseg-viewer", "lungseg-prompting", "lungseg-playground");
     root.dataset.mounted = ""; // no viewer of stored cases is to be built in here
-    this.reference = { name: "reference", colour: COLOURS[0], shown: false, filled: false, opacity: 1 };
+    this.reference = { name: "reference", color: COLORS[0], shown: false, filled: false, opacity: 1 };
     this.looks = new Map();
     this.build();
     this.listen();
@@ -123,7 +123,7 @@ export class Playground {
     this.looks = new Map(
       this.models.map((item) => [
         item.name,
-        { ...item, ...(old.get(item.name) ?? { shown: true, filled: true, opacity: 0.7 }), colour: item.colour },
+        { ...item, ...(old.get(item.name) ?? { shown: true, filled: true, opacity: 0.7 }), color: item.color },
       ]),
     );
     this.layoutChoice.hidden = this.models.length < 2;
@@ -190,10 +190,10 @@ export class Playground {
 
   paintSpread(view, context, look) {
     if (!look.spread || !look.shown) return;
-    const { counts, colours } = look.spread;
+    const { counts, colors } = look.spread;
     context.save();
     context.globalAlpha = look.opacity;
-    view.stamp(context, false, (n) => colours[counts[n]]);
+    view.stamp(context, false, (n) => colors[counts[n]]);
     context.restore();
   }
 
@@ -235,7 +235,7 @@ export class Playground {
   async takeSpread(look, spread, shape) {
     const changed = Boolean(look.spread) !== Boolean(spread);
     const counts = spread && placed(spread, await inflate(spread.bytes), shape).array;
-    look.spread = spread && { counts, colours: spreadColours(look.colour, spread.draws) };
+    look.spread = spread && { counts, colors: spreadColors(look.color, spread.draws) };
     if (!changed) return;
     look.filled = !spread; // counts fill the picture by themselves
     this.showControls();

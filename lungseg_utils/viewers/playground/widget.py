@@ -5,7 +5,7 @@ The picture is `PromptCanvas`, whose script is that of the book's viewers; the c
 | trait of `PromptCanvas` | from | what |
 |---|---|---|
 | `case` | Python | the case as `slice_viewer.embed` packs it, whole (gzipped CT values of 4 HU, reference as bits) |
-| `models` | Python | [{name, title, colour}] of those that are asked |
+| `models` | Python | [{name, title, color}] of those that are asked |
 | `answers` | Python | [{name, first, count, bits, spread}], one per model |
 | `prompts` | Python | what stands now, as `prompts.records` writes it |
 | `message` | Python | {text, problem} |
@@ -43,7 +43,7 @@ from ...config import project_root
 from ...prompts import recorded, records
 from ...types import Case, Image, InputError, Mask, Prompt
 from ..slice_viewer import ViewerCase, asset, embed, packed
-from .controls import Controls, colours_for, file_link, score_table
+from .controls import Controls, colors_for, file_link, score_table
 from .drawing import DrawnPrompt, can_be_answered
 from .session import Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, filled_planes
 
@@ -86,7 +86,7 @@ class Playground(ipywidgets.VBox):
         self.folder = Path(folder) if folder else project_root() / "data" / "sessions"
         self._asker, self._worker = Asker(cache_mb), Worker(self._failed_itself)
         self._loaded: dict[str, LoadedModel] = {}
-        self._colours: dict[str, str] = {}
+        self._colors: dict[str, str] = {}
         self._cancel = threading.Event()
         self._turn = 0  # of the latest question: what is older is not worth finishing
         self.canvas = PromptCanvas(layout={"flex": "1 1 24rem", "min_width": "16rem", "max_width": "56rem"})
@@ -223,8 +223,8 @@ class Playground(ipywidgets.VBox):
 
     def _show_models(self) -> None:
         chosen = self._chosen()
-        self._colours = colours_for([offer.experiment for offer in chosen], self._colours)
-        self.canvas.models = [{"name": o.experiment, "title": o.title, "colour": self._colours[o.experiment]} for o in chosen]
+        self._colors = colors_for([offer.experiment for offer in chosen], self._colors)
+        self.canvas.models = [{"name": o.experiment, "title": o.title, "color": self._colors[o.experiment]} for o in chosen]
 
     def _chosen(self) -> list[OfferedModel]:
         return [offer for offer in self.offers if self.controls.models[offer.experiment].value]
@@ -301,7 +301,7 @@ class Playground(ipywidgets.VBox):
             )
 
     def _go_on(self, turn: int) -> None:
-        """Ends a question that was cancelled, or that a newer one waits for."""
+        """Ends a question that was canceled, or that a newer one waits for."""
         if self._cancel.is_set() or turn != self._turn:
             raise Interrupted
 

@@ -2,7 +2,7 @@
 // What is chosen stands in the address, so that a case can be linked. Slices are drawn by slice_viewer.js; NiiVue is loaded when its
 // button is pressed, and is given the arrays that are there already.
 import {
-  COLOURS,
+  COLORS,
   SliceCanvas,
   WINDOWS,
   choice,
@@ -17,7 +17,7 @@ const DATA = new URL("../../../data/cases/", import.meta.url);
 const NIIVUE = new URL("../../../vendor/niivue/index.js", import.meta.url);
 const KEPT_FILES = 6; // in memory, so that going back to a case is quick
 const LAYERS = ["reference", "A", "B"];
-const PROMPT_COLOURS = { A: COLOURS[4], B: COLOURS[3] };
+const PROMPT_COLORS = { A: COLORS[4], B: COLORS[3] };
 
 // --- what is chosen, and the address ---------------------------------------------------------------------------------
 
@@ -202,43 +202,43 @@ export const levelsToHu = ({ levels, lowest, step }) => Int16Array.from(levels, 
 
 // --- drawing of prompts ----------------------------------------------------------------------------------------------
 
-/** A stroke on a dark rim, for white tissue; both are dashed alike, so that boxes of two colours on one place are both seen. */
-function strokeTwice(context, colour, width, dash = []) {
+/** A stroke on a dark rim, for white tissue; both are dashed alike, so that boxes of two colors on one place are both seen. */
+function strokeTwice(context, color, width, dash = []) {
   context.setLineDash(dash);
   for (const [style, wide] of [
     ["#000b", width * 2],
-    [colour, width],
+    [color, width],
   ]) {
     Object.assign(context, { strokeStyle: style, lineWidth: wide });
     context.stroke();
   }
 }
 
-/** Boxes dashed, lines drawn through, clicks as circles with a plus (inside) or a minus (outside), all in one colour. */
-function paintPrompt(context, place, { prompts, lines }, k, colour) {
+/** Boxes dashed, lines drawn through, clicks as circles with a plus (inside) or a minus (outside), all in one color. */
+function paintPrompt(context, place, { prompts, lines }, k, color) {
   const unit = window.devicePixelRatio || 1;
   const hints = prompts.flatMap((prompt) => prompt.slices).filter((hint) => hint.index === k);
   context.save();
-  context.lineDashOffset = colour === PROMPT_COLOURS.A ? 0 : 5 * unit;
+  context.lineDashOffset = color === PROMPT_COLORS.A ? 0 : 5 * unit;
   for (const { box } of hints.filter((hint) => hint.box)) {
     const [x0, y0] = place([box[1] - 0.5, box[3] - 0.5, k]);
     const [x1, y1] = place([box[0] - 0.5, box[2] - 0.5, k]);
     context.beginPath();
     context.rect(x0, y0, x1 - x0, y1 - y0);
-    strokeTwice(context, colour, 2 * unit, [5 * unit, 5 * unit]);
+    strokeTwice(context, color, 2 * unit, [5 * unit, 5 * unit]);
   }
   for (const line of lines.filter((item) => item.index === k)) {
     context.beginPath();
     context.moveTo(...place([...line.from, k]));
     context.lineTo(...place([...line.to, k]));
-    strokeTwice(context, colour, 2 * unit);
+    strokeTwice(context, color, 2 * unit);
   }
   for (const point of hints.flatMap((hint) => hint.points))
-    paintClick(context, place([point.i, point.j, k]), point.inside, colour, unit);
+    paintClick(context, place([point.i, point.j, k]), point.inside, color, unit);
   context.restore();
 }
 
-function paintClick(context, [x, y], inside, colour, unit) {
+function paintClick(context, [x, y], inside, color, unit) {
   const arm = 3.5 * unit;
   context.beginPath();
   context.moveTo(x + 7 * unit, y);
@@ -249,7 +249,7 @@ function paintClick(context, [x, y], inside, colour, unit) {
     context.moveTo(x, y - arm);
     context.lineTo(x, y + arm);
   }
-  strokeTwice(context, colour, 1.5 * unit);
+  strokeTwice(context, color, 1.5 * unit);
 }
 
 // --- the page --------------------------------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ export class CaseExplorer {
   answerBar() {
     const answer = (name) => {
       const swatch = element("i", { className: "lv-swatch" });
-      swatch.style.background = COLOURS[LAYERS.indexOf(name.toUpperCase())];
+      swatch.style.background = COLORS[LAYERS.indexOf(name.toUpperCase())];
       const legend = element("legend", {}, swatch, ` Prediction ${name.toUpperCase()}`);
       return element(
         "fieldset",
@@ -530,7 +530,7 @@ export class CaseExplorer {
     const slice = state.slice === null ? loaded.start : Math.max(0, Math.min(loaded.slices - 1, state.slice - first));
     this.pictures.classList.toggle("cx-side", side);
     this.overlays = masks.map(({ name }) =>
-      Object.assign(state.looks[name], { name, colour: COLOURS[LAYERS.indexOf(name)] }),
+      Object.assign(state.looks[name], { name, color: COLORS[LAYERS.indexOf(name)] }),
     );
     this.setting = true;
     panes.forEach((pane, n) => {
@@ -559,7 +559,7 @@ export class CaseExplorer {
     const seen = new Set();
     for (const letter of pane.letters) {
       const rung = splitKey(this.keyOf(letter))[1];
-      if (!seen.has(rung)) paintPrompt(context, place, this.loaded.prompts[rung], k, PROMPT_COLOURS[letter]);
+      if (!seen.has(rung)) paintPrompt(context, place, this.loaded.prompts[rung], k, PROMPT_COLORS[letter]);
       seen.add(rung);
     }
   }
@@ -739,7 +739,7 @@ export class CaseExplorer {
   promptGroup({ key, title, leaks, note }, letters) {
     const slices = promptSlices(this.loaded.prompts[key]);
     const swatch = element("i", { className: "lv-swatch", hidden: !slices.length });
-    swatch.style.background = PROMPT_COLOURS[letters[0]];
+    swatch.style.background = PROMPT_COLORS[letters[0]];
     const head = element("p", {}, swatch, ` Prompt of ${letters.join(" and ")}: ${title}. Gives away: ${leaks}.`);
     const empty = this.loaded.values[this.keyOf(letters[0])].reference_volume === 0;
     const where = element("p", { className: "lv-note" });
@@ -846,16 +846,16 @@ class Space {
   async fill(shown, masks, window, overlays) {
     const { view, niivue } = this;
     this.wanted = shown;
-    const image = (values, name, colour, from, to) =>
-      niivue.NVImage.new(niftiBuffer(shown, values), `${name}.nii`, colour, 1, null, from, to);
-    for (const { name, colour } of overlays) view.addColormap(`lungseg-${name}`, rampTo(colour));
+    const image = (values, name, color, from, to) =>
+      niivue.NVImage.new(niftiBuffer(shown, values), `${name}.nii`, color, 1, null, from, to);
+    for (const { name, color } of overlays) view.addColormap(`lungseg-${name}`, rampTo(color));
     const volumes = [await image(levelsToHu(shown), "ct", "gray", ...windowEnds(window))];
     for (const { name, array } of masks) volumes.push(await image(array, name, `lungseg-${name}`, 0.5, 1));
     if (this.wanted !== shown) return; // another case was chosen meanwhile
     while (view.volumes.length) view.removeVolume(view.volumes[0]);
     for (const volume of volumes) view.addVolume(volume);
     this.looks(overlays);
-    this.centre(shown, masks[0].array);
+    this.center(shown, masks[0].array);
   }
 
   looks(overlays) {
@@ -869,7 +869,7 @@ class Space {
   }
 
   /** The crosshair where the reference is, else in the middle. */
-  centre({ slices, rows, columns, start }, reference) {
+  center({ slices, rows, columns, start }, reference) {
     const size = rows * columns;
     const inside = [];
     reference.subarray(start * size, (start + 1) * size).forEach((value, n) => value && inside.push(n));
@@ -881,8 +881,8 @@ class Space {
 
 const windowEnds = ({ level, width }) => [level - width / 2, level + width / 2];
 
-const rampTo = (colour) => {
-  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(colour.slice(at, at + 2), 16));
+const rampTo = (color) => {
+  const [red, green, blue] = [1, 3, 5].map((at) => parseInt(color.slice(at, at + 2), 16));
   return { R: [red, red], G: [green, green], B: [blue, blue], A: [0, 255], I: [0, 255] };
 };
 
