@@ -13,8 +13,6 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,6 +23,7 @@ from scipy.ndimage import binary_erosion
 from .. import geometry
 from ..prompts import boxes
 from ..types import Image, InputError, Mask
+from .assets import script, style
 
 HU_STEP = 4  # a quarter of the noise of a chest CT: not visible in any window, and a third off the size
 HU_RANGE = (-1024, 3071)
@@ -102,7 +101,7 @@ def _gzipped(stored: Mapping[str, Any]) -> int:
 
 def _document(cases: list[dict[str, Any]]) -> str:
     """The whole output: style, a still picture for readers without scripts, data and program."""
-    parts = [f"<style>{asset('css/slice_viewer.css')}</style>"]
+    parts = [f"<style>{style('slice_viewer.css')}</style>"]
     shown = [case for case in cases if "ct" in case]
     if not shown:
         return f'<div class="lungseg-viewer">{parts[0]}{"".join(_described(case) for case in cases)}</div>'
@@ -114,7 +113,7 @@ def _document(cases: list[dict[str, Any]]) -> str:
         f'<figure class="lv-fallback">{still}<figcaption>{html.escape(shown[0]["title"])}. '
         "One still slice; the interactive view needs JavaScript.</figcaption></figure>",
         f'<script type="application/json" class="lv-data">{data}</script>',
-        f'<script type="module">{asset("js/slice_viewer.js")}</script>',
+        f'<script type="module">{script("js/slice_viewer.js")}</script>',
     ]
     return f'<div class="lungseg-viewer">{"".join(parts)}</div>'
 
@@ -125,15 +124,6 @@ def _described(case: dict[str, Any]) -> str:
         f'<p class="lv-withheld"><strong>{html.escape(case["title"])}</strong>{". " if facts else ""}{facts}. '
         f"{html.escape(case['withheld'])}</p>"
     )
-
-
-@cache
-def asset(name: str) -> str:
-    """A style or program that lies beside this file, to be put into an element of its own."""
-    text = (Path(__file__).parent / name).read_text(encoding="utf-8")
-    if "</s" in text.lower():  # would end the script or style element early
-        raise InputError(name, "it holds a closing tag", "Write the tag in two parts.")
-    return text
 
 
 def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict[str, Any]:

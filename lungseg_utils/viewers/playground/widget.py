@@ -24,7 +24,6 @@ Gestures are messages, since each of them counts and values of a trait may be pa
 from __future__ import annotations
 
 import logging
-import re
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,28 +41,23 @@ from ... import dicom_seg, io, listening, registry
 from ...config import project_root
 from ...prompts import recorded, records
 from ...types import Case, Image, InputError, Mask, Prompt
-from ..slice_viewer import ViewerCase, asset, embed, packed
+from ..assets import script, style
+from ..slice_viewer import ViewerCase, embed, packed
 from .controls import Controls, colors_for, file_link, score_table
 from .drawing import DrawnPrompt, can_be_answered
 from .session import Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, filled_planes
 
 log = logging.getLogger(__name__)
 SEGMENT = "Lung tumor"
-_SCRIPTS = ("js/slice_viewer.js", "js/prompt_tools.js", "playground/playground.js")
-_STYLES = ("css/slice_viewer.css", "css/prompt_page.css", "css/playground.css")
+_STYLES = ("slice_viewer.css", "prompt_page.css", "playground.css")
 Prompts = tuple[Prompt, ...]
-
-
-def _one_module(names: Sequence[str]) -> str:
-    """Scripts that import each other as the single module that anywidget takes."""
-    return "\n".join(re.sub(r'^import [^;]* from "\.[^"]+";$', "", asset(name), flags=re.MULTILINE) for name in names)
 
 
 class PromptCanvas(anywidget.AnyWidget):
     """The picture, and what is drawn on it; see the module's description for its traits."""
 
-    _esm = _one_module(_SCRIPTS)
-    _css = "\n".join(asset(name) for name in _STYLES)
+    _esm = script("playground/playground.js")
+    _css = "\n".join(style(name) for name in _STYLES)
     case = traitlets.Dict().tag(sync=True)
     models = traitlets.List().tag(sync=True)
     answers = traitlets.List().tag(sync=True)
