@@ -614,7 +614,7 @@ def test_dark_mode(opened):
 @pytest.mark.slow
 def test_space_opens_late_from_the_arrays_in_the_page(opened):
     page = opened(state())
-    assert not any("niivue" in url for url in page.urls)
+    assert not any("vendor/niivue" in url for url in page.urls)
     page.page.get_by_role("button", name="3D and multiplanar").click()
     page.page.wait_for_selector(".cx-space-stage canvas")
     loaded = "document.querySelector('.case-explorer').caseExplorer.space?.view.volumes.map((v) => [...v.hdr.dims.slice(1, 4)])"

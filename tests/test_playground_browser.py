@@ -73,7 +73,7 @@ def serving(folder: Path, *command: str):
 
 
 def ready(page) -> None:
-    page.wait_for_function(f"{PLAY}?.playground?.panes[0]?.view.frame", timeout=90_000)
+    page.wait_for_function(f"{PLAY}?.playground?.panes[0]?.view.drawn", timeout=90_000)
 
 
 @pytest.fixture(scope="module")

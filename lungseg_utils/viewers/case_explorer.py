@@ -20,6 +20,7 @@ import pandas as pd
 from .. import io, metrics, registry
 from ..prompts import boxes, ladder, lines, records
 from ..types import Case, InputError, Mask, Study
+from .palette import OKABE_ITO
 from .slice_viewer import WITHHELD, ViewerCase, embed_within
 
 METRICS = ("dsc", "nsd_2mm", "nsd_3mm", "hd95", "prediction_volume", "reference_volume")
@@ -54,6 +55,7 @@ def write(results: Sequence[Any], titles: Mapping[str, str], folder: Path, publi
         "methods": [_method(result.experiment, labels[result.experiment.name]) for result in results],
         "rungs": [_described(rung) for rung in rungs],
         "cohorts": [cohort.write(folder) for cohort in cohorts],
+        "palette": OKABE_ITO,
     }
     _write_json(index, folder / "index.json")
 

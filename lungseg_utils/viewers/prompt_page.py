@@ -14,6 +14,7 @@ from .. import registry, tables
 from ..prompts import records
 from ..prompts.ladder import PROMPTERS, first_prompts
 from ..types import Case, Study
+from .palette import OKABE_ITO
 from .results import worst_median_best
 from .slice_viewer import ViewerCase, embed
 
@@ -37,7 +38,19 @@ def write(results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequenc
             left_out.append(title)
     cases = [_write_case(case, title, results, folder, public) for case, title in (_cases(results[0]) if results else ())]
     rungs = {name: PROMPTERS[name].title for name in RUNGS}
-    tables.write_json({"networks": networks, "left_out": left_out, "cases": cases, "rungs": rungs}, folder / "index.json")
+    index = {"networks": networks, "left_out": left_out, "cases": cases, "rungs": rungs} | _constants()
+    tables.write_json(index, folder / "index.json")
+
+
+def _constants() -> dict[str, Any]:
+    """What the page's own rules have in common with those of the package."""
+    from ..networks import propagation
+
+    return {
+        "propagation": {"grow": propagation.GROW, "least_area": propagation.LEAST_AREA, "reach_mm": propagation.REACH_MM},
+        "ball_mm": registry.card("models", "trivial").options["median_diameter_mm"],
+        "palette": OKABE_ITO,
+    }
 
 
 def _fits(view: Any) -> bool:

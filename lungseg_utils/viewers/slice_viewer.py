@@ -24,12 +24,12 @@ from .. import geometry
 from ..prompts import boxes
 from ..types import Image, InputError, Mask
 from .assets import script, style
+from .palette import OKABE_ITO, channels
 
 HU_STEP = 4  # a quarter of the noise of a chest CT: not visible in any window, and a third off the size
 HU_RANGE = (-1024, 3071)
 WITHHELD = "The licence of this data set does not allow its images to be redistributed, so none is shown here."
 _FALLBACK_WINDOW = (-1350.0, 150.0)  # the lung window, level -600 and width 1500
-_FALLBACK_COLORS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))  # as in slice_viewer.js
 # Ways to make a viewer lighter, mildest first: share of the margin that is kept, and pixels averaged in the plane.
 _PLANS = ((1.0, 1), (0.7, 1), (0.4, 1), (0.2, 1), (0.4, 2), (0.2, 2), (0.2, 3), (0.2, 4), (0.2, 6), (0.2, 8))
 _HALF = 0.5 - 1e-5  # of a pixel's voxels, whatever the last bit of their sum
@@ -108,7 +108,7 @@ def _document(cases: list[dict[str, Any]]) -> str:
     still = shown[0].pop("still")
     for case in shown[1:]:
         case.pop("still")
-    data = json.dumps({"cases": cases}, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps({"cases": cases, "palette": OKABE_ITO}, separators=(",", ":")).replace("<", "\\u003c")
     parts += [
         f'<figure class="lv-fallback">{still}<figcaption>{html.escape(shown[0]["title"])}. '
         "One still slice; the interactive view needs JavaScript.</figcaption></figure>",
@@ -231,8 +231,8 @@ def _still(hu: np.ndarray, masks: list[np.ndarray], spacing_mm: Sequence[float])
     low, high = _FALLBACK_WINDOW
     gray = (np.clip((hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     colors = np.repeat(gray[..., None], 3, axis=-1)
-    for mask, color in zip(masks, _FALLBACK_COLORS, strict=False):
-        colors[mask & ~binary_erosion(mask)] = color
+    for mask, color in zip(masks, OKABE_ITO, strict=False):
+        colors[mask & ~binary_erosion(mask)] = channels(color)
     stream = io.BytesIO()
     Picture.fromarray(colors).save(stream, format="PNG", optimize=True)
     rows, columns = hu.shape

@@ -2,21 +2,17 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
+import { levelsToHu, niftiBuffer } from "../../lungseg_utils/viewers/js/case_explorer/niivue.js";
+import { nextPromptSlice, promptSlices, slicesText } from "../../lungseg_utils/viewers/js/case_explorer/prompts.js";
 import {
   answersOf,
   firstState,
   formatState,
-  levelsToHu,
-  metricText,
   nearestAnswer,
-  nextPromptSlice,
-  niftiBuffer,
   parseState,
-  promptSlices,
-  ranking,
-  slicesText,
   splitKey,
-} from "../../lungseg_utils/viewers/js/case_explorer/page.js";
+} from "../../lungseg_utils/viewers/js/case_explorer/state.js";
+import { metricText, ranking } from "../../lungseg_utils/viewers/js/case_explorer/values.js";
 
 const cohort = {
   key: "phantom_a",

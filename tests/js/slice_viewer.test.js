@@ -3,20 +3,19 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 
+import { decodeCase, restoreLevels, unpackBits } from "../../lungseg_utils/viewers/js/decode.js";
+import { minus } from "../../lungseg_utils/viewers/js/dom.js";
+import { abgr, channels, hues, strokeOnRim } from "../../lungseg_utils/viewers/js/palette.js";
 import {
-  COLORS,
   SliceCanvas,
   WINDOWS,
-  decodeCase,
   fit,
   fromVoxel,
-  minus,
   outline,
-  restoreLevels,
+  overlaysFor,
   toCanvas,
   toPixel,
   toVoxel,
-  unpackBits,
   wheelSteps,
   windowTable,
 } from "../../lungseg_utils/viewers/js/slice_viewer.js";
@@ -144,8 +143,39 @@ test("a stored case is decoded", async () => {
   assert.deepEqual([decoded.slices, decoded.rows, decoded.columns], [1, 2, 2]);
 });
 
-test("colors are distinct", () => {
-  assert.equal(new Set(COLORS).size, COLORS.length);
+test("a color is taken apart once, for channels and for pixels of a canvas", () => {
+  assert.deepEqual(channels("#e69f00"), [0xe6, 0x9f, 0x00]);
+  assert.equal(abgr("#e69f00"), 0xff009fe6);
+  assert.equal(abgr("#e69f00", 0), 0x00009fe6);
+});
+
+test("colors of a palette have names, and masks take them in turn", () => {
+  const palette = ["#000001", "#000002", "#000003", "#000004", "#000005", "#000006", "#000007"];
+  assert.equal(hues(palette).skyBlue, palette[0]);
+  assert.equal(hues(palette).blue, palette[6]);
+  const names = Array.from({ length: 8 }, (_, n) => `mask ${n}`);
+  assert.deepEqual(
+    overlaysFor(names, palette).map(({ color }) => color),
+    [...palette, palette[0]],
+  );
+});
+
+test("a stroke has a dark rim twice as wide, dashed alike", () => {
+  const strokes = [];
+  const context = {
+    dash: [],
+    setLineDash(dash) {
+      this.dash = dash;
+    },
+    stroke() {
+      strokes.push([this.strokeStyle, this.lineWidth, this.dash]);
+    },
+  };
+  strokeOnRim(context, "#fff", 3, [5, 5]);
+  assert.deepEqual(strokes, [
+    ["#000a", 6, [5, 5]],
+    ["#fff", 3, [5, 5]],
+  ]);
 });
 
 test("a canvas that was taken off the page no longer listens to the window", (context) => {

@@ -1,98 +1,180 @@
+// @ts-check
 // Sorting, filtering and downloading of one table. Cells are text; a number is what begins with one.
-const number = (cell) => {
+
+import { element } from "./dom.js";
+
+/**
+ * A table as leaderboard.py writes it; `filters` are columns that get a choice of their values.
+ * @typedef {{ columns: string[], rows: string[][], filters: string[], file: string }} Data
+ * @typedef {{ row: HTMLTableRowElement, cells: string[] }} BoardRow
+ * @typedef {{ chosen: Map<number, string>, words: string }} Filter value by column, and words that any cell may hold
+ */
+
+const LINE = 18; // characters of a name that stay on one line
+
+/**
+ * The number that a cell begins with; NaN if it begins with none.
+ * @param {string} cell
+ */
+export function numberOf(cell) {
   const found = cell.replace("−", "-").match(/^-?\d+(\.\d+)?/);
-  return found ? Number(found[0]) : cell.startsWith("∞") ? Infinity : NaN;
-};
+  if (found) return Number(found[0]);
+  return cell.startsWith("∞") ? Infinity : NaN;
+}
 
-for (const board of document.querySelectorAll(".lungseg-board:not([data-ready])")) {
-  board.dataset.ready = "true";
-  const data = JSON.parse(board.querySelector(".lb-data").textContent);
-  const body = board.querySelector("tbody");
-  const rows = [...body.rows].map((element, index) => ({ element, cells: data.rows[index] }));
-  const numeric = data.columns.map((_, column) => {
-    const told = data.rows.map((row) => row[column]).filter((cell) => cell && cell !== "–");
-    return told.filter((cell) => !Number.isNaN(number(cell))).length > told.length / 2;
+/**
+ * For each column whether most of its cells that say anything are numbers.
+ * @param {Pick<Data, "columns" | "rows">} data
+ */
+export function numericColumns({ columns, rows }) {
+  return columns.map((_, column) => {
+    const filled = rows.map((row) => row[column]).filter((cell) => cell && cell !== "–");
+    return filled.filter((cell) => !Number.isNaN(numberOf(cell))).length > filled.length / 2;
   });
-  for (const { element } of rows)
-    numeric.forEach((is, column) => element.cells[column].classList.toggle("lb-words", !is));
-  const chosen = {};
-  let words = "";
+}
 
-  const visible = ({ cells }) =>
-    Object.entries(chosen).every(([column, value]) => !value || cells[column] === value) &&
-    words.split(/\s+/).every((word) => cells.some((cell) => cell.toLowerCase().includes(word)));
-  const count = document.createElement("span");
-  count.setAttribute("role", "status");
-  const update = () => {
-    for (const row of rows) row.element.hidden = !visible(row);
-    // what is the same in all rows would push the numbers out of sight
-    for (const { cells } of board.querySelectorAll("tr"))
-      for (const [column, value] of Object.entries(chosen)) cells[column].hidden = Boolean(value);
-    count.textContent = `${rows.filter(visible).length} of ${rows.length} rows`;
-  };
+/**
+ * Order of two cells from low to high, those without a number first.
+ * @param {string} a
+ * @param {string} b
+ * @param {boolean} numeric
+ */
+export function compareCells(a, b, numeric) {
+  if (!numeric) return a.localeCompare(b);
+  const [x, y] = [numberOf(a), numberOf(b)];
+  if (Number.isNaN(x) || Number.isNaN(y)) return Number(Number.isNaN(y)) - Number(Number.isNaN(x));
+  return x === y ? 0 : Math.sign(x - y); // two infinities have no difference
+}
 
-  const controls = board.querySelector(".lb-controls");
-  const labeled = (text, control) => {
-    const label = document.createElement("label");
-    label.append(text, control);
-    controls.append(label);
-    return control;
-  };
-  for (const name of data.filters) {
-    const column = data.columns.indexOf(name);
-    const select = labeled(name, document.createElement("select"));
-    select.append(new Option("all", ""));
-    for (const value of new Set(data.rows.map((row) => row[column]))) select.append(new Option(value, value));
-    select.addEventListener("change", () => {
-      chosen[column] = select.value;
-      update();
-    });
+/**
+ * Whether a row has all chosen values, and each of the words in one of its cells.
+ * @param {string[]} cells
+ * @param {Filter} filter
+ */
+export function matches(cells, { chosen, words }) {
+  return (
+    [...chosen].every(([column, value]) => !value || cells[column] === value) &&
+    words.split(/\s+/).every((word) => cells.some((cell) => cell.toLowerCase().includes(word)))
+  );
+}
+
+/**
+ * Rows as a file of comma-separated values.
+ * @param {string[][]} rows
+ */
+export function csvText(rows) {
+  const quoted = (/** @type {string} */ cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
+  return `${rows.map((cells) => cells.map(quoted).join(",")).join("\r\n")}\r\n`;
+}
+
+/** One table of the page with its controls. */
+class Board {
+  /** @param {HTMLElement} root */
+  constructor(root) {
+    this.root = root;
+    /** @type {Data} */
+    this.data = JSON.parse(root.querySelector(".lb-data")?.textContent ?? "");
+    this.body = /** @type {HTMLTableSectionElement} */ (root.querySelector("tbody"));
+    /** @type {BoardRow[]} */
+    this.rows = [...this.body.rows].map((row, index) => ({ row, cells: this.data.rows[index] }));
+    this.heads = [...root.querySelectorAll("thead th")].filter((head) => head instanceof HTMLElement);
+    this.numeric = numericColumns(this.data);
+    /** @type {Filter} */
+    this.filter = { chosen: new Map(), words: "" };
+    this.count = element("span", { role: "status" });
+    for (const { row } of this.rows) {
+      this.numeric.forEach((numeric, column) => row.cells[column].classList.toggle("lb-words", !numeric));
+    }
+    this.addControls();
+    this.heads.forEach((head, column) => this.makeSortable(head, column));
+    this.update();
   }
-  const search = labeled("contains", document.createElement("input"));
-  search.type = "search";
-  search.addEventListener("input", () => {
-    words = search.value.trim().toLowerCase();
-    update();
-  });
 
-  const quoted = (cell) => (/[",\n]/.test(cell) ? `"${cell.replaceAll('"', '""')}"` : cell);
-  const download = document.createElement("button");
-  download.type = "button";
-  download.textContent = "Download as CSV";
-  download.addEventListener("click", () => {
-    const shown = rows.filter(visible).sort((a, b) => a.element.rowIndex - b.element.rowIndex);
-    const text = [data.columns, ...shown.map((row) => row.cells)]
-      .map((cells) => cells.map(quoted).join(","))
-      .join("\r\n");
-    const link = document.createElement("a");
-    link.href = URL.createObjectURL(new Blob([text + "\r\n"], { type: "text/csv" }));
-    link.download = data.file;
-    link.click();
-    URL.revokeObjectURL(link.href);
-  });
-  controls.append(download, count);
-
-  const compare = (column) => (a, b) => {
-    if (!numeric[column]) return a.cells[column].localeCompare(b.cells[column]);
-    const [x, y] = [number(a.cells[column]), number(b.cells[column])];
-    return Number.isNaN(x) ? (Number.isNaN(y) ? 0 : -1) : Number.isNaN(y) ? 1 : x - y;
-  };
-  const LINE = 18; // characters of a name that stay on one line
-  [...board.querySelectorAll("thead th")].forEach((head, column) => {
-    if (!numeric[column])
-      head.style.minWidth = `${Math.min(LINE, Math.max(...data.rows.map((row) => row[column].length)))}ch`;
-    const button = document.createElement("button");
-    button.type = "button";
-    button.textContent = head.textContent;
-    head.replaceChildren(button);
-    button.addEventListener("click", () => {
-      const down = head.getAttribute("aria-sort") !== "descending";
-      for (const other of board.querySelectorAll("thead th")) other.removeAttribute("aria-sort");
-      head.setAttribute("aria-sort", down ? "descending" : "ascending");
-      rows.sort(compare(column));
-      if (down) rows.reverse();
-      body.append(...rows.map((row) => row.element));
+  addControls() {
+    const controls = /** @type {HTMLElement} */ (this.root.querySelector(".lb-controls"));
+    const labeled = (/** @type {string} */ text, /** @type {Node} */ control) => element("label", {}, text, control);
+    controls.append(
+      ...this.data.filters.map((name) => labeled(name, this.valueChoice(this.data.columns.indexOf(name)))),
+    );
+    const search = element("input", { type: "search" });
+    search.addEventListener("input", () => {
+      this.filter.words = search.value.trim().toLowerCase();
+      this.update();
     });
-  });
-  update();
+    const download = element("button", { type: "button", onclick: () => this.download() }, "Download as CSV");
+    controls.append(labeled("contains", search), download, this.count);
+  }
+
+  /** @param {number} column */
+  valueChoice(column) {
+    const values = new Set(this.data.rows.map((row) => row[column]));
+    const select = element(
+      "select",
+      {},
+      new Option("all", ""),
+      ...[...values].map((value) => new Option(value, value)),
+    );
+    select.addEventListener("change", () => {
+      this.filter.chosen.set(column, select.value);
+      this.update();
+    });
+    return select;
+  }
+
+  get shown() {
+    return this.rows.filter(({ cells }) => matches(cells, this.filter));
+  }
+
+  update() {
+    const shown = new Set(this.shown);
+    for (const row of this.rows) row.row.hidden = !shown.has(row);
+    // A column that is the same in all rows would push the numbers out of sight.
+    for (const { cells } of this.root.querySelectorAll("tr")) {
+      for (const [column, value] of this.filter.chosen) cells[column].hidden = Boolean(value);
+    }
+    this.count.textContent = `${shown.size} of ${this.rows.length} rows`;
+  }
+
+  download() {
+    const inOrder = this.shown.sort((a, b) => a.row.rowIndex - b.row.rowIndex);
+    const text = csvText([this.data.columns, ...inOrder.map(({ cells }) => cells)]);
+    const href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
+    element("a", { href, download: this.data.file }).click();
+    URL.revokeObjectURL(href);
+  }
+
+  /**
+   * @param {HTMLElement} head
+   * @param {number} column
+   */
+  makeSortable(head, column) {
+    if (!this.numeric[column]) {
+      const longest = Math.max(...this.data.rows.map((row) => row[column].length));
+      head.style.minWidth = `${Math.min(LINE, longest)}ch`;
+    }
+    const sort = () => this.sort(head, column);
+    head.replaceChildren(element("button", { type: "button", onclick: sort }, head.textContent ?? ""));
+  }
+
+  /**
+   * By a column from high to low; once more, from low to high.
+   * @param {HTMLElement} head
+   * @param {number} column
+   */
+  sort(head, column) {
+    const down = head.getAttribute("aria-sort") !== "descending";
+    for (const other of this.heads) other.removeAttribute("aria-sort");
+    head.setAttribute("aria-sort", down ? "descending" : "ascending");
+    this.rows.sort((a, b) => compareCells(a.cells[column], b.cells[column], this.numeric[column]));
+    if (down) this.rows.reverse();
+    this.body.append(...this.rows.map(({ row }) => row));
+  }
+}
+
+if (typeof document !== "undefined") {
+  for (const root of document.querySelectorAll(".lungseg-board:not([data-ready])")) {
+    if (!(root instanceof HTMLElement)) continue;
+    root.dataset.ready = "true";
+    new Board(root);
+  }
 }

@@ -10,12 +10,12 @@ from pathlib import Path
 import ipywidgets
 import numpy as np
 
+from ..palette import OKABE_ITO
 from .session import MOST_DRAWS, Answer, OfferedModel, Spread
 
 _LARGEST_LINK_BYTES = 2_000_000
 _DASH = "–"
-# Okabe and Ito's palette as slice_viewer.js has it, without the color of the reference
-_COLORS = ("#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
+_COLORS = OKABE_ITO[1:]  # the first one is that of the reference
 _FULL = {"width": "auto", "margin": "0 0 2px 0"}
 _WRAP = {"flex_flow": "row wrap"}
 _STYLE = {"description_width": "initial"}

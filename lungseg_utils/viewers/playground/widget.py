@@ -5,6 +5,7 @@ The picture is `PromptCanvas`, whose script is that of the book's viewers; the c
 | trait of `PromptCanvas` | from | what |
 |---|---|---|
 | `case` | Python | the case as `slice_viewer.embed` packs it, whole (gzipped CT values of 4 HU, reference as bits) |
+| `palette` | Python | the colors of all viewers |
 | `models` | Python | [{name, title, color}] of those that are asked |
 | `answers` | Python | [{name, first, count, bits, spread}], one per model |
 | `prompts` | Python | what stands now, as `prompts.records` writes it |
@@ -42,6 +43,7 @@ from ...config import project_root
 from ...prompts import recorded, records
 from ...types import Case, Image, InputError, Mask, Prompt
 from ..assets import script, style
+from ..palette import OKABE_ITO
 from ..slice_viewer import ViewerCase, embed, packed
 from .controls import Controls, colors_for, file_link, score_table
 from .drawing import DrawnPrompt, can_be_answered
@@ -59,6 +61,7 @@ class PromptCanvas(anywidget.AnyWidget):
     _esm = script("playground/playground.js")
     _css = "\n".join(style(name) for name in _STYLES)
     case = traitlets.Dict().tag(sync=True)
+    palette = traitlets.List(list(OKABE_ITO)).tag(sync=True)
     models = traitlets.List().tag(sync=True)
     answers = traitlets.List().tag(sync=True)
     prompts = traitlets.List().tag(sync=True)
