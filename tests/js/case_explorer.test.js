@@ -1,3 +1,4 @@
+// @ts-check
 // Unit tests of the case explorer's arithmetic, without a browser: node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -14,6 +15,7 @@ import {
 } from "../../lungseg_utils/viewers/js/case_explorer/state.js";
 import { metricText, ranking } from "../../lungseg_utils/viewers/js/case_explorer/values.js";
 
+/** @type {any} */
 const cohort = {
   key: "phantom_a",
   phantom: true,
@@ -24,7 +26,9 @@ const cohort = {
     "ellipse/box_one_slice": [null, null, null, null],
   },
 };
+/** @type {any} */
 const real = { key: "real & few", phantom: false, cases: [{ id: "p 1/2", patient: "p" }], dsc: { "net/none": [0.5] } };
+/** @type {any} */
 const index = { cohorts: [cohort, real], methods: [], rungs: [] };
 
 test("an address shows what was chosen when it was made", () => {
@@ -132,6 +136,7 @@ test("the slices of a prompt, and the next one to look at", () => {
 });
 
 // 2 slices of 1 row and 3 columns. The first pixel is voxel (13, 21, 30), with 2 x 2 pixels of 1 x 0.5 mm averaged.
+/** @type {any} */
 const shown = {
   slices: 2,
   rows: 1,

@@ -1,3 +1,4 @@
+// @ts-check
 // Unit tests of the table of results, without a browser: node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";

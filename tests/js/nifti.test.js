@@ -1,3 +1,4 @@
+// @ts-check
 // Unit tests of the NIfTI reader: node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -5,7 +6,10 @@ import { gzipSync } from "node:zlib";
 
 import { UnusableFile, orientation, readCase, readHeader } from "../../lungseg_utils/viewers/js/nifti.js";
 
-/** A file of 2 x 3 x 2 voxels with values 0 to 11 in stored order, changed by `edit(view)`. */
+/**
+ * A file of 2 x 3 x 2 voxels with values 0 to 11 in stored order, changed by `edit`.
+ * @param {{ little?: boolean, edit?: (view: DataView) => void }} changes
+ */
 function file({ little = true, edit = () => {} } = {}) {
   const view = new DataView(new ArrayBuffer(352 + 24));
   view.setInt32(0, 348, little);
@@ -75,10 +79,11 @@ test("gzip, the other byte order, scale and a qform are understood", async () =>
     hu(await readCase(file(), "x")),
   );
   assert.deepEqual(hu(await readCase(file({ little: false }), "x")), hu(await readCase(file(), "x")));
-  const scaled = await readCase(
-    file({ edit: (view) => (view.setFloat32(112, 2, true), view.setFloat32(116, -1000, true)) }),
-    "x",
-  );
+  const scale = (view) => {
+    view.setFloat32(112, 2, true);
+    view.setFloat32(116, -1000, true);
+  };
+  const scaled = await readCase(file({ edit: scale }), "x");
   assert.equal(hu(scaled)[0], -990);
   const qform = (view) => {
     view.setInt16(254, 0, true);
@@ -111,7 +116,11 @@ test("what is wrong with a file is said", async () => {
   await refused((view) => view.setInt32(0, 5, true), /no NIfTI-1/);
   await refused((view) => view.setUint8(345, 105), /in one file/);
   await refused((view) => view.setInt16(70, 128, true), /type 128/);
-  await refused((view) => (view.setInt16(40, 4, true), view.setInt16(48, 2, true)), /one volume/);
+  const inTime = (view) => {
+    view.setInt16(40, 4, true);
+    view.setInt16(48, 2, true);
+  };
+  await refused(inTime, /one volume/);
   await refused((view) => view.setInt16(42, 900, true), /before its last voxel/);
   await refused((view) => view.setInt16(254, 0, true), /neither sform nor qform/);
   await assert.rejects(readCase(new ArrayBuffer(10), "x"), /too short/);

@@ -1,3 +1,4 @@
+// @ts-check
 // Unit tests of the playground's arithmetic, without a browser: node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -5,6 +6,7 @@ import { test } from "node:test";
 import { Playground, placed, spreadColors } from "../../lungseg_utils/viewers/playground/playground.js";
 
 test("planes of a mask come to their slices, and all else is empty", () => {
+  /** @type {[number, number, number]} */
   const shape = [4, 1, 2];
   const mask = placed({ first: 1, count: 2 }, Uint8Array.of(1, 0, 0, 0), shape);
   assert.deepEqual([...mask.array], [0, 0, 1, 0, 0, 0, 0, 0]);
@@ -13,6 +15,7 @@ test("planes of a mask come to their slices, and all else is empty", () => {
 });
 
 test("a newer mask takes the place of the older one in the same array", () => {
+  /** @type {[number, number, number]} */
   const shape = [4, 1, 2];
   const older = placed({ first: 1, count: 2 }, Uint8Array.of(1, 1, 1, 1), shape);
   const newer = placed({ first: 2, count: 2 }, Uint8Array.of(0, 1, 1, 0), shape, older);

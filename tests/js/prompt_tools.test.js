@@ -1,3 +1,4 @@
+// @ts-check
 // Unit tests of drawing prompts on a canvas and of painting them, without a browser: node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -9,6 +10,7 @@ const PALETTE = ["#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00
 
 /** A canvas of 100 x 80 pixels over a volume whose voxels are not cubes, as prompt_tools.js sees it. */
 function drawn({ size = [96, 90, 24], spacing = [2.25, 1.8] } = {}) {
+  /** @type {any} */
   const shown = {
     rows: size[1],
     columns: size[0],
@@ -22,6 +24,7 @@ function drawn({ size = [96, 90, 24], spacing = [2.25, 1.8] } = {}) {
   };
   const said = [];
   const canvas = { classList: { add() {} }, focus() {}, setPointerCapture() {} };
+  /** @type {any} */
   const view = { canvas, stage: { addEventListener() {} }, redraw() {}, slice: 7, case: shown };
   const tools = new PromptTools(view, PALETTE, {
     onbox: (from, to, index) => said.push({ from, to, index }),
@@ -31,9 +34,11 @@ function drawn({ size = [96, 90, 24], spacing = [2.25, 1.8] } = {}) {
     prompts: () => [],
   });
   const frame = fit(shown, 100, 80);
+  /** @type {any} */
+  const event = { button: 0, pointerId: 1 };
   const gesture = (phase, x, y) => {
     const pixel = toPixel(frame, shown, x, y);
-    tools.pointer({ phase, ijk: pixel && toVoxel(shown, ...pixel, 7), event: { button: 0, pointerId: 1 } });
+    tools.pointer({ phase, ijk: pixel && toVoxel(shown, ...pixel, 7), event });
   };
   return { tools, gesture, said, canvas, at: (i, j) => toCanvas(frame, shown, size[0] - 1 - i, size[1] - 1 - j) };
 }
@@ -88,18 +93,15 @@ test("a gesture that the system takes away draws nothing", () => {
   assert.deepEqual(said, []);
 });
 
+/** @type {(name: string, changes?: object) => any} */
 const key = (name, changes = {}) => ({ key: name, preventDefault() {}, stopPropagation() {}, ...changes });
 
 test("keys move a cross within the image, and Enter sets one corner of a box and then the other", () => {
   const { tools, said, canvas } = drawn();
   tools.key(key("Enter", { target: canvas }));
   assert.deepEqual(said, []);
-  for (const [name, changes] of [
-    ["ArrowLeft", { altKey: true }],
-    ["ArrowUp", {}],
-  ]) {
-    tools.key(key(name, { shiftKey: true, ...changes }));
-  }
+  tools.key(key("ArrowLeft", { shiftKey: true, altKey: true }));
+  tools.key(key("ArrowUp", { shiftKey: true }));
   tools.key(key("Enter", { target: canvas }));
   assert.deepEqual(said, [{ from: [47, 44], to: [57, 45], index: 7 }]);
   for (let n = 0; n < 9; n++) tools.key(key("ArrowUp", { shiftKey: true, altKey: true }));
@@ -124,7 +126,10 @@ test("both voxels are inside a box, whichever comes first", () => {
   assert.deepEqual(boxBetween([4, 4], [4, 4]), [4, 5, 4, 5]);
 });
 
-/** What is stroked on a canvas: paths with their color and dash, rims left out. */
+/**
+ * What is stroked on a canvas: paths with their color and dash, rims left out.
+ * @returns {any}
+ */
 function recorder() {
   const strokes = [];
   let path = [];
@@ -150,17 +155,19 @@ function recorder() {
   };
 }
 
+/** @type {any[]} */
 const slices = [
   { index: 3, box: [2, 6, 1, 4], points: [{ i: 3, j: 2, inside: true }] },
   { index: 4, box: null, points: [{ i: 9, j: 9, inside: false }] },
 ];
 const prompts = [{ lesion_id: 1, find_ends: false, box_3d: null, slices }];
+/** @type {any[]} */
 const lines = [{ index: 4, from: [1, 1], to: [5, 1] }];
 const colors = { line: "line", inside: "inside", outside: "outside" };
 
-test("a prompt is painted on its slices only: boxes around their voxels, lines, clicks with a plus or a minus", (context) => {
-  globalThis.window = { devicePixelRatio: 1 };
-  context.after(() => delete globalThis.window);
+test("a prompt is painted on its slices only: boxes around voxels, lines, clicks with a plus or a minus", (context) => {
+  Object.assign(globalThis, { window: { devicePixelRatio: 1 } });
+  context.after(() => Reflect.deleteProperty(globalThis, "window"));
   const painted = (index) => {
     const canvas = recorder();
     paintPrompt(canvas, ([i, j]) => [100 - i, 100 - j], { prompts, lines }, index, colors);

@@ -1,3 +1,4 @@
+// @ts-check
 // Unit tests of asking a network about a volume, without a browser: node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -19,10 +20,15 @@ import {
   windowFor,
 } from "../../lungseg_utils/viewers/js/promptable.js";
 
+/** @type {any} */
 const rule = { canvas: 8, window_hu: [-1000, 0], field_mm: 8, field_margin: 2, point_field_mm: 4, threshold: 0.5 };
 const propagation = { grow: 0.05, least_area: 0.1, reach_mm: 150 };
 
-/** A volume of 1 mm voxels whose pixel (column, row) of slice s is voxel (x - 1 - column, y - 1 - row, s + first). */
+/**
+ * A volume of 1 mm voxels whose pixel (column, row) of slice s is voxel (x - 1 - column, y - 1 - row, s + first).
+ * @param {{ size?: number[], first?: number, levelOf?: (i: number, j: number, k: number) => number }} changes
+ * @returns {any}
+ */
 function volume({ size = [10, 10, 7], first = 0, levelOf = () => 0 } = {}) {
   const [columns, rows, slices] = size;
   const levels = new Uint16Array(slices * rows * columns);

@@ -1,3 +1,4 @@
+// @ts-check
 // Unit tests of the viewer's arithmetic, without a browser: node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
@@ -86,6 +87,7 @@ test("the outline of an empty slice is empty, and other slices do not matter", (
 });
 
 // 4 columns of 2 mm and 2 rows of 1 mm are 8 mm by 2 mm; in 400 x 400 canvas pixels the scale is 50 per mm.
+/** @type {any} */
 const slice = {
   rows: 2,
   columns: 4,
@@ -131,6 +133,7 @@ test("a mouse notch is one slice, trackpad movements add up, and turning round s
 
 test("a stored case is decoded", async () => {
   const pack = (bytes) => gzipSync(Uint8Array.from(bytes)).toString("base64");
+  /** @type {any} */
   const stored = {
     title: "case",
     shape: [1, 2, 2],
@@ -162,6 +165,7 @@ test("colors of a palette have names, and masks take them in turn", () => {
 
 test("a stroke has a dark rim twice as wide, dashed alike", () => {
   const strokes = [];
+  /** @type {any} */
   const context = {
     dash: [],
     setLineDash(dash) {
@@ -180,6 +184,7 @@ test("a stroke has a dark rim twice as wide, dashed alike", () => {
 
 test("a canvas that was taken off the page no longer listens to the window", (context) => {
   const heard = new Map();
+  /** @type {() => any} */
   const blank = () => ({ style: {}, append() {}, setAttribute() {}, addEventListener() {} });
   const page = {
     document: { createElement: blank },

@@ -1,10 +1,12 @@
+// @ts-check
 // Unit tests of the answers that look at no voxel, without a browser: node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
 import { trivialAnswer } from "../../lungseg_utils/viewers/js/trivial.js";
 
-// 9 x 9 x 9 voxels of 1 x 1 x 2 mm. Everything drawn here is symmetric, so directions of columns and rows do not matter.
+// 9 x 9 x 9 voxels of 1 x 1 x 2 mm. All that is drawn here is symmetric: directions of columns and rows do not matter.
+/** @type {any} */
 const grid = {
   slices: 9,
   rows: 9,

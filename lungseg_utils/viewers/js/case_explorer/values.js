@@ -115,7 +115,7 @@ export function remarks(shown) {
  * @param {Shown} shown
  */
 function beyond({ loaded, state }) {
-  if (state.field === "all" || loaded.withheld !== undefined) return [];
+  if (state.field === "all" || !("outside_ml" in loaded)) return [];
   return lettersOf(state).flatMap((letter) => {
     const volume = loaded.outside_ml[keyOf(state, letter)];
     if (!(volume > 0)) return [];
