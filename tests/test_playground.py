@@ -35,7 +35,7 @@ from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SliceProm
 from lungseg_utils.viewers import playground as playgrounds
 from lungseg_utils.viewers.playground.controls import colors_for
 from lungseg_utils.viewers.playground.drawing import DrawnPrompt, can_be_answered
-from lungseg_utils.viewers.playground.session import Asker, OfferedModel, Worker, filled_planes
+from lungseg_utils.viewers.playground.session import CaseSession, OfferedModel, Worker, filled_planes
 from lungseg_utils.viewers.playground.widget import PromptCanvas
 
 # --- drawing ------------------------------------------------------------------------------------------------------------
@@ -139,10 +139,10 @@ def case_of(folder) -> Case:
 
 
 def test_answers_and_scores_are_those_of_plain_calls(folder, network, study, reference):
-    asker = Asker(cache_mb=100)
-    asker.open(case_of(folder), study)
+    session = CaseSession(cache_mb=100)
+    session.open(case_of(folder), study)
     prompts = (box_prompt(reference, find_ends=True),)
-    answer = asker.answer(network, prompts)
+    answer = session.predict(network, prompts)
     plain = loaded(folder / "weights.pt").segmenter
     plain.set_image(study.image)
     wanted = plain.predict(prompts).mask
@@ -155,10 +155,10 @@ def test_answers_and_scores_are_those_of_plain_calls(folder, network, study, ref
 
 
 def test_a_spread_is_what_the_benchmarks_own_errors_lead_to(folder, network, study, reference):
-    asker = Asker(cache_mb=100)
-    asker.open(case_of(folder), study)
+    session = CaseSession(cache_mb=100)
+    session.open(case_of(folder), study)
     prompts, told = (box_prompt(reference),), []
-    spread = asker.spread(network, prompts, 0.2, 4, drawn=told.append)
+    spread = session.spread(network, prompts, 0.2, 4, drawn=told.append)
     masks = []
     for draw in range(4):
         rng = prompt_rng("folder", "chest-LPS", "recorded__jitter0.2", draw)
@@ -190,7 +190,7 @@ def test_a_worker_does_what_is_asked_in_order_and_goes_on_ahead_only_when_idle()
             done.append(f"ahead {n}")
             yield
 
-    worker.submit(lambda: (gate.wait(), worker.get_ready(steps()), done.append("first")))
+    worker.submit(lambda: (gate.wait(), worker.prefetch(steps()), done.append("first")))
     worker.submit(lambda: done.append("second"))
     gate.set()
     worker.wait()
@@ -206,7 +206,7 @@ def test_a_step_ahead_that_fails_ends_there_and_questions_go_on(caplog):
         yield
         raise MemoryError
 
-    worker.submit(lambda: worker.get_ready(steps()))
+    worker.submit(lambda: worker.prefetch(steps()))
     worker.wait()
     worker.submit(lambda: done.append(1))
     worker.close()
@@ -379,7 +379,7 @@ def test_out_of_memory_in_the_encoder_is_said_and_survived(playground, reference
         draw(playground, "box", **{"from": [20, 20], "to": [40, 40], "index": k - 1})
         assert "Out of memory" in playground.controls.scores.value
         assert playground.canvas.message["problem"]
-        assert len(playground._asker._cache) == 0
+        assert len(playground._case_session._cache) == 0
     draw(playground, "undo")
     assert playground.canvas.answers == first
     assert not playground.canvas.message["problem"]
@@ -476,9 +476,9 @@ def test_a_newer_prompt_ends_an_older_question(playground, reference):
 def test_neighboring_slices_are_encoded_while_nobody_asks(playground, reference):
     draw_box(playground, reference)
     deadline = time.monotonic() + 20
-    while len(playground._asker._cache) < 3 and time.monotonic() < deadline:
+    while len(playground._case_session._cache) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert len(playground._asker._cache) == 3  # the slice itself, and the windows that following would ask for next to it
+    assert len(playground._case_session._cache) == 3  # the slice itself, and the windows that following would ask for next to it
 
 
 # --- sessions and exports --------------------------------------------------------------------------------------------------
@@ -580,7 +580,7 @@ def test_a_mask_of_a_dicom_case_is_exported_as_seg(dicom, tmp_path, study, refer
     made.controls.to_seg.click()
     (path,) = saved_files(made, ".dcm")
     back = io.read_dicom_seg(path, io.read_image(tmp_path / "ct"), "Lung tumor", series_folder=tmp_path / "ct")
-    assert np.array_equal(back.array, made._answers[NETWORK].mask.array)
+    assert np.array_equal(back.array, made._predictions[NETWORK].mask.array)
     assert np.array_equal(back.array, shown_mask(made, NETWORK, back.shape))
     made.stop()
 
@@ -623,7 +623,7 @@ def test_the_notebook_opens_it_with_what_the_smoke_profile_has(tmp_path, monkeyp
     made = eval(code[-1], names | {"profile": "smoke"})
     assert {case.dataset for case in made.cases} == {"phantom_nsclc", "phantom_msd"}
     assert made.canvas.message["text"].startswith("A phantom")
-    reference = made._asker.reference
+    reference = made._case_session.reference
     draw_box(made, reference)
     assert len(made.canvas.answers) == 1
     assert not made.controls.to_seg.disabled

@@ -11,7 +11,7 @@ import ipywidgets
 import numpy as np
 
 from ..palette import OKABE_ITO
-from .session import MOST_DRAWS, Answer, OfferedModel, Spread
+from .session import MOST_DRAWS, OfferedModel, ScoredPrediction, Spread
 
 _LARGEST_LINK_BYTES = 2_000_000
 _DASH = "–"
@@ -104,7 +104,7 @@ def _part(title: str, *widgets: ipywidgets.Widget) -> ipywidgets.VBox:
 
 def score_table(
     models: Sequence[Mapping[str, str]],
-    answers: Mapping[str, Answer],
+    predictions: Mapping[str, ScoredPrediction],
     spreads: Mapping[str, Spread],
     failed: Mapping[str, str],
     index: int,
@@ -122,10 +122,10 @@ def score_table(
         name = model["name"]
         reason = f": {html.escape(failed[name])}" if name in failed else ""
         rows.append(f'<tr><td colspan="5"><i style="background: {model["color"]}"></i>{html.escape(model["title"])}{reason}</td></tr>')
-        if name in answers:
-            answer = answers[name]
-            scores = [_number(answer.slice_dsc(index)), _number(answer.dsc)] if scored else []
-            rows.append(_row("td", "as drawn", *scores, f"{answer.volume_ml:.1f}", f"{answer.seconds * 1000:.0f}"))
+        if name in predictions:
+            found = predictions[name]
+            scores = [_number(found.slice_dsc(index)), _number(found.dsc)] if scored else []
+            rows.append(_row("td", "as drawn", *scores, f"{found.volume_ml:.1f}", f"{found.seconds * 1000:.0f}"))
         if name in spreads:
             spread = spreads[name]
             scores = ["", _range(spread.dsc, 2)] if scored else []
