@@ -203,6 +203,8 @@ def test_index_names_what_is_there(site):
     assert [item["title"] for item in index["cases"]] == ["worst: PN-1", "median: PN-2", "best: PN-3"]
     assert all((written / item["file"]).is_file() for item in index["cases"])
     assert index["networks"][0]["title"] == "SAM-type stand-in, tiny"
+    assert index["propagation"] == {"grow": 0.05, "least_area": 0.1, "reach_mm": 150.0}
+    assert index["ball_mm"] == 31.0
 
 
 @pytest.mark.browser

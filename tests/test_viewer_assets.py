@@ -8,6 +8,7 @@ import pytest
 
 from lungseg_utils.types import InputError
 from lungseg_utils.viewers import assets
+from lungseg_utils.viewers.palette import OKABE_ITO, channels
 
 INLINE = ("js/slice_viewer.js", "js/leaderboard.js", "playground/playground.js")
 
@@ -86,3 +87,11 @@ def test_what_pages_and_widgets_hold_is_a_module_that_asks_for_nothing(name):
     text = assets.script(name)
     assert not [line for line in text.splitlines() if line.startswith("import")]
     assert in_node(text, "--check").stderr == ""
+
+
+def test_colors_are_distinct_and_stand_once():
+    assert len(set(OKABE_ITO)) == len(OKABE_ITO) == 7
+    assert channels("#e69f00") == (0xE6, 0x9F, 0x00)
+    folder = Path(assets.__file__).parent
+    holding = {path.name for path in folder.rglob("*.*") if path.suffix in (".py", ".js", ".css") and OKABE_ITO[1] in path.read_text()}
+    assert holding == {"palette.py"}
