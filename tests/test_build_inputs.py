@@ -21,8 +21,8 @@ _FILES = [
     "data/results/tuning_unet.csv",
     "data/results/bench_cpu.csv",
     "data/results/efficiency_cpu.csv",
-    "data/results/mini/one/results.csv.gz",
-    "data/results/ladder/one/results.csv.gz",
+    "data/results/mini/results.csv.gz",
+    "data/results/ladder/results.csv.gz",
 ]
 
 
@@ -56,9 +56,9 @@ def _changed(root: Path, path: str, text: str) -> set[str]:
         ("data/results/tuning_unet.csv", {"tables", "own_tables"}),
         ("data/results/bench_cpu.csv", {"speed"}),
         ("data/results/efficiency_cpu.csv", {"tables"}),
-        ("data/results/mini/one/results.csv.gz", {"tables", "own_tables"}),
-        ("data/results/ladder/one/results.csv.gz", {"tables"}),
-        ("data/results/ladder/two.csv", {"tables"}),
+        ("data/results/mini/results.csv.gz", {"tables", "own_tables"}),
+        ("data/results/ladder/results.csv.gz", {"tables"}),
+        ("data/results/ladder/experiments.json", {"tables"}),
     ],
 )
 def test_a_change_is_seen_by_the_groups_that_it_belongs_to(root, path, groups):
