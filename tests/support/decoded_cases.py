@@ -1,6 +1,7 @@
 """Read back what a slice viewer holds."""
 
 import base64
+import gzip
 import json
 import re
 

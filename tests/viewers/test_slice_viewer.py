@@ -18,6 +18,7 @@ from lungseg_utils.types import Image, InputError, Mask
 from lungseg_utils.viewers import results
 from lungseg_utils.viewers.assets import script
 from lungseg_utils.viewers.slice_viewer import HU_STEP, ViewerCase, slice_viewer
+from tests.support.decoded_cases import decoded_hu, decoded_mask, embedded, voxels_of
 from tests.support.sample_book import sample_case, sample_cases
 
 ROOT = Path(__file__).resolve().parents[2]
