@@ -294,7 +294,8 @@ class Pretraining:
 class DatasetCard:
     """What a data-set file says of itself. `redistributable`: may voxels appear in a published book?
 
-    `labelled_patients`: as published; 0 where that is not one number.
+    `labelled_patients`: as published; 0 where that is not one number. `short_title`: for tables, by default the title; of phantoms
+    what they are like ("NSCLC-like").
     """
 
     title: str
@@ -307,6 +308,19 @@ class DatasetCard:
     doi: str
     source: str
     labelled_patients: int = 0
+    short_title: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name in tables and figures: "phantoms, NSCLC-like", or "RIDER Lung CT"."""
+        short = self.short_title or self.title
+        return f"phantoms, {short}" if self.phantom else short
+
+    @property
+    def patients(self) -> str:
+        """Its patients, in a sentence: "NSCLC-like phantoms", or "patients of RIDER Lung CT"."""
+        short = self.short_title or self.title
+        return f"{short} phantoms" if self.phantom else f"patients of {short}"
 
 
 @dataclass(frozen=True)

@@ -82,6 +82,12 @@ def replace_rows(old: pd.DataFrame, new: pd.DataFrame, key: Sequence[str]) -> pd
     return pd.concat([old[~replaced], new], ignore_index=True)
 
 
+def write_text(text: str, path: Path) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
 def write_json(value: Any, path: Path) -> None:
     """Write JSON, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)

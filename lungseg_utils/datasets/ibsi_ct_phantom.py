@@ -13,6 +13,7 @@ from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
     title="IBSI 1 CT phantom",
+    short_title="IBSI CT phantom",
     summary="One hemithorax of one patient (LUNG1-002 of NSCLC-Radiomics) with the tumor's contours, a standard of radiomics.",
     target="primary gross tumor volume (GTV-1)",
     licence="CC BY-NC 3.0",

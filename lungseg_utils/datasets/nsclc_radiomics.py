@@ -18,6 +18,7 @@ from ..types import Case, DatasetCard, Image, InputError, Mask, Study
 
 CARD = DatasetCard(
     title="NSCLC-Radiomics (Lung1)",
+    short_title="NSCLC-Radiomics",
     summary="Planning CT of 422 patients with non-small-cell lung cancer and the contours drawn for radiotherapy.",
     target="primary gross tumor volume (GTV-1)",
     licence="CC BY-NC 3.0",

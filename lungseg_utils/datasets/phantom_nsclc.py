@@ -23,6 +23,7 @@ STANDARD = Grid((256, 256, 96), (1.40625, 1.40625, 2.0))
 IGNORE_MARGIN_MM = 5.0
 CARD = DatasetCard(
     title="Phantom NSCLC",
+    short_title="NSCLC-like",
     summary="Procedural chest CT with lung tumors, calibrated against NSCLC-Radiomics; DICOM with RTSTRUCT",
     target="gross tumor volume, as a reader would outline it (ROI GTV-1); nodes (GTV-2) are ignored",
     licence="CC0-1.0",

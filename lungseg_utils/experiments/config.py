@@ -115,6 +115,13 @@ class Config:
         """All data sets that a profile trains on."""
         return {name for line in self.lines(profile) for name in self.train_datasets(line.notebook, profile)} - {NO_DATASET}
 
+    def datasets(self) -> list[str]:
+        """All data sets that any profile trains or tests on: those of the grid first, then real ones."""
+        lines = self.experiments.values()
+        named = [[d for line in lines for d in (line.train_dataset, *line.test_datasets)]]
+        named += [[*(p.train_datasets or ()), *(p.test_datasets or ()), *p.real_datasets] for p in self.profiles.values()]
+        return [name for name in dict.fromkeys(name for names in named for name in names) if name != NO_DATASET]
+
     def test_datasets(self, notebook: str, profile: str) -> tuple[str, ...]:
         """What a line is tested on under a profile, apart from the profile's real data sets."""
         asked = self.profile(profile).test_datasets

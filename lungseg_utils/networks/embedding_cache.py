@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 
 from ..core import files
 
@@ -27,35 +27,23 @@ class EmbeddingCache:
     """Embeddings by key; beyond `max_mb` (1e6 bytes each) those least recently asked for are dropped."""
 
     def __init__(self, max_mb: float):
-        self.max_mb = max_mb
-        self._kept: OrderedDict[Hashable, Embedding] = OrderedDict()
-        self._bytes = 0
+        self._kept: LRUCache[Hashable, Embedding] = LRUCache(max_mb * 1e6, getsizeof=_bytes)
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    @property
-    def mb(self) -> float:
-        """What is kept now."""
-        return self._bytes / 1e6
-
     def get(self, key: Hashable) -> Embedding | None:
         """The embedding, now the last one to be dropped; None if it is not kept."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
         return self._kept.get(key)
 
     def put(self, key: Hashable, embedding: Embedding) -> None:
         """Keep a new embedding; one that is larger than the limit by itself is not kept."""
-        self._kept[key] = embedding
-        self._bytes += _bytes(embedding)
-        while self._bytes > self.max_mb * 1e6:
-            self._bytes -= _bytes(self._kept.popitem(last=False)[1])
+        if _bytes(embedding) <= self._kept.maxsize:
+            self._kept[key] = embedding
 
     def clear(self) -> None:
         """Drop everything."""
         self._kept.clear()
-        self._bytes = 0
 
 
 def _bytes(embedding: Embedding) -> int:

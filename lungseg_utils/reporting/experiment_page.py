@@ -104,25 +104,6 @@ def rung_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame, roles:
     return values
 
 
-def nsd_curve(results: pd.DataFrame) -> Any:
-    """Mean normalized surface distance over its tolerance, per test data set."""
-    sns = plot_style()
-    import matplotlib.pyplot as plt
-
-    names = [f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM]
-    rows = results[results["metric"].isin(names) & (results["lesion_id"] == "") & (results["status"] != "undefined")]
-    rows = in_reading_order(rows, "test_dataset")
-    figure, axes = plt.subplots(figsize=(5.5, 3.5), layout="constrained")
-    for (dataset, part), marker in zip(rows.groupby("test_dataset", sort=False), "osD^vP", strict=False):
-        means = part.groupby("metric")["value"].mean()[names]
-        axes.plot(metrics.NSD_TOLERANCES_MM, means, marker=marker, label=f"{label_of(dataset)}, n = {part['patient_id'].nunique()}")
-    axes.set(xlabel="tolerance (mm)", ylabel="mean NSD", ylim=(0, 1))
-    axes.legend()
-    plt.close(figure)
-    sns.despine(figure)
-    return figure
-
-
 def volume_agreement(results: pd.DataFrame) -> Any:
     """Predicted against reference volume on logarithmic axes; empty predictions stand on the lower edge."""
     plot_style()

@@ -8,19 +8,12 @@ from typing import Any
 import pandas as pd
 
 from ..evaluation import intervals, tables
-from ..experiments import config, planning
+from ..experiments import planning
 from ..experiments.results import RunResult
-from . import labels, methods
+from . import methods
 from .labels import CONTROL, counted, interval_text, label_of, method_titles, number_text
 from .style import method_looks, plot_style
 from .values import dsc_of_rows, training_seconds
-
-
-def tested_datasets(finished: Sequence[RunResult]) -> list[str]:
-    """The data sets that were tested on, without those that are shown case by case; in reading order."""
-    case_by_case = config.load().profile(finished[0].experiment.profile).real_datasets
-    known = {name for r in finished for name in r.results["test_dataset"].unique()} - set(case_by_case)
-    return [name for name in labels.TITLES if name in known]
 
 
 def experiment_titles(finished: Iterable[RunResult]) -> dict[str, str]:

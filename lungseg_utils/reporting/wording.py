@@ -23,7 +23,7 @@ def datasets(profile: str) -> list[str]:
 
 
 def _place(dataset: str) -> tuple[int, str]:
-    known = list(labels.TITLES)
+    known = labels.reading_order()
     return (known.index(dataset) if dataset in known else len(known), dataset)
 
 
@@ -49,10 +49,7 @@ def roles(profile: str) -> dict[str, str]:
 
 def named(dataset: str) -> str:
     """The tested patients in a sentence: "NSCLC-like phantoms", or "patients of RIDER Lung CT"."""
-    title = labels.label_of(dataset)
-    if registry.card("datasets", dataset).phantom:
-        return f"{title.removeprefix('phantoms, ')} phantoms"
-    return f"patients of {title.removesuffix(' (real)')}"
+    return registry.card("datasets", dataset).patients
 
 
 def caption(dataset: str, profile: str) -> str:
@@ -93,7 +90,7 @@ def statement(profile: str) -> str:
         )
     listed = "; ".join(named(name) for name in datasets(profile))
     text = f"**These are results on patients**: {listed}. "
-    if out_of_fold := [labels.label_of(name).removesuffix(" (real)") for name in targets(profile) if _out_of_fold(name, profile)]:
+    if out_of_fold := [registry.card("datasets", name).label for name in targets(profile) if _out_of_fold(name, profile)]:
         text += f"{', '.join(out_of_fold)} has no fixed test part: what was trained on it is tested out of fold, and all folds together "
         text += "are one run. "
     if len(targets(profile)) > 1:

@@ -105,8 +105,8 @@ def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "available", lambda name, root: name == "lidc_idri")
     workflow.write_build_info("mini", True, tmp_path / "build_info.json")
     info = json.loads((tmp_path / "build_info.json").read_text())
-    assert info["real_data"] == ["lidc_idri"]
-    assert info["real_data_missing"] == ["nsclc_radiomics", "nsclc_radiomics_interobserver1"]
+    assert info["real_data"] == ["LIDC-IDRI"]
+    assert info["real_data_missing"] == ["NSCLC-Radiomics", "NSCLC-Radiomics-Interobserver1"]
     assert info["public"] is True
 
 

@@ -33,7 +33,7 @@ def refused(tmp_path):
 
 
 def test_every_pair_has_one_row(frame):
-    assert len(frame) == len(contamination.WEIGHTS) * len(contamination.DATASETS)
+    assert len(frame) == len(contamination.WEIGHTS) * len(contamination.datasets())
 
 
 def test_lidc_is_burnt_for_one_family_and_nobody_else_is_said_to_have_seen_it(frame):
@@ -43,15 +43,8 @@ def test_lidc_is_burnt_for_one_family_and_nobody_else_is_said_to_have_seen_it(fr
     assert seen["source"].str.endswith("bowang-lab/MedSAM2/issues/5").all()
 
 
-@pytest.mark.parametrize("level", contamination.LEVELS)
-def test_only_none_may_be_called_zero_shot(frame, level, monkeypatch):
-    monkeypatch.setattr(contamination, "read", lambda: frame.assign(level=level))
-    assert contamination.may_be_called_zero_shot("sam_vit_b", "msd_lung") == (level == "none")
-
-
 def test_levels_are_looked_up_and_unknown_names_are_errors():
     assert contamination.level("sam_vit_b", "nsclc_radiomics") == "none"
-    assert not contamination.may_be_called_zero_shot("MedSAM2_latest", "msd_lung")  # unknown is not none
     for names in (("sam_vit_h", "msd_lung"), ("sam_vit_b", "luna25")):
         with pytest.raises(InputError, match="not in"):
             contamination.level(*names)
@@ -88,7 +81,7 @@ def test_a_missing_table_is_named(tmp_path):
 
 def test_tables_for_people_hold_every_level_and_every_source_once(frame):
     table = contamination.printable(frame)
-    assert table.shape == (len(contamination.WEIGHTS), len(contamination.DATASETS) + 2)
+    assert table.shape == (len(contamination.WEIGHTS), len(contamination.datasets()) + 2)
     assert set(table.iloc[:, 2:].to_numpy().ravel()) <= set(contamination.LEVELS)
     text = contamination.sources(frame)
     assert all(f"**{name}**" in text for name in contamination.WEIGHTS)

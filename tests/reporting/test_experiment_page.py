@@ -69,7 +69,7 @@ def test_strata_hold_every_patient_once_each(results):
     assert set(table[table["what"] == "solidity"]["of the largest lesion"]) == {"solid"}
 
 
-@pytest.mark.parametrize("draw", [experiment_page.values_by_dataset, experiment_page.nsd_curve, experiment_page.volume_agreement])
+@pytest.mark.parametrize("draw", [experiment_page.values_by_dataset, experiment_page.volume_agreement])
 def test_figures_draw_with_units_or_names_on_their_axes(results, draw):
     axes = draw(results).axes[0]
     assert axes.get_ylabel()
