@@ -42,7 +42,9 @@ class Summary:
 
 
 def kind_of_interval(n: int) -> str:
-    """ "inference" from 50 patients on, "descriptive" below."""
+    """What an interval of `n` patients is good for: "points only" below 10 patients, "descriptive" below 50, else "inference"."""
+    if n < MIN_PATIENTS_FOR_INTERVAL:
+        return "points only"
     return "descriptive" if n < MIN_PATIENTS_FOR_INFERENCE else "inference"
 
 

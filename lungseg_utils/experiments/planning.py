@@ -96,20 +96,32 @@ def all_planned(profile: str) -> list[Experiment]:
     return list(dict.fromkeys(e for line in config.load().lines(profile) for e in planned_runs(line.notebook, profile)))
 
 
-def experiment_title(experiment: Experiment) -> str:
-    """What stands beside the experiment's numbers: a stand-in, or a shortened training, is named as such.
-
-    So is the training set, where the profile has several.
-    """
+def model_title(experiment: Experiment) -> str:
+    """Name of what runs: a stand-in is named as such."""
     module, size = registry.plugin("models", experiment.model), config.load().profile(experiment.profile)
-    options = config.resolve_options(experiment, size)
-    model = module.title(options) if hasattr(module, "title") else module.CARD.title
-    if not module.CARD.learns:
-        return model
+    return module.title(config.resolve_options(experiment, size)) if hasattr(module, "title") else module.CARD.title
+
+
+def regime_title(experiment: Experiment) -> str:
+    """How it was trained: the paradigm, and the training set where the profile has several; "" for a model that does not learn."""
+    if not registry.card("models", experiment.model).learns:
+        return ""
     paradigm = registry.card("paradigms", experiment.paradigm).title
+    size = config.load().profile(experiment.profile)
     if len(size.train_datasets or ()) > 1 and experiment.train_dataset != config.NO_DATASET:
         paradigm += f" on {registry.card('datasets', experiment.train_dataset).title}"
-    return f"{model}, {paradigm}" + (f", k = {experiment.k}" if experiment.k is not None else "")
+    return paradigm
+
+
+def method_title(experiment: Experiment) -> str:
+    """Model and regime: what all runs of a method share, whatever their number of patients."""
+    return ", ".join(filter(None, (model_title(experiment), regime_title(experiment))))
+
+
+def experiment_title(experiment: Experiment) -> str:
+    """Name next to the experiment's numbers."""
+    shots = f", k = {experiment.k}" if experiment.k is not None and regime_title(experiment) else ""
+    return method_title(experiment) + shots
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,12 @@ def few_shot(finished: Sequence[results.RunResult], dataset: str, rung: str) -> 
     for method in _learning(finished, dataset, rung):
         table, first = method.table(dataset, rung), {label: parts[0].experiment for label, parts in method.runs(dataset).items()}
         for label, values in table.items():
-            row = {"model": _model(method.experiment), "k": _shots(method.experiment), "draw": first[label].draw, "seed": first[label].seed}
+            row = {
+                "model": planning.model_title(method.experiment),
+                "k": _shots(method.experiment),
+                "draw": first[label].draw,
+                "seed": first[label].seed,
+            }
             rows.append(row | {"dsc": values.mean(), "n": int(values.notna().sum())})
     return pd.DataFrame(rows, columns=["model", "k", "draw", "seed", "dsc", "n"])
 
@@ -40,8 +45,8 @@ def few_shot_runs(finished: Sequence[results.RunResult], dataset: str, rung: str
     Columns beside those of `_spread`: model, k, and over_<automatic>: paired difference to the automatic model trained on the same draws
     of the same k ("the method", matched runs), with interval.
     """
-    groups = {(_model(m.experiment), _shots(m.experiment)): m for m in _learning(finished, dataset, rung)}
-    control, rows = _model(control_experiment(finished[0].experiment, dataset)), []
+    groups = {(planning.model_title(m.experiment), _shots(m.experiment)): m for m in _learning(finished, dataset, rung)}
+    control, rows = planning.model_title(control_experiment(finished[0].experiment, dataset)), []
     for (model, k), method in sorted(groups.items(), key=lambda item: (item[0][0], np.inf if item[0][1] == "all" else item[0][1])):
         table, other = method.table(dataset, rung), groups.get((control, k)) if model != control else None
         row = {"model": model, "k": k} | spread_row(table)
@@ -62,11 +67,6 @@ def _learning(finished: Iterable[results.RunResult], dataset: str, rung: str) ->
     """The methods with a network that learned from a data set, or from none, and were asked there."""
     asked = [method for method in methods.group_runs(finished) if method.asked(dataset, rung) and method.experiment.model != TRIVIAL_MODEL]
     return [method for method in asked if training(method.experiment, dataset) != EXTERNAL]
-
-
-def _model(experiment: Experiment) -> str:
-    """A title without its paradigm and number of patients."""
-    return planning.experiment_title(experiment).rsplit(", k =", 1)[0].rsplit(", ", 1)[0]
 
 
 def _shots(experiment: Experiment) -> int | str:

@@ -132,7 +132,7 @@ def _draw_protocols(axes: Any, trap: pd.DataFrame, shape: _Shape) -> None:
         axes.annotate(f"{value:.2f}", (value, place), (side, 0), ha=align, **near)
     names = [_line(name, shape) for name in trap["protocol"]]
     axes.set(yticks=places, yticklabels=names, xlim=(-0.02, 1.02), ylim=(len(trap) - 0.4, -0.6))
-    model = trap["title"].iloc[0].partition(",")[0]
+    model = trap["model"].iloc[0]
     axes.set(title=f"What the protocol does: the same masks of one {model}")
     axes.set_xlabel(f"DSC by this protocol, no prompt,\n{trap['n'].iloc[0]} patients with a tumor")
 

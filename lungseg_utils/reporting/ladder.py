@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.intervals import summarize_method, summarize_trained_models
-from ..experiments import analysis_plan, detector, results
+from ..experiments import analysis_plan, detector, planning, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from .controls import control_experiment, role_of, target_labels_used, training
 from .labels import CONTROL, TRIVIAL, counted, interval_text, label_of
@@ -33,6 +33,7 @@ def ladder_table(finished: Sequence[results.RunResult], dataset: str) -> pd.Data
         best = max(trivial, key=lambda method: method.mean(dataset, rung).mean()) if trivial else None
         for method in here:
             row = {"experiment": method.name, "title": names[method.name, rung], "rung": rung} | _ladder_row(method, dataset, rung)
+            row |= {"model": planning.model_title(method.experiment), "regime": planning.regime_title(method.experiment)}
             role = role_of(method.experiment)
             row["role"] = "control" if role == "automatic" and rung != "none" else "trivial" if role == "trivial" else "model"
             row |= _difference("control", method, rung, _control(method, here, dataset, rung), dataset)
@@ -124,13 +125,13 @@ def ladder_figure(table: pd.DataFrame) -> Any:
 def _family(part: pd.DataFrame) -> str:
     if (part["role"] == "trivial").any():
         return _TRIVIAL_FAMILY
-    return _AUTOMATIC_FAMILY if "none" in set(part["rung"]) else part["title"].iloc[0].split(",")[0]
+    return _AUTOMATIC_FAMILY if "none" in set(part["rung"]) else part["model"].iloc[0]
 
 
 def _plot_method(axes: Any, part: pd.DataFrame, places: Mapping[str, int], style: str, number: int) -> None:
     name = part["title"].iloc[0].removesuffix(CONTROL)
     looks = method_looks(name, number)
-    label = name if name.startswith(TRIVIAL) else name.partition(", ")[2] if style == "-" else name
+    label = part["regime"].iloc[0] if style == "-" else name
     part = part.set_index("rung").reindex(list(places))  # a line breaks where a method has no answer
     where = np.arange(len(places)) + (number % 7 - 3) * 0.04
     axes.plot(where, part["dsc"], style, **looks, markersize=5, label=label)

@@ -89,18 +89,19 @@ def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[RunResult]) -
     own, rows = [method.name for method in methods.group_runs(results)], []
     for rung in [name for name in analysis_plan.load().primary_rungs if name in set(home[home["experiment"].isin(own)]["rung"])]:
         part = home[home["rung"] == rung]
-        rows += [_numbers_row(row, ladders) for _, row in pd.concat([part[part["experiment"].isin(own)], _beside(part, own)]).iterrows()]
+        rows += [
+            _numbers_row(row, ladders)
+            for _, row in pd.concat([part[part["experiment"].isin(own)], _beside(part, own, results[0].experiment.profile)]).iterrows()
+        ]
     return pd.DataFrame(rows)
 
 
-def _beside(part: pd.DataFrame, own: Sequence[str]) -> pd.DataFrame:
+def _beside(part: pd.DataFrame, own: Sequence[str], profile: str) -> pd.DataFrame:
     """Of one rung, the rows of the planned control (unless it is of the family) and of the best trivial answer."""
     controls = part[(part["role"] == "control") & ~part["experiment"].isin(own)]
     trivial = part[part["role"] == "trivial"].nlargest(1, "dsc")
-    profile = next(iter(part["experiment"])).partition("__")[0]
-    return pd.concat(
-        [controls[controls["experiment"] == planning.make_experiment(analysis_plan.load().automatic_control, profile).name], trivial]
-    )
+    control = planning.make_experiment(analysis_plan.load().automatic_control, profile).name
+    return pd.concat([controls[controls["experiment"] == control], trivial])
 
 
 def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[str, str]:
@@ -111,7 +112,7 @@ def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[st
         text = _NOT_SAID if values is None else interval_text(values["dsc"], values["dsc_low"], values["dsc_high"])
         if values is not None and values["n"] < table["n"].max():
             text += f", n = {values['n']}"
-        shown[f"DSC, {label_of(dataset).removeprefix('phantoms, ')}, n = {table['n'].max()}"] = text
+        shown[f"DSC, {registry.card('datasets', dataset).short_title or label_of(dataset)}, n = {table['n'].max()}"] = text
     for name, heading in (("trivial", "minus best trivial"), ("control", "minus control")):
         shown[heading] = interval_text(*(row[f"over_{name}{end}"] for end in ("", "_low", "_high")))
     return shown

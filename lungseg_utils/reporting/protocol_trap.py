@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation import comparisons, protocols
+from ..experiments import planning
 from ..experiments.results import RunResult
 from . import methods
 from .style import looks_of, plot_style
@@ -25,7 +26,8 @@ def protocol_trap(finished: Sequence[RunResult], dataset: str, rungs: Sequence[s
         for rung in [name for name in rungs if method.asked(dataset, name)]:
             asked = method.runs(dataset).values()
             runs = [[case for result in results for case in result.protocol_counts(dataset, rung)] for results in asked]
-            rows += _trap_rows({"experiment": method.name, "title": names[method.name, rung], "rung": rung}, runs)
+            named = {"experiment": method.name, "title": names[method.name, rung], "model": planning.model_title(method.experiment)}
+            rows += _trap_rows(named | {"rung": rung}, runs)
     table = pd.DataFrame(rows)
     table["rank"] = table.groupby(["rung", "protocol"])["value"].rank(ascending=False, method="min")
     return table

@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import registry
 from ..experiments import analysis_plan, cohorts, config, store
-from ..experiments.planning import all_planned, experiment_title
+from ..experiments.planning import all_planned, experiment_title, method_title
 from ..experiments.results import RunResult, finished_only, is_finished
 from ..prompts.ladder import prompt_setting
 from ..types import Experiment
@@ -120,8 +120,8 @@ def what_runs_here(experiment: Experiment, notebook: str) -> str:
 
 def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
     """One paragraph of Markdown for the head of a page: which run its numbers are from, and what of the plan is still missing."""
-    wanted = Counter(experiment_title(e).partition(", k =")[0] for e in all_planned(profile))
-    done = Counter(experiment_title(r.experiment).partition(", k =")[0] for r in finished)
+    wanted = Counter(method_title(e) for e in all_planned(profile))
+    done = Counter(method_title(r.experiment) for r in finished)
     missing = [name + (f" ({done[name]} of {n} runs are here)" if n > 1 else "") for name, n in wanted.items() if done[name] < n]
     own = all(r.folder == store.results_folder(r.experiment) for r in finished)
     where = "run with this book" if own else "run once, its tables are stored with the project (`data/results`)"

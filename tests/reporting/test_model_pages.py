@@ -120,6 +120,7 @@ def _trap(result):
         row = {
             "experiment": result.experiment.name,
             "title": planning.experiment_title(result.experiment),
+            "model": planning.model_title(result.experiment),
             "rung": "none",
             "n": 12,
             "share": 0.25,
