@@ -236,18 +236,11 @@ class Experiment:
 
 
 @dataclass(frozen=True)
-class Evaluation:
-    """What is asked of a trained experiment, without training again."""
-
-    experiment: Experiment
-    test_dataset: str
-    prompter: str
-    jitter: float = 0.0
-
-
-@dataclass(frozen=True)
 class ModelCard:
-    """What a model file says of itself without importing torch. `learns`: a paradigm means something for it."""
+    """What a model file says of itself without importing torch. `learns`: a paradigm means something for it.
+
+    `prompts`: the kinds that it takes, of "box", "points" and "none". Every prompt setting of these kinds can be asked of it.
+    """
 
     title: str
     summary: str
@@ -255,12 +248,17 @@ class ModelCard:
     doi: str
     licence: str
     paradigms: tuple[str, ...]
-    prompters: tuple[str, ...]
+    prompts: tuple[str, ...]
     options: Mapping[str, Any] = field(default_factory=dict)
     learns: bool = True
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", _frozen_mapping(self.options))
+
+    @property
+    def is_automatic(self) -> bool:
+        """A trained model that needs no prompt. Its own mask gives the boxes of a detector, so it is never asked with them."""
+        return self.learns and "none" in self.prompts
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from test_viewers import decoded_hu, decoded_mask, voxels_of
 from lungseg_utils.book import build, serve
 from lungseg_utils.data import images, nifti
 from lungseg_utils.prompts import json_form
-from lungseg_utils.prompts.ladder import PROMPTERS, first_prompts
+from lungseg_utils.prompts.ladder import PROMPT_SETTINGS, first_prompts
 from lungseg_utils.types import Mask
 from lungseg_utils.viewers import case_explorer
 
@@ -67,7 +67,7 @@ def test_index_names_each_method_once_phantoms_first_and_rungs_from_most_help_to
     assert [cohort["phantom"] for cohort in index["cohorts"]] == [True, False, False]
     assert [case["id"] for case in index["cohorts"][0]["cases"]] == list(CASES[PHANTOM])
     rungs = [rung["key"] for rung in index["rungs"]]
-    assert rungs == [rung for rung in PROMPTERS if rung in rungs]
+    assert rungs == [rung for rung in PROMPT_SETTINGS if rung in rungs]
     assert {"none", "clicks_2", "detector_box"} <= set(rungs)
 
 
@@ -144,7 +144,7 @@ def test_without_a_tumor_there_is_a_picture_of_all_answers_and_no_prompt(written
     assert stored["values"][f"{UNET}/none"]["dsc"] is None
 
 
-@pytest.mark.parametrize("rung", [rung for rung in PROMPTERS if rung != "detector_box"])
+@pytest.mark.parametrize("rung", [rung for rung in PROMPT_SETTINGS if rung != "detector_box"])
 def test_prompts_are_those_that_the_run_gave(results, rung):
     case = results[0].cases(PHANTOM)[2]
     image = images.read_image(case.image_path)

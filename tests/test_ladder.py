@@ -1,5 +1,7 @@
 """The rungs of the prompt ladder, how people err on them, and the controls, on lesions drawn by hand."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -9,7 +11,6 @@ from lungseg_utils.experiments import interaction
 from lungseg_utils.networks.prompted_control import keep_prompted
 from lungseg_utils.prompts import boxes, clicks, ladder, lines
 from lungseg_utils.prompts.jitter import perturb
-from lungseg_utils.prompts.rungs import ALL, BOXES, PROMPTED
 from lungseg_utils.types import Box, Image, Mask, Points, Prediction, Prompt, SlicePrompt, Study
 
 SPACING = (1.0, 1.0, 2.0)
@@ -23,18 +24,23 @@ def _volume(*parts, shape=(40, 40, 12)):
     return array
 
 
+KINDS = (("box",), ("box", "points"), ("box", "points", "none"))
+
+
 def _box(prompt, index):
     return next(hint.box for hint in prompt.slices if hint.index == index)
 
 
-def test_names_of_rungs_and_their_cards_agree():
-    assert tuple(ladder.PROMPTERS) == ALL
-    assert set(BOXES) < set(PROMPTED) == set(ALL) - {"none"}
+def test_a_model_is_asked_with_all_settings_of_its_kinds_and_a_detector_never_with_its_own_boxes():
+    of = {kinds: ladder.settings_for(SimpleNamespace(prompts=kinds, is_automatic="none" in kinds)) for kinds in KINDS}
+    assert of["box",] == ("box_every_slice", "box_alternate_slices", "box_3d", "box_one_slice", "recist_line", "detector_box")
+    assert of["box", "points"] == tuple(name for name in ladder.PROMPT_SETTINGS if name != "none")
+    assert of["box", "points", "none"] == tuple(name for name in ladder.PROMPT_SETTINGS if name != "detector_box")
 
 
 def test_no_prompter_speaks_of_a_lesion_where_there_is_none():
     empty = Mask(np.zeros((5, 5, 5), bool), AFFINE)
-    for card in ladder.PROMPTERS.values():
+    for card in ladder.PROMPT_SETTINGS.values():
         dialogue = card.make(empty, np.random.default_rng(0))
         assert next(dialogue) == ()
         with pytest.raises(StopIteration):
@@ -199,13 +205,13 @@ def test_dialogues_of_fewer_clicks_are_not_asked_again():
 
 def _jittered(rung, share, seed, lesion=None):
     lesion = _volume(np.s_[10:30, 12:22, 3:9]) if lesion is None else lesion
-    hints = next(ladder.prompter(rung).make(Mask(lesion, AFFINE), np.random.default_rng(0)))
+    hints = next(ladder.prompt_setting(rung).make(Mask(lesion, AFFINE), np.random.default_rng(0)))
     return perturb(hints, share, np.random.default_rng(seed), lesion.shape, SPACING)
 
 
-@pytest.mark.parametrize("rung", [name for name in ALL if not name.startswith("clicks")])
+@pytest.mark.parametrize("rung", [name for name in ladder.PROMPT_SETTINGS if not name.startswith("clicks")])
 def test_without_jitter_nothing_moves_and_the_same_seed_moves_alike(rung):
-    hints = next(ladder.prompter(rung).make(Mask(_volume(np.s_[10:30, 12:22, 3:9]), AFFINE), np.random.default_rng(0)))
+    hints = next(ladder.prompt_setting(rung).make(Mask(_volume(np.s_[10:30, 12:22, 3:9]), AFFINE), np.random.default_rng(0)))
     assert perturb(hints, 0.0, np.random.default_rng(1), (40, 40, 12), SPACING) == hints
     assert _jittered(rung, 0.3, 5) == _jittered(rung, 0.3, 5)
     if rung != "none":

@@ -5,33 +5,20 @@ import shutil
 import pytest
 
 from lungseg_utils.core import project
-from lungseg_utils.evaluation import comparisons, intervals, metrics
 from lungseg_utils.experiments import analysis_plan, config
-from lungseg_utils.experiments.costs import subjects
-from lungseg_utils.prompts import rungs
+from lungseg_utils.prompts.ladder import PROMPT_SETTINGS
 from lungseg_utils.types import InputError
 
 
-def test_constants_of_the_code_are_those_of_the_plan():
-    raw = analysis_plan.load().raw
-    assert raw["matching"]["least_ml"] == metrics.MIN_PREDICTED_LESION_ML
-    assert raw["matching"]["hit_iou"] == metrics.HIT_IOU
-    numbers = raw["inference"]
-    assert numbers["least_patients_for_an_interval"] == intervals.MIN_PATIENTS_FOR_INTERVAL
-    assert numbers["least_patients_for_a_claim"] == intervals.MIN_PATIENTS_FOR_INFERENCE
-    assert numbers["least_runs_for_the_crossed_bootstrap"] == intervals.MIN_RUNS_FOR_BOOTSTRAP
-    assert numbers["resamples"] == intervals.RESAMPLES
-    assert numbers["flips"] == comparisons.FLIPS
-    assert numbers["margin_human_variability"] == comparisons.MARGIN_HUMAN_VARIABILITY
-    assert analysis_plan.load().seconds_per_action["box"] == subjects.HUMAN_SECONDS_PER_BOX
-    assert analysis_plan.load().all_rungs == rungs.ALL
+def test_what_is_asked_is_what_was_planned():
+    assert set(analysis_plan.load().all_rungs) <= set(PROMPT_SETTINGS)
     assert set(analysis_plan.load().primary_rungs) == set(config.load().profile("mini").prompters)
 
 
 def test_errors_in_drawing_are_asked_as_planned():
     planned, jitter = analysis_plan.load().raw["jitter"], config.load().profile("robustness").jitter
     assert (list(jitter.shares), jitter.draws, list(jitter.prompters)) == (planned["shares"], planned["draws"], planned["rungs"])
-    assert config.load().profile("ladder").prompters == rungs.ALL
+    assert config.load().profile("ladder").prompters == tuple(PROMPT_SETTINGS)
 
 
 def test_there_are_six_contrasts_between_planned_questions():

@@ -96,8 +96,8 @@ def test_every_model_answers_on_the_grid_of_any_image(name, tmp_path):
         reference = np.zeros(shape, bool)
         reference[10:20, 12:22, 3:6] = True
         segmenter.set_image(image)
-        for prompter in card.prompters:
-            hints = next(ladder.prompter(prompter).make(Mask(reference, affine), rng))
+        for prompter in ladder.settings_for(card):
+            hints = next(ladder.prompt_setting(prompter).make(Mask(reference, affine), rng))
             prediction = segmenter.predict(hints)
             assert prediction.mask.shape == shape
             assert np.array_equal(prediction.mask.affine, affine)

@@ -56,7 +56,7 @@ def scan():
 
 
 def _hints(name, reference):
-    return next(ladder.prompter(name).make(reference, np.random.default_rng(0)))
+    return next(ladder.prompt_setting(name).make(reference, np.random.default_rng(0)))
 
 
 @pytest.mark.parametrize("field_mm", [0.0, 40.0])

@@ -14,7 +14,7 @@ def _mask(array):
 
 
 def _boxes(array):
-    hints = next(ladder.prompter("box_every_slice").make(_mask(array), np.random.default_rng(0)))
+    hints = next(ladder.prompt_setting("box_every_slice").make(_mask(array), np.random.default_rng(0)))
     return {(p.lesion_id, s.index, s.box.ijk_min, s.box.ijk_max) for p in hints for s in p.slices}
 
 
@@ -32,7 +32,7 @@ def test_one_tight_box_per_component_and_slice():
 
 def test_an_empty_reference_gives_no_box_and_none_gives_none():
     assert _boxes(np.zeros((4, 4, 4), bool)) == set()
-    dialogue = ladder.prompter("none").make(_mask(np.zeros((4, 4, 4), bool)), np.random.default_rng(0))
+    dialogue = ladder.prompt_setting("none").make(_mask(np.zeros((4, 4, 4), bool)), np.random.default_rng(0))
     assert next(dialogue) == ()
     with pytest.raises(StopIteration):
         dialogue.send(None)
@@ -40,7 +40,7 @@ def test_an_empty_reference_gives_no_box_and_none_gives_none():
 
 def test_an_unknown_prompter_lists_the_known_ones():
     with pytest.raises(InputError, match="box_every_slice"):
-        ladder.prompter("telepathy")
+        ladder.prompt_setting("telepathy")
 
 
 def _ellipse(array, hints):
@@ -69,7 +69,7 @@ def test_a_square_lesion_scores_what_geometry_says():
     # an ellipse inscribed in a square: 2 * (pi / 4) / (1 + pi / 4)
     array = np.zeros((80, 80, 3), bool)
     array[10:70, 10:70, 1] = True
-    hints = next(ladder.prompter("box_every_slice").make(_mask(array), np.random.default_rng(0)))
+    hints = next(ladder.prompt_setting("box_every_slice").make(_mask(array), np.random.default_rng(0)))
     assert dsc(array, _ellipse(array, hints)) == pytest.approx(2 * (np.pi / 4) / (1 + np.pi / 4), abs=0.005)
 
 
@@ -86,10 +86,10 @@ def test_one_slice_gets_one_box_on_the_slice_of_largest_area_the_lowest_where_eq
     array[1:5, 3:7, 2] = array[2:6, 3:7, 3] = True  # the same area on 2 and 3
     array[9:11, 3:7, 2] = True  # a second part that hangs on the first one through the next line
     array[5:9, 3, 2] = True
-    hints = next(ladder.prompter("box_one_slice").make(_mask(array), np.random.default_rng(0)))
+    hints = next(ladder.prompt_setting("box_one_slice").make(_mask(array), np.random.default_rng(0)))
     found = [(p.lesion_id, p.find_ends, [(s.index, s.box) for s in p.slices]) for p in hints]
     assert found == [(1, True, [(2, Box((1, 3, 2), (11, 7, 3)))])]
-    assert next(ladder.prompter("box_one_slice").make(_mask(np.zeros((4, 4, 4), bool)), np.random.default_rng(0))) == ()
+    assert next(ladder.prompt_setting("box_one_slice").make(_mask(np.zeros((4, 4, 4), bool)), np.random.default_rng(0))) == ()
 
 
 @pytest.fixture
@@ -118,7 +118,7 @@ def test_trivial_rules_on_a_ball(ball, rule, prompter, least, most):
     image, reference = ball
     segmenter = registry.plugin("models", "trivial").build({"rule": rule, "median_diameter_mm": 20.0})
     segmenter.set_image(image)
-    hints = next(ladder.prompter(prompter).make(reference, np.random.default_rng(0)))
+    hints = next(ladder.prompt_setting(prompter).make(reference, np.random.default_rng(0)))
     assert least <= dsc(reference.array, segmenter.predict(hints).mask.array) <= most
 
 

@@ -137,14 +137,14 @@ def test_a_person_stands_on_the_ladder_like_any_prompter(session, study, referen
     with sessions.on_the_ladder([session]):
         prediction, actions = interaction.run_interaction(segmenter, study, reference, "recorded", np.random.default_rng(0))
         jittered, _ = interaction.run_interaction(segmenter, study, reference, "recorded", np.random.default_rng(0), jitter=0.2)
-        card = ladder.prompter("recorded")
+        card = ladder.prompt_setting("recorded")
     segmenter.set_image(study.image)
     assert np.array_equal(prediction.mask.array, segmenter.predict(session.prompts).mask.array)
     assert actions == 2
     assert not np.array_equal(jittered.mask.array, prediction.mask.array)
     assert "scores were shown" in card.leaks
     with pytest.raises(InputError, match="unknown"):
-        ladder.prompter("recorded")
+        ladder.prompt_setting("recorded")
 
 
 def test_a_case_without_a_session_is_named(session, study):
@@ -204,7 +204,7 @@ def test_a_session_of_a_case_that_is_not_there_or_has_changed_is_refused(result,
         recorded_sessions.with_sessions(result, [replace(session, case_id="other")])
     with pytest.raises(InputError, match="another grid"):
         recorded_sessions.with_sessions(result, [replace(session, shape=(96, 90, 23))])
-    assert "recorded" not in ladder.PROMPTERS
+    assert "recorded" not in ladder.PROMPT_SETTINGS
 
 
 # --- what a playground offers -------------------------------------------------------------------------------------------

@@ -320,7 +320,7 @@ def test_an_ignore_region_must_belong_to_a_case_and_be_binary_and_may_leave_no_s
 
 
 def test_other_wrong_arguments_are_refused(four, tmp_path):
-    with pytest.raises(InputError, match=r"prompter telepathy: unknown\. Choose one of box_every_slice, .*none"):
+    with pytest.raises(InputError, match=r"prompt setting telepathy: unknown\. Choose one of box_every_slice, .*none"):
         scoring.score_folders(*four, prompter="telepathy")
     with pytest.raises(InputError, match="both predictions and references"):
         scoring.score_folders(four[0], four[0])
@@ -519,15 +519,17 @@ def test_in_a_browser_the_page_is_quiet_sorts_downloads_and_fits_a_phone(example
     page.goto(address)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     column = "[...document.querySelectorAll('#cases tbody tr')].map((row) => row.cells[{}].dataset.value)"
-    dsc = page.evaluate(column.format(3))
+    heads = page.evaluate("[...document.querySelectorAll('#cases thead th')].map((head) => head.textContent.trim())")
+    distance = heads.index("HD95\u00a0(mm)") if "HD95\u00a0(mm)" in heads else heads.index("HD95 (mm)")
+    dsc = page.evaluate(column.format(heads.index("DSC")))
     assert dsc[-1] == ""  # the tumor-free scan
     assert [float(v) for v in dsc[:-1]] == sorted(float(v) for v in dsc[:-1])
     for direction in ("ascending", "descending"):
         page.get_by_role("button", name="HD95 (mm)").click()
         assert page.locator("#cases th[aria-sort]").get_attribute("aria-sort") == direction
-        distances = [float(v.replace("Infinity", "inf")) for v in page.evaluate(column.format(5)) if v]
+        distances = [float(v.replace("Infinity", "inf")) for v in page.evaluate(column.format(distance)) if v]
         assert distances == sorted(distances, reverse=direction == "descending")
-        assert page.evaluate(column.format(5))[-1] == ""  # undefined stays last
+        assert page.evaluate(column.format(distance))[-1] == ""  # undefined stays last
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as CSV").click()
     table = pd.read_csv(Path(download.value.path()))

@@ -370,8 +370,8 @@ def test_a_prompter_may_look_at_the_answer_and_speak_again(here, monkeypatch):
         heard.append((yield ()))
         heard.append((yield ()))
 
-    card = ladder.PrompterCard("two looks", "nothing", "none", twice)
-    monkeypatch.setattr(ladder, "PROMPTERS", {**ladder.PROMPTERS, "twice": card})
+    card = ladder.PromptSetting("two looks", "none", "nothing", "none", twice, looks=2)
+    monkeypatch.setattr(ladder, "PROMPT_SETTINGS", {**ladder.PROMPT_SETTINGS, "twice": card})
     case = cohorts.cases_to_test("phantom_nsclc", config.load().profile("smoke"))[0]
     study = load_study(case)
     segmenter = registry.plugin("models", "trivial").build({"rule": "ellipse", "median_diameter_mm": 20.0})

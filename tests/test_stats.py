@@ -123,7 +123,7 @@ def test_cohort_table_averages_within_patients_first_and_keeps_tumor_free_apart(
     assert row["dsc"] == 0.5
     assert row["n"] == 12
     assert row["n_tumor_free"] == 1
-    assert row["false_positive_ml_tumor_free"] == 2.5
+    assert row["false_positive_volume_tumor_free"] == 2.5
 
 
 def test_difference_of_two_groups():

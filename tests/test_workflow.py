@@ -85,7 +85,7 @@ def test_packages_of_the_book_that_npm_cannot_bring_stop_a_workflow_before_its_f
     monkeypatch.setattr(build, "_VENDORED", (*build._VENDORED, ("new", "new")))  # so what is here is not enough
     for key, value in {"registry": "http://127.0.0.1:9", "cache": str(tmp_path), "fetch_retries": "0"}.items():
         monkeypatch.setenv(f"npm_config_{key}", value)
-    monkeypatch.setattr(workflow.io, "remove_leftovers", lambda _folder: pytest.fail("work had begun"))
+    monkeypatch.setattr(workflow.files, "remove_leftovers", lambda _folder: pytest.fail("work had begun"))
     with pytest.raises(InputError, match="npm could not bring its packages") as raised:
         workflow.run_workflow("smoke", cores=1)
     assert "127.0.0.1:9" in raised.value.problem  # npm's own words
@@ -94,7 +94,7 @@ def test_packages_of_the_book_that_npm_cannot_bring_stop_a_workflow_before_its_f
 
 
 def test_only_real_data_that_is_here_is_tested_on(monkeypatch):
-    monkeypatch.setattr(workflow.fetch, "available", lambda name, root: name == "lidc_idri")
+    monkeypatch.setattr(samples, "available", lambda name, root: name == "lidc_idri")
     assert datasets_to_test("unet_full", "mini") == ["phantom_nsclc", "phantom_msd", "lidc_idri"]
     assert datasets_to_test("unet_full", "dev") == ["phantom_nsclc", "phantom_msd"]
 
@@ -102,7 +102,7 @@ def test_only_real_data_that_is_here_is_tested_on(monkeypatch):
 def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
     import json
 
-    monkeypatch.setattr(workflow.fetch, "available", lambda name, root: name == "lidc_idri")
+    monkeypatch.setattr(samples, "available", lambda name, root: name == "lidc_idri")
     workflow.write_build_info("mini", True, tmp_path / "build_info.json")
     info = json.loads((tmp_path / "build_info.json").read_text())
     assert info["real_data"] == ["lidc_idri"]
@@ -185,7 +185,7 @@ def test_a_profile_that_grew_in_part_says_what_is_missing(long_run, monkeypatch)
     assert "`abc`" in text
     with pytest.raises(InputError, match="none of its experiments"):
         results.results_at_hand("ladder")
-    monkeypatch.setattr(planning, "all_planned", lambda profile: [long_run])
+    monkeypatch.setattr(wording, "all_planned", lambda profile: [long_run])
     assert "All 1 planned runs are here." in wording.what_is_shown("seeds", [result])
 
 
@@ -252,9 +252,9 @@ def test_a_data_set_that_cannot_be_fetched_is_here_if_its_place_is(tmp_path):
 
 
 def test_what_a_notebook_needs_follows_from_its_model_and_paradigm():
-    automatic = ["unet_full", "unet_few_shot", "deeplabv3_full", "deeplabv3_few_shot", "nnunet_full", "nnunet_few_shot"]
-    assert sorted(automatic("mini")) == sorted(automatic)
-    assert set(automatic) < set(trained("mini"))
+    detecting = ["unet_full", "unet_few_shot", "deeplabv3_full", "deeplabv3_few_shot", "nnunet_full", "nnunet_few_shot"]
+    assert sorted(automatic("mini")) == sorted(detecting)
+    assert set(detecting) < set(trained("mini"))
     assert not {"baselines_zero_shot", "sam_zero_shot"} & set(trained("mini"))
 
 

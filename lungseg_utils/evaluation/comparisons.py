@@ -12,11 +12,12 @@ from statsmodels.stats.multitest import multipletests
 from statsmodels.stats.power import TTestPower
 
 from ..types import InputError
-from . import intervals
+from . import intervals, plan
 
 MAX_PATIENTS_FOR_EXACT_TEST = 20
-FLIPS = 100_000
-MARGIN_HUMAN_VARIABILITY = 0.05  # of DSC or NSD
+_PLANNED = plan.read().inference
+FLIPS = _PLANNED.flips
+MARGIN_HUMAN_VARIABILITY = _PLANNED.margin_human_variability  # of DSC or NSD
 _BLOCK_ELEMENTS = 4_000_000  # numbers held at once while resampling (32 MB)
 
 
@@ -210,7 +211,7 @@ def kendall_tau(ranks_a: pd.Series, ranks_b: pd.Series) -> float:
     return float(scipy_stats.kendalltau(ranks_a, b).statistic)
 
 
-def minimum_detectable_difference(sd: float, n: int, power: float = 0.8, alpha: float = 0.05) -> float:
+def minimum_detectable_difference(sd: float, n: int, power: float = _PLANNED.power, alpha: float = _PLANNED.alpha) -> float:
     """Mean paired difference that a two-sided paired t test of `n` patients finds with `power`, in the unit of `sd`.
 
     `sd`: standard deviation of the differences over patients. The permutation test has nearly the power of the t test. NaN for

@@ -16,14 +16,16 @@ import pandas as pd
 from scipy import stats as scipy_stats
 
 from ..types import InputError
+from . import metrics, plan
 from .tables import require_plain
 
-MIN_PATIENTS_FOR_INTERVAL = 10
+_PLANNED = plan.read().inference
+MIN_PATIENTS_FOR_INTERVAL = _PLANNED.least_patients_for_an_interval
 # `coverage` simulates that of BCa: 0.92 (mean) and 0.91 (difference) at n = 20, 0.94 and 0.93 at 50; below 50 an interval only describes
-MIN_PATIENTS_FOR_INFERENCE = 50
+MIN_PATIENTS_FOR_INFERENCE = _PLANNED.least_patients_for_a_claim
 # the crossed bootstrap of 5 runs covers 0.92 where runs differ much (`coverage`: run SD 0.05, n = 100); the t interval 0.94
-MIN_RUNS_FOR_BOOTSTRAP = 10
-RESAMPLES = 10_000
+MIN_RUNS_FOR_BOOTSTRAP = _PLANNED.least_runs_for_the_crossed_bootstrap
+RESAMPLES = _PLANNED.resamples
 _MOST_REALS = 2**21  # that are kept of one number of patients: 16 MB
 _TAILS = (0.025, 0.975)  # of every two-sided 95 % interval
 
@@ -257,25 +259,32 @@ def summarize_median(values: np.ndarray) -> Summary:
 def cohort_table(results: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """One row per experiment, test data set and prompter over patients with a tumor, and the tumor-free ones apart.
 
-    Means with intervals for DSC, NSD and lesion sensitivity, medians for HD95 (infinite where nothing was predicted), false
-    positives per tumor-free scan, failures. Several readers or cases of one patient are averaged first.
+    Columns of each metric of the table `metrics.COHORT`: NAME, NAME_low and NAME_high of a mean, NAME_median likewise of a median
+    (infinite where nothing was predicted), NAME_tumor_free of what counts on tumor-free scans. Then n, n_tumor_free and failed
+    (cases). Several readers or cases of one patient are averaged first.
     """
     results = require_plain(results)
     whole = results[results["lesion_id"] == ""]
     rows = []
     for key, part in whole.groupby(["experiment", "test_dataset", "prompter"], sort=False):
         defined = part[~part["status"].isin(["undefined", "not_applicable"])]
-        values = {m: patient_means(defined[defined["metric"] == m]) for m in ("dsc", "nsd_2mm", "nsd_3mm", "lesion_sensitivity", "hd95")}
-        free = defined[defined["patient_id"].isin(set(defined["patient_id"]) - set(values["dsc"].index))]
-        false_alarms = patient_means(free[free["metric"] == "false_positive_volume"])
+        with_tumor = set(defined["patient_id"][defined["metric"] == metrics.METRICS[0].name])
         row = dict(zip(("experiment", "test_dataset", "prompter"), key, strict=True))
-        for name in ("dsc", "nsd_2mm", "nsd_3mm", "lesion_sensitivity"):
-            row |= _columns(name, summarize_mean(values[name].to_numpy(), seed))
-        row |= _columns("hd95_median", summarize_median(values["hd95"].to_numpy()))
-        row |= {"n": len(values["dsc"]), "n_tumor_free": len(false_alarms), "false_positive_ml_tumor_free": false_alarms.mean()}
+        row |= {"n": len(with_tumor), "n_tumor_free": defined["patient_id"].nunique() - len(with_tumor)}
+        for metric in metrics.shown_in(metrics.COHORT):
+            row |= _summary(metric, patient_means(defined[defined["metric"] == metric.name]), with_tumor, seed)
         row["failed"] = int(part[part["status"] == "failed"]["case_id"].nunique())
         rows.append(row)
     return pd.DataFrame(rows)
+
+
+def _summary(metric: metrics.Metric, values: pd.Series, with_tumor: set[str], seed: int) -> dict[str, float]:
+    """Columns of one metric, of values per patient."""
+    if metric.over == metrics.TUMOR_FREE:
+        return {f"{metric.name}_tumor_free": values[~values.index.isin(with_tumor)].mean()}
+    if metric.summary == "median":
+        return _columns(f"{metric.name}_median", summarize_median(values.to_numpy()))
+    return _columns(metric.name, summarize_mean(values.to_numpy(), seed))
 
 
 def _columns(name: str, summary: Summary) -> dict[str, float]:

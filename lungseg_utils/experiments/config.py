@@ -12,7 +12,7 @@ import yaml
 
 from .. import registry
 from ..core import project, schema
-from ..prompts.ladder import prompter
+from ..prompts.ladder import PROMPT_SETTINGS, prompt_setting, settings_for
 from ..types import Experiment, InputError, ModelCard
 
 NO_DATASET = "none"
@@ -141,10 +141,8 @@ def _load(path: Path) -> Config:
     if wrong := schema.fault(raw, _SCHEMA):
         raise InputError(path, wrong, f"See lungseg_utils/experiments/{_SCHEMA.name}.")
     profiles = {name: _profile(name, value) for name, value in raw["profiles"].items()}
-    planned = [GridEntry(**{k: tuple(v) if isinstance(v, list) else v for k, v in line.items()}) for line in raw["experiments"]]
-    if len({p.notebook for p in planned}) < len(planned):
-        raise InputError(path, "a notebook is listed twice", "Merge its two entries.")
     try:
+        planned = [_grid_entry(line) for line in raw["experiments"]]
         _check_names(planned)
         _check_detectors(planned, raw["detectors"])
         _check_profiles(planned, profiles)
@@ -153,13 +151,21 @@ def _load(path: Path) -> Config:
     return Config(profiles, {p.notebook: p for p in planned}, raw["detectors"])
 
 
+def _grid_entry(line: Mapping[str, Any]) -> GridEntry:
+    """A line of the grid; without `prompters` it is asked with all that its model takes."""
+    values = {key: tuple(value) if isinstance(value, list) else value for key, value in line.items()}
+    return GridEntry(**{"prompters": settings_for(registry.card("models", line["model"]))} | values)
+
+
 def _profile(name: str, value: Mapping[str, Any]) -> Profile:
-    lists = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds", "k", "draws", "prompters")}
+    lists = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds", "k", "draws")}
+    prompters = tuple(PROMPT_SETTINGS) if value["prompters"] == "all" else tuple(value["prompters"])
     jitter = {k: tuple(v) if isinstance(v, list) else v for k, v in value.get("jitter", {}).items()}
     return Profile(
         name,
         value["summary"],
         PhantomCounts(**value["phantoms"]),
+        prompters=prompters,
         jitter=Jitter(**jitter),
         model_options=value["model_options"],
         stand_ins={model: StandIn(s["model"], s.get("options", {})) for model, s in value.get("stand_ins", {}).items()},
@@ -179,14 +185,16 @@ def _check_detectors(planned: list[GridEntry], detectors: Mapping[str, str]) -> 
 
 
 def _check_names(planned: list[GridEntry]) -> None:
+    if len({p.notebook for p in planned}) < len(planned):
+        raise InputError("experiments", "a notebook is listed twice", "Merge its two entries.")
     for line in planned:
         card = registry.card("models", line.model)
         registry.plugin("paradigms", line.paradigm)
         for dataset in (*line.test_datasets, *([line.train_dataset] if line.train_dataset != NO_DATASET else [])):
             registry.plugin("datasets", dataset)
         for name in line.prompters:
-            prompter(name)
-        if line.paradigm not in card.paradigms or not set(line.prompters) <= set(card.prompters):
+            prompt_setting(name)
+        if line.paradigm not in card.paradigms or not set(line.prompters) <= set(settings_for(card)):
             raise InputError(line.notebook, f"{line.model} does not take this paradigm or prompter", f"Its card: {card}.")
 
 
@@ -197,7 +205,7 @@ def _check_profiles(planned: list[GridEntry], profiles: Mapping[str, Profile]) -
         for dataset in (*(profile.train_datasets or ()), *(profile.test_datasets or ())):
             registry.plugin("datasets", dataset)
         for name in (*profile.prompters, *profile.jitter.prompters):
-            prompter(name)
+            prompt_setting(name)
         for model, options in profile.model_options.items():
             _check_options(model, options, where)
         for model, stand_in in profile.stand_ins.items():
@@ -214,8 +222,10 @@ def _check_profiles(planned: list[GridEntry], profiles: Mapping[str, Profile]) -
 def _check_stand_in(replaced: ModelCard, stand_in: StandIn, where: str) -> None:
     card = registry.card("models", stand_in.model)
     _check_options(stand_in.model, stand_in.options, where)
-    if not (set(replaced.paradigms) <= set(card.paradigms) and set(replaced.prompters) <= set(card.prompters)):
-        raise InputError(where, f"{stand_in.model} cannot stand in for {replaced.title}", "It must take its paradigms and prompters.")
+    if not (set(replaced.paradigms) <= set(card.paradigms) and set(replaced.prompts) <= set(card.prompts)):
+        raise InputError(
+            where, f"{stand_in.model} cannot stand in for {replaced.title}", "It must take its paradigms and kinds of prompts."
+        )
 
 
 def _check_options(model: str, options: Mapping[str, Any], where: str) -> None:

@@ -20,7 +20,7 @@ from .. import registry
 from ..core import project
 from ..data import collections, exclusions, splits
 from ..data.samples import RECORD, names
-from ..prompts.ladder import PROMPTERS
+from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import Experiment
 from . import cohorts, config, initial_weights, planning, results
 from .costs import subjects, table
@@ -85,7 +85,7 @@ def _asked(profile: str) -> dict[Experiment, tuple[tuple[str, ...], list[str]]]:
             datasets, rungs = found.setdefault(experiment, ({}, set()))
             datasets.update(dict.fromkeys(config.load().test_datasets(line.notebook, profile)))
             rungs |= set(line.prompters) & wanted
-    return {e: (tuple(datasets), [name for name in PROMPTERS if name in rungs]) for e, (datasets, rungs) in found.items()}
+    return {e: (tuple(datasets), [name for name in PROMPT_SETTINGS if name in rungs]) for e, (datasets, rungs) in found.items()}
 
 
 def _rows(experiment: Experiment, datasets: Sequence[str], rungs: Sequence[str], known: _Known) -> Iterable[dict[str, Any]]:
@@ -179,7 +179,7 @@ class _Work:
         if not card.learns:
             return cls(options, False, _NOTHING)
         subject = subjects.subject_of(experiment.model, options)
-        return cls(options, "none" not in card.prompters, known.network(subject.name) if subject else _UNMEASURED)
+        return cls(options, not card.is_automatic, known.network(subject.name) if subject else _UNMEASURED)
 
     @property
     def steps(self) -> int:

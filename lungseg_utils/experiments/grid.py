@@ -11,7 +11,7 @@ from .. import registry
 from ..core import project
 from ..core.stand_ins import RANDOM
 from ..data import samples
-from ..prompts.ladder import PROMPTERS
+from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import Experiment, InputError
 from . import cohorts, config, initial_weights, planning, results, run, store
 
@@ -108,7 +108,7 @@ def rungs(experiment: Experiment) -> list[str]:
     alike = [line for line in config.load().lines(profile) if _kind(line, profile) == kind]
     lines = [line for line in alike if any(_differ_in_run(e, experiment) for e in planning.planned_runs(line.notebook, profile))]
     wanted = {name for line in lines for name in line.prompters} & set(config.load().profile(profile).prompters)
-    return [name for name in PROMPTERS if name in wanted]
+    return [name for name in PROMPT_SETTINGS if name in wanted]
 
 
 def _differ_in_run(planned: Experiment, experiment: Experiment) -> bool:
@@ -119,7 +119,7 @@ def _differ_in_run(planned: Experiment, experiment: Experiment) -> bool:
 def detectors(profile: str) -> list[str]:
     """Notebooks whose weights give others the boxes of a detector, in the order of experiments.yml; none if the profile asks for none."""
     grid = config.load()
-    if not any(PROMPTERS[name].from_detector for name in grid.profile(profile).prompters):
+    if not any(PROMPT_SETTINGS[name].from_detector for name in grid.profile(profile).prompters):
         return []
     return [line.notebook for line in grid.lines(profile) if line.notebook in grid.detectors.values()]
 
@@ -127,7 +127,7 @@ def detectors(profile: str) -> list[str]:
 def automatic(profile: str) -> list[str]:
     """Notebooks of models that answer without a prompt, and learn to."""
     cards = {line.notebook: registry.card("models", line.model) for line in config.load().lines(profile)}
-    return [name for name, card in cards.items() if card.learns and "none" in card.prompters]
+    return [name for name, card in cards.items() if card.is_automatic]
 
 
 def trained(profile: str) -> list[str]:

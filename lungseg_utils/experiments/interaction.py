@@ -9,8 +9,7 @@ from typing import Any
 import numpy as np
 
 from ..prompts.jitter import perturb
-from ..prompts.ladder import MOST_CLICKS
-from ..prompts.ladder import prompter as rung
+from ..prompts.ladder import MOST_CLICKS, prompt_setting
 from ..types import InputError, Mask, Prediction, Study
 
 
@@ -40,13 +39,13 @@ def run_interaction(
     `pointed_at` is what the prompter knows: the reference, or what a detector found. Detectors cost nobody an action.
     """
     segmenter.set_image(study.image)
-    dialogue = rung(prompter).make(pointed_at, rng)
+    dialogue = prompt_setting(prompter).make(pointed_at, rng)
     hints = next(dialogue)
     while True:
         prediction = segmenter.predict(perturb(hints, jitter, rng, study.image.shape, study.image.spacing_mm))
         if prediction.mask.shape != study.image.shape:
             raise InputError("prediction", f"its grid {prediction.mask.shape} is not the image's {study.image.shape}", "Repair the model.")
-        actions = 0 if rung(prompter).from_detector else sum(hint.actions for hint in hints)
+        actions = 0 if prompt_setting(prompter).from_detector else sum(hint.actions for hint in hints)
         try:
             hints = dialogue.send(prediction)
         except StopIteration:

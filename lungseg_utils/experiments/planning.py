@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import registry
 from ..data import splits
-from ..prompts.ladder import prompter as rung
+from ..prompts.ladder import prompt_setting
 from ..types import Experiment, InputError, ParadigmCard
 from . import cohorts, config, detector
 
@@ -129,13 +129,13 @@ class Question:
 def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str]) -> list[Question]:
     """What is asked of an experiment on a data set: the rungs that it can be asked there, and those again with wrong prompts."""
     jitter = config.load().profile(experiment.profile).jitter
-    asked = [name for name in prompters if not rung(name).from_detector or detector.applies(experiment, dataset)]
+    asked = [name for name in prompters if not prompt_setting(name).from_detector or detector.applies(experiment, dataset)]
     wrongly = [Question(name, share, jitter.draws) for name in asked if name in jitter.prompters for share in jitter.shares]
     return [*map(Question, asked), *wrongly]
 
 
 def detectors_of(experiment: Experiment, test_datasets: Sequence[str], prompters: Sequence[str]) -> dict[str, Experiment]:
     """Test data set -> whose boxes an experiment takes there; only where these rungs ask for some, and it may take them."""
-    if not any(rung(name).from_detector for name in prompters):
+    if not any(prompt_setting(name).from_detector for name in prompters):
         return {}
     return {name: detector.detector_of(experiment, name) for name in test_datasets if detector.applies(experiment, name)}

@@ -27,7 +27,7 @@ def predict_file(model: str, image: Path, out: Path, profile: str = "mini", seed
 
 
 def _trained(model: str, profile: str, seed: int) -> Experiment:
-    if "none" not in registry.card("models", model).prompters:
+    if "none" not in registry.card("models", model).prompts:
         raise InputError(model, "it answers prompts only", "Choose an automatic model, e.g. unet.")
     lines = [line for line in config.load().experiments.values() if line.model == model and line.train_dataset != config.NO_DATASET]
     for line in lines:

@@ -27,8 +27,7 @@ from ..data import nifti, splits
 from ..data.cases import Studies, load_study, sha256_of_cases
 from ..evaluation import tables
 from ..evaluation.scoring import cut_ends, score
-from ..prompts.ladder import prompt_rng
-from ..prompts.ladder import prompter as rung
+from ..prompts.ladder import prompt_rng, prompt_setting
 from ..types import Case, Experiment, InputError, Mask, Prediction, Study, TrainingDiverged
 from . import code_identity, cohorts, config, detector, initial_weights, store
 from .interaction import MemoizedSegmenter, run_interaction
@@ -207,7 +206,7 @@ def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Ite
     for question in job.questions[dataset]:
         path = job.folder / "cases" / dataset / question.name / f"{case.case_id}.json"
         identity = f"{job.identities['evaluation']} {question.draws}"
-        if rung(question.prompter).from_detector:
+        if prompt_setting(question.prompter).from_detector:
             identity += f" {job.detectors[dataset].identity}"
         record = files.read_json(path)
         if record.get("identity") != identity:
@@ -232,7 +231,7 @@ def _facts(case: Case, study: Study, segmenter: Any) -> dict[str, Any]:
 def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: Question) -> dict[str, Any]:
     """Prompt, predict, score: all rows of one case under one question, averaged over the draws of its jitter."""
     reference = next(iter(study.references.values()))
-    pointed_at = job.detectors[dataset].find(case, study) if rung(question.prompter).from_detector else reference
+    pointed_at = job.detectors[dataset].find(case, study) if prompt_setting(question.prompter).from_detector else reference
     keys = {"experiment": job.experiment.name, "test_dataset": dataset, "prompter": question.prompter, "jitter": question.jitter}
     keys |= {"case_id": case.case_id}
     rows, costs, failures = [], [], []

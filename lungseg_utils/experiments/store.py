@@ -18,10 +18,7 @@ def results_folder(experiment: Experiment) -> Path:
     return project.project_root() / "results" / experiment.profile / experiment.name
 
 
-METRICS = (
-    *("dsc", "nsd_3mm", "hd95", "lesion_sensitivity", "false_positive_volume", "reference_volume", "prediction_volume", "lesion_dsc"),
-    metrics.BEST_OF_DRAWS,
-)
+METRICS = (*(metric.name for metric in metrics.shown_in(metrics.STORED)), metrics.BEST_OF_DRAWS)
 COSTS = ("actions",)
 HISTORY = ("seconds",)  # of training; losses and validations along the way are for the page of the run itself
 DIGITS = 6  # of a value; a table of full precision is five times as large

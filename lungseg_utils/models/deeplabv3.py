@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..prompts import rungs
 from ..types import InputError, ModelCard
 
 if TYPE_CHECKING:
@@ -25,7 +24,7 @@ CARD = ModelCard(
     doi="10.48550/arXiv.1706.05587",
     licence="BSD-3-Clause",
     paradigms=("full", "few_shot"),
-    prompters=rungs.ALL,
+    prompts=("box", "points", "none"),
     options={
         "backbone": "mobilenet_v3_large",
         "width": 0.5,

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..prompts import rungs
 from ..types import Checkpoint, InputError, ModelCard
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ CARD = ModelCard(
     doi="10.48550/arXiv.2408.00874",
     licence="GPL, by the badge of its repository; no code of it is used here",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
-    prompters=rungs.PROMPTED,
+    prompts=("box", "points"),
     options={
         "checkpoint": "MedSAM2_pretrain.pth",
         "canvas": 1024,

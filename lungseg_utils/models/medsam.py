@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..prompts import rungs
 from ..types import Checkpoint, ModelCard
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ CARD = ModelCard(
     doi="10.1038/s41467-024-44824-z",
     licence="Apache-2.0",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
-    prompters=rungs.BOXES,
+    prompts=("box",),
     options={
         "canvas": 1024,
         "window_hu": (-160.0, 240.0),  # their pre_CT_MR.py: level 40, width 400, for every CT

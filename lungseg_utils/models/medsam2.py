@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..prompts import rungs
 from ..types import Checkpoint, InputError, ModelCard
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ CARD = ModelCard(
     doi="10.48550/arXiv.2504.03600",
     licence="code Apache-2.0; weights for research and education",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
-    prompters=rungs.BOXES,
+    prompts=("box",),
     options={
         "checkpoint": "MedSAM2_latest.pt",
         "config": "sam2.1_hiera_t",

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..prompts import rungs
 from ..types import ModelCard
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ CARD = ModelCard(
     doi="10.1038/s41592-020-01008-z",
     licence="Apache-2.0",
     paradigms=("full", "few_shot"),
-    prompters=rungs.ALL,
+    prompts=("box", "points", "none"),
     options=_OPTIONS,
 )
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..prompts import rungs
 from ..types import Checkpoint, ModelCard
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ CARD = ModelCard(
     doi="10.1109/ICCV51070.2023.00371",
     licence="Apache-2.0",
     paradigms=("zero_shot",),
-    prompters=rungs.PROMPTED,
+    prompts=("box", "points"),
     options={
         "canvas": 1024,
         "window_hu": (-160.0, 240.0),

@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from ..core import stand_ins
-from ..prompts import rungs
 from ..types import ModelCard, Pretraining
 
 if TYPE_CHECKING:
@@ -20,7 +19,7 @@ CARD = ModelCard(
     doi="10.1109/ICCV51070.2023.00371",
     licence="Apache-2.0",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
-    prompters=rungs.PROMPTED,
+    prompts=("box", "points"),
     options={
         "pretraining": "ct_like",
         "pretraining_steps": 1200,

@@ -24,7 +24,6 @@ from scipy import ndimage
 
 from .. import geometry
 from ..core.measure import measure
-from ..prompts import rungs
 from ..types import Box, Image, InputError, Mask, ModelCard, Prediction, Prompt
 
 _TITLES = {
@@ -44,7 +43,7 @@ CARD = ModelCard(
     doi="10.1109/TSMC.1979.4310076",
     licence="Apache-2.0",
     paradigms=("zero_shot",),
-    prompters=rungs.ALL,
+    prompts=("box", "points", "none"),
     options={"rule": "ellipse", "median_diameter_mm": 31.0},  # of balls with the volumes of the 42 lesions of fold 0's training phantoms
     learns=False,
 )

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..prompts import rungs
 from ..types import ModelCard
 
 if TYPE_CHECKING:
@@ -19,7 +18,7 @@ CARD = ModelCard(
     doi="10.1007/978-3-319-24574-4_28",
     licence="Apache-2.0",
     paradigms=("full", "few_shot"),
-    prompters=rungs.ALL,
+    prompts=("box", "points", "none"),
     options={
         "spacing_mm": (3.0, 3.0, 3.0),
         "windows_hu": ((-1000.0, 400.0), (-160.0, 240.0)),

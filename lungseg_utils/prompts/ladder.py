@@ -15,7 +15,7 @@ from functools import partial
 import numpy as np
 
 from ..core.masks import label_lesions
-from ..types import Case, InputError, Mask, Prediction, Prompt
+from ..types import Case, InputError, Mask, ModelCard, Prediction, Prompt
 from . import boxes, clicks, lines
 
 Prompter = Generator[tuple[Prompt, ...], Prediction, None]
@@ -23,13 +23,16 @@ MOST_CLICKS = 5
 
 
 @dataclass(frozen=True)
-class PrompterCard:
-    """What a rung is: its name for readers, what it gives away of the reference, what is drawn, and how."""
+class PromptSetting:
+    """One prompt setting: everything that tables, pages and models need to know of it."""
 
-    title: str
-    leaks: str
+    title: str  # for readers
+    kind: str  # of what a model receives: "box", "points" or "none"
+    leaks: str  # what it gives away of the reference
     action: str  # what a person does once per counted action
     make: Callable[[Mask, np.random.Generator], Prompter]
+    note: str = ""  # what a reader of a picture of its prompts must know
+    looks: int = 1  # how often the prompter looks: more than once, if it corrects predictions
     from_detector: bool = False
 
 
@@ -62,35 +65,71 @@ def _clicks(count: int, mask: Mask, rng: np.random.Generator) -> Prompter:
 
 
 _EVERY_SLICE = _once(boxes.every_slice)
-PROMPTERS: Mapping[str, PrompterCard] = {
-    "box_every_slice": PrompterCard("box on every slice", "outline, extent, count", "box", _EVERY_SLICE),
-    "box_alternate_slices": PrompterCard(
-        "box on every second slice", "outline of every second slice, extent to one slice", "box", _once(boxes.alternate_slices)
+_LINE = "The line is what a reader would draw; "
+_CORRECTED = (
+    "Only the first click in each lesion is drawn. Each further one was set where the prediction before it was most wrong, "
+    "and those predictions are not kept."
+)
+
+
+def _corrective_clicks(count: int) -> PromptSetting:
+    leaks = f"{count} looks at the reference"
+    return PromptSetting(f"{count} corrective clicks", "points", leaks, "click", partial(_clicks, count), _CORRECTED, looks=count)
+
+
+# from most help to none: the order of every table
+PROMPT_SETTINGS: Mapping[str, PromptSetting] = {
+    "box_every_slice": PromptSetting("box on every slice", "box", "outline, extent, count", "box", _EVERY_SLICE),
+    "box_alternate_slices": PromptSetting(
+        "box on every second slice", "box", "outline of every second slice, extent to one slice", "box", _once(boxes.alternate_slices)
     ),
-    "box_3d": PrompterCard("one 3-D box", "extent", "3-D box", _once(boxes.volume)),
-    "box_one_slice": PrompterCard("box on one slice", "that slice, one box", "box", _once(boxes.one_slice)),
-    "recist_line": PrompterCard("RECIST line as a square", "that slice, one line", "line", _once(lines.line_box, "spacing_mm")),
-    "recist_points": PrompterCard("RECIST line as points", "that slice, one line", "line", _once(lines.line_points, "spacing_mm")),
-    **{
-        f"clicks_{n}": PrompterCard(f"{n} corrective clicks", f"{n} looks at the reference", "click", partial(_clicks, n))
-        for n in range(MOST_CLICKS, 1, -1)
-    },
-    "click": PrompterCard("one click", "that slice, one point", "click", _once(clicks.centre_click, "spacing_mm")),
-    "click_random": PrompterCard(
-        "one click, anywhere inside", "that slice, one point", "click", _once(clicks.random_click, "spacing_mm", "rng")
+    "box_3d": PromptSetting("one 3-D box", "box", "extent", "3-D box", _once(boxes.volume)),
+    "box_one_slice": PromptSetting("box on one slice", "box", "that slice, one box", "box", _once(boxes.one_slice)),
+    "recist_line": PromptSetting(
+        "RECIST line as a square",
+        "box",
+        "that slice, one line",
+        "line",
+        _once(lines.line_box, "spacing_mm"),
+        _LINE + "the square around it is what the model was given.",
     ),
-    "detector_box": PrompterCard(
-        "boxes of a detector", "nothing of the test labels; training masks of the detector", "none", _EVERY_SLICE, from_detector=True
+    "recist_points": PromptSetting(
+        "RECIST line as points",
+        "points",
+        "that slice, one line",
+        "line",
+        _once(lines.line_points, "spacing_mm"),
+        _LINE + "its ends and its middle are what the model was given.",
     ),
-    "none": PrompterCard("no prompt", "nothing", "none", _nothing),
+    **{f"clicks_{count}": _corrective_clicks(count) for count in range(MOST_CLICKS, 1, -1)},
+    "click": PromptSetting("one click", "points", "that slice, one point", "click", _once(clicks.centre_click, "spacing_mm")),
+    "click_random": PromptSetting(
+        "one click, anywhere inside", "points", "that slice, one point", "click", _once(clicks.random_click, "spacing_mm", "rng")
+    ),
+    "detector_box": PromptSetting(
+        "boxes of a detector",
+        "box",
+        "nothing of the test labels; training masks of the detector",
+        "none",
+        _EVERY_SLICE,
+        "The boxes came from a detector, not from the reference. They are not kept, so none is drawn.",
+        from_detector=True,
+    ),
+    "none": PromptSetting("no prompt", "none", "nothing", "none", _nothing),
 }
 
 
-def prompter(name: str) -> PrompterCard:
-    """The rung `name`; an unknown one is an error that lists the known ones."""
-    if name not in PROMPTERS:
-        raise InputError(f"prompter {name}", "unknown", f"Choose one of {', '.join(PROMPTERS)}.")
-    return PROMPTERS[name]
+def settings_for(card: ModelCard) -> tuple[str, ...]:
+    """Names of the prompt settings that a model can be asked with: all of its kinds; a detector's boxes only if it is not one itself."""
+    fitting = {name: setting for name, setting in PROMPT_SETTINGS.items() if setting.kind in card.prompts}
+    return tuple(name for name, setting in fitting.items() if not (setting.from_detector and card.is_automatic))
+
+
+def prompt_setting(name: str) -> PromptSetting:
+    """The prompt setting `name`; an unknown one is an error that lists the known ones."""
+    if name not in PROMPT_SETTINGS:
+        raise InputError(f"prompt setting {name}", "unknown", f"Choose one of {', '.join(PROMPT_SETTINGS)}.")
+    return PROMPT_SETTINGS[name]
 
 
 def prompt_rng(dataset: str, case_id: str, question: str, draw: int = 0) -> np.random.Generator:
@@ -100,4 +139,4 @@ def prompt_rng(dataset: str, case_id: str, question: str, draw: int = 0) -> np.r
 
 def first_prompts(case: Case, reference: Mask, name: str) -> tuple[Prompt, ...]:
     """What a rung says about a case before it has seen an answer, as every model was told; corrective clicks come after it."""
-    return next(prompter(name).make(reference, prompt_rng(case.dataset, case.case_id, name)))
+    return next(prompt_setting(name).make(reference, prompt_rng(case.dataset, case.case_id, name)))

@@ -19,7 +19,7 @@ from .. import geometry
 from ..core import files, schema
 from ..types import Image, InputError, Mask, Prompt
 from . import json_form
-from .ladder import PROMPTERS, Prompter, PrompterCard
+from .ladder import PROMPT_SETTINGS, Prompter, PromptSetting
 
 RUNG = "recorded"
 _FORMAT = 1
@@ -147,7 +147,7 @@ def _grid_of(session: Session) -> Mask:
     return Mask(np.broadcast_to(np.False_, session.shape), np.array(session.affine), "recorded session")
 
 
-def card(sessions: Sequence[Session]) -> PrompterCard:
+def card(sessions: Sequence[Session]) -> PromptSetting:
     """The rung of people: what each of them had said at the end, one session per case. It finds the session by the reference."""
     by_reference = {session.reference_sha256: session for session in sessions}
     if len(by_reference) < len(sessions):
@@ -162,14 +162,14 @@ def card(sessions: Sequence[Session]) -> PrompterCard:
             raise InputError("recorded", f"no session was recorded on this case and grid (there are: {there})", "Record one first.")
         yield session.prompts
 
-    return PrompterCard("prompts of a person", leaks, "box or click", make)
+    return PromptSetting("prompts of a person", "recorded", leaks, "box or click", make)
 
 
 @contextmanager
 def on_the_ladder(sessions: Sequence[Session]) -> Iterator[None]:
     """Within the block "recorded" is a rung like any other: it can be asked, jittered, and stands in tables and figures of the ladder."""
-    PROMPTERS[RUNG] = card(sessions)
+    PROMPT_SETTINGS[RUNG] = card(sessions)
     try:
         yield
     finally:
-        del PROMPTERS[RUNG]
+        del PROMPT_SETTINGS[RUNG]

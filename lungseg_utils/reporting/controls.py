@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from .. import registry
 from ..experiments import analysis_plan, config, detector, planning, results
-from ..prompts.ladder import PROMPTERS
+from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import Experiment
 from . import methods
 
@@ -16,7 +16,7 @@ TRIVIAL_MODEL = "trivial"
 def target_labels_used(result: results.RunResult, dataset: str, rung: str) -> int:
     """Labelled patients of the tested data set that an answer rests on, training and validation, those of a detector included."""
     used = labels_of(result.experiment, result.provenance["patients"], dataset)
-    if PROMPTERS[rung].from_detector:
+    if PROMPT_SETTINGS[rung].from_detector:
         finder = results.open_result(detector.detector_of(result.experiment, dataset))
         used |= labels_of(finder.experiment, finder.provenance["patients"], dataset)
     return len(used)
@@ -47,4 +47,4 @@ def control_experiment(experiment: Experiment, dataset: str) -> Experiment:
 def role_of(experiment: Experiment) -> str:
     if experiment.model == TRIVIAL_MODEL:
         return "trivial"
-    return "automatic" if "none" in registry.card("models", experiment.model).prompters else "promptable"
+    return "automatic" if registry.card("models", experiment.model).is_automatic else "promptable"

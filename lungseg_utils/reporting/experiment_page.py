@@ -418,7 +418,7 @@ def printable_cohort_table(results: pd.DataFrame, models: Mapping[str, str]) -> 
         return [interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"], digits) for _, row in table.iterrows()]
 
     names = method_titles(results, models)
-    alarms = zip(table["false_positive_ml_tumor_free"], table["n_tumor_free"], strict=True)
+    alarms = zip(table["false_positive_volume_tumor_free"], table["n_tumor_free"], strict=True)
     return pd.DataFrame(
         {
             "model": [names[key] for key in zip(table["experiment"], table["prompter"], strict=True)],
@@ -445,7 +445,7 @@ def printable_case_table(
     """
     cut = {(r["test_dataset"], r["case_id"]) for r in records if r["cut_by_volume_end"]}
     whole = results[(results["lesion_id"] == "") & results["test_dataset"].isin(datasets)]
-    shown = {"dsc": 2, "nsd_2mm": 2, "nsd_3mm": 2, "hd95": 1, "reference_volume": 2, "prediction_volume": 2}
+    shown = {metric.name: metric.digits for metric in metrics.shown_in(metrics.CASE)}
     rows = []
     for (dataset, case, prompter, reader), part in whole.groupby(["test_dataset", "case_id", "prompter", "reader"], sort=False):
         if not all_readers and reader.startswith("reader-"):

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..evaluation import intervals
 from ..experiments import config, results
-from ..prompts.ladder import PROMPTERS
+from ..prompts.ladder import PROMPT_SETTINGS
 from . import methods
 from .labels import counted, interval_text, label_of
 
@@ -21,7 +21,7 @@ def external_results(finished: Sequence[results.RunResult], home: str, elsewhere
     that the groups are independent. Columns: title, rung, trained, home, elsewhere, drop with interval, n_home, n_elsewhere.
     """
     rows, names, found = [], methods.titles(finished), methods.group_runs(finished)
-    for rung in PROMPTERS:
+    for rung in PROMPT_SETTINGS:
         for method in (m for m in found if m.asked(home, rung) and m.asked(elsewhere, rung)):
             swapped = method.experiment.train_dataset == elsewhere
             here, there = (method.mean(name, rung) for name in ((elsewhere, home) if swapped else (home, elsewhere)))

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Mapping
 import numpy as np
 import pandas as pd
 
-from ..prompts.ladder import PROMPTERS
+from ..evaluation.metrics import LESION_METRICS, METRICS
+from ..prompts.ladder import PROMPT_SETTINGS
 
 TRIVIAL = "trivial: "  # what the names of answers without a network begin with
 CONTROL = " + prompt"  # an automatic model given the same prompt as the promptable ones
@@ -20,23 +21,14 @@ TITLES: Mapping[str, str] = {
     "nsclc_radiomics_interobserver1": "NSCLC-Radiomics-Interobserver1 (real)",
     "msd_lung": "MSD Task06 Lung (real)",
     "rider_lung_ct": "RIDER Lung CT (real)",
-    "dsc": "DSC",
-    "iou": "IoU",
-    "hd95": "HD95 (mm)",
-    "assd": "ASSD (mm)",
-    "nsd_1mm": "NSD at 1 mm",
-    "nsd_2mm": "NSD at 2 mm",
-    "nsd_3mm": "NSD at 3 mm",
-    "nsd_5mm": "NSD at 5 mm",
-    "reference_volume": "reference (ml)",
-    "prediction_volume": "prediction (ml)",
-    **{name: card.title for name, card in PROMPTERS.items()},
+    **{metric.name: metric.label for metric in (*METRICS, *LESION_METRICS)},
+    **{name: card.title for name, card in PROMPT_SETTINGS.items()},
 }
 
 
 def label_of(name: str) -> str:
     """Reader's name of a data set, metric or prompter; unknown names stay as they are."""
-    return PROMPTERS[name].title if name in PROMPTERS else TITLES.get(name, name)
+    return PROMPT_SETTINGS[name].title if name in PROMPT_SETTINGS else TITLES.get(name, name)
 
 
 def method_titles(results: pd.DataFrame, models: Mapping[str, str]) -> dict[tuple[str, str], str]:

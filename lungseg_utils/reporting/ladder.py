@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..evaluation.intervals import summarize_method, summarize_trained_models
 from ..experiments import analysis_plan, detector, results
-from ..prompts.ladder import PROMPTERS
+from ..prompts.ladder import PROMPT_SETTINGS
 from .controls import control_experiment, role_of, target_labels_used, training
 from .labels import CONTROL, TRIVIAL, counted, interval_text, label_of
 from .methods import Method, group_key, group_runs, pair_methods, titles
@@ -27,7 +27,7 @@ def ladder_table(finished: Sequence[results.RunResult], dataset: str) -> pd.Data
     answer with the same prompt, with intervals.
     """
     found, names, rows = group_runs(finished), titles(finished), []
-    for rung in [name for name in PROMPTERS if any(m.asked(dataset, name) for m in found)]:
+    for rung in [name for name in PROMPT_SETTINGS if any(m.asked(dataset, name) for m in found)]:
         here = [method for method in found if method.asked(dataset, rung)]
         trivial = [method for method in here if role_of(method.experiment) == "trivial"]
         best = max(trivial, key=lambda method: method.mean(dataset, rung).mean()) if trivial else None
@@ -42,7 +42,7 @@ def ladder_table(finished: Sequence[results.RunResult], dataset: str) -> pd.Data
 
 def _control(method: Method, here: Sequence[Method], dataset: str, rung: str) -> tuple[Method | None, str]:
     """What an answer is measured against, with its rung: the automatic model with the same prompt, or the detector's own mask."""
-    if PROMPTERS[rung].from_detector:
+    if PROMPT_SETTINGS[rung].from_detector:
         detectors = dict.fromkeys(detector.detector_of(result.experiment, dataset) for result in method.results)
         return Method(tuple(map(results.open_result, detectors))), "none"
     if rung == "none":
@@ -100,7 +100,7 @@ def ladder_figure(table: pd.DataFrame) -> Any:
     plot_style()
     import matplotlib.pyplot as plt
 
-    places = {rung: place for place, rung in enumerate(name for name in PROMPTERS if name in set(table["rung"]))}
+    places = {rung: place for place, rung in enumerate(name for name in PROMPT_SETTINGS if name in set(table["rung"]))}
     methods: dict[str, list[pd.DataFrame]] = {}
     for _, part in table.groupby("experiment", sort=False):
         methods.setdefault(_family(part), []).append(part)
@@ -180,8 +180,8 @@ def _over_runs(part: pd.DataFrame) -> dict[str, Any]:
 def printable_rungs(table: pd.DataFrame) -> pd.DataFrame:
     """What each rung is and costs: leaks, actions per patient, a band of seconds where there is a source, best model, control, trivial."""
     rows = []
-    for rung in [name for name in PROMPTERS if name in set(table["rung"])]:
-        part, card = table[table["rung"] == rung], PROMPTERS[rung]
+    for rung in [name for name in PROMPT_SETTINGS if name in set(table["rung"])]:
+        part, card = table[table["rung"] == rung], PROMPT_SETTINGS[rung]
         prompted = part[part["role"] == "model"]
         row = {"rung": card.title, "leaks": card.leaks}
         actions = part["actions"].max()

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
-from ..evaluation import comparisons, intervals, metrics, tables
-from ..prompts.ladder import PROMPTERS
+from ..evaluation import comparisons, intervals, metrics, plan, tables
+from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import InputError, Mask, Study
 from . import style
 from .labels import interval_text, label_of
@@ -26,7 +26,8 @@ DATASETS = ("lidc_idri", "nsclc_radiomics_interobserver1")  # whose references a
 READER = "reader-"
 NOISE = "reference noise "
 METRICS = ("dsc", *(f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM), "hd95")
-MIN_PATIENTS_FOR_BAND = 10
+_DIGITS = {metric.name: metric.digits for metric in metrics.METRICS}
+MIN_PATIENTS_FOR_BAND = plan.read().inference.least_patients_for_an_interval
 MIN_READERS_FOR_BAND = 3
 # assumed, with no source: about what the generator of the phantoms itself displaces its references by (phantoms.lesions)
 NOISE_SD_MM = 1.0
@@ -212,7 +213,7 @@ def printable_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
         seen = part[part["both_outlined"].astype(bool)]
         holding = len({*seen["reader_a"], *seen["reader_b"]})
         row: dict[str, Any] = {"case": case, everyone: len({*part["reader_a"], *part["reader_b"]}), drew: str(holding or "under 2")}
-        rows.append(row | {label_of(name): range_text(seen[name], 1 if name == "hd95" else 2) for name in METRICS})
+        rows.append(row | {label_of(name): range_text(seen[name], _DIGITS[name]) for name in METRICS})
     return pd.DataFrame(rows, columns=["case", everyone, drew, *map(label_of, METRICS)])
 
 
@@ -257,7 +258,7 @@ def _verdict(dsc: comparisons.ReaderComparison, nsd: comparisons.ReaderCompariso
 def _methods(against: pd.DataFrame) -> list[tuple[str, str]]:
     """(rung, experiment), rungs from most help to none."""
     pairs = dict.fromkeys(zip(against["prompter"], against["experiment"], strict=True))
-    return sorted(pairs, key=lambda pair: list(PROMPTERS).index(pair[0]))
+    return sorted(pairs, key=lambda pair: list(PROMPT_SETTINGS).index(pair[0]))
 
 
 def range_text(values: pd.Series, digits: int) -> str:

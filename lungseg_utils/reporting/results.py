@@ -102,7 +102,7 @@ def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung:
         first = rows[experiment, datasets[0]]
         shown["HD95, median (mm)"] = number_text(first["hd95_median"], 1)
         shown["lesions hit"] = number_text(first["lesion_sensitivity"], 2)
-        shown["false positives, tumor-free (ml)"] = number_text(first["false_positive_ml_tumor_free"], 1)
+        shown["false positives, tumor-free (ml)"] = number_text(first["false_positive_volume_tumor_free"], 1)
         shown["failed"] = sum(int(rows[experiment, d]["failed"]) for d in datasets if (experiment, d) in rows)
         return shown
 

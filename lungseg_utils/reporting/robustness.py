@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..evaluation import intervals, metrics
 from ..experiments import results
-from ..prompts.ladder import PROMPTERS
+from ..prompts.ladder import PROMPT_SETTINGS
 from . import methods
 from .labels import interval_text, label_of
 from .methods import Method
@@ -32,7 +32,7 @@ def _wrongly(method: Method, dataset: str) -> dict[str, list[float]]:
     """Rung -> the shares by which prompts were drawn wrongly, the smallest first."""
     asked = pd.concat([r.results[(r.results["test_dataset"] == dataset) & (r.results["jitter"] > 0)] for r in method.results])
     shares = {rung: sorted(part["jitter"].unique()) for rung, part in asked.groupby("prompter")}
-    return {rung: shares[rung] for rung in PROMPTERS if rung in shares}
+    return {rung: shares[rung] for rung in PROMPT_SETTINGS if rung in shares}
 
 
 def best_of_draws(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:

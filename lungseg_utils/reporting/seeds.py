@@ -10,7 +10,7 @@ import pandas as pd
 
 from ..evaluation import intervals
 from ..experiments import results
-from ..prompts.ladder import PROMPTERS
+from ..prompts.ladder import PROMPT_SETTINGS
 from . import methods
 from .controls import control_experiment
 from .labels import interval_text, label_of
@@ -23,7 +23,7 @@ def seed_spread(finished: Sequence[results.RunResult], dataset: str) -> pd.DataF
     Columns: title, rung, those of `_spread`.
     """
     names, found, rows = methods.titles(finished), methods.group_runs(finished), []
-    for rung in PROMPTERS:
+    for rung in PROMPT_SETTINGS:
         for method in (m for m in found if m.asked(dataset, rung)):
             table = method.table(dataset, rung)
             if table.shape[1] > 1:
@@ -37,7 +37,7 @@ def method_differences(finished: Sequence[results.RunResult], dataset: str) -> p
     Columns: a, b, rung, runs, n, difference, low, high, how; rungs on which both were trained more than once.
     """
     names, found, rows = methods.titles(finished), methods.group_runs(finished), []
-    for rung in [name for name in PROMPTERS if name != "none"]:
+    for rung in [name for name in PROMPT_SETTINGS if name != "none"]:
         several = {methods.group_key(m.experiment): m for m in found if m.asked(dataset, rung) and m.table(dataset, rung).shape[1] > 1}
         for own, method in several.items():
             control = several.get(control_experiment(method.experiment, dataset))

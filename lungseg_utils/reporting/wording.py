@@ -10,7 +10,7 @@ from .. import registry
 from ..experiments import analysis_plan, cohorts, config, store
 from ..experiments.planning import all_planned, experiment_title
 from ..experiments.results import RunResult, finished_only, is_finished
-from ..prompts.ladder import prompter as rung
+from ..prompts.ladder import prompt_setting
 from ..types import Experiment
 from . import labels
 
@@ -144,7 +144,7 @@ def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
 def _whose_boxes(finished: Sequence[RunResult]) -> str:
     """Words where the boxes of a detector may not be those of the training of it that is shown; "" where they all are."""
     shown = {r.experiment.name: r.provenance["sha256"]["weights"] for r in finished}
-    asked = [r for r in finished if any(rung(name).from_detector for name in r.results["prompter"].unique())]
+    asked = [r for r in finished if any(prompt_setting(name).from_detector for name in r.results["prompter"].unique())]
     drawn_by = [r.provenance["detectors"] for r in asked if "detectors" in r.provenance]
     unknown = len(asked) - len(drawn_by)
     others = sum(any(d["weights"] != shown.get(name, d["weights"]) for name, d in found.items()) for found in drawn_by)

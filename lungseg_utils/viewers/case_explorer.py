@@ -51,7 +51,7 @@ def write(results: Sequence[Any], titles: Mapping[str, str], folder: Path, publi
     results = list({result.experiment.name: result for result in results}.values())  # notebooks may share an experiment
     labels = _distinct_titles(results, titles)
     cohorts = [_Cohort(dataset, results, public) for dataset in _datasets(results)]
-    rungs = [rung for rung in ladder.PROMPTERS if any(rung in cohort.rungs for cohort in cohorts)]
+    rungs = [rung for rung in ladder.PROMPT_SETTINGS if any(rung in cohort.rungs for cohort in cohorts)]
     index = {
         "methods": [_method(result.experiment, labels[result.experiment.name]) for result in results],
         "rungs": [_described(rung) for rung in rungs],
@@ -91,11 +91,11 @@ def _facts_of_training(experiment: Any) -> dict[str, Any]:
 def _method(experiment: Any, title: str) -> dict[str, Any]:
     """`automatic`: asked with a prompt, it is the control of that rung."""
     card = registry.card("models", experiment.model)
-    return {"key": experiment.name, "title": title, "automatic": card.learns and "none" in card.prompters}
+    return {"key": experiment.name, "title": title, "automatic": card.is_automatic}
 
 
 def _described(rung: str) -> dict[str, str]:
-    card = ladder.prompter(rung)
+    card = ladder.prompt_setting(rung)
     return {"key": rung, "title": card.title, "leaks": card.leaks, "note": _NOTES.get(rung, "")}
 
 
@@ -126,7 +126,7 @@ class _Cohort:
         tables = [(result, _asked_here(result, dataset)) for result in results]
         tables = [(result, table) for result, table in tables if len(table)]
         self.values = pd.concat([table for _, table in tables])
-        self.rungs = [rung for rung in ladder.PROMPTERS if (self.values["prompter"] == rung).any()]
+        self.rungs = [rung for rung in ladder.PROMPT_SETTINGS if (self.values["prompter"] == rung).any()]
         asked = [(result, table, result.cases(dataset)) for result, table in tables]
         self.answers = [
             _Answer(result, rung, frozenset(case.case_id for case in cases))
@@ -264,7 +264,7 @@ def _number(value: float) -> float | str | None:
 
 def _prompts(case: Case, reference: Mask, rung: str) -> dict[str, Any]:
     """What every model was told before its first answer, as `records` writes prompts, and the lines that a reader would have drawn."""
-    if ladder.prompter(rung).from_detector:
+    if ladder.prompt_setting(rung).from_detector:
         return {"prompts": [], "lines": []}
     prompts = ladder.first_prompts(case, reference, rung)
     return {

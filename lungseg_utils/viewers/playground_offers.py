@@ -39,7 +39,7 @@ def models(profile: str) -> list[OfferedModel]:
 def _is_prompted(experiment: Experiment) -> bool:
     """Not an automatic network: what it says of a scan does not depend on the prompt, and takes long."""
     card = registry.card("models", experiment.model)
-    return "none" not in card.prompters or not card.learns
+    return not card.is_automatic
 
 
 def _comes_later(experiment: Experiment) -> tuple[int, bool, bool]:

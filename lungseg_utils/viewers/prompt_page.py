@@ -14,7 +14,7 @@ from .. import registry
 from ..core import files
 from ..evaluation import tables
 from ..prompts import json_form
-from ..prompts.ladder import PROMPTERS, first_prompts
+from ..prompts.ladder import PROMPT_SETTINGS, first_prompts
 from ..types import Case, Study
 from .results import worst_median_best
 from .slice_viewer import ViewerCase, embed
@@ -38,7 +38,7 @@ def write(results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequenc
         else:
             left_out.append(title)
     cases = [_write_case(case, title, results, folder, public) for case, title in (_cases(results[0]) if results else ())]
-    rungs = {name: PROMPTERS[name].title for name in RUNGS}
+    rungs = {name: PROMPT_SETTINGS[name].title for name in RUNGS}
     files.write_json({"networks": networks, "left_out": left_out, "cases": cases, "rungs": rungs}, folder / "index.json")
 
 

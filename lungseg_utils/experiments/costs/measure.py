@@ -90,7 +90,7 @@ def measure_here(subject: Subject, repeats: int, device: str = "cpu") -> list[di
     meter = Meter(subject, repeats, device)
     if subject.model == "nnunet":
         measure_nnunet(subject, meter)
-    elif "none" in registry.card("models", subject.model).prompters:
+    elif registry.card("models", subject.model).is_automatic:
         measure_automatic(subject, meter)
     else:
         measure_promptable(subject, meter)

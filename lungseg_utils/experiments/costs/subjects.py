@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from ... import registry
+from ...evaluation import plan
 from ...types import InputError
 
 # The reference volume: a chest CT of common size with one round lesion.
@@ -18,7 +19,7 @@ ENDS_LOOKED_AT = 1  # slices beyond each end that the propagation rule asks abou
 ABSENT_SLICES = 3  # the same for SAM 2's memory (networks.sam2)
 # A person's seconds for a box: by clicking the four extreme points, and by dragging it as ImageNet's annotators did; natural images.
 # Papadopoulos et al., ICCV 2017, doi:10.1109/ICCV.2017.528, arXiv:1708.02750
-HUMAN_SECONDS_PER_BOX = (7.0, 35.0)
+HUMAN_SECONDS_PER_BOX = plan.read().seconds_per_action["box"]
 
 
 @dataclass(frozen=True)

@@ -23,12 +23,8 @@ _COLOURS = {
     "mark": "#040506",
     "grid": "#070809",
 }  # unlikely ones, which the page's own colours, light and dark, take the place of
-_TITLES = {
-    **{"dsc": "DSC", "iou": "IoU", "hd95": "HD95", "assd": "ASSD", "lesion_dsc": "lesion-wise DSC"},
-    **{f"nsd_{t:g}mm": f"NSD at {t:g} mm" for t in metrics.NSD_TOLERANCES_MM},
-    **{"lesion_sensitivity": "lesions found (sensitivity)", "lesion_precision": "predicted parts that are lesions (precision)"},
-    **{"lesion_f1": "lesion-wise F1", "volume_error_relative": "volume error", "false_positive_volume": "false-positive volume"},
-}
+_TITLES = {metric.name: metric.title for metric in (*metrics.METRICS, *metrics.LESION_METRICS)}
+_DIGITS = {metric.name: metric.digits for metric in (*metrics.METRICS, *metrics.LESION_METRICS)}
 MARKS = {
     "points only": "Fewer than 10 patients: points only, without intervals. Look at the cases one by one.",
     "descriptive": "Fewer than 50 patients: the intervals describe these patients and carry no claim about others.",
@@ -79,7 +75,7 @@ def _page(scores: Scores, summary: pd.DataFrame, shifts: pd.DataFrame) -> str:
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     cases, flow = case_table(scores), count_flow(scores.results)
     mark = mark_of(summary["method"].iloc[0])
-    card = None if scores.prompter == NOT_STATED else ladder.prompter(scores.prompter)
+    card = None if scores.prompter == NOT_STATED else ladder.prompt_setting(scores.prompter)
     return environment.get_template("report.html").render(
         name=scores.name,
         dataset=scores.provenance["folders"]["references"],
@@ -121,7 +117,7 @@ def _unit(row: Mapping[str, Any]) -> str:
 
 
 def _summary_cells(row: Mapping[str, Any]) -> dict[str, str]:
-    digits = 1 if row["unit"] in ("mm", "%") else 2
+    digits = _DIGITS[row["quantity"]]
     method = "" if row["n"] == 0 else row["method"]
     return {
         "title": _TITLES[row["quantity"]],
@@ -158,18 +154,11 @@ def _case_columns(scores: Scores, cases: pd.DataFrame) -> list[dict[str, Any]]:
     """Columns of the table of cases: name in the frame, title, digits of a number (None: text), and least width of a text in digits."""
     several = {"patient_id": scores.provenance["patients_file"], "reader": cases["reader"].nunique() > 1}
     texts = [("case_id", "case"), ("patient_id", "patient"), ("reader", "reader"), ("answer", "answer")]
-    numbers = [
-        ("dsc", "DSC", 2),
-        (scores.nsd_metric, _TITLES[scores.nsd_metric].replace(" mm", "\u00a0mm"), 2),
-        ("hd95", "HD95 (mm)", 1),
-        ("assd", "ASSD (mm)", 1),
-    ]
-    numbers += [("reference_volume", "reference (ml)", 1), ("prediction_volume", "prediction (ml)", 1)]
-    numbers += [("false_positive_volume", "false positive (ml)", 1), ("lesions_reference", "lesions", 0)]
-    numbers += [("lesions_hit", "found", 0), ("lesions_predicted", "predicted", 0)]
+    left_out = {"nsd_2mm", "nsd_3mm"} - {scores.nsd_metric}
+    numbers = [metric for metric in metrics.shown_in(metrics.REPORT) if metric.name not in left_out]
     widths = {name: min(_WIDEST_TEXT, int(cases[name].str.len().max()) + 2) for name, _ in texts}
     columns = [{"name": name, "title": title, "digits": None, "width": widths[name]} for name, title in texts if several.get(name, True)]
-    return columns + [{"name": name, "title": title, "digits": digits} for name, title, digits in numbers]
+    return columns + [{"name": m.name, "title": m.label.replace(" mm", "\u00a0mm"), "digits": m.digits} for m in numbers]
 
 
 def _figures(summary: pd.DataFrame, cases: pd.DataFrame) -> list[str]:

@@ -206,7 +206,7 @@ def score_folders(
     of the predictions' folder). `label`: the tumor's value in multi-label files, in predictions `prediction_label` if that differs.
     """
     if prompter is not None:
-        ladder.prompter(prompter)
+        ladder.prompt_setting(prompter)
     if workers < 1:
         raise InputError("workers", f"{workers} is not a number of processes", "Give 1 or more.")
     folders = {"predictions": Path(predictions), "references": Path(references)} | ({"ignore": Path(ignore)} if ignore is not None else {})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import product
 
 import numpy as np
 import pandas as pd
@@ -12,9 +13,7 @@ from ...evaluation import metrics, tables
 from ...evaluation.protocols import ProtocolValue
 from .scoring import Scores
 
-_MEANS = ("dsc", "iou", *(f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM), "lesion_sensitivity", "lesion_precision", "lesion_f1")
-_DISTANCES = ("hd95", "assd")
-EVERYONE = "patients with a tumor"
+EVERYONE = metrics.TUMOR
 
 
 @dataclass(frozen=True)
@@ -70,25 +69,24 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
         row = {"quantity": quantity, "of": of, "statistic": statistic, "value": summary.mean, "low": summary.low, "high": summary.high}
         rows.append(row | {"n": summary.n, "unit_of_n": "patients", "unit": unit, "method": summary.method})
 
-    for metric in _MEANS:
-        add(metric, EVERYONE, "mean", tables.case_values(results, metric), metrics.UNITS[metric])
-    for metric in _DISTANCES:
-        frame = tables.case_values(results, metric)
-        add(metric, EVERYONE, "median", frame, "mm")
-        add(metric, "those with an answer", "median", frame[np.isfinite(frame["value"])], "mm")
-    frame = tables.case_values(results, "volume_error_relative")
-    add("volume_error_relative", EVERYONE, "median", frame, "%")
-    add("lesion_dsc", "detected lesions", "mean", _detected_lesions(results), "1")
-    alarms = tables.case_values(results, "false_positive_volume")
-    add("false_positive_volume", "tumor-free scans", "mean", alarms[alarms["case_id"].isin(_tumor_free(results))], "ml")
+    of_free_scans = results["case_id"].isin(_tumor_free(results))
+    for over, statistic in product((metrics.TUMOR, metrics.DETECTED, metrics.TUMOR_FREE), ("mean", "median")):
+        for metric in (m for m in (*metrics.METRICS, *metrics.LESION_METRICS) if (m.over, m.summary) == (over, statistic)):
+            if over == metrics.DETECTED:
+                frame = _detected_lesions(results, metric.name)
+            else:
+                frame = tables.case_values(results[of_free_scans] if over == metrics.TUMOR_FREE else results, metric.name)
+            add(metric.name, over, statistic, frame, metric.unit)
+            if np.inf in metric.empty.values():
+                add(metric.name, "those with an answer", statistic, frame[np.isfinite(frame["value"])], metric.unit)
     return pd.DataFrame(rows)
 
 
-def _detected_lesions(results: pd.DataFrame) -> pd.DataFrame:
-    """Rows with the DSC of each lesion that was hit."""
+def _detected_lesions(results: pd.DataFrame, metric: str) -> pd.DataFrame:
+    """Rows with a metric of each lesion that was found."""
     keys = ["case_id", "reader", "lesion_id"]
     hits = results[(results["metric"] == "lesion_hit") & (results["value"] == 1)]
-    return results[results["metric"] == "lesion_dsc"].merge(hits[keys], on=keys)
+    return results[results["metric"] == metric].merge(hits[keys], on=keys)
 
 
 def protocol_table(values: Sequence[ProtocolValue]) -> pd.DataFrame:

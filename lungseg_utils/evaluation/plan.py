@@ -1,0 +1,90 @@
+"""Read analysis_plan.yml: what is compared with what, and the constants of metrics and statistics, decided before any result."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from ..types import InputError
+
+FILE = "analysis_plan.yml"
+# Constants belong to the code that uses them, so they come from its own checkout, whatever project a run works on.
+_OF_THIS_CODE = Path(__file__).resolve().parents[2] / FILE
+
+
+@dataclass(frozen=True)
+class PlannedContrast:
+    """One comparison of the family: a minus b, each a notebook of the grid and its prompt setting."""
+
+    name: str
+    a: tuple[str, str]
+    b: tuple[str, str]
+
+
+@dataclass(frozen=True)
+class Matching:
+    """How predicted components are matched with reference lesions."""
+
+    least_ml: float  # smaller predicted components are dropped first
+    hit_iou: float  # the least overlap of a hit
+
+
+@dataclass(frozen=True)
+class Inference:
+    """Constants of intervals and tests."""
+
+    least_patients_for_an_interval: int
+    least_patients_for_a_claim: int
+    least_runs_for_the_crossed_bootstrap: int
+    resamples: int
+    flips: int
+    alpha: float
+    power: float
+    margin_human_variability: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class AnalysisPlan:
+    """The plan, with its parts that code reads; `raw` is all of it, for pages."""
+
+    contrasts: tuple[PlannedContrast, ...]
+    automatic_control: str
+    primary_rungs: tuple[str, ...]
+    all_rungs: tuple[str, ...]
+    seconds_per_action: Mapping[str, tuple[float, float]]
+    diameter_mm: tuple[float, ...]
+    matching: Matching
+    inference: Inference
+    raw: Mapping[str, Any]
+
+    @property
+    def seed(self) -> int:
+        """Of every resampling."""
+        return self.inference.seed
+
+
+@cache
+def read(path: Path = _OF_THIS_CODE) -> AnalysisPlan:
+    """The plan in a file, by default in that of the checkout this code lies in. InputError names a file that is no plan."""
+    try:
+        raw = yaml.safe_load(path.read_text())
+        matching = Matching(raw["matching"]["least_ml"], raw["matching"]["hit_iou"])
+        return AnalysisPlan(
+            tuple(PlannedContrast(c["name"], tuple(c["a"]), tuple(c["b"])) for c in raw["contrasts"]),
+            raw["automatic_control"],
+            tuple(raw["rungs"]["primary"]),
+            tuple(raw["rungs"]["all"]),
+            {action: tuple(band) for action, band in raw["seconds_per_action"].items()},
+            tuple(raw["strata"]["diameter_mm"]),
+            matching,
+            Inference(**raw["inference"]),
+            raw,
+        )
+    except (OSError, yaml.YAMLError, KeyError, TypeError) as error:
+        raise InputError(path, f"not a readable plan ({type(error).__name__}: {error})", "Restore it from the repository.") from error
