@@ -48,7 +48,7 @@ class ExperimentPage:
     @property
     def takes_prompts(self) -> bool:
         """Whether the model predicts from a prompt; an automatic one is only cut to a prompt, as a control."""
-        return not _is_automatic(self.result.experiment.model)
+        return not registry.card("models", self.result.experiment.model).is_automatic
 
     @property
     def tested(self) -> list[str]:
@@ -81,19 +81,14 @@ class ExperimentPage:
 
 def open_page(notebook: str, runs: Sequence[RunResult]) -> ExperimentPage:
     """The page of a notebook's `runs`, with the baseline that its prompts need. The page of the baselines compares its first two rules."""
-    own = runs[0].experiment
-    if _is_automatic(own.model):
+    own, card = runs[0].experiment, registry.card("models", runs[0].experiment.model)
+    if card.is_automatic:
         baseline = None
-    elif registry.card("models", own.model).learns:
+    elif card.learns:
         baseline = grid.run_experiment(BASELINES, own.profile)
     else:
         baseline = runs[1] if len(runs) > 1 else None
     return ExperimentPage(notebook, tuple(runs), baseline)
-
-
-def _is_automatic(model: str) -> bool:
-    card = registry.card("models", model)
-    return card.learns and "none" in card.prompters
 
 
 def page_title(notebook: str, profile: str) -> str:
