@@ -5,6 +5,7 @@ The notebooks of one paradigm differ in the experiment's name alone, so what dif
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -20,10 +21,11 @@ from ..experiments import config, grid, planning
 from ..experiments.results import RunResult
 from . import contamination, methods, model_texts, wording
 from .labels import in_reading_order, interval_text, label_of, method_titles, number_text
-from .style import plot_style
+from .style import looks_of, plot_style
 from .values import dsc_of_rows, training_seconds
 
 BASELINES = "baselines_zero_shot"  # the notebook whose first run is the ellipse in the box
+_LABEL_WIDTH = 10  # characters of a line below a figure
 _NAMED_SETTINGS = ("box_every_slice", "box_one_slice")  # those that the answer of a promptable model states
 _VIEWED_SETTINGS = ("box_one_slice", "box_every_slice")  # the first of them that was run is shown in the viewer
 
@@ -324,13 +326,14 @@ def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str
     frame = whole.groupby(["experiment", "test_dataset", "prompter", "patient_id"], sort=False)["value"].mean().reset_index()
     names = method_titles(whole, models)
     frame["model"] = [names[key] for key in zip(frame["experiment"], frame["prompter"], strict=True)]
-    frame["rung"] = frame["prompter"].map(lambda name: label_of(name).replace(" ", "\n", 1))
+    frame["rung"] = frame["prompter"].map(lambda name: textwrap.fill(label_of(name), _LABEL_WIDTH))
     datasets = list(dict.fromkeys(in_reading_order(frame, "test_dataset")["test_dataset"]))
-    size = (4.6 * len(datasets) + 1, 3.9)
+    size = (max(4.6, frame["rung"].nunique()) * len(datasets) + 1, 3.9)
+    colors = {name: looks["color"] for name, looks in looks_of(frame["model"]).items()}
     figure, panels = plt.subplots(1, len(datasets), figsize=size, layout="constrained", sharey=True, squeeze=False)
     for axes, dataset in zip(panels[0], datasets, strict=True):
         part = frame[frame["test_dataset"] == dataset]
-        common = {"data": part, "x": "rung", "y": "value", "hue": "model", "ax": axes, "hue_order": list(dict.fromkeys(frame["model"]))}
+        common = {"data": part, "x": "rung", "y": "value", "hue": "model", "ax": axes, "hue_order": list(colors), "palette": colors}
         sns.boxplot(**common, showbox=False, showcaps=False, whiskerprops={"visible": False}, fliersize=0, legend=False)
         sns.stripplot(**common, dodge=True, size=3.5, alpha=0.65, jitter=0.18, legend=dataset == datasets[0])
         axes.set(title=f"{label_of(dataset)}, n = {part['patient_id'].nunique()}", xlabel="", ylabel=label_of(metric), ylim=(-0.02, 1.02))
