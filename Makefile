@@ -6,6 +6,7 @@ PORT    ?= 8000
 CLUSTER ?= cluster/slurm
 BIN     := .venv/bin
 RUN     := $(BIN)/python -m lungseg_utils
+NPM     := PATH="$(CURDIR)/$(BIN):$$PATH" npm
 PUBLIC_FLAG := $(if $(PUBLIC),--public)
 
 .DEFAULT_GOAL := help
@@ -62,11 +63,20 @@ bench: .venv/installed  ## time this project beside the scripts that people use 
 bench-full: .venv/installed  ## the same with the long rows (a night)
 	$(BIN)/python -m benchmarks --full
 
-check: .venv/installed  ## lint, format, layer and container checks
+# what checks the scripts, of the versions of the lock file; the book needs none of it
+node_modules/installed: package.json package-lock.json | .venv/installed
+	@echo "== bringing what checks the scripts (npm, about 10 seconds)"
+	@$(NPM) ci --loglevel=error --ignore-scripts --no-audit --no-fund || { rm -rf node_modules; echo "npm could not bring \
+the packages of package-lock.json that check scripts. It needs the network once; NODE_EXTRA_CA_CERTS names \
+the certificate of a proxy that has its own. Then run this again."; exit 1; }
+	@touch $@
+
+check: .venv/installed node_modules/installed  ## lint, format, layer, container and script checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
 	$(BIN)/hadolint Dockerfile
+	$(NPM) run --silent check
 
 test: .venv/installed check  ## all tests, browser tests included
 	@CHROMIUM="$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}"; \

@@ -194,6 +194,13 @@ class Study:
     def __post_init__(self) -> None:
         object.__setattr__(self, "references", _frozen_mapping(self.references))
 
+    @property
+    def reference(self) -> Mask:
+        """The data set's own reference, from which prompts are drawn: the first of `references`. InputError if there is none."""
+        if not self.references:
+            raise InputError("study", "it has no reference", "Leave the case out of the test set.")
+        return next(iter(self.references.values()))
+
 
 @dataclass(frozen=True, eq=False)
 class Prediction:

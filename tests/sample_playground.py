@@ -11,12 +11,14 @@ import numpy as np
 import torch
 from sample_book import sample_case
 
-from lungseg_utils import registry, viewers
+from lungseg_utils import registry
 from lungseg_utils.data import images
 from lungseg_utils.experiments import config, planning
 from lungseg_utils.networks.training_volumes import lesion_volumes
 from lungseg_utils.types import Case, Image, Mask, Study
-from lungseg_utils.viewers.asking import LoadedModel, OfferedModel
+from lungseg_utils.viewers.playground import playground
+from lungseg_utils.viewers.playground.session import LoadedModel, OfferedModel
+from lungseg_utils.viewers.playground.widget import Playground
 
 SHAPE = (96, 90, 24)
 TITLE, TRIVIAL_TITLE = "SAM-type stand-in, tiny, trained for a moment", "trivial: ellipse or ball"
@@ -103,11 +105,11 @@ def offers(weights: Path) -> list[OfferedModel]:
     ]
 
 
-def open_playground(folder: str | Path) -> viewers.playground:
+def open_playground(folder: str | Path) -> Playground:
     """What the notebook of the browser tests shows; `folder` was filled by `fill`."""
     folder = Path(folder)
     case = Case("folder", "chest-LPS", "chest-LPS", folder / "chest.nii.gz", (folder / "reference.nii.gz",))
-    return viewers.playground(case, offers(folder / "weights.pt"), folder / "sessions")
+    return playground(case, offers(folder / "weights.pt"), folder / "sessions")
 
 
 def fill(folder: Path) -> Case:

@@ -93,6 +93,6 @@ def _answer(own: Path, experiment: Experiment, case: Case, rung: str, study: Stu
     mask = Mask(prediction, reference.affine)
     if not failed:
         nifti.write_mask(mask, own / "predictions" / case.dataset / rung / f"{case.case_id}.nii.gz", like_path=case.image_path)
-    values, lesions = metrics.score_case(reference, mask), metrics.score_lesions(reference, mask)
+    values, lesions = metrics.score_case(reference, mask), metrics.lesion_values(metrics.Comparison(reference, mask))
     keys = {"experiment": experiment.name, "test_dataset": case.dataset, "prompter": rung, "jitter": 0.0}
     return tables.result_rows(keys | {"case_id": case.case_id, "patient_id": case.patient_id}, reader, values, lesions, failed)

@@ -1,6 +1,7 @@
 """What experiments say together, on tables made by hand: the ladder, contrasts, labels, curves, strata, failures, and the leaderboard."""
 
 import io
+import json
 import re
 from dataclasses import replace
 
@@ -9,7 +10,7 @@ import pandas as pd
 import pytest
 
 from lungseg_utils.core import masks
-from lungseg_utils.evaluation import metrics, tables
+from lungseg_utils.evaluation import metrics, protocols, tables
 from lungseg_utils.experiments import analysis_plan, config, planning
 from lungseg_utils.experiments import results as experiments_results
 from lungseg_utils.experiments.results import RunResult
@@ -379,17 +380,16 @@ def test_contrasts_speak_of_notebooks_that_the_paper_profile_could_fill():
 
 def test_the_trap_scores_stored_predictions_by_every_protocol(finished, monkeypatch):
     """One patient: half of the tumor's slices found exactly. By volume 2/3, over tumor slices 1/2, cropped to found slices more."""
-    from types import SimpleNamespace
-
-    from lungseg_utils.types import Image, Study
-
     reference, half = np.zeros((20, 20, 8), bool), np.zeros((20, 20, 8), bool)
     reference[2:14, 2:14, 2:6] = half[2:14, 2:14, 2:4] = True
-    study = Study(Image(np.zeros(reference.shape), np.eye(4)), {"r": Mask(reference, np.eye(4))})
-    monkeypatch.setattr(RunResult, "cases", lambda self, dataset: [SimpleNamespace(case_id="P00", patient_id="P00")])
-    monkeypatch.setattr(protocol_trap, "load_study", lambda case: study)
     right = finished[0].experiment.name
-    monkeypatch.setattr(RunResult, "prediction", lambda self, *_: Mask(reference if self.experiment.name == right else half, np.eye(4)))
+
+    def counts(self, dataset, prompter):
+        mask = reference if self.experiment.name == right else half
+        measured = protocols.measure(protocols.CaseMasks("P00", reference, (mask,)))
+        return [protocols.CaseCounts.of_plain(json.loads(json.dumps(measured.as_plain())))]
+
+    monkeypatch.setattr(RunResult, "protocol_counts", counts)
     trap = protocol_trap.protocol_trap(finished, "phantom_nsclc", ["none", "box_one_slice"])
     few = trap[(trap["experiment"] == finished[1].experiment.name) & (trap["rung"] == "none")].set_index("protocol")
     assert few["value"].iloc[0] == pytest.approx(2 / 3)

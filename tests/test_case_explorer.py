@@ -352,8 +352,8 @@ def test_first_picture_is_quick_and_says_that_it_is_a_phantom(opened):
     assert int(page.page.locator(".case-explorer").get_attribute("data-first-picture")) < 2000
     assert "Phantom result" in page.page.locator(".cx-kind").inner_text()
     assert page.page.locator(".cx-values caption").inner_text() == "Phantom results"
-    colours = "new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"
-    assert page.page.evaluate(f"(() => {{ const c = document.querySelector('.lv-stage > canvas'); return {colours}; }})()") > 50
+    colors = "new Set(new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer)).size"
+    assert page.page.evaluate(f"(() => {{ const c = document.querySelector('.lv-stage > canvas'); return {colors}; }})()") > 50
     assert page.page.locator(".cx-wait").count() == 0
 
 
@@ -507,7 +507,7 @@ def test_an_address_changed_by_hand_is_followed_and_nonsense_is_named(opened):
 
 
 @pytest.mark.browser
-def test_worst_median_best_and_the_neighbours(opened, published):
+def test_worst_median_best_and_the_neighbors(opened, published):
     page = opened(state(case="PM-1"))
     cohort = index_of(published)["cohorts"][0]
     scores = {case["id"]: score for case, score in zip(cohort["cases"], cohort["dsc"][f"{STAND_IN}/box_every_slice"], strict=True)}
@@ -602,8 +602,8 @@ def test_a_phone_needs_no_sideways_scrolling_and_turns_slices_by_a_swipe(opened)
 
 @pytest.mark.browser
 def test_dark_mode(opened):
-    def brightness(colour: str) -> float:
-        return sum(float(v) for v in re.findall(r"[\d.]+", colour)[:3]) / 3
+    def brightness(color: str) -> float:
+        return sum(float(v) for v in re.findall(r"[\d.]+", color)[:3]) / 3
 
     for scheme, dark in (("light", False), ("dark", True)):
         page = opened(state(), color_scheme=scheme)
@@ -615,7 +615,7 @@ def test_dark_mode(opened):
 @pytest.mark.slow
 def test_space_opens_late_from_the_arrays_in_the_page(opened):
     page = opened(state())
-    assert not any("niivue" in url for url in page.urls)
+    assert not any("vendor/niivue" in url for url in page.urls)
     page.page.get_by_role("button", name="3D and multiplanar").click()
     page.page.wait_for_selector(".cx-space-stage canvas")
     loaded = "document.querySelector('.case-explorer').caseExplorer.space?.view.volumes.map((v) => [...v.hdr.dims.slice(1, 4)])"

@@ -229,7 +229,7 @@ def test_overlap_below_the_hit_threshold_is_a_miss_and_a_false_alarm():
 def test_each_lesion_has_its_own_row():
     shape = (12, 4, 4)
     reference = _box(shape, (0, 0, 0), (4, 4, 4)) | _box(shape, (6, 0, 0), (8, 4, 4))
-    rows = metrics.score_lesions(_mask(reference), _mask(_box(shape, (0, 0, 0), (4, 4, 4))))
+    rows = metrics.lesion_values(metrics.Comparison(_mask(reference), _mask(_box(shape, (0, 0, 0), (4, 4, 4)))))
     assert rows[1] == {"lesion_hit": 1, "lesion_volume": pytest.approx(0.64), "lesion_dsc": 1}
     assert rows[2] == {"lesion_hit": 0, "lesion_volume": pytest.approx(0.32), "lesion_dsc": 0}
 

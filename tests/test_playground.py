@@ -26,7 +26,7 @@ from sample_playground import (
     write_case,
 )
 
-from lungseg_utils import registry, viewers
+from lungseg_utils import registry
 from lungseg_utils.core import progress, project
 from lungseg_utils.core.masks import dsc
 from lungseg_utils.data import dicom_seg, images, nifti
@@ -34,11 +34,12 @@ from lungseg_utils.prompts import json_form, sessions
 from lungseg_utils.prompts.jitter import perturb
 from lungseg_utils.prompts.ladder import prompt_rng
 from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt
-from lungseg_utils.viewers.asking import Asker, OfferedModel, Worker, filled_planes
-from lungseg_utils.viewers.drawing import DrawnPrompt, can_be_answered
-from lungseg_utils.viewers.playground_controls import colours_for
-from lungseg_utils.viewers.playground_offers import cases
-from lungseg_utils.viewers.prompt_playground import PromptCanvas
+from lungseg_utils.viewers import playground as playgrounds
+from lungseg_utils.viewers.playground.controls import colors_for
+from lungseg_utils.viewers.playground.drawing import DrawnPrompt, can_be_answered
+from lungseg_utils.viewers.playground.offers import cases
+from lungseg_utils.viewers.playground.session import CaseSession, OfferedModel, Worker, filled_planes
+from lungseg_utils.viewers.playground.widget import PromptCanvas
 
 # --- drawing ------------------------------------------------------------------------------------------------------------
 
@@ -141,10 +142,10 @@ def case_of(folder) -> Case:
 
 
 def test_answers_and_scores_are_those_of_plain_calls(folder, network, study, reference):
-    asker = Asker(cache_mb=100)
-    asker.open(case_of(folder), study)
+    session = CaseSession(cache_mb=100)
+    session.open(case_of(folder), study)
     prompts = (box_prompt(reference, find_ends=True),)
-    answer = asker.answer(network, prompts)
+    answer = session.predict(network, prompts)
     plain = loaded(folder / "weights.pt").segmenter
     plain.set_image(study.image)
     wanted = plain.predict(prompts).mask
@@ -157,10 +158,10 @@ def test_answers_and_scores_are_those_of_plain_calls(folder, network, study, ref
 
 
 def test_a_spread_is_what_the_benchmarks_own_errors_lead_to(folder, network, study, reference):
-    asker = Asker(cache_mb=100)
-    asker.open(case_of(folder), study)
+    session = CaseSession(cache_mb=100)
+    session.open(case_of(folder), study)
     prompts, told = (box_prompt(reference),), []
-    spread = asker.spread(network, prompts, 0.2, 4, drawn=told.append)
+    spread = session.spread(network, prompts, 0.2, 4, drawn=told.append)
     masks = []
     for draw in range(4):
         rng = prompt_rng("folder", "chest-LPS", "recorded__jitter0.2", draw)
@@ -192,7 +193,7 @@ def test_a_worker_does_what_is_asked_in_order_and_goes_on_ahead_only_when_idle()
             done.append(f"ahead {n}")
             yield
 
-    worker.submit(lambda: (gate.wait(), worker.get_ready(steps()), done.append("first")))
+    worker.submit(lambda: (gate.wait(), worker.prefetch(steps()), done.append("first")))
     worker.submit(lambda: done.append("second"))
     gate.set()
     worker.wait()
@@ -208,7 +209,7 @@ def test_a_step_ahead_that_fails_ends_there_and_questions_go_on(caplog):
         yield
         raise MemoryError
 
-    worker.submit(lambda: worker.get_ready(steps()))
+    worker.submit(lambda: worker.prefetch(steps()))
     worker.wait()
     worker.submit(lambda: done.append(1))
     worker.close()
@@ -280,7 +281,7 @@ def test_a_box_is_answered_with_mask_and_scores(playground, folder, reference, s
 @pytest.mark.parametrize("axes", ["RAS", "LPS", "SLA", "AIR"])
 def test_voxels_of_the_picture_are_those_of_the_image_however_its_axes_run(tmp_path, axes, study):
     case = write_case(tmp_path, axes)
-    made = viewers.playground(case, OfferedModel("trivial", TRIVIAL, trivial), tmp_path)
+    made = playgrounds.playground(case, OfferedModel("trivial", TRIVIAL, trivial), tmp_path)
     stored = made.canvas.case
     assert stored["size"] == [96, 90, 24]
     assert stored["voxel"] == [[95, -1], [89, -1], [0, 1]]
@@ -316,13 +317,13 @@ def test_several_models_answer_the_same_prompt_and_one_without_weights_says_so(p
     assert playground.canvas.message == {"text": "", "problem": False}
 
 
-def test_a_model_keeps_its_colour_and_shares_it_with_no_other_one():
-    first = colours_for(["a", "b", "c"], {})
+def test_a_model_keeps_its_color_and_shares_it_with_no_other_one():
+    first = colors_for(["a", "b", "c"], {})
     assert len(set(first.values())) == 3
-    second = colours_for(["d", "c", "a"], first)
+    second = colors_for(["d", "c", "a"], first)
     assert (second["a"], second["c"]) == (first["a"], first["c"])
     assert len(set(second.values())) == 3
-    assert set(colours_for([str(n) for n in range(9)], {})) == {str(n) for n in range(9)}
+    assert set(colors_for([str(n) for n in range(9)], {})) == {str(n) for n in range(9)}
 
 
 def test_jitter_shows_a_range_and_how_often_each_voxel_is_inside(playground, reference):
@@ -381,13 +382,13 @@ def test_out_of_memory_in_the_encoder_is_said_and_survived(playground, reference
         draw(playground, "box", **{"from": [20, 20], "to": [40, 40], "index": k - 1})
         assert "Out of memory" in playground.controls.scores.value
         assert playground.canvas.message["problem"]
-        assert len(playground._asker._cache) == 0
+        assert len(playground._case_session._cache) == 0
     draw(playground, "undo")
     assert playground.canvas.answers == first
     assert not playground.canvas.message["problem"]
 
 
-def test_following_can_be_cancelled_and_the_masks_before_it_stay(playground, reference, monkeypatch):
+def test_following_can_be_canceled_and_the_masks_before_it_stay(playground, reference, monkeypatch):
     draw_box(playground, reference)
     first = playground.canvas.answers
     show = playground.controls.show_progress
@@ -429,7 +430,7 @@ def test_loading_and_following_are_each_called_by_their_name(playground, referen
     assert playground.canvas.message["text"] == ""
 
 
-def test_a_pretraining_is_shown_and_cancelled_and_goes_on_when_it_is_asked_again(tmp_path, reference):
+def test_a_pretraining_is_shown_and_canceled_and_goes_on_when_it_is_asked_again(tmp_path, reference):
     case, done = write_case(tmp_path), []
 
     def pretrained():
@@ -438,7 +439,7 @@ def test_a_pretraining_is_shown_and_cancelled_and_goes_on_when_it_is_asked_again
             done.append(step)
         return trivial()
 
-    made = viewers.playground(case, OfferedModel("a stand-in that is not there yet", "stand_in", pretrained), tmp_path)
+    made = playgrounds.playground(case, OfferedModel("a stand-in that is not there yet", "stand_in", pretrained), tmp_path)
     show = made.controls.show_progress
 
     def cancel_at_twenty(step, most):
@@ -475,12 +476,12 @@ def test_a_newer_prompt_ends_an_older_question(playground, reference):
     assert [len(look.answers) for look in playground.session.looks] == [1, 0, 1]
 
 
-def test_neighbouring_slices_are_encoded_while_nobody_asks(playground, reference):
+def test_neighboring_slices_are_encoded_while_nobody_asks(playground, reference):
     draw_box(playground, reference)
     deadline = time.monotonic() + 20
-    while len(playground._asker._cache) < 3 and time.monotonic() < deadline:
+    while len(playground._case_session._cache) < 3 and time.monotonic() < deadline:
         time.sleep(0.02)
-    assert len(playground._asker._cache) == 3  # the slice itself, and the windows that following would ask for next to it
+    assert len(playground._case_session._cache) == 3  # the slice itself, and the windows that following would ask for next to it
 
 
 # --- sessions and exports --------------------------------------------------------------------------------------------------
@@ -577,12 +578,12 @@ def test_a_mask_of_a_dicom_case_is_exported_as_seg(dicom, tmp_path, study, refer
     dicom.ct_series(tmp_path / "ct", stored, origin=origin, spacing=(2.25, 1.8, 3.0))
     nifti.write_mask(reference, tmp_path / "reference.nii.gz")
     case = Case("folder", "series", "series", tmp_path / "ct", (tmp_path / "reference.nii.gz",))
-    made = viewers.playground(case, offers(folder / "weights.pt"), tmp_path / "out")
+    made = playgrounds.playground(case, offers(folder / "weights.pt"), tmp_path / "out")
     draw_box(made, reference)
     made.controls.to_seg.click()
     (path,) = saved_files(made, ".dcm")
     back = dicom_seg.read_dicom_seg(path, images.read_image(tmp_path / "ct"), "Lung tumor", series_folder=tmp_path / "ct")
-    assert np.array_equal(back.array, made._answers[NETWORK].mask.array)
+    assert np.array_equal(back.array, made._predictions[NETWORK].mask.array)
     assert np.array_equal(back.array, shown_mask(made, NETWORK, back.shape))
     made.stop()
 
@@ -598,14 +599,14 @@ def test_the_widgets_script_is_one_module_without_imports():
 
 def test_it_wants_a_case_and_a_model(folder):
     with pytest.raises(InputError, match="no case"):
-        viewers.playground([], offers(folder / "weights.pt"))
+        playgrounds.playground([], offers(folder / "weights.pt"))
     with pytest.raises(InputError, match="no case, or no model"):
-        viewers.playground(case_of(folder), [])
+        playgrounds.playground(case_of(folder), [])
 
 
 def test_a_case_that_cannot_be_read_leaves_the_one_that_is_shown(folder, tmp_path, reference):
     broken = Case("folder", "broken", "broken", tmp_path / "nothing.nii.gz", ())
-    made = viewers.playground([case_of(folder), broken], offers(folder / "weights.pt"), tmp_path)
+    made = playgrounds.playground([case_of(folder), broken], offers(folder / "weights.pt"), tmp_path)
     draw_box(made, reference)
     before = made.canvas.answers
     made.controls.case_choice.value = 1
@@ -625,7 +626,7 @@ def test_the_notebook_opens_it_with_what_the_smoke_profile_has(tmp_path, monkeyp
     made = eval(code[-1], names | {"profile": "smoke"})
     assert {case.dataset for case in made.cases} == {"phantom_nsclc", "phantom_msd"}
     assert made.canvas.message["text"].startswith("A phantom")
-    reference = made._asker.reference
+    reference = made._case_session.reference
     draw_box(made, reference)
     assert len(made.canvas.answers) == 1
     assert not made.controls.to_seg.disabled
@@ -639,7 +640,7 @@ def test_the_default_profile_offers_phantoms_and_the_real_cases_that_are_here(tm
 
 def test_another_case_starts_anew(folder, tmp_path, reference):
     other = write_case(tmp_path, "RAS", seed=2)
-    made = viewers.playground([case_of(folder), other], offers(folder / "weights.pt"), tmp_path)
+    made = playgrounds.playground([case_of(folder), other], offers(folder / "weights.pt"), tmp_path)
     draw_box(made, reference)
     made.controls.case_choice.value = 1
     assert made.canvas.case["title"] == "chest-RAS"

@@ -74,7 +74,7 @@ def serving(folder: Path, *command: str):
 
 
 def ready(page) -> None:
-    page.wait_for_function(f"{PLAY}?.playground?.panes[0]?.view.frame", timeout=90_000)
+    page.wait_for_function(f"{PLAY}?.playground?.panes[0]?.view.drawn", timeout=90_000)
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +250,7 @@ def test_saving_the_notebook_stores_it_without_outputs(lab, folder):
     assert page.locator("canvas.lp-canvas").count() >= 1  # what is shown stays
 
 
-def test_following_is_cancelled_in_jupyterlab_and_bad_input_is_explained(lab, plain):
+def test_following_is_canceled_in_jupyterlab_and_bad_input_is_explained(lab, plain):
     page = lab
     if page.get_by_role("button", name="Clear").is_enabled():
         after(page, lambda: page.get_by_role("button", name="Clear").click())

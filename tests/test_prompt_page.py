@@ -18,7 +18,7 @@ from lungseg_utils.core.masks import dsc
 from lungseg_utils.data import images
 from lungseg_utils.networks import onnx_files
 from lungseg_utils.prompts import json_form
-from lungseg_utils.prompts.ladder import first_prompts, prompter
+from lungseg_utils.prompts.ladder import first_prompts, prompt_setting
 from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt, Study
 from lungseg_utils.viewers import prompt_page
 
@@ -205,10 +205,12 @@ def test_index_names_what_is_there(site):
     assert [item["title"] for item in index["cases"]] == ["worst: PN-1", "median: PN-2", "best: PN-3"]
     assert all((written / item["file"]).is_file() for item in index["cases"])
     assert index["networks"][0]["title"] == "SAM-type stand-in, tiny"
+    assert index["propagation"] == {"grow": 0.05, "least_area": 0.1, "reach_mm": 150.0}
+    assert index["ball_mm"] == 31.0
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("rung", prompt_page.RUNGS)
+@pytest.mark.parametrize("rung", prompt_page.SETTINGS)
 def test_every_rung_gives_the_masks_of_python(page, network, studies, rung):
     choose_rung(page, rung)
     name = shown_case(page)
@@ -258,9 +260,9 @@ def test_drawn_prompts_are_those_that_python_answers(page, network, studies):
     after(page, lambda: page.get_by_role("button", name="Clear").click())
     assert not mask_of(page, "answer", reference.shape).any()
     tool(page, "click inside")
-    centre = tuple(int(v) for v in where[len(where) // 2])
-    after(page, lambda: click(page, centre))
-    found = wanted(SlicePrompt(k, points=Points(((*centre, k),), (1,))), find_ends=True)
+    center = tuple(int(v) for v in where[len(where) // 2])
+    after(page, lambda: click(page, center))
+    found = wanted(SlicePrompt(k, points=Points(((*center, k),), (1,))), find_ends=True)
     assert dsc(mask_of(page, "answer", reference.shape), found) >= 0.99
 
 
@@ -351,4 +353,4 @@ def test_answers_are_quick(page):
 
 
 def test_ladder_rungs_of_the_page_exist():
-    assert all(prompter(name) for name in prompt_page.RUNGS)
+    assert all(prompt_setting(name) for name in prompt_page.SETTINGS)

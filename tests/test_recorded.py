@@ -19,7 +19,7 @@ from lungseg_utils.prompts import ladder, sessions
 from lungseg_utils.prompts.sessions import AskedModel, Interaction, RecordedAnswer, Session
 from lungseg_utils.reporting.ladder import ladder_figure, ladder_table, printable_rungs
 from lungseg_utils.types import Box, Experiment, InputError, Mask, Points, Prompt, SlicePrompt
-from lungseg_utils.viewers.playground_offers import models
+from lungseg_utils.viewers.playground.offers import models
 
 
 @pytest.fixture(scope="module")

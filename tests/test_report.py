@@ -519,9 +519,9 @@ def test_in_a_browser_the_page_is_quiet_sorts_downloads_and_fits_a_phone(example
     page.goto(address)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     column = "[...document.querySelectorAll('#cases tbody tr')].map((row) => row.cells[{}].dataset.value)"
-    heads = page.evaluate("[...document.querySelectorAll('#cases thead th')].map((head) => head.textContent.trim())")
-    distance = heads.index("HD95\u00a0(mm)") if "HD95\u00a0(mm)" in heads else heads.index("HD95 (mm)")
-    dsc = page.evaluate(column.format(heads.index("DSC")))
+    names = page.evaluate("[...document.querySelectorAll('#cases thead th')].map((head) => head.dataset.name)")
+    distance = names.index("hd95")
+    dsc = page.evaluate(column.format(names.index("dsc")))
     assert dsc[-1] == ""  # the tumor-free scan
     assert [float(v) for v in dsc[:-1]] == sorted(float(v) for v in dsc[:-1])
     for direction in ("ascending", "descending"):

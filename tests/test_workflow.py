@@ -253,7 +253,7 @@ def test_a_data_set_that_cannot_be_fetched_is_here_if_its_place_is(tmp_path):
 
 def test_what_a_notebook_needs_follows_from_its_model_and_paradigm():
     detecting = ["unet_full", "unet_few_shot", "deeplabv3_full", "deeplabv3_few_shot", "nnunet_full", "nnunet_few_shot"]
-    assert sorted(automatic("mini")) == sorted(detecting)
+    assert sorted(experiments_grid.automatic("mini")) == sorted(detecting)
     assert set(detecting) < set(trained("mini"))
     assert not {"baselines_zero_shot", "sam_zero_shot"} & set(trained("mini"))
 

@@ -1,8 +1,11 @@
+// @ts-check
 // A page opened as a file may not read the other pages, which search would quote from; it still lists what it found.
+// @ts-expect-error a script of the theme defines this name
 if (location.protocol === "file:") DOCUMENTATION_OPTIONS.SHOW_SEARCH_SUMMARY = false;
 // The theme's toggles of pages below a page have no name for those who cannot see them.
 document.addEventListener("DOMContentLoaded", () => {
   for (const toggle of document.querySelectorAll("nav li > details > summary")) {
-    toggle.setAttribute("aria-label", `Pages below ${toggle.closest("li").querySelector("a").textContent.trim()}`);
+    const page = toggle.closest("li")?.querySelector("a")?.textContent ?? "";
+    toggle.setAttribute("aria-label", `Pages below ${page.trim()}`);
   }
 });

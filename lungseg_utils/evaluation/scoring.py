@@ -5,19 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..types import Mask, Study
+from ..types import Mask
 from . import metrics, tables
 
 
-def score(keys: Mapping[str, Any], study: Study, answer: Mask, failed: bool = False) -> list[dict[str, Any]]:
-    """The rows of the result table for one answer to one case, against each of its references; `keys` as `tables.result_rows` wants."""
+def score(
+    keys: Mapping[str, Any], references: Mapping[str, Mask], prediction: Mask, ignore: Mask | None = None, failed: bool = False
+) -> list[dict[str, Any]]:
+    """Rows for one prediction, against each reader's reference; `keys` as `tables.result_rows` wants. InputError if grids differ."""
     rows = []
-    for reader, judged in study.references.items():
-        values = metrics.score_case(judged, answer, study.ignore, cut_ends(judged))
-        lesions = metrics.score_lesions(judged, answer, study.ignore)
-        rows += tables.result_rows(keys, reader, values, lesions, failed)
+    for reader, reference in references.items():
+        comparison = metrics.Comparison(reference, prediction, ignore, cut_ends(reference))
+        rows += tables.result_rows(keys, reader, metrics.case_values(comparison), metrics.lesion_values(comparison), failed)
     return rows
 
 
 def cut_ends(reference: Mask) -> tuple[bool, bool]:
+    """Whether the first and the last slice of the volume cut the lesion: there its surface is not judged."""
     return bool(reference.array[:, :, 0].any()), bool(reference.array[:, :, -1].any())

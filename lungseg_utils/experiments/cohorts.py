@@ -170,6 +170,11 @@ def _cases_of(dataset: str, profile: Profile, patients: Sequence[str], workers: 
     return exclusions.usable(dataset, dataset_root(dataset, profile))
 
 
+def cases_on_disk(dataset: str, profile: Profile, patients: Sequence[str]) -> tuple[Case, ...]:
+    """All cases of these patients, in their order; nothing is drawn. InputError names the first one that is not there."""
+    return _select(registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile)), patients)
+
+
 def _select(cases: Sequence[Case], patient_ids: Sequence[str]) -> tuple[Case, ...]:
     by_patient: dict[str, list[Case]] = {}
     for case in cases:

@@ -113,7 +113,7 @@ class Detector:
         studies = [registry.plugin("datasets", case.dataset).load(case) for case in cohort.validation]
         if not studies:
             raise InputError(self.folder, "the detector has no validation patients to choose its rule on", "Give the profile some.")
-        scores = choose_rule((next(iter(s.references.values())), self._probability(s)) for s in studies)
+        scores = choose_rule((s.reference, self._probability(s)) for s in studies)
         best = max(scores, key=lambda rule: scores[rule])  # the first of equals
         return {"rule": asdict(best), "mean_lesion_f1": scores[best], "chosen_on": [case.patient_id for case in cohort.validation]}
 

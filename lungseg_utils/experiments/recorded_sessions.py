@@ -30,11 +30,11 @@ def with_sessions(result: RunResult, sessions: Sequence[Session]) -> RunResult:
             case = _case_of(session, size)
             study = cases.load_study(case)
             require_case(session, case.dataset, case.case_id, study.image)
-            reference = next(iter(study.references.values()))
+            reference = study.reference
             prediction, actions = interaction.run_interaction(segmenter, study, reference, RUNG, np.random.default_rng())
             keys = {"experiment": result.experiment.name, "test_dataset": case.dataset, "prompter": RUNG, "jitter": 0.0}
             keys |= {"case_id": case.case_id}
-            results += scoring.score(keys | {"patient_id": case.patient_id}, study, prediction.mask)
+            results += scoring.score(keys | {"patient_id": case.patient_id}, study.references, prediction.mask, study.ignore)
             for quantity, value, unit in (
                 ("actions", actions, "1"),
                 ("drawing", session.seconds, "s"),

@@ -12,10 +12,12 @@ import pandas as pd
 
 from ..core import files
 from ..data import nifti
-from ..evaluation import tables
+from ..evaluation import protocols, tables
 from ..types import Case, Experiment, InputError, Mask, Study
 from . import cohorts, config, store
 from .planning import all_planned, folds_of
+
+PROTOCOL_COUNTS = "protocol_counts.json"
 
 
 @dataclass(frozen=True)
@@ -41,8 +43,16 @@ class RunResult:
         return nifti.read_mask(path, like=like.image, allow_empty=True)
 
     def cases(self, dataset: str) -> tuple[Case, ...]:
-        """The cases of a test data set, in the order of the split."""
-        return cohorts.cases_to_test(dataset, config.load().profile(self.experiment.profile), progress=False, experiment=self.experiment)
+        """The tested cases of a data set on disk, in the order of the tables of patients. For viewers: this reads the data set's folder."""
+        profile = config.load().profile(self.experiment.profile)
+        return cohorts.cases_on_disk(dataset, profile, list(dict.fromkeys(self.provenance["patients"].get(dataset, ()))))
+
+    def protocol_counts(self, dataset: str, prompter: str) -> list[protocols.CaseCounts]:
+        """What the published protocols need of each case with a tumor. InputError if they are not kept (stored results have none)."""
+        path = self.folder / PROTOCOL_COUNTS
+        if not path.is_file():
+            raise InputError(path, "the counts for other protocols are not there", "Run the experiment again.")
+        return [protocols.CaseCounts.of_plain(values) for values in files.read_json(path).get(dataset, {}).get(prompter, ())]
 
 
 def as_drawn(results: pd.DataFrame, prompters: Sequence[str] = ()) -> pd.DataFrame:

@@ -21,19 +21,21 @@ from tqdm import tqdm
 
 from .. import registry
 from ..core import distributed, files, locks, project
+from ..core.masks import longest_axial_diameter_mm
 from ..core.measure import device_name, measure
 from ..core.provenance import commit, environment, sha256_of_files, sha256_of_json, sha256_of_weights
 from ..data import nifti, splits
 from ..data.cases import Studies, load_study, sha256_of_cases
-from ..evaluation import tables
+from ..evaluation import protocols, tables
 from ..evaluation.scoring import cut_ends, score
 from ..prompts.ladder import prompt_rng, prompt_setting
 from ..types import Case, Experiment, InputError, Mask, Prediction, Study, TrainingDiverged
 from . import code_identity, cohorts, config, detector, initial_weights, store
 from .interaction import MemoizedSegmenter, run_interaction
 from .planning import Question, check_patients, detectors_of, experiment_title, questions_of
-from .results import RunResult, prediction_path
+from .results import PROTOCOL_COUNTS, RunResult, prediction_path
 
+_IN_TABLES = ("rows", "costs", "protocol_counts", "identity")  # parts of a case's record that provenance does not repeat
 PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
 log = logging.getLogger(__name__)
 
@@ -224,23 +226,29 @@ def _facts(case: Case, study: Study, segmenter: Any) -> dict[str, Any]:
     return {
         "cut_by_volume_end": any(any(cut_ends(judged)) for judged in study.references.values()),
         "attributes": dict(case.attributes),
-        "resolution_ceiling": _resolution_ceiling(segmenter, next(iter(study.references.values()))),
+        "resolution_ceiling": _resolution_ceiling(segmenter, study.reference),
+        "diameter_mm": longest_axial_diameter_mm(study.reference) if study.reference.array.any() else None,
     }
 
 
 def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: Question) -> dict[str, Any]:
     """Prompt, predict, score: all rows of one case under one question, averaged over the draws of its jitter."""
-    reference = next(iter(study.references.values()))
+    reference = study.reference
     pointed_at = job.detectors[dataset].find(case, study) if prompt_setting(question.prompter).from_detector else reference
     keys = {"experiment": job.experiment.name, "test_dataset": dataset, "prompter": question.prompter, "jitter": question.jitter}
     keys |= {"case_id": case.case_id}
-    rows, costs, failures = [], [], []
+    rows, costs, failures, counts = [], [], [], None
     for draw in range(question.draws):
         with measure() as total:
             given = _predict(job, trained, dataset, case, study, pointed_at, question, draw)
         failures.append(given.failure)
-        rows.append(score(keys | {"patient_id": case.patient_id}, study, given.prediction.mask, bool(given.failure)))
+        rows.append(
+            score(keys | {"patient_id": case.patient_id}, study.references, given.prediction.mask, study.ignore, bool(given.failure))
+        )
         costs.append(_cost_rows(keys, given, total.seconds))
+    if not question.jitter and reference.array.any():
+        masks = protocols.CaseMasks(case.patient_id, reference.array, (given.prediction.mask.array,))
+        counts = protocols.measure(masks).as_plain()
     return {
         "case_id": case.case_id,
         "test_dataset": dataset,
@@ -249,6 +257,7 @@ def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, q
         "failure": "; ".join(dict.fromkeys(filter(None, failures))),
         "rows": tables.mean_rows(rows) + tables.best_rows(rows),
         "costs": tables.mean_rows(costs),
+        "protocol_counts": counts,
     }
 
 
@@ -307,8 +316,18 @@ def _finish(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) 
     provenance = _provenance(job, trained, records)
     files.write(results, job.folder / "results.csv")
     files.write(costs, job.folder / "costs.csv")
+    files.write_json(_protocol_counts(records), job.folder / PROTOCOL_COUNTS)
     files.write_json(provenance, job.folder / "experiment.json")
     return RunResult(job.experiment, job.folder, results, costs, trained.history, provenance)
+
+
+def _protocol_counts(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+    """Test data set -> prompt setting -> what the published protocols need of each case with a tumor."""
+    found: dict[str, dict[str, list[dict[str, Any]]]] = {}
+    for record in records:
+        if record["protocol_counts"]:
+            found.setdefault(record["test_dataset"], {}).setdefault(record["prompter"], []).append(record["protocol_counts"])
+    return found
 
 
 def _planned_rows(job: _Job) -> list[dict[str, Any]]:
@@ -343,6 +362,6 @@ def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any
         "device": device,
         "machine": device_name(device.partition(":")[0]),
         **trained.segmenter.parameters(),
-        "cases": [{key: value for key, value in record.items() if key not in ("rows", "costs", "identity")} for record in records],
+        "cases": [{key: value for key, value in record.items() if key not in _IN_TABLES} for record in records],
         "finished": datetime.now(UTC).isoformat(timespec="seconds"),
     }

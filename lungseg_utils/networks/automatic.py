@@ -148,7 +148,7 @@ class AutomaticSegmenter(AutomaticAnswers):
 
     def _working_case(self, study: Study) -> _WorkingCase:
         hu = np.rint(transforms.to_working_slices(study.image, self.settings.spacing_mm)).astype(np.int16)
-        reference = transforms.to_working_slices(next(iter(study.references.values())), self.settings.spacing_mm)
+        reference = transforms.to_working_slices(study.reference, self.settings.spacing_mm)
         return _WorkingCase(hu, reference.astype(np.float16), np.argwhere(reference > 0.5))
 
     def _validation_dsc(self, cases: Sequence[_WorkingCase]) -> float:

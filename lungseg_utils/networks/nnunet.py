@@ -159,7 +159,7 @@ class NnUNetSegmenter(AutomaticAnswers):
         them (few-shot) nothing is seen but the training patients. Where a study says `ignore` is not used in training.
         Returns the history (step, quantity, value); raises TrainingDiverged if a loss is not finite.
         """
-        if not any(next(iter(study.references.values())).array.any() for study in train_studies):
+        if not any(study.reference.array.any() for study in train_studies):
             raise InputError("training studies", "none of them holds a tumor", "nnU-Net plans from tumor voxels: give at least one.")
         work = folder / "nnunet"
         shutil.rmtree(work, ignore_errors=True)
@@ -189,7 +189,7 @@ class NnUNetSegmenter(AutomaticAnswers):
     def _validation_dsc(self, studies: Sequence[Study]) -> float:
         values = []
         for study in studies:
-            reference = next(iter(study.references.values())).array
+            reference = study.reference.array
             if reference.any():
                 self.set_image(study.image)
                 values.append(dsc(reference, self.predict().mask.array))

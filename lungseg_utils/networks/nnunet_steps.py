@@ -66,7 +66,7 @@ def write_raw(studies: Iterable[Study], folder: Path) -> list[str]:
     for study in studies:
         names.append(name := f"case_{len(names):04d}")
         nifti.write_image(study.image, target / "imagesTr" / f"{name}_0000.nii")
-        nifti.write_mask(next(iter(study.references.values())), target / "labelsTr" / f"{name}.nii")
+        nifti.write_mask(study.reference, target / "labelsTr" / f"{name}.nii")
     description = {
         "channel_names": {"0": "CT"},
         "labels": {"background": 0, "tumor": 1},

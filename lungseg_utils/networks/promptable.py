@@ -239,7 +239,7 @@ class PromptableSegmenter(ABC):
         self._forget()  # the weights have moved since the last time
         scores = []
         for study in studies:
-            reference = next(iter(study.references.values()))
+            reference = study.reference
             labels = label_lesions(reference.array)
             for draw in (boxes.every_slice, boxes.one_slice) if labels.any() else ():
                 self.set_image(study.image)

@@ -53,7 +53,7 @@ def lesion_volumes(studies: Iterable[Study], beyond: int) -> list[LesionVolume]:
     """One volume per lesion of the studies' first references, with `beyond` further slices on either side where there are any."""
     volumes = []
     for study in studies:
-        reference = next(iter(study.references.values()))
+        reference = study.reference
         labels = label_lesions(reference.array)
         for number, where in enumerate(ndimage.find_objects(labels), 1):
             low, high = max(0, where[2].start - beyond), min(labels.shape[2], where[2].stop + beyond)

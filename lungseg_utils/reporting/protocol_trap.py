@@ -8,12 +8,10 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..data.cases import load_study
 from ..evaluation import comparisons, protocols
 from ..experiments.results import RunResult
 from . import methods
 from .style import looks_of, plot_style
-from .values import cases_by_id
 
 
 def protocol_trap(finished: Sequence[RunResult], dataset: str, rungs: Sequence[str]) -> pd.DataFrame:
@@ -22,31 +20,15 @@ def protocol_trap(finished: Sequence[RunResult], dataset: str, rungs: Sequence[s
     Columns: experiment, title, rung, protocol, formula, value (mean over runs), n (of one run), unit, share (of all slices that were
     looked at), shift (against the own protocol), rank (among the methods of the rung, 1 is best).
     """
-    counts, names, rows = _protocol_counts(finished, dataset, rungs), methods.titles(finished), []
+    names, rows = methods.titles(finished), []
     for method in methods.group_runs(finished):
         for rung in [name for name in rungs if method.asked(dataset, name)]:
-            asked = [[r.experiment.name for r in results] for results in method.runs(dataset).values()]
-            runs = [[case for name in run_names for case in counts[name, rung]] for run_names in asked]
+            asked = method.runs(dataset).values()
+            runs = [[case for result in results for case in result.protocol_counts(dataset, rung)] for results in asked]
             rows += _trap_rows({"experiment": method.name, "title": names[method.name, rung], "rung": rung}, runs)
     table = pd.DataFrame(rows)
     table["rank"] = table.groupby(["rung", "protocol"])["value"].rank(ascending=False, method="min")
     return table
-
-
-def _protocol_counts(
-    finished: Sequence[RunResult], dataset: str, rungs: Sequence[str]
-) -> dict[tuple[str, str], list[protocols.CaseCounts]]:
-    """(experiment, rung) -> what the protocols need of each case with a tumor; every case is read once."""
-    counts: dict[tuple[str, str], list[protocols.CaseCounts]] = {}
-    for case, tested in cases_by_id(finished, dataset).values():
-        study = load_study(case)
-        reference = next(iter(study.references.values())).array
-        for result, rung in [(r, rung) for r in tested for rung in rungs] if reference.any() else []:
-            if methods.was_asked(result, dataset, rung):
-                answer = result.prediction(dataset, rung, case.case_id, study).array
-                measured = protocols.measure(protocols.CaseMasks(case.patient_id, reference, (answer,)))
-                counts.setdefault((result.experiment.name, rung), []).append(measured)
-    return counts
 
 
 def _trap_rows(shared: Mapping[str, Any], runs: Sequence[Sequence[protocols.CaseCounts]]) -> list[dict[str, Any]]:

@@ -212,7 +212,7 @@ def reference_noise(
 def phantom_noise(profile: str) -> pd.DataFrame:
     """`reference_noise` of the first NSCLC-like test phantoms of a profile, tumor-free ones left out; draws them if they are not here."""
     phantoms = cohorts.cases_to_test("phantom_nsclc", config.load().profile(profile), progress=False)[:NOISY_PATIENTS]
-    references = {(c.patient_id, c.case_id): next(iter(load_study(c).references.values())) for c in phantoms}
+    references = {(c.patient_id, c.case_id): load_study(c).reference for c in phantoms}
     tumors = {key: mask for key, mask in references.items() if mask.array.any()}
     return reference_noise(tumors, analysis_plan.load().seed, n=NOISY_COPIES)
 

@@ -8,12 +8,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from ..core.masks import longest_axial_diameter_mm
-from ..data import cases
 from ..evaluation import tables
 from ..experiments import analysis_plan, results
 from . import methods
-from .values import cases_by_id
 
 SMALL_MM = 30  # longest axial diameter, up to which a tumor is called small
 
@@ -23,12 +20,11 @@ def facts_of_cases(finished: Sequence[results.RunResult], dataset: str) -> pd.Da
     edges = [0.0, *analysis_plan.load().diameter_mm, np.inf]
     labels = [f"≤ {edges[1]:g} mm", *(f"{a:g}–{b:g} mm" for a, b in zip(edges[1:-2], edges[2:-1], strict=True)), f"> {edges[-2]:g} mm"]
     rows = {}
-    for case, _ in cases_by_id(finished, dataset).values():
-        reference = next(iter(cases.load_study(case).references.values()))
-        if reference.array.any():
-            diameter = longest_axial_diameter_mm(reference)
-            facts = {name: str(case.attributes.get(name, "")).split(";")[0] for name in analysis_plan.load().raw["strata"]["attributes"]}
-            rows[case.case_id] = {"diameter": labels[int(np.searchsorted(edges[1:], diameter))], "diameter_mm": diameter} | facts
+    for record in (record for result in finished for record in result.provenance["cases"] if record["test_dataset"] == dataset):
+        diameter, attributes = record["diameter_mm"], record["attributes"]
+        if diameter is not None:
+            facts = {name: str(attributes.get(name, "")).split(";")[0] for name in analysis_plan.load().raw["strata"]["attributes"]}
+            rows[record["case_id"]] = {"diameter": labels[int(np.searchsorted(edges[1:], diameter))], "diameter_mm": diameter} | facts
     return pd.DataFrame.from_dict(rows, orient="index")
 
 

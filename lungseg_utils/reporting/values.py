@@ -8,23 +8,12 @@ import pandas as pd
 
 from ..evaluation import intervals, tables
 from ..experiments.results import RunResult
-from ..types import Case
 
 
 def dsc_by_patient(result: RunResult, dataset: str, rung: str, jitter: float = 0.0) -> pd.Series:
     """One DSC per patient with a tumor (index patient_id) of one experiment; empty if this was not asked."""
     rows = tables.case_values(result.results[result.results["jitter"] == jitter], "dsc")
     return intervals.patient_means(rows[(rows["test_dataset"] == dataset) & (rows["prompter"] == rung)])
-
-
-def cases_by_id(finished: Sequence[RunResult], dataset: str) -> dict[str, tuple[Case, list[RunResult]]]:
-    """case_id -> a tested case, and the experiments that were tested on it."""
-    tested = [(result, set(result.provenance["patients"].get(dataset, ()))) for result in finished]
-    cases: dict[str, Case] = {}
-    for result, patients in tested:
-        if patients - {case.patient_id for case in cases.values()}:  # else they are known: to look for them takes reading headers
-            cases |= {case.case_id: case for case in result.cases(dataset) if case.case_id not in cases}
-    return {name: (case, [r for r, patients in tested if case.patient_id in patients]) for name, case in cases.items()}
 
 
 def dsc_of_rows(results: pd.DataFrame, more_keys: Sequence[str] = ()) -> dict[tuple[str, ...], pd.Series]:

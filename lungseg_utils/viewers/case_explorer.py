@@ -20,31 +20,23 @@ import pandas as pd
 from .. import registry
 from ..core import files
 from ..core.masks import bounding_box, label_lesions
+from ..evaluation import metrics
 from ..prompts import boxes, json_form, ladder, lines
 from ..types import Case, InputError, Mask, Study
+from .palette import OKABE_ITO
 from .slice_viewer import WITHHELD, ViewerCase, embed_within
 
-METRICS = ("dsc", "nsd_2mm", "nsd_3mm", "hd95", "prediction_volume", "reference_volume")
+SHOWN = metrics.shown_in(metrics.CASE)
+METRICS = tuple(metric.name for metric in SHOWN)
 DIGITS = 6  # of a value in a file: more than any page shows
 _MARGIN_MM, _MARGIN_OF_ALL_MM = 40.0, 15.0
 _MAX_MB, _MAX_MB_OF_ALL = 1.0, 2.0  # of a file gzipped; a page with its theme, a megabyte more, should stay below 3
 _FACTS = ("type", "contact", "solidity")  # attributes of a case that tell what is to be seen
 _REFERENCE = "reference"
-_OF_A_LINE = ("recist_line", "recist_points")
-_NOTES: Mapping[str, str] = {
-    **{
-        f"clicks_{n}": "Only the first click in each lesion is drawn. Each further one was set where the answer before it was most "
-        "wrong, and those answers are not kept."
-        for n in range(2, ladder.MOST_CLICKS + 1)
-    },
-    "detector_box": "The boxes came from a detector, not from the reference. They are not kept, so none is drawn.",
-    "recist_line": "The line is what a reader would draw; the square around it is what the model was given.",
-    "recist_points": "The line is what a reader would draw; its ends and its middle are what the model was given.",
-}
 
 
 def write(results: Sequence[Any], titles: Mapping[str, str], folder: Path, public: bool) -> None:
-    """Write `index.json` and one file per case into `folder`. `results`: `results.RunResult` or alike; `titles`: by name of the experiment.
+    """Write `index.json` and one file per case into `folder`. `results`: `run.RunResult` or alike; `titles`: by name of the experiment.
 
     With `public`, cases of data sets that may not be redistributed are listed with their values, and without a voxel.
     """
@@ -56,6 +48,8 @@ def write(results: Sequence[Any], titles: Mapping[str, str], folder: Path, publi
         "methods": [_method(result.experiment, labels[result.experiment.name]) for result in results],
         "rungs": [_described(rung) for rung in rungs],
         "cohorts": [cohort.write(folder) for cohort in cohorts],
+        "metrics": [_shown(metric) for metric in SHOWN],
+        "palette": OKABE_ITO,
     }
     _write_json(index, folder / "index.json")
 
@@ -94,9 +88,14 @@ def _method(experiment: Any, title: str) -> dict[str, Any]:
     return {"key": experiment.name, "title": title, "automatic": card.is_automatic}
 
 
+def _shown(metric: metrics.Metric) -> dict[str, Any]:
+    """A share of one case is shown with one digit more than a mean."""
+    return {"key": metric.name, "title": metric.title, "unit": metric.unit, "digits": metric.digits + (metric.unit == "1")}
+
+
 def _described(rung: str) -> dict[str, str]:
     card = ladder.prompt_setting(rung)
-    return {"key": rung, "title": card.title, "leaks": card.leaks, "note": _NOTES.get(rung, "")}
+    return {"key": rung, "title": card.title, "leaks": card.leaks, "note": card.note}
 
 
 def _key(experiment: str, rung: str) -> str:
@@ -186,7 +185,7 @@ class _Cohort:
 
         A second file is written if anything does. Without a reference the one picture is of all predictions.
         """
-        reference = next(iter(study.references.values()))
+        reference = study.reference
         masks = _PackedMasks(study.image.shape, study.image.affine)
         masks.add(_REFERENCE, reference)
         nothing = Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine)
@@ -269,7 +268,7 @@ def _prompts(case: Case, reference: Mask, rung: str) -> dict[str, Any]:
     prompts = ladder.first_prompts(case, reference, rung)
     return {
         "prompts": [json_form.to_json(prompt) for prompt in prompts],
-        "lines": _recist_lines(reference) if rung in _OF_A_LINE else [],
+        "lines": _recist_lines(reference) if ladder.prompt_setting(rung).action == "line" else [],
     }
 
 

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import pandas as pd
 from IPython.display import HTML
 
-from .slice_viewer import asset
+from .assets import script, style
 
 
 def leaderboard(
@@ -31,10 +31,10 @@ def leaderboard(
     text = json.dumps(data, separators=(",", ":")).replace("<", "\\u003c")
     name = html.escape(caption)
     return HTML(
-        f'<div class="lungseg-board"><style>{asset("leaderboard.css")}</style><div class="lb-controls"></div>'
+        f'<div class="lungseg-board"><style>{style("leaderboard.css")}</style><div class="lb-controls"></div>'
         f'<div class="lb-scroll" tabindex="0" role="region" aria-label="{name}"><table><caption>{name}</caption>'
         f"<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>"
-        f'<script type="application/json" class="lb-data">{text}</script><script type="module">{asset("leaderboard.js")}</script></div>'
+        f'<script type="application/json" class="lb-data">{text}</script><script type="module">{script("js/leaderboard.js")}</script></div>'
     )
 
 

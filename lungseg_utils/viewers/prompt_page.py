@@ -16,18 +16,19 @@ from ..evaluation import tables
 from ..prompts import json_form
 from ..prompts.ladder import PROMPT_SETTINGS, first_prompts
 from ..types import Case, Study
+from .palette import OKABE_ITO
 from .results import worst_median_best
 from .slice_viewer import ViewerCase, embed
 
 MARGIN_MM = 60.0  # kept around a lesion, so that windows of prompts near it lie inside what is stored
-# Rungs that say all they have to say before an answer is seen; the page can ask them again exactly.
-RUNGS = ("box_every_slice", "box_alternate_slices", "box_3d", "box_one_slice", "recist_line", "recist_points", "click", "click_random")
+# Settings that say all they have to say before a prediction is seen; the page can ask them again exactly.
+SETTINGS = tuple(name for name, s in PROMPT_SETTINGS.items() if s.kind != "none" and s.looks == 1 and not s.from_detector)
 
 
 def write(results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequence[Any], folder: Path, public: bool) -> None:
     """Write networks, cases and `index.json` into `folder`.
 
-    `results`: one `results.RunResult` per network, the one that cases are chosen by first; `segmenters`: theirs, of type SamSegmenter;
+    `results`: one `run.RunResult` per network, the one that cases are chosen by first; `segmenters`: theirs, of type SamSegmenter;
     `titles`: by name of the experiment.
     """
     networks, left_out = [], []
@@ -38,8 +39,20 @@ def write(results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequenc
         else:
             left_out.append(title)
     cases = [_write_case(case, title, results, folder, public) for case, title in (_cases(results[0]) if results else ())]
-    rungs = {name: PROMPT_SETTINGS[name].title for name in RUNGS}
-    files.write_json({"networks": networks, "left_out": left_out, "cases": cases, "rungs": rungs}, folder / "index.json")
+    rungs = {name: PROMPT_SETTINGS[name].title for name in SETTINGS}
+    index = {"networks": networks, "left_out": left_out, "cases": cases, "rungs": rungs} | _constants()
+    files.write_json(index, folder / "index.json")
+
+
+def _constants() -> dict[str, Any]:
+    """What the page's own rules have in common with those of the package."""
+    from ..networks import propagation
+
+    return {
+        "propagation": {"grow": propagation.GROW, "least_area": propagation.LEAST_AREA, "reach_mm": propagation.REACH_MM},
+        "ball_mm": registry.card("models", "trivial").options["median_diameter_mm"],
+        "palette": OKABE_ITO,
+    }
 
 
 def _fits(view: Any) -> bool:
@@ -76,7 +89,7 @@ def _cases(result: Any) -> list[tuple[Case, str]]:
 
 def _write_case(case: Case, title: str, results: Sequence[Any], folder: Path, public: bool) -> dict[str, Any]:
     study: Study = registry.plugin("datasets", case.dataset).load(case)
-    reference = next(iter(study.references.values()))
+    reference = study.reference
     card = registry.card("datasets", case.dataset)
     shown = ViewerCase(title, study.image, {"reference": reference}, redistributable=card.redistributable)
     stored = embed(shown, public, MARGIN_MM, 1)
@@ -84,7 +97,7 @@ def _write_case(case: Case, title: str, results: Sequence[Any], folder: Path, pu
     if "withheld" in stored:
         return entry | {"withheld": stored["withheld"]}
     stored.pop("still")
-    stored["prompts"] = {name: [json_form.to_json(prompt) for prompt in first_prompts(case, reference, name)] for name in RUNGS}
+    stored["prompts"] = {name: [json_form.to_json(prompt) for prompt in first_prompts(case, reference, name)] for name in SETTINGS}
     stored["scores"] = {result.experiment.name: _scores(result, case) for result in results}
     file = f"{case.dataset}__{case.case_id}.json"
     files.write_json(stored, folder / file)
@@ -93,6 +106,6 @@ def _write_case(case: Case, title: str, results: Sequence[Any], folder: Path, pu
 
 def _scores(result: Any, case: Case) -> dict[str, float]:
     """The benchmark's own 3-D DSC of this case by rung, where the profile asked that rung."""
-    values = tables.case_values(result.asked(*RUNGS), "dsc")
+    values = tables.case_values(result.asked(*SETTINGS), "dsc")
     values = values[(values["test_dataset"] == case.dataset) & (values["case_id"] == case.case_id)]
     return {rung: float(rows["value"].iloc[0]) for rung, rows in values.groupby("prompter") if rows["value"].notna().iloc[0]}

@@ -14,7 +14,7 @@ from .slice_viewer import ViewerCase, slice_viewer
 def result_viewer(
     result: Any, dataset: str, prompter: str = "none", ranked: bool = False, public: bool = False, max_mb: float = 1.2
 ) -> Any:
-    """Slice viewer over one test data set of a `results.RunResult`, within `max_mb` gzipped.
+    """Slice viewer over one test data set of a `run.RunResult`, within `max_mb` gzipped.
 
     `ranked`: the worst, median and best case by DSC, of a data set that is tested for means; else every case, in the order of their names.
     Phantoms are always ranked.
@@ -43,7 +43,7 @@ def worst_median_best(scores: pd.Series) -> dict[str, str]:
 
 def _viewer_case(result: Any, case: Any, prompter: str, title: str, dsc: float | None) -> ViewerCase:
     study = registry.plugin("datasets", case.dataset).load(case)
-    reference = next(iter(study.references.values()))
+    reference = study.reference
     prediction = result.prediction(case.dataset, prompter, case.case_id, study)
     facts = {
         "DSC": "undefined" if dsc is None else f"{dsc:.3f}",

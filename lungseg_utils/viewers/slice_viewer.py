@@ -13,8 +13,6 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -25,12 +23,13 @@ from scipy.ndimage import binary_erosion
 from .. import geometry
 from ..prompts import boxes
 from ..types import Image, InputError, Mask
+from .assets import script, style
+from .palette import OKABE_ITO, channels
 
 HU_STEP = 4  # a quarter of the noise of a chest CT: not visible in any window, and a third off the size
 HU_RANGE = (-1024, 3071)
 WITHHELD = "The licence of this data set does not allow its images to be redistributed, so none is shown here."
 _FALLBACK_WINDOW = (-1350.0, 150.0)  # the lung window, level -600 and width 1500
-_FALLBACK_COLOURS = ((86, 180, 233), (230, 159, 0), (0, 158, 115), (204, 121, 167))  # as in slice_viewer.js
 # Ways to make a viewer lighter, mildest first: share of the margin that is kept, and pixels averaged in the plane.
 _PLANS = ((1.0, 1), (0.7, 1), (0.4, 1), (0.2, 1), (0.4, 2), (0.2, 2), (0.2, 3), (0.2, 4), (0.2, 6), (0.2, 8))
 _HALF = 0.5 - 1e-5  # of a pixel's voxels, whatever the last bit of their sum
@@ -44,7 +43,7 @@ _LEAST_BYTES_A_VOXEL, _ALIKE = 0.2, 0.8
 class ViewerCase:
     """One case to look at. `facts` are short texts by name, e.g. {"DSC": "0.81"}.
 
-    `redistributable` is False where the licence of the data forbids to pass voxels on. `around`: what is kept is the neighbourhood of
+    `redistributable` is False where the license of the data forbids to pass voxels on. `around`: what is kept is the neighborhood of
     this mask and not that of all masks.
     """
 
@@ -64,7 +63,7 @@ class ViewerCase:
 def slice_viewer(cases: Sequence[ViewerCase], public: bool = False, margin_mm: float = 25.0, max_mb: float = 1.5) -> HTML:
     """Viewer of one or several cases, as text/html.
 
-    Shown is the neighbourhood of the masks, `margin_mm` wide; whole slices at half resolution where all masks are empty.
+    Shown is the neighborhood of the masks, `margin_mm` wide; whole slices at half resolution where all masks are empty.
     The margin shrinks, and then the resolution, until the output weighs less than `max_mb` gzipped.
     With `public`, a case that may not be redistributed is described in words and leaves no voxel in the output.
     """
@@ -102,19 +101,19 @@ def _gzipped(stored: Mapping[str, Any]) -> int:
 
 def _document(cases: list[dict[str, Any]]) -> str:
     """The whole output: style, a still picture for readers without scripts, data and program."""
-    parts = [f"<style>{asset('slice_viewer.css')}</style>"]
+    parts = [f"<style>{style('slice_viewer.css')}</style>"]
     shown = [case for case in cases if "ct" in case]
     if not shown:
         return f'<div class="lungseg-viewer">{parts[0]}{"".join(_described(case) for case in cases)}</div>'
     still = shown[0].pop("still")
     for case in shown[1:]:
         case.pop("still")
-    data = json.dumps({"cases": cases}, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps({"cases": cases, "palette": OKABE_ITO}, separators=(",", ":")).replace("<", "\\u003c")
     parts += [
         f'<figure class="lv-fallback">{still}<figcaption>{html.escape(shown[0]["title"])}. '
         "One still slice; the interactive view needs JavaScript.</figcaption></figure>",
         f'<script type="application/json" class="lv-data">{data}</script>',
-        f'<script type="module">{asset("slice_viewer.js")}</script>',
+        f'<script type="module">{script("js/slice_viewer.js")}</script>',
     ]
     return f'<div class="lungseg-viewer">{"".join(parts)}</div>'
 
@@ -127,19 +126,10 @@ def _described(case: dict[str, Any]) -> str:
     )
 
 
-@cache
-def asset(name: str) -> str:
-    """A style or program that lies beside this file, to be put into an element of its own."""
-    text = Path(__file__).with_name(name).read_text(encoding="utf-8")
-    if "</s" in text.lower():  # would end the script or style element early
-        raise InputError(name, "it holds a closing tag", "Write the tag in two parts.")
-    return text
-
-
 def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict[str, Any]:
     """What the browser gets of one case; nothing that could name a person, since only `title` and `facts` are text.
 
-    Stored is the neighbourhood of the masks, `margin_mm` wide, with `factor` x `factor` pixels averaged; only words if `public` forbids it.
+    Stored is the neighborhood of the masks, `margin_mm` wide, with `factor` x `factor` pixels averaged; only words if `public` forbids it.
     """
     text = {"title": case.title, "facts": {name: str(value) for name, value in case.facts.items()}}
     if public and not case.redistributable:
@@ -237,14 +227,14 @@ def packed(data: bytes | np.ndarray) -> str:
 
 
 def _still(hu: np.ndarray, masks: list[np.ndarray], spacing_mm: Sequence[float]) -> str:
-    """The start slice in the lung window with coloured outlines, as an <img>."""
+    """The start slice in the lung window with colored outlines, as an <img>."""
     low, high = _FALLBACK_WINDOW
-    grey = (np.clip((hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
-    colours = np.repeat(grey[..., None], 3, axis=-1)
-    for mask, colour in zip(masks, _FALLBACK_COLOURS, strict=False):
-        colours[mask & ~binary_erosion(mask)] = colour
+    gray = (np.clip((hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
+    colors = np.repeat(gray[..., None], 3, axis=-1)
+    for mask, color in zip(masks, OKABE_ITO, strict=False):
+        colors[mask & ~binary_erosion(mask)] = channels(color)
     stream = io.BytesIO()
-    Picture.fromarray(colours).save(stream, format="PNG", optimize=True)
+    Picture.fromarray(colors).save(stream, format="PNG", optimize=True)
     rows, columns = hu.shape
     ratio = f"{columns * spacing_mm[0]:.1f} / {rows * spacing_mm[1]:.1f}"
     source = base64.b64encode(stream.getvalue()).decode("ascii")

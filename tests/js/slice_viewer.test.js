@@ -1,28 +1,28 @@
+// @ts-check
 // Unit tests of the viewer's arithmetic, without a browser: node --test tests/js
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { gzipSync } from "node:zlib";
 
+import { decodeCase, restoreLevels, unpackBits } from "../../lungseg_utils/viewers/js/decode.js";
+import { minus } from "../../lungseg_utils/viewers/js/dom.js";
+import { abgr, channels, hues, strokeOnRim } from "../../lungseg_utils/viewers/js/palette.js";
 import {
-  COLOURS,
   SliceCanvas,
   WINDOWS,
-  decodeCase,
   fit,
   fromVoxel,
-  minus,
   outline,
-  restoreLevels,
+  overlaysFor,
   toCanvas,
   toPixel,
   toVoxel,
-  unpackBits,
   wheelSteps,
   windowTable,
-} from "../../lungseg_utils/viewers/slice_viewer.js";
+} from "../../lungseg_utils/viewers/js/slice_viewer.js";
 
 const levels = { lowest: -1024, step: 4, count: 1025 };
-const greyAt = (window, hu) => windowTable(WINDOWS[window], levels)[(hu - levels.lowest) / levels.step];
+const grayAt = (window, hu) => windowTable(WINDOWS[window], levels)[(hu - levels.lowest) / levels.step];
 
 test("a number below zero has a true minus sign, and what is rounded to zero has none", () => {
   assert.equal(minus(-1024), "\u22121024");
@@ -31,22 +31,26 @@ test("a number below zero has a true minus sign, and what is rounded to zero has
   assert.equal(minus(NaN), "NaN");
 });
 
-test("a window maps its centre to middle grey and its ends to black and white", () => {
-  assert.equal(greyAt("mediastinum", 40), 128); // 127.5, rounded to even
-  assert.equal(greyAt("mediastinum", -160), 0);
-  assert.equal(greyAt("mediastinum", 240), 255);
-  assert.equal(greyAt("lung", -600), 128);
-  assert.equal(greyAt("bone", 400), 128);
+test("a window maps its center to middle gray and its ends to black and white", () => {
+  assert.equal(grayAt("mediastinum", 40), 128); // 127.5, rounded to even
+  assert.equal(grayAt("mediastinum", -160), 0);
+  assert.equal(grayAt("mediastinum", 240), 255);
+  assert.equal(grayAt("lung", -600), 128);
+  assert.equal(grayAt("bone", 400), 128);
 });
 
 test("outside a window everything is black or white", () => {
-  assert.equal(greyAt("mediastinum", -1000), 0);
-  assert.equal(greyAt("mediastinum", 1000), 255);
-  assert.equal(greyAt("lung", 152), 255);
+  assert.equal(grayAt("mediastinum", -1000), 0);
+  assert.equal(grayAt("mediastinum", 1000), 255);
+  assert.equal(grayAt("lung", 152), 255);
 });
 
 test("the windows are those of the protocol", () => {
-  assert.deepEqual(WINDOWS, { lung: { level: -600, width: 1500 }, mediastinum: { level: 40, width: 400 }, bone: { level: 400, width: 1800 } });
+  assert.deepEqual(WINDOWS, {
+    lung: { level: -600, width: 1500 },
+    mediastinum: { level: 40, width: 400 },
+    bone: { level: 400, width: 1800 },
+  });
 });
 
 test("bits come most significant first, and padding is dropped", () => {
@@ -83,7 +87,17 @@ test("the outline of an empty slice is empty, and other slices do not matter", (
 });
 
 // 4 columns of 2 mm and 2 rows of 1 mm are 8 mm by 2 mm; in 400 x 400 canvas pixels the scale is 50 per mm.
-const slice = { rows: 2, columns: 4, spacing: [2, 1], voxel: [[13, -1], [21, -1], [30, 1]] };
+/** @type {any} */
+const slice = {
+  rows: 2,
+  columns: 4,
+  spacing: [2, 1],
+  voxel: [
+    [13, -1],
+    [21, -1],
+    [30, 1],
+  ],
+};
 
 test("voxels that are not square keep their proportions", () => {
   assert.deepEqual(fit(slice, 400, 400), { left: 0, top: 150, width: 400, height: 100, scale: 50 });
@@ -109,26 +123,68 @@ test("a mouse notch is one slice, trackpad movements add up, and turning round s
   const state = { rest: 0 };
   assert.equal(wheelSteps(state, 120, 0), 1);
   assert.equal(wheelSteps(state, -3, 1), -1);
-  assert.deepEqual([12, 12, 12].map((delta) => wheelSteps(state, delta, 0)), [0, 0, 1]);
+  assert.deepEqual(
+    [12, 12, 12].map((delta) => wheelSteps(state, delta, 0)),
+    [0, 0, 1],
+  );
   for (const delta of [20, -12]) wheelSteps(state, delta, 0);
   assert.equal(state.rest, -12);
 });
 
 test("a stored case is decoded", async () => {
   const pack = (bytes) => gzipSync(Uint8Array.from(bytes)).toString("base64");
-  const stored = { title: "case", shape: [1, 2, 2], ct: pack([2, 2, 4, 0, 0, 0, 0, 0]), masks: [{ name: "reference", bits: pack([0b01100000]) }] };
+  /** @type {any} */
+  const stored = {
+    title: "case",
+    shape: [1, 2, 2],
+    ct: pack([2, 2, 4, 0, 0, 0, 0, 0]),
+    masks: [{ name: "reference", bits: pack([0b01100000]) }],
+  };
   const decoded = await decodeCase(stored);
   assert.deepEqual([...decoded.levels], [1, 2, 2, 2]);
   assert.deepEqual([...decoded.masks[0].array], [0, 1, 1, 0]);
   assert.deepEqual([decoded.slices, decoded.rows, decoded.columns], [1, 2, 2]);
 });
 
-test("colours are distinct", () => {
-  assert.equal(new Set(COLOURS).size, COLOURS.length);
+test("a color is taken apart once, for channels and for pixels of a canvas", () => {
+  assert.deepEqual(channels("#e69f00"), [0xe6, 0x9f, 0x00]);
+  assert.equal(abgr("#e69f00"), 0xff009fe6);
+  assert.equal(abgr("#e69f00", 0), 0x00009fe6);
+});
+
+test("colors of a palette have names, and masks take them in turn", () => {
+  const palette = ["#000001", "#000002", "#000003", "#000004", "#000005", "#000006", "#000007"];
+  assert.equal(hues(palette).skyBlue, palette[0]);
+  assert.equal(hues(palette).blue, palette[6]);
+  const names = Array.from({ length: 8 }, (_, n) => `mask ${n}`);
+  assert.deepEqual(
+    overlaysFor(names, palette).map(({ color }) => color),
+    [...palette, palette[0]],
+  );
+});
+
+test("a stroke has a dark rim twice as wide, dashed alike", () => {
+  const strokes = [];
+  /** @type {any} */
+  const context = {
+    dash: [],
+    setLineDash(dash) {
+      this.dash = dash;
+    },
+    stroke() {
+      strokes.push([this.strokeStyle, this.lineWidth, this.dash]);
+    },
+  };
+  strokeOnRim(context, "#fff", 3, [5, 5]);
+  assert.deepEqual(strokes, [
+    ["#000a", 6, [5, 5]],
+    ["#fff", 3, [5, 5]],
+  ]);
 });
 
 test("a canvas that was taken off the page no longer listens to the window", (context) => {
   const heard = new Map();
+  /** @type {() => any} */
   const blank = () => ({ style: {}, append() {}, setAttribute() {}, addEventListener() {} });
   const page = {
     document: { createElement: blank },
@@ -144,7 +200,13 @@ test("a canvas that was taken off the page no longer listens to the window", (co
   context.after(() => Object.keys(page).forEach((name) => delete globalThis[name]));
   heard.set("resize");
   const canvas = new SliceCanvas(blank());
-  assert.deepEqual([...heard.values()].map((signal) => signal?.aborted), [undefined, false, false]);
+  assert.deepEqual(
+    [...heard.values()].map((signal) => signal?.aborted),
+    [undefined, false, false],
+  );
   canvas.dispose();
-  assert.deepEqual([...heard.values()].map((signal) => signal.aborted), [true, true]);
+  assert.deepEqual(
+    [...heard.values()].map((signal) => signal.aborted),
+    [true, true],
+  );
 });

@@ -25,6 +25,7 @@ from .table import MIRRORED, VOLUME
 if TYPE_CHECKING:
     import torch
 
+
 # What nnU-Net's planner is told of MSD Task06 Lung: median shape (z, y, x) and spacing as its author's package printed them
 # (github.com/MIC-DKFZ/nnUNet, issue 113), and the number of training cases (doi:10.1038/s41467-022-30695-9).
 LUNG_SHAPE_ZYX = (252, 512, 512)

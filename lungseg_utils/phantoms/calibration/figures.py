@@ -29,7 +29,7 @@ def _show_slice(axis: Any, study: Study, index: int, window_hu: tuple[float, flo
     axis.imshow(
         geometry.axial_slice(study.image.array, index), cmap="gray", vmin=window_hu[0], vmax=window_hu[1], aspect=spacing[1] / spacing[0]
     )
-    reference = next(iter(study.references.values())).array[:, :, index]
+    reference = study.reference.array[:, :, index]
     if reference.any():
         axis.contour(geometry.axial_slice(reference[:, :, None], 0), [0.5], colors="tab:red", linewidths=0.8)
     axis.set_axis_off()
@@ -45,7 +45,7 @@ def side_by_side(studies: Mapping[str, Study], columns: int = 5) -> Any:
         axis.axis("off")
     for place, (name, study) in enumerate(studies.items()):
         row, column = divmod(place, columns)
-        index = int(next(iter(study.references.values())).array.sum((0, 1)).argmax())
+        index = int(study.reference.array.sum((0, 1)).argmax())
         for below, window in enumerate((LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU)):
             _show_slice(axes[2 * row + below, column], study, index, window)
         axes[2 * row, column].set_title(name, fontsize=9)

@@ -51,7 +51,7 @@ GATES: Mapping[str, Gate] = {
 
 def measure(study: Study, seed: int = 0) -> dict[str, float]:
     """All measurements of one study (first reader); tumor values are missing when its reference is empty."""
-    reference = next(iter(study.references.values()))
+    reference = study.reference
     lung = lung_mask(study.image)
     values = noise_values(study.image, seed)
     inside = study.image.array[lung & ~reference.array]

@@ -68,7 +68,7 @@ def patch_table(study: Study, count: int = 40, seed: int = 0) -> pd.DataFrame:
     shape = geometry.shape_at_spacing(study.image, CLASSIFIER_SPACING_MM)
     affine = geometry.resampled_affine(study.image.affine, study.image.shape, shape)
     image = Image(geometry.resample(study.image.array, shape), affine)
-    reference = geometry.resample(next(iter(study.references.values())).array, shape) > 0.5
+    reference = geometry.resample(study.reference.array, shape) > 0.5
     half, rows = CLASSIFIER_PATCH // 2, []
     for place, mask in (("lung", lung_mask(image) & ~reference), ("tumor", reference)):
         inner = np.zeros_like(mask)

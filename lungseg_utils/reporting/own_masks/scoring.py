@@ -19,7 +19,7 @@ from tqdm import tqdm
 from ... import __version__, geometry
 from ...core.provenance import commit, sha256_of_file, sha256_of_json
 from ...data import nifti
-from ...evaluation import metrics, protocols, tables
+from ...evaluation import protocols, scoring, tables
 from ...evaluation.protocols import CaseCounts, CaseMasks
 from ...prompts import ladder
 from ...types import InputError, Mask
@@ -246,19 +246,16 @@ def _score(task: tuple[_Loaded, Mapping[str, Any]]) -> _ScoredCase | Fault:
     files, prediction = case.files, case.prediction.mask()
     ignore = None if case.ignore is None else case.ignore.mask()
     keys = dict(shared) | {"patient_id": files.patient_id, "case_id": files.case_id}
-    rows, counts, cut = [], [], False
-    for reader, packed in case.references.items():
-        reference = packed.mask()
-        ends = bool(reference.array[:, :, 0].any()), bool(reference.array[:, :, -1].any())
-        try:
-            values = metrics.score_case(reference, prediction, ignore, ends)
-        except InputError as error:
-            return _fault(InputError(files.ignore or files.case_id, error.problem, error.remedy))
-        lesions = metrics.score_lesions(reference, prediction, ignore)
-        rows += tables.result_rows(keys, reader, values, lesions, failed=files.prediction is None)
-        answer = prediction.array if ignore is None else prediction.array & ~(ignore.array & ~reference.array)
-        counts.append(protocols.measure(CaseMasks(files.patient_id, reference.array, (answer,))))
-        cut |= any(ends)
+    references = {reader: packed.mask() for reader, packed in case.references.items()}
+    try:
+        rows = scoring.score(keys, references, prediction, ignore, failed=files.prediction is None)
+    except InputError as error:
+        return _fault(InputError(files.ignore or files.case_id, error.problem, error.remedy))
+    counts, cut = [], False
+    for reference in references.values():
+        judged = prediction.array if ignore is None else prediction.array & ~(ignore.array & ~reference.array)
+        counts.append(protocols.measure(CaseMasks(files.patient_id, reference.array, (judged,))))
+        cut |= any(scoring.cut_ends(reference))
     return _ScoredCase(files.case_id, rows, counts, cut, prediction.spacing_mm[2])
 
 

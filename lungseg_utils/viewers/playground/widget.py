@@ -5,7 +5,8 @@ The picture is `PromptCanvas`, whose script is that of the book's viewers; the c
 | trait of `PromptCanvas` | from | what |
 |---|---|---|
 | `case` | Python | the case as `slice_viewer.embed` packs it, whole (gzipped CT values of 4 HU, reference as bits) |
-| `models` | Python | [{name, title, colour}] of those that are asked |
+| `palette` | Python | the colors of all viewers |
+| `models` | Python | [{name, title, color}] of those that are asked |
 | `answers` | Python | [{name, first, count, bits, spread}], one per model |
 | `prompts` | Python | what stands now, as `prompts.records` writes it |
 | `message` | Python | {text, problem} |
@@ -24,12 +25,8 @@ Gestures are messages, since each of them counts and values of a trait may be pa
 from __future__ import annotations
 
 import logging
-import re
 import threading
-import time
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -38,34 +35,31 @@ import ipywidgets
 import numpy as np
 import traitlets
 
-from .. import registry
-from ..core import progress, project
-from ..data import dicom_seg, nifti
-from ..prompts import json_form, sessions
-from ..types import Case, Image, InputError, Mask, Prompt
-from .asking import Answer, Asker, Interrupted, LoadedModel, OfferedModel, Spread, Worker, filled_planes
+from ... import registry
+from ...core import progress
+from ...core.project import project_root
+from ...prompts import json_form, sessions
+from ...types import Case, Image, InputError, Mask, Prompt
+from ..assets import script, style
+from ..palette import OKABE_ITO
+from ..slice_viewer import ViewerCase, embed, packed
+from . import saving
+from .controls import Controls, colors_for, file_link, score_table
 from .drawing import DrawnPrompt, can_be_answered
-from .playground_controls import Controls, colours_for, file_link, score_table
-from .slice_viewer import ViewerCase, asset, embed, packed
+from .session import CaseSession, Interrupted, LoadedModel, OfferedModel, ScoredPrediction, Spread, Worker, filled_planes
 
-log = logging.getLogger(__name__)
-SEGMENT = "Lung tumor"
-_SCRIPTS = ("slice_viewer.js", "prompt_tools.js", "playground.js")
+_logger = logging.getLogger(__name__)
 _STYLES = ("slice_viewer.css", "prompt_page.css", "playground.css")
 Prompts = tuple[Prompt, ...]
-
-
-def _one_module(names: Sequence[str]) -> str:
-    """Scripts that import each other as the single module that anywidget takes."""
-    return "\n".join(re.sub(r'^import [^;]* from "\./[^"]+";$', "", asset(name), flags=re.MULTILINE) for name in names)
 
 
 class PromptCanvas(anywidget.AnyWidget):
     """The picture, and what is drawn on it; see the module's description for its traits."""
 
-    _esm = _one_module(_SCRIPTS)
-    _css = "\n".join(asset(name) for name in _STYLES)
+    _esm = script("playground/playground.js")
+    _css = "\n".join(style(name) for name in _STYLES)
     case = traitlets.Dict().tag(sync=True)
+    palette = traitlets.List(list(OKABE_ITO)).tag(sync=True)
     models = traitlets.List().tag(sync=True)
     answers = traitlets.List().tag(sync=True)
     prompts = traitlets.List().tag(sync=True)
@@ -84,10 +78,10 @@ class Playground(ipywidgets.VBox):
         self.offers = (models,) if isinstance(models, OfferedModel) else tuple(models)
         if not self.cases or not self.offers:
             raise InputError("playground", "there is no case, or no model", "Give at least one of each.")
-        self.folder = Path(folder) if folder else project.project_root() / "data" / "sessions"
-        self._asker, self._worker = Asker(cache_mb), Worker(self._failed_itself)
+        self.folder = Path(folder) if folder else project_root() / "data" / "sessions"
+        self._case_session, self._worker = CaseSession(cache_mb), Worker(self._failed_itself)
         self._loaded: dict[str, LoadedModel] = {}
-        self._colours: dict[str, str] = {}
+        self._colors: dict[str, str] = {}
         self._cancel = threading.Event()
         self._turn = 0  # of the latest question: what is older is not worth finishing
         self.canvas = PromptCanvas(layout={"flex": "1 1 24rem", "min_width": "16rem", "max_width": "56rem"})
@@ -141,10 +135,10 @@ class Playground(ipywidgets.VBox):
 
     def _describe(self) -> None:
         """The table of scores, for the slice that is shown."""
-        reference = self._asker.reference if self.controls.show_scores.value else None
+        reference = self._case_session.reference if self.controls.show_scores.value else None
         reference_ml = reference.volume_ml if reference is not None else None
         self.controls.scores.value = score_table(
-            self.canvas.models, self._answers, self._spreads, self._failed, self.canvas.slice, reference_ml
+            self.canvas.models, self._predictions, self._spreads, self._failed, self.canvas.slice, reference_ml
         )
 
     # --- the case ----------------------------------------------------------------------------------------------------
@@ -161,20 +155,19 @@ class Playground(ipywidgets.VBox):
         self._cancel.set()
         self._worker.wait()
         self._case, self._drawn = case, DrawnPrompt(study.image.shape)
-        self._asker.open(case, study)
-        self._answers: dict[str, Answer] = {}
+        self._case_session.open(case, study)
+        self._predictions: dict[str, ScoredPrediction] = {}
         self._spreads: dict[str, Spread] = {}
         self._failed: dict[str, str] = {}
-        self._looks: list[sessions.Interaction] = []
-        self._started, self._clock = datetime.now(UTC), time.monotonic()
-        self._saw_scores, self._saw_reference = self.controls.show_scores.value, self.canvas.shows_reference
+        saw = self.controls.show_scores.value, self.canvas.shows_reference
+        self._log = saving.SessionLog(case, study.image, self._case_session.reference, *saw)
         self.controls.saved.value = ""
         self.controls.to_seg.disabled = not case.image_path.is_dir()
         self.controls.to_seg.tooltip = (
             "" if case.image_path.is_dir() else "The image of this case is no DICOM series that a SEG file could refer to."
         )
         with self.canvas.hold_sync():
-            self.canvas.case = _packed_case(case, study.image, self._asker.reference)
+            self.canvas.case = _packed_case(case, study.image, self._case_session.reference)
             self.canvas.slice = self.canvas.case["start"]
             self.canvas.answers = []
             self._show_models()
@@ -215,8 +208,8 @@ class Playground(ipywidgets.VBox):
     def _turned(self) -> None:
         """Another slice is shown: its scores, and what will be asked for there."""
         self._describe()
-        ahead = self._steps_ahead(self._turn, self._chosen(), self._drawn.prompts)
-        self._worker.submit(lambda: self._worker.get_ready(ahead))
+        ahead = self._prefetch_steps(self._turn, self._chosen(), self._drawn.prompts)
+        self._worker.submit(lambda: self._worker.prefetch(ahead))
 
     def _models_chosen(self) -> None:
         self._show_models()
@@ -224,18 +217,18 @@ class Playground(ipywidgets.VBox):
 
     def _show_models(self) -> None:
         chosen = self._chosen()
-        self._colours = colours_for([offer.experiment for offer in chosen], self._colours)
-        self.canvas.models = [{"name": o.experiment, "title": o.title, "colour": self._colours[o.experiment]} for o in chosen]
+        self._colors = colors_for([offer.experiment for offer in chosen], self._colors)
+        self.canvas.models = [{"name": o.experiment, "title": o.title, "color": self._colors[o.experiment]} for o in chosen]
 
     def _chosen(self) -> list[OfferedModel]:
         return [offer for offer in self.offers if self.controls.models[offer.experiment].value]
 
     def _scores_toggled(self, change: Mapping[str, Any]) -> None:
-        self._saw_scores |= change["new"]
+        self._log.saw_scores |= change["new"]
         self._describe()
 
     def _reference_toggled(self, change: Mapping[str, Any]) -> None:
-        self._saw_reference |= change["new"]
+        self._log.saw_reference |= change["new"]
 
     # --- questions, in the thread of the worker ----------------------------------------------------------------------
 
@@ -246,22 +239,18 @@ class Playground(ipywidgets.VBox):
         """
         self._turn += 1
         self._cancel.clear()
-        turn, prompts, chosen, looks = self._turn, self._drawn.prompts, self._chosen(), self._looks
-        number = len(looks) if action else None
-        if action:
-            looks.append(sessions.Interaction(action, round(time.monotonic() - self._clock, 3), prompts))
-        self._worker.submit(lambda: self._answer(turn, prompts, chosen, looks, number))
+        turn, prompts, chosen, log = self._turn, self._drawn.prompts, self._chosen(), self._log
+        number = log.add(action, prompts) if action else None
+        self._worker.submit(lambda: self._predict(turn, prompts, chosen, log, number))
 
-    def _answer(
-        self, turn: int, prompts: Prompts, chosen: Sequence[OfferedModel], looks: list[sessions.Interaction], number: int | None
-    ) -> None:
-        answers: dict[str, Answer] = {}
+    def _predict(self, turn: int, prompts: Prompts, chosen: Sequence[OfferedModel], log: saving.SessionLog, number: int | None) -> None:
+        predictions: dict[str, ScoredPrediction] = {}
         spreads: dict[str, Spread] = {}
         failed: dict[str, str] = {}
         try:
             for offer in chosen if can_be_answered(prompts) else ():
                 try:
-                    self._answer_one(turn, prompts, offer, answers, spreads)
+                    self._predict_one(turn, prompts, offer, predictions, spreads)
                 except Interrupted:
                     raise
                 except Exception as problem:  # one model that fails must not take the others along; its reason stands in its place
@@ -275,12 +264,19 @@ class Playground(ipywidgets.VBox):
         finally:
             self.controls.hide_progress()
         if number is not None:
-            looks[number] = replace(looks[number], answers=tuple(_recorded(name, answer) for name, answer in answers.items()))
-        self._answers, self._spreads, self._failed = answers, spreads, failed
+            log.add_answers(number, predictions)
+        self._predictions, self._spreads, self._failed = predictions, spreads, failed
         self._show(prompts)
-        self._worker.get_ready(self._steps_ahead(turn, chosen, prompts))
+        self._worker.prefetch(self._prefetch_steps(turn, chosen, prompts))
 
-    def _answer_one(self, turn: int, prompts: Prompts, offer: OfferedModel, answers: dict[str, Answer], spreads: dict[str, Spread]) -> None:
+    def _predict_one(
+        self,
+        turn: int,
+        prompts: Prompts,
+        offer: OfferedModel,
+        predictions: dict[str, ScoredPrediction],
+        spreads: dict[str, Spread],
+    ) -> None:
         self._go_on(turn)
         model = self._load(offer)
         seen: set[int] = set()
@@ -292,9 +288,9 @@ class Playground(ipywidgets.VBox):
                 self._say(f"{offer.title} looks at slice after slice …")
                 self.controls.show_progress(len(seen), self._drawn.shape[2])
 
-        answers[offer.experiment] = self._asker.answer(model, prompts, watch)
+        predictions[offer.experiment] = self._case_session.predict(model, prompts, watch)
         if self.controls.jitter.value:
-            spreads[offer.experiment] = self._asker.spread(
+            spreads[offer.experiment] = self._case_session.spread(
                 model,
                 prompts,
                 self.controls.jitter.value,
@@ -304,7 +300,7 @@ class Playground(ipywidgets.VBox):
             )
 
     def _go_on(self, turn: int) -> None:
-        """Ends a question that was cancelled, or that a newer one waits for."""
+        """Ends a question that was canceled, or that a newer one waits for."""
         if self._cancel.is_set() or turn != self._turn:
             raise Interrupted
 
@@ -325,19 +321,21 @@ class Playground(ipywidgets.VBox):
     def _reason(self, offer: OfferedModel, problem: Exception) -> str:
         if isinstance(problem, InputError):
             return str(problem)
-        log.error("%s failed", offer.title, exc_info=problem)
+        _logger.error("%s failed", offer.title, exc_info=problem)
         if isinstance(problem, MemoryError) or "memory" in str(problem).lower():
-            self._asker.drop_embeddings()
+            self._case_session.drop_embeddings()
             return "Out of memory. What was kept of earlier slices was dropped: try again, or choose a smaller model."
         return f"It failed: {type(problem).__name__}: {problem}"
 
     def _failed_itself(self, problem: Exception) -> None:
         """A fault of the playground and not of a model: it is said, and further questions are answered."""
-        log.error("the playground failed", exc_info=problem)
+        _logger.error("the playground failed", exc_info=problem)
         self._say(f"The playground failed: {type(problem).__name__}: {problem}", problem=True)
 
     def _show(self, prompts: Prompts) -> None:
-        self.canvas.answers = [_packed_answer(name, answer, self._spreads.get(name)) for name, answer in self._answers.items()]
+        self.canvas.answers = [
+            _packed_prediction(name, prediction, self._spreads.get(name)) for name, prediction in self._predictions.items()
+        ]
         if self._failed:
             titles = [offer.title for offer in self.offers if offer.experiment in self._failed]
             self._say(f"No answer from {', '.join(titles)}: see the table.", problem=True)
@@ -348,11 +346,11 @@ class Playground(ipywidgets.VBox):
         self._describe()
         self.canvas.answered += 1
 
-    def _steps_ahead(self, turn: int, chosen: Sequence[OfferedModel], prompts: Prompts) -> Iterator[None]:
+    def _prefetch_steps(self, turn: int, chosen: Sequence[OfferedModel], prompts: Prompts) -> Iterator[None]:
         """What will probably be asked for next, one slice after the other, until there is a newer question."""
         for offer in chosen:
-            if answer := self._answers.get(offer.experiment):
-                for step in self._asker.get_ready(self._loaded[offer.experiment], prompts, answer, self.canvas.slice):
+            if prediction := self._predictions.get(offer.experiment):
+                for step in self._case_session.prefetch(self._loaded[offer.experiment], prompts, prediction, self.canvas.slice):
                     if turn != self._turn:
                         return
                     yield step
@@ -362,29 +360,22 @@ class Playground(ipywidgets.VBox):
     @property
     def session(self) -> sessions.Session:
         """Everything since the case was shown; what is being answered just now is without its answers."""
-        image, reference = self._asker.study.image, self._asker.reference
-        asked = {answer.experiment for look in self._looks for answer in look.answers}
-        return sessions.Session(
-            dataset=self._case.dataset,
-            case_id=self._case.case_id,
-            shape=tuple(image.shape),
-            affine=tuple(tuple(float(v) for v in row) for row in image.affine),
-            reference_sha256=sessions.sha256_of_mask(reference) if reference is not None else None,
-            started=self._started.isoformat(timespec="seconds"),
-            saw_scores=self._saw_scores and reference is not None,
-            saw_reference=self._saw_reference,
-            models=tuple(
-                sessions.AskedModel(o.title, o.experiment, self._loaded[o.experiment].weights_sha256)
-                for o in self.offers
-                if o.experiment in asked
-            ),
-            looks=tuple(self._looks),
-        )
+        return self._log.session(self.offers, self._loaded)
 
     def _save(self) -> None:
-        path = self._path("session", ".json")
-        sessions.write(self.session, path)
-        self._offer_files([path])
+        self._offer_files(saving.write_session(self.session, self._case, self.folder))
+
+    def _export_nifti(self) -> None:
+        self._offer_files(saving.write_nifti(self._predictions, self._case, self.folder))
+
+    def _export_seg(self) -> None:
+        titles = {offer.experiment: offer.title for offer in self.offers}
+        self._offer_files(saving.write_dicom_seg(self._predictions, titles, self._case, self.folder))
+
+    def _offer_files(self, paths: Sequence[Path]) -> None:
+        """Say where files were written, and let the page take them."""
+        self.controls.saved.value = "<br>".join(file_link(path) for path in paths)
+        self._say(f"Saved in {paths[0].parent}.")
 
     def _uploaded(self, change: Mapping[str, Any]) -> None:
         if change["new"]:
@@ -394,7 +385,7 @@ class Playground(ipywidgets.VBox):
 
     def _replay(self, session: sessions.Session) -> None:
         """Do again what was recorded: step by step, so that it can be undone, and with what was chosen to answer then."""
-        sessions.require_case(session, self._case.dataset, self._case.case_id, self._asker.study.image)
+        log = self._log.resumed(session)
         asked = {model.experiment for model in session.models}
         for name, box in self.controls.models.items():
             box.value = name in asked if asked & set(self.controls.models) else box.value
@@ -402,54 +393,9 @@ class Playground(ipywidgets.VBox):
         for look in session.looks:
             self._drawn.set(look.prompts)
         self._show_prompts()
-        self._looks = list(session.looks)
-        self._started, self._clock = datetime.fromisoformat(session.started), time.monotonic() - session.seconds
-        self._saw_scores, self._saw_reference = self._saw_scores or session.saw_scores, self._saw_reference or session.saw_reference
+        self._log = log
         self._ask()
-        self._worker.submit(lambda: self._verify(session))
-
-    def _verify(self, session: sessions.Session) -> None:
-        """Tell whether the answers to what stood at the end are those that were recorded."""
-        last = session.looks[-1].answers if session.looks else ()
-        now = {name: sessions.sha256_of_mask(answer.mask) for name, answer in self._answers.items()}
-        other = [told for told in last if now.get(told.experiment) != told.mask_sha256]
-        told = f"Replayed {len(session.looks)} steps of {session.seconds:.0f} s."
-        if not other:
-            self._say(f"{told} All masks are those that were recorded." if last else f"{told} No answer was recorded at its end.")
-            return
-        titles = {model.experiment: model.title for model in session.models}
-        names = ", ".join(titles[answer.experiment] for answer in other)
-        self._say(f"{told} Not the mask that was recorded: {names}. Its weights are others, or it is not offered here.", problem=True)
-
-    def _export_nifti(self) -> None:
-        """Each answer on the grid of the original image, in its own order of axes."""
-        like = self._case.image_path if self._case.image_path.is_file() else None
-        paths = {self._path(name, ".nii.gz"): answer for name, answer in self._standing().items()}
-        for path, answer in paths.items():
-            nifti.write_mask(answer.mask, path, like_path=like)
-        self._offer_files(list(paths))
-
-    def _export_seg(self) -> None:
-        """Each answer as a DICOM SEG file that refers to the slices of the case."""
-        titles = {offer.experiment: offer.title for offer in self.offers}
-        paths = {self._path(name, ".dcm"): name for name in self._standing()}
-        for path, name in paths.items():
-            dicom_seg.write_dicom_seg(self._answers[name].mask, path, self._case.image_path, SEGMENT, titles[name])
-        self._offer_files(list(paths))
-
-    def _standing(self) -> dict[str, Answer]:
-        if not self._answers:
-            raise InputError("export", "there is no mask yet", "Draw a prompt first.")
-        return self._answers
-
-    def _path(self, name: str, ending: str) -> Path:
-        time_stamp = datetime.now(UTC).strftime("%Y%m%dT%H%M%S")
-        return self.folder / self._case.dataset / self._case.case_id / f"{time_stamp}__{name}{ending}"
-
-    def _offer_files(self, paths: Sequence[Path]) -> None:
-        """Say where files were written, and let the page take them."""
-        self.controls.saved.value = "<br>".join(file_link(path) for path in paths)
-        self._say(f"Saved in {paths[0].parent}.")
+        self._worker.submit(lambda: self._say(*saving.compare_replay(session, self._predictions)))
 
 
 def _packed_case(case: Case, image: Image, reference: Mask | None) -> dict[str, Any]:
@@ -461,13 +407,8 @@ def _packed_case(case: Case, image: Image, reference: Mask | None) -> dict[str, 
     return stored
 
 
-def _recorded(name: str, answer: Answer) -> sessions.RecordedAnswer:
-    score = None if np.isnan(answer.dsc) else answer.dsc
-    return sessions.RecordedAnswer(name, round(answer.seconds * 1000, 3), score, sessions.sha256_of_mask(answer.mask))
-
-
-def _packed_answer(name: str, answer: Answer, spread: Spread | None) -> dict[str, Any]:
-    first, planes = filled_planes(answer.mask.array)
+def _packed_prediction(name: str, prediction: ScoredPrediction, spread: Spread | None) -> dict[str, Any]:
+    first, planes = filled_planes(prediction.mask.array)
     stored = {"name": name, "first": first, "count": len(planes), "bits": packed(np.packbits(planes)), "spread": None}
     if spread is not None:
         first, counts = filled_planes(spread.counts)

@@ -10,12 +10,12 @@ from pathlib import Path
 import ipywidgets
 import numpy as np
 
-from .asking import MOST_DRAWS, Answer, OfferedModel, Spread
+from ..palette import OKABE_ITO
+from .session import MOST_DRAWS, OfferedModel, ScoredPrediction, Spread
 
 _LARGEST_LINK_BYTES = 2_000_000
 _DASH = "–"
-# Okabe and Ito's palette as slice_viewer.js has it, without the colour of the reference
-_COLOURS = ("#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
+_COLORS = OKABE_ITO[1:]  # the first one is that of the reference
 _FULL = {"width": "auto", "margin": "0 0 2px 0"}
 _WRAP = {"flex_flow": "row wrap"}
 _STYLE = {"description_width": "initial"}
@@ -79,11 +79,11 @@ class Controls:
         self.progress.layout.visibility = self.cancel.layout.visibility = "hidden"
 
 
-def colours_for(names: Sequence[str], before: Mapping[str, str]) -> dict[str, str]:
-    """A colour for each name: the one that it had before, else one that none of the others has, as long as there are some."""
+def colors_for(names: Sequence[str], before: Mapping[str, str]) -> dict[str, str]:
+    """A color for each name: the one that it had before, else one that none of the others has, as long as there are some."""
     kept = {name: before[name] for name in names if name in before}
-    free = [colour for colour in _COLOURS if colour not in kept.values()]
-    return {name: kept.get(name) or (free.pop(0) if free else _COLOURS[n % len(_COLOURS)]) for n, name in enumerate(names)}
+    free = [color for color in _COLORS if color not in kept.values()]
+    return {name: kept.get(name) or (free.pop(0) if free else _COLORS[n % len(_COLORS)]) for n, name in enumerate(names)}
 
 
 def _button(text: str, icon: str) -> ipywidgets.Button:
@@ -104,7 +104,7 @@ def _part(title: str, *widgets: ipywidgets.Widget) -> ipywidgets.VBox:
 
 def score_table(
     models: Sequence[Mapping[str, str]],
-    answers: Mapping[str, Answer],
+    predictions: Mapping[str, ScoredPrediction],
     spreads: Mapping[str, Spread],
     failed: Mapping[str, str],
     index: int,
@@ -112,7 +112,7 @@ def score_table(
 ) -> str:
     """HTML table with one row per model: Dice on slice `index` and in 3-D, ml, ms; below it the range over wrong draws.
 
-    `models` have name (of the experiment, by which all else is found), title and colour.
+    `models` have name (of the experiment, by which all else is found), title and color.
     With `reference_ml` None there are no Dice scores. A model that failed has its reason
     in the place of numbers; one that was not asked yet has none.
     """
@@ -121,11 +121,11 @@ def score_table(
     for model in models:
         name = model["name"]
         reason = f": {html.escape(failed[name])}" if name in failed else ""
-        rows.append(f'<tr><td colspan="5"><i style="background: {model["colour"]}"></i>{html.escape(model["title"])}{reason}</td></tr>')
-        if name in answers:
-            answer = answers[name]
-            scores = [_number(answer.slice_dsc(index)), _number(answer.dsc)] if scored else []
-            rows.append(_row("td", "as drawn", *scores, f"{answer.volume_ml:.1f}", f"{answer.seconds * 1000:.0f}"))
+        rows.append(f'<tr><td colspan="5"><i style="background: {model["color"]}"></i>{html.escape(model["title"])}{reason}</td></tr>')
+        if name in predictions:
+            found = predictions[name]
+            scores = [_number(found.slice_dsc(index)), _number(found.dsc)] if scored else []
+            rows.append(_row("td", "as drawn", *scores, f"{found.volume_ml:.1f}", f"{found.seconds * 1000:.0f}"))
         if name in spreads:
             spread = spreads[name]
             scores = ["", _range(spread.dsc, 2)] if scored else []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from ..types import Box, InputError, Points, Prompt, SlicePrompt
+from ...types import Box, InputError, Points, Prompt, SlicePrompt
 
 LESION_ID = 1
 _LEAST_SIDE = 2  # voxels: what is smaller is a slip of the hand
@@ -13,7 +13,7 @@ _LEAST_SIDE = 2  # voxels: what is smaller is a slip of the hand
 
 def can_be_answered(prompts: Sequence[Prompt]) -> bool:
     """False where nothing, or clicks outside alone, were said."""
-    return any(hint.box is not None or 1 in hint.points.labels for prompt in prompts for hint in prompt.slices)
+    return any(drawn.box is not None or 1 in drawn.points.labels for prompt in prompts for drawn in prompt.slices)
 
 
 class DrawnPrompt:
@@ -44,16 +44,16 @@ class DrawnPrompt:
         if min(b - a for a, b in zip(low, high, strict=True)) + 1 < _LEAST_SIDE:
             raise InputError("box", "smaller than two voxels", "Drag over the tumor.")
         box = Box((*low, index), (*(n + 1 for n in high), index + 1))
-        self._draw(replace(self._hint(index), box=box))
+        self._draw(replace(self._slice_prompt(index), box=box))
 
     def click(self, place: Sequence[int], index: int, inside: bool) -> None:
         """A click on voxel (i, j) of slice `index`, inside the lesion or outside."""
         voxel = (int(place[0]), int(place[1]))
         self._require_inside(voxel, index)
-        hint = self._hint(index)
-        before = hint.points or Points((), ())
+        drawn = self._slice_prompt(index)
+        before = drawn.points or Points((), ())
         points = Points((*before.ijk, (*voxel, index)), (*before.labels, int(inside)))
-        self._draw(replace(hint, points=points))
+        self._draw(replace(drawn, points=points))
 
     def set_follow(self, follow: bool) -> None:
         """Whether the lesion is to be looked for beyond the slices that were drawn on."""
@@ -91,17 +91,15 @@ class DrawnPrompt:
         if prompts:
             self.follow = prompts[0].find_ends
 
-    def _hint(self, index: int) -> SlicePrompt:
-        known = [hint for prompt in self.prompts for hint in prompt.slices if hint.index == index]
+    def _slice_prompt(self, index: int) -> SlicePrompt:
+        known = [drawn for prompt in self.prompts for drawn in prompt.slices if drawn.index == index]
         return known[0] if known else SlicePrompt(index)
 
-    def _draw(self, hint: SlicePrompt) -> None:
-        """A slice's hints anew; slices keep the order in which they were first drawn on, since lesions are followed from the first."""
-        hints = [h for prompt in self.prompts for h in prompt.slices]
-        places = [h.index for h in hints]
-        hints = [hint if h.index == hint.index else h for h in hints] + ([] if hint.index in places else [hint])
-        actions = sum((h.box is not None) + (len(h.points.labels) if h.points else 0) for h in hints)
-        self.set((Prompt(LESION_ID, tuple(hints), find_ends=self.follow, actions=actions),))
+    def _draw(self, new: SlicePrompt) -> None:
+        """Put a slice prompt in its place; slices keep the order in which they were first drawn on: lesions are followed from the first."""
+        slices = {drawn.index: drawn for prompt in self.prompts for drawn in prompt.slices} | {new.index: new}
+        actions = sum((drawn.box is not None) + (len(drawn.points.labels) if drawn.points else 0) for drawn in slices.values())
+        self.set((Prompt(LESION_ID, tuple(slices.values()), find_ends=self.follow, actions=actions),))
 
     def _require_inside(self, place: Sequence[int], index: int) -> None:
         if not all(0 <= n < count for n, count in zip((*place, index), self.shape, strict=True)):

@@ -1,4 +1,4 @@
-"""Models asked about one case: answers, their scores, and how far they spread when a prompt is drawn a little wrongly. No widgets here."""
+"""Models asked about one case: predictions, their scores, and their spread when a prompt is drawn a little wrongly. No widgets here."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from .. import geometry
-from ..core.masks import dsc
-from ..prompts import sessions
-from ..prompts.jitter import perturb
-from ..prompts.ladder import prompt_rng
-from ..types import Case, Mask, Prompt, Study
+from ... import geometry
+from ...core.masks import dsc
+from ...prompts import sessions
+from ...prompts.jitter import perturb
+from ...prompts.ladder import prompt_rng
+from ...types import Case, Mask, Prompt, Study
 
 if TYPE_CHECKING:
-    from ..networks.embedding_cache import EmbeddingCache
+    from ...networks.embedding_cache import EmbeddingCache
 
 
 log = logging.getLogger(__name__)
@@ -51,8 +51,8 @@ class Interrupted(Exception):
 
 
 @dataclass(frozen=True, eq=False)
-class Answer:
-    """What a model said: its mask, the seconds that it took, and 3-D DSC and volume in ml (DSC NaN without a reference)."""
+class ScoredPrediction:
+    """The mask of a model, the seconds that it took, and 3-D DSC and volume in ml (DSC NaN without a reference)."""
 
     mask: Mask
     seconds: float
@@ -67,27 +67,29 @@ class Answer:
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """Answers to a prompt drawn wrongly several times: in how many of the draws each voxel (x, y, z) was inside, and their DSC and ml."""
+    """Predictions for a prompt drawn wrongly several times: how many of them hold each voxel (x, y, z), and their DSC and ml."""
 
     counts: np.ndarray
     dsc: tuple[float, ...]
     volume_ml: tuple[float, ...]
 
 
-class Asker:
-    """One case at a time, and a common limit of `cache_mb` for what image encoders said of it and of earlier ones."""
+class CaseSession:
+    """Questions to models about one case at a time. Image embeddings, also those of earlier cases, take at most `cache_mb` together."""
 
     def __init__(self, cache_mb: float):
         self._cache_mb = cache_mb
         self._cache: EmbeddingCache | None = None
 
     def open(self, case: Case, study: Study) -> None:
-        """Ask about this case from now on; answers are scored against the first of its references."""
+        """Ask about this case from now on; predictions are scored against the first of its references."""
         self.case, self.study = case, study
-        self.reference = next(iter(study.references.values()), None)
+        self.reference = study.reference if study.references else None
 
-    def answer(self, model: LoadedModel, prompts: Sequence[Prompt], watch: Callable[[Sequence[int]], None] | None = None) -> Answer:
-        """The answer to prompts. `watch(indices)` hears of slices before they are looked at, and may raise to end it."""
+    def predict(
+        self, model: LoadedModel, prompts: Sequence[Prompt], watch: Callable[[Sequence[int]], None] | None = None
+    ) -> ScoredPrediction:
+        """The prediction for prompts. `watch(indices)` hears of slices before they are looked at, and may raise to end it."""
         segmenter = model.segmenter
         segmenter.set_image(self.study.image)
         keeps = self._keep_embeddings(segmenter)
@@ -100,7 +102,7 @@ class Asker:
                 segmenter.watch = None
         mask = prediction.mask
         score = dsc(self.reference.array, mask.array) if self.reference else np.nan
-        return Answer(mask, prediction.seconds, score, mask.volume_ml, self.reference)
+        return ScoredPrediction(mask, prediction.seconds, score, mask.volume_ml, self.reference)
 
     def spread(
         self,
@@ -111,29 +113,29 @@ class Asker:
         watch: Callable[[Sequence[int]], None] | None = None,
         drawn: Callable[[int], None] = lambda count: None,
     ) -> Spread:
-        """Answers to the prompts as the benchmark's own `perturb` draws them wrongly by up to `share` of the lesion's size.
+        """Predictions for the prompts as the benchmark's own `perturb` draws them wrongly by up to `share` of the lesion's size.
 
-        `watch` as in `answer`; `drawn(count)` hears how many draws are done.
+        `watch` as in `predict`; `drawn(count)` hears how many draws are done.
         """
         image, counts, scores, volumes = self.study.image, np.zeros(self.study.image.shape, np.uint8), [], []
         for draw in range(min(draws, MOST_DRAWS)):
             rng = prompt_rng(self.case.dataset, self.case.case_id, f"{sessions.RUNG}__jitter{share:g}", draw)
-            answer = self.answer(model, perturb(prompts, share, rng, image.shape, image.spacing_mm), watch)
-            counts += answer.mask.array
-            scores.append(answer.dsc)
-            volumes.append(answer.volume_ml)
+            prediction = self.predict(model, perturb(prompts, share, rng, image.shape, image.spacing_mm), watch)
+            counts += prediction.mask.array
+            scores.append(prediction.dsc)
+            volumes.append(prediction.volume_ml)
             drawn(draw + 1)
         return Spread(counts, tuple(scores), tuple(volumes))
 
-    def get_ready(self, model: LoadedModel, prompts: Sequence[Prompt], answer: Answer, index: int) -> Iterator[None]:
+    def prefetch(self, model: LoadedModel, prompts: Sequence[Prompt], prediction: ScoredPrediction, index: int) -> Iterator[None]:
         """Encode, one step at a time, what will probably be asked for after slice `index`."""
         segmenter = model.segmenter
         if not self._keep_embeddings(segmenter):
             return
-        from ..networks.prefetch import places_ahead
+        from ...networks.prefetch import places_ahead
 
         segmenter.set_image(self.study.image)
-        for place in places_ahead(segmenter, prompts, answer.mask.array, index):
+        for place in places_ahead(segmenter, prompts, prediction.mask.array, index):
             segmenter.set_image(self.study.image)  # others may have been asked between two steps
             segmenter.make_ready(place)
             yield
@@ -148,7 +150,7 @@ class Asker:
         if not hasattr(segmenter, "cache"):
             return False
         if self._cache is None:
-            from ..networks.embedding_cache import EmbeddingCache  # torch: only with a model that needs it
+            from ...networks.embedding_cache import EmbeddingCache  # torch: only with a model that needs it
 
             self._cache = EmbeddingCache(self._cache_mb)
         segmenter.cache = self._cache
@@ -168,7 +170,7 @@ def filled_planes(array: np.ndarray) -> tuple[int, np.ndarray]:
 
 
 class Worker:
-    """One thread for all questions, in their order; in its idle time it takes one step after the other of what is worth having ready.
+    """One thread for all questions, in their order; when idle, it prefetches step by step.
 
     `failed` hears of a question that raised; the thread goes on.
     """
@@ -176,7 +178,7 @@ class Worker:
     def __init__(self, failed: Callable[[Exception], None]) -> None:
         self._failed = failed
         self._jobs: queue.SimpleQueue[Callable[[], None] | None] = queue.SimpleQueue()
-        self._ahead: Iterator[None] = iter(())
+        self._prefetching: Iterator[None] = iter(())
         self._thread = threading.Thread(target=self._run, name="playground", daemon=True)
         self._thread.start()
 
@@ -184,9 +186,9 @@ class Worker:
         """Do this after what was submitted before it."""
         self._jobs.put(job)
 
-    def get_ready(self, steps: Iterator[None]) -> None:
+    def prefetch(self, steps: Iterator[None]) -> None:
         """From within a job: go on with these steps whenever there is nothing else to do, in the place of earlier ones."""
-        self._ahead = steps
+        self._prefetching = steps
 
     def wait(self) -> None:
         """Until all that was submitted is done."""
@@ -201,7 +203,7 @@ class Worker:
 
     def _run(self) -> None:
         while True:
-            if self._jobs.empty() and self._step_ahead():
+            if self._jobs.empty() and self._prefetch_step():
                 continue
             job = self._jobs.get()
             if job is None:
@@ -211,14 +213,14 @@ class Worker:
             except Exception as problem:
                 self._failed(problem)
 
-    def _step_ahead(self) -> bool:
-        """One step of what is worth having ready; False if there is none left, or it fails: the question itself will say why."""
+    def _prefetch_step(self) -> bool:
+        """One step; False if there is none left, or it fails: the question itself will say why."""
         try:
-            next(self._ahead)
+            next(self._prefetching)
         except StopIteration:
             return False
         except Exception:
             log.exception("an image could not be encoded ahead")
-            self._ahead = iter(())
+            self._prefetching = iter(())
             return False
         return True

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
-from .. import registry
-from ..core import provenance
-from ..data import samples
-from ..experiments import cohorts, config, load, planning, store
-from ..types import Case, Experiment
-from .asking import LoadedModel, OfferedModel
+from ... import registry
+from ...core import provenance
+from ...data import samples
+from ...experiments import cohorts, config, load, planning, store
+from ...types import Case, Experiment
+from .session import LoadedModel, OfferedModel
 
 
 def cases(profile: str, most: int = 4) -> list[Case]:
