@@ -17,7 +17,7 @@ from lungseg_utils.data import samples
 from lungseg_utils.evaluation import metrics, tables
 from lungseg_utils.experiments import config, planning, results, store
 from lungseg_utils.experiments import grid as experiments_grid
-from lungseg_utils.experiments.grid import automatic, datasets_to_test, export, run_all, run_names, rungs, trained
+from lungseg_utils.experiments.grid import datasets_to_test, export, run_all, run_names, rungs, trained
 from lungseg_utils.reporting import wording
 from lungseg_utils.types import InputError
 
