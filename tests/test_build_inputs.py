@@ -13,7 +13,7 @@ from lungseg_utils.experiments import config
 _FILES = [
     *inputs._GRID,
     *inputs._PROSE,
-    "lungseg_utils/run.py",
+    "lungseg_utils/experiments/run.py",
     "lungseg_utils/viewers/js/slice_viewer.js",
     "book/intro.md",
     "book/_build/old.html",
@@ -21,8 +21,8 @@ _FILES = [
     "data/results/tuning_unet.csv",
     "data/results/bench_cpu.csv",
     "data/results/efficiency_cpu.csv",
-    "data/results/mini/one/results.csv.gz",
-    "data/results/ladder/one/results.csv.gz",
+    "data/results/mini/results.csv.gz",
+    "data/results/ladder/results.csv.gz",
 ]
 
 
@@ -45,9 +45,9 @@ def _changed(root: Path, path: str, text: str) -> set[str]:
 @pytest.mark.parametrize(
     ("path", "groups"),
     [
-        ("lungseg_utils/run.py", {"code"}),
+        ("lungseg_utils/experiments/run.py", {"code"}),
         ("lungseg_utils/viewers/js/slice_viewer.js", {"code"}),
-        ("lungseg_utils/book.py", {"prose"}),
+        ("lungseg_utils/book/build.py", {"prose"}),
         ("book/intro.md", {"prose"}),
         ("book/_build/old.html", set()),
         ("experiments.yml", {"grid"}),
@@ -56,9 +56,9 @@ def _changed(root: Path, path: str, text: str) -> set[str]:
         ("data/results/tuning_unet.csv", {"tables", "own_tables"}),
         ("data/results/bench_cpu.csv", {"speed"}),
         ("data/results/efficiency_cpu.csv", {"tables"}),
-        ("data/results/mini/one/results.csv.gz", {"tables", "own_tables"}),
-        ("data/results/ladder/one/results.csv.gz", {"tables"}),
-        ("data/results/ladder/two.csv", {"tables"}),
+        ("data/results/mini/results.csv.gz", {"tables", "own_tables"}),
+        ("data/results/ladder/results.csv.gz", {"tables"}),
+        ("data/results/ladder/experiments.json", {"tables"}),
     ],
 )
 def test_a_change_is_seen_by_the_groups_that_it_belongs_to(root, path, groups):
@@ -75,7 +75,7 @@ def test_what_was_only_touched_leaves_the_stamps_as_they_are(root):
 
 def test_every_file_of_the_project_that_a_page_is_made_from_is_in_a_group():
     groups, root = inputs.files("mini"), project.project_root()
-    assert root / "lungseg_utils" / "experiments.schema.json" in groups["code"]
+    assert root / "lungseg_utils" / "experiments" / "experiments.schema.json" in groups["code"]
     assert {root / "data" / "splits" / "phantom_nsclc.csv", root / "requirements.txt"} < set(groups["grid"])
     assert root / "book" / "intro.md" in groups["prose"]
     assert set(groups["own_tables"]) < set(groups["tables"])

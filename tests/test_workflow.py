@@ -150,7 +150,8 @@ def long_run(tmp_path, monkeypatch):
 
 def test_an_exported_experiment_opens_where_it_was_never_run(long_run, tmp_path):
     here = results.open_result(long_run)
-    (folder,) = export("seeds")
+    folder = export("seeds")
+    assert results.open_result(long_run).folder == here.folder  # as it was run here, while that is at hand
     shutil.rmtree(tmp_path / "results")
     result = results.open_result(long_run)
     assert result.folder == folder
@@ -163,6 +164,20 @@ def test_an_exported_experiment_opens_where_it_was_never_run(long_run, tmp_path)
     assert [case["case_id"] for case in result.provenance["cases"]] == ["Q"]
 
 
+def test_an_export_keeps_what_is_stored_and_is_not_here(long_run, tmp_path):
+    first, later = long_run, replace(long_run, seed=1)
+    export("seeds")
+    before = store.read("seeds", first.name)
+    (tmp_path / "results" / "seeds" / first.name).rename(tmp_path / "results" / "seeds" / later.name)  # as the next run would leave it
+    for name in ("results.csv", "costs.csv"):
+        path = tmp_path / "results" / "seeds" / later.name / name
+        path.write_text(path.read_text().replace(first.name, later.name))
+    export("seeds")
+    shutil.rmtree(tmp_path / "results")
+    assert [r.experiment.name for r in results.results_at_hand("seeds")] == [first.name, later.name]
+    pd.testing.assert_frame_equal(results.open_result(first).results, before.results)
+
+
 def test_what_was_only_stored_is_not_exported_again(long_run, tmp_path):
     export("seeds")
     shutil.rmtree(tmp_path / "results")
@@ -171,7 +186,7 @@ def test_what_was_only_stored_is_not_exported_again(long_run, tmp_path):
 
 
 def test_equal_results_are_exported_to_equal_bytes(long_run):
-    (folder,) = export("seeds")
+    folder = export("seeds")
     before = {path.name: path.read_bytes() for path in folder.iterdir()}
     export("seeds")
     assert {path.name: path.read_bytes() for path in folder.iterdir()} == before

@@ -198,5 +198,5 @@ def _pretrain(arguments: argparse.Namespace) -> int:
 def _export(arguments: argparse.Namespace) -> int:
     from . import grid
 
-    print(*grid.export(arguments.profile), sep="\n")
+    print(grid.export(arguments.profile))
     return 0

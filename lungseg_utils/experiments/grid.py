@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 from .. import registry
-from ..core import project
 from ..core.stand_ins import RANDOM
 from ..data import samples
 from ..prompts.ladder import PROMPT_SETTINGS
@@ -158,15 +157,12 @@ def pretrain(name: str, profile: str) -> None:
     initial_weights.initial_weights(*known[name])
 
 
-def export(profile: str) -> list[Path]:
-    """Store a profile's experiments that were run here with the project, small enough to be committed; returns their folders.
+def export(profile: str) -> Path:
+    """Store a profile's experiments that were run here with the project, small enough to be committed; returns the folder of their tables.
 
     Those of the profile that are stored already and were not run here stay as they are: a long profile may grow over several runs.
     """
-    own = project.project_root() / "results"
-    finished = [result for result in results.results_at_hand(profile) if result.folder.is_relative_to(own)]
-    if not finished:
+    own = [result for result in results.results_at_hand(profile) if result.folder == store.results_folder(result.experiment)]
+    if not own:
         raise InputError(f"profile {profile}", "none of its experiments was run here", f"Run them first: run all --profile {profile}.")
-    for r in finished:
-        store.write(profile, r.experiment.name, r.results, r.costs, r.history, r.provenance)
-    return [store.folder(profile, r.experiment.name) for r in finished]
+    return store.write(profile, {r.experiment.name: store.Stored(r.results, r.costs, r.history, r.provenance) for r in own})

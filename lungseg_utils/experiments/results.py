@@ -22,7 +22,7 @@ PROTOCOL_COUNTS = "protocol_counts.json"
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a notebook shows: tables, history, provenance, and where predictions lie."""
+    """What a notebook shows: tables, history, provenance, and the folder that they are from; a run leaves its predictions there too."""
 
     experiment: Experiment
     folder: Path
@@ -61,10 +61,6 @@ def as_drawn(results: pd.DataFrame, prompters: Sequence[str] = ()) -> pd.DataFra
     return rows[rows["prompter"].isin(prompters)] if prompters else rows
 
 
-def _places(experiment: Experiment) -> tuple[Path, Path]:
-    return store.results_folder(experiment), store.folder(experiment.profile, experiment.name)
-
-
 def prediction_path(folder: Path, dataset: str, prompter: str, case_id: str) -> Path:
     return folder / "predictions" / dataset / prompter / f"{case_id}.nii.gz"
 
@@ -74,15 +70,19 @@ def open_result(experiment: Experiment) -> RunResult:
 
     InputError if it is neither.
     """
-    if not is_finished(experiment):
-        raise InputError(store.results_folder(experiment) / "experiment.json", "this experiment is not finished", "Run its notebook first.")
-    folder = next(f for f in _places(experiment) if (f / "experiment.json").is_file())
+    folder = store.results_folder(experiment)
+    if (folder / "experiment.json").is_file():
+        return RunResult(experiment, folder, *_read_run(folder))
+    if not store.holds(experiment.profile, experiment.name):
+        raise InputError(folder / "experiment.json", "this experiment is not finished", "Run its notebook first.")
+    return RunResult(experiment, store.folder(experiment.profile), *store.read(experiment.profile, experiment.name))
+
+
+def _read_run(folder: Path) -> store.Stored:
     history = folder / "history.csv"
-    return RunResult(
-        experiment,
-        folder,
-        tables.read_results(next(folder.glob("results.csv*"))),
-        tables.read_costs(next(folder.glob("costs.csv*"))),
+    return store.Stored(
+        tables.read_results(folder / "results.csv"),
+        tables.read_costs(folder / "costs.csv"),
         pd.read_csv(history) if history.is_file() else pd.DataFrame(columns=["step", "quantity", "value"]),
         files.read_json(folder / "experiment.json"),
     )
@@ -90,7 +90,7 @@ def open_result(experiment: Experiment) -> RunResult:
 
 def is_finished(experiment: Experiment) -> bool:
     """Whether `open_result` finds it."""
-    return any((f / "experiment.json").is_file() for f in _places(experiment))
+    return (store.results_folder(experiment) / "experiment.json").is_file() or store.holds(experiment.profile, experiment.name)
 
 
 def planned_results(profile: str) -> list[RunResult]:

@@ -1,21 +1,29 @@
-"""The result tables that are stored with the project."""
+"""The result tables that are stored with the project: a few files a profile, each with the rows of all of its stored experiments."""
 
 from __future__ import annotations
 
+import copy
+import json
+import shutil
 from collections.abc import Mapping
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pandas as pd
 
-from ..core import files, project
-from ..evaluation import metrics
-from ..types import Experiment
+from ..core import files, locks, project
+from ..evaluation import metrics, tables
+from ..types import Experiment, InputError
 
 
-def results_folder(experiment: Experiment) -> Path:
-    """Where everything that an experiment leaves behind here is written."""
-    return project.project_root() / "results" / experiment.profile / experiment.name
+class Stored(NamedTuple):
+    """What is kept of an experiment."""
+
+    results: pd.DataFrame
+    costs: pd.DataFrame
+    history: pd.DataFrame  # step, quantity, value
+    provenance: Mapping[str, Any]
 
 
 METRICS = (*(metric.name for metric in metrics.shown_in(metrics.STORED)), metrics.BEST_OF_DRAWS)
@@ -23,24 +31,138 @@ COSTS = ("actions",)
 HISTORY = ("seconds",)  # of training; losses and validations along the way are for the page of the run itself
 DIGITS = 6  # of a value; a table of full precision is five times as large
 
+_RESULTS, _COSTS, _HISTORY = "results.csv.gz", "costs.csv.gz", "history.csv"
+_EXPERIMENTS = "experiments.json"  # name -> provenance
+_HISTORY_COLUMNS: Mapping[str, type] = {"experiment": str, "step": int, "quantity": str, "value": float}
+_NONE = ""  # name of no experiment
 
-def folder(profile: str, experiment: str = "") -> Path:
-    """Where the tables of a profile, or of one of its experiments, are kept."""
-    return project.project_root() / "data" / "results" / profile / experiment
+
+def results_folder(experiment: Experiment) -> Path:
+    """Where everything that an experiment leaves behind here is written."""
+    return project.project_root() / "results" / experiment.profile / experiment.name
+
+
+def folder(profile: str) -> Path:
+    """Where the tables of a profile are kept."""
+    return project.project_root() / "data" / "results" / profile
 
 
 def holds(profile: str, experiment: str) -> bool:
     """Whether an experiment is stored."""
-    return (folder(profile, experiment) / "experiment.json").is_file()
+    return experiment in _records(profile)
 
 
-def write(
-    profile: str, experiment: str, results: pd.DataFrame, costs: pd.DataFrame, history: pd.DataFrame, provenance: Mapping[str, Any]
-) -> None:
-    """Keep the values of `METRICS`, the costs of `COSTS`, the seconds of training, and what produced them; of its cases the failed ones."""
-    place = folder(profile, experiment)
-    files.write(results[results["metric"].isin(METRICS)], place / "results.csv.gz", DIGITS)
-    files.write(costs[costs["quantity"].isin(COSTS)], place / "costs.csv.gz", DIGITS)
-    files.write(history[history["quantity"].isin(HISTORY)], place / "history.csv", DIGITS)
-    failed = [case for case in provenance["cases"] if case["failure"]]
-    files.write_json({**provenance, "cases": failed}, place / "experiment.json")
+def read(profile: str, experiment: str) -> Stored:
+    """A stored experiment. InputError if it is not stored, or if a file is damaged.
+
+    A process reads each file once, until the file changes.
+    """
+    if not holds(profile, experiment):
+        remedy = f"Run it, then store it: export --profile {profile}"
+        raise InputError(folder(profile) / _EXPERIMENTS, f"holds no experiment {experiment}", remedy)
+    results, costs, history = (_rows(folder(profile) / name, experiment) for name in (_RESULTS, _COSTS, _HISTORY))
+    if results.empty:
+        raise _damaged(folder(profile) / _RESULTS, f"it holds no rows of {experiment}, which {_EXPERIMENTS} names")
+    return Stored(results, costs, history.drop(columns="experiment"), copy.deepcopy(_records(profile)[experiment]))
+
+
+def write(profile: str, finished: Mapping[str, Stored]) -> Path:
+    """Store experiments, by name, beside those of the profile that are stored already; returns the profile's folder.
+
+    Stored are the values of `METRICS`, the costs of `COSTS`, the seconds of training, and the provenance, with the failed cases only.
+    If this fails, the old files stay. InputError if another process stores the same profile.
+    """
+    place = folder(profile)
+    lock = project.project_root() / "results" / profile / ".export.lock"
+    with locks.exclusive(lock, "another export of this profile is running"):
+        files.remove_leftovers(place)
+        everything = {name: read(profile, name) for name in _records(profile)} | dict(finished)
+        _replace({name: _small(everything[name]) for name in sorted(everything)}, place)
+    return place
+
+
+def _small(whole: Stored) -> Stored:
+    return Stored(
+        whole.results[whole.results["metric"].isin(METRICS)],
+        whole.costs[whole.costs["quantity"].isin(COSTS)],
+        whole.history[whole.history["quantity"].isin(HISTORY)],
+        {**whole.provenance, "cases": [case for case in whole.provenance["cases"] if case["failure"]]},
+    )
+
+
+def _replace(experiments: Mapping[str, Stored], place: Path) -> None:
+    """Write all files before the first takes its place; the list of experiments comes last, so that it names none without tables."""
+    staged = place / ".0.tmp.files"  # a name that `remove_leftovers` knows
+    history = pd.concat([stored.history.assign(experiment=name) for name, stored in experiments.items()])
+    try:
+        files.write(pd.concat([stored.results for stored in experiments.values()]), staged / _RESULTS, DIGITS)
+        files.write(pd.concat([stored.costs for stored in experiments.values()]), staged / _COSTS, DIGITS)
+        files.write(history[list(_HISTORY_COLUMNS)].astype(dict(_HISTORY_COLUMNS)), staged / _HISTORY, DIGITS)
+        with files.atomic_path(staged / _EXPERIMENTS) as temporary:
+            temporary.write_text(_json({name: stored.provenance for name, stored in experiments.items()}))
+        for name in (_RESULTS, _COSTS, _HISTORY, _EXPERIMENTS):
+            (staged / name).replace(place / name)
+    finally:
+        shutil.rmtree(staged, ignore_errors=True)
+
+
+def _json(records: Mapping[str, Mapping[str, Any]]) -> str:
+    """A line for each fact: `indent` would give each patient one."""
+    return "{\n" + ",\n".join(f" {json.dumps(name)}: {{\n{_lines(record)}\n }}" for name, record in records.items()) + "\n}\n"
+
+
+def _lines(record: Mapping[str, Any]) -> str:
+    return ",\n".join(f"  {json.dumps(fact)}: {json.dumps(record[fact], sort_keys=True, default=str)}" for fact in sorted(record))
+
+
+def _records(profile: str) -> Mapping[str, Mapping[str, Any]]:
+    path = folder(profile) / _EXPERIMENTS
+    return _parsed(path, _version(path)) if path.is_file() else {}
+
+
+def _rows(path: Path, experiment: str) -> pd.DataFrame:
+    rows = _by_experiment(path, _version(path))
+    return rows.get(experiment, rows[_NONE]).copy()
+
+
+def _version(path: Path) -> tuple[int, ...]:
+    """Changes with the file."""
+    if not path.is_file():
+        return ()
+    status = path.stat()
+    return status.st_mtime_ns, status.st_size, status.st_ino
+
+
+@lru_cache(maxsize=8)
+def _parsed(path: Path, _stamp: tuple[int, ...]) -> Mapping[str, Mapping[str, Any]]:
+    problem = "not a valid list of experiments"
+    try:
+        found = json.loads(path.read_text())
+    except ValueError as error:
+        raise _damaged(path, f"{problem} ({error})") from error
+    if not isinstance(found, dict) or not all(isinstance(record, dict) for record in found.values()):
+        raise _damaged(path, problem)
+    return found
+
+
+@lru_cache(maxsize=6)  # two profiles: a page compares no more
+def _by_experiment(path: Path, _stamp: tuple[int, ...]) -> Mapping[str, pd.DataFrame]:
+    """Name of an experiment -> its rows; those of `_NONE` are no rows, with the columns of the table."""
+    readers = {_RESULTS: tables.read_results, _COSTS: tables.read_costs, _HISTORY: _read_history}
+    try:
+        frame = readers[path.name](path)
+    except InputError as error:
+        raise _damaged(path, error.problem) from error
+    groups = frame.groupby("experiment", sort=False)
+    return {_NONE: frame.iloc[:0]} | {name: rows.reset_index(drop=True) for name, rows in groups}
+
+
+def _read_history(path: Path) -> pd.DataFrame:
+    frame = files.read_csv(path, "", dtype=dict(_HISTORY_COLUMNS))
+    if list(frame.columns) != list(_HISTORY_COLUMNS):
+        raise InputError(path, f"its columns are {list(frame.columns)}", "")
+    return frame
+
+
+def _damaged(path: Path, problem: str) -> InputError:
+    return InputError(path, problem, f"Restore the files of this profile: git checkout -- {path.parent}")

@@ -36,7 +36,7 @@ _REFERENCE = "reference"
 
 
 def write(results: Sequence[Any], titles: Mapping[str, str], folder: Path, public: bool) -> None:
-    """Write `index.json` and one file per case into `folder`. `results`: `run.RunResult` or alike; `titles`: by name of the experiment.
+    """Write `index.json` and one file per case into `folder`. `results`: `results.RunResult` or alike; `titles`: by name of the experiment.
 
     With `public`, cases of data sets that may not be redistributed are listed with their values, and without a voxel.
     """

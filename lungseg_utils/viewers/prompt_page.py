@@ -28,7 +28,7 @@ SETTINGS = tuple(name for name, s in PROMPT_SETTINGS.items() if s.kind != "none"
 def write(results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequence[Any], folder: Path, public: bool) -> None:
     """Write networks, cases and `index.json` into `folder`.
 
-    `results`: one `run.RunResult` per network, the one that cases are chosen by first; `segmenters`: theirs, of type SamSegmenter;
+    `results`: one `results.RunResult` per network, the one that cases are chosen by first; `segmenters`: theirs, of type SamSegmenter;
     `titles`: by name of the experiment.
     """
     networks, left_out = [], []

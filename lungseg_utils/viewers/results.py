@@ -14,7 +14,7 @@ from .slice_viewer import ViewerCase, slice_viewer
 def result_viewer(
     result: Any, dataset: str, prompter: str = "none", ranked: bool = False, public: bool = False, max_mb: float = 1.2
 ) -> Any:
-    """Slice viewer over one test data set of a `run.RunResult`, within `max_mb` gzipped.
+    """Slice viewer over one test data set of a `results.RunResult`, within `max_mb` gzipped.
 
     `ranked`: the worst, median and best case by DSC, of a data set that is tested for means; else every case, in the order of their names.
     Phantoms are always ranked.

@@ -21,7 +21,7 @@ export interface SlicePrompt {
   points: Click[];
 }
 
-/** As `prompts.records` writes a prompt; `mine` marks what a reader drew. */
+/** As `prompts.json_form` writes a prompt; `mine` marks what a reader drew. */
 export interface Prompt {
   lesion_id: number;
   find_ends: boolean;

@@ -20,7 +20,7 @@ def playground(
 ) -> Playground:
     """A widget to prompt models on cases in JupyterLab or voila: boxes and clicks on the slices, answers with their scores at once.
 
-    `models` are what `lungseg_utils.prompting.models` gives, or one's own. The first case is shown and the first model is asked; others
+    `models` are what `viewers.playground.offers.models` gives, or one's own. The first case is shown and the first model is asked; others
     can be chosen. Sessions and masks are saved below `folder`
     (data/sessions without it). `cache_mb` limits the image embeddings that are kept. Raises InputError without case or model.
     """

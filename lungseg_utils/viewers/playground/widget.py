@@ -8,7 +8,7 @@ The picture is `PromptCanvas`, whose script is that of the book's viewers; the c
 | `palette` | Python | the colors of all viewers |
 | `models` | Python | [{name, title, color}] of those that are asked |
 | `answers` | Python | [{name, first, count, bits, spread}], one per model |
-| `prompts` | Python | what stands now, as `prompts.records` writes it |
+| `prompts` | Python | what stands now, as `prompts.json_form` writes it |
 | `message` | Python | {text, problem} |
 | `answered` | Python | how many times models were asked |
 | `heard` | Python | id of the last gesture that arrived |
