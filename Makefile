@@ -86,10 +86,10 @@ test: .venv/installed check  ## all tests, browser tests included
 
 torture: .venv/installed  ## kill the workflow 50 times, and give 10000 damaged files to the readers (1 hour)
 	LUNGSEG_KILLS=$${LUNGSEG_KILLS:-50} LUNGSEG_FUZZ=$${LUNGSEG_FUZZ:-1000} OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
-	$(BIN)/python -m pytest -q -rP tests/test_torture.py tests/test_fuzz.py
+	$(BIN)/python -m pytest -q -rP tests/end_to_end/test_torture.py tests/end_to_end/test_fuzz.py
 
 cluster-test: .venv/installed  ## start a small SLURM on this machine (as root; Debian: slurm-wlm, munge) and run a few experiments on it
-	LUNGSEG_CLUSTER=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -rP tests/test_cluster.py
+	LUNGSEG_CLUSTER=1 OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -rP tests/end_to_end/test_cluster.py
 
 audit: .venv/installed  ## report known vulnerabilities of all pinned packages (asks PyPI)
 	$(BIN)/python -m venv .venv/audit

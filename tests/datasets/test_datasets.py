@@ -1,0 +1,322 @@
+"""The data-set plug-ins on tiny synthetic copies of what they read."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+import pytest
+
+from lungseg_utils import registry
+from lungseg_utils.core import masks
+from lungseg_utils.datasets import folder, ibsi_ct_phantom, lidc_idri, msd_lung, nsclc_radiomics, nsclc_radiomics_interobserver1
+from lungseg_utils.types import DatasetCard, InputError, Mask
+
+SPLITS = Path(__file__).resolve().parents[2] / "data" / "splits"
+REAL = ["folder", "ibsi_ct_phantom", "lidc_idri", "msd_lung", "nsclc_radiomics", "nsclc_radiomics_interobserver1", "rider_lung_ct"]
+
+
+def _nifti(path, value=0, shape=(6, 6, 6)):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    array = np.zeros(shape, np.int16)
+    array[2:4, 2:4, 2:4] = value
+    nib.save(nib.Nifti1Image(array, np.diag([1.0, 1.0, 2.0, 1.0])), path)
+    return path
+
+
+def _square(low, high, z):
+    return [(low, low, z), (high, low, z), (high, high, z), (low, high, z)]
+
+
+@pytest.mark.parametrize("name", REAL)
+def test_every_card_is_complete(name):
+    card = registry.card("datasets", name)
+    assert isinstance(card, DatasetCard)
+    assert all([card.title, card.summary, card.target, card.licence, card.citation, card.source])
+    assert card.phantom is False
+
+
+def test_cards_load_without_torch_highdicom_or_scikit_image():
+    code = (
+        "import sys; from lungseg_utils import registry\n"
+        f"for n in {REAL}: registry.card('datasets', n)\n"
+        "print([m for m in ('torch', 'highdicom', 'skimage', 'pooch') if m in sys.modules])"
+    )
+    root = Path(__file__).resolve().parents[2]
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
+    assert result.stdout.strip() == "[]"
+
+
+# --- one patient, one split ----------------------------------------------------------------------------------------
+
+
+def test_the_ibsi_phantom_is_patient_lung1_002(tmp_path, dicom):
+    dicom.ct_series(tmp_path / "ibsi_ct_phantom" / "dicom", patient_id="1")
+    dicom.ct_series(tmp_path / "nsclc_radiomics" / "x", patient_id="LUNG1-002")
+    (phantom,), (patient,) = ibsi_ct_phantom.cases(tmp_path), nsclc_radiomics.cases(tmp_path)
+    assert phantom.patient_id == patient.patient_id == "LUNG1-002"
+    with pytest.raises(InputError, match="one is needed"):
+        ibsi_ct_phantom.load(phantom)
+
+
+def test_no_patient_stands_in_two_splits():
+    places = {}
+    for path in sorted(SPLITS.glob("*.csv")):
+        with path.open(newline="", encoding="utf-8") as handle:
+            for row in csv.DictReader(handle):
+                places.setdefault(row["patient_id"], set()).add(row["split"])
+    assert len(places) > 100
+    assert {patient: found for patient, found in places.items() if len(found) > 1} == {}
+
+
+# --- MSD -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def msd(tmp_path):
+    root = tmp_path / "Task06_Lung"
+    for name in ("lung_010", "lung_002"):
+        _nifti(root / "imagesTr" / f"{name}.nii.gz", -500)
+        _nifti(root / "labelsTr" / f"{name}.nii.gz", 1)
+    _nifti(root / "imagesTs" / "lung_001.nii.gz", -500)
+    (root / "imagesTr" / "._lung_002.nii.gz").write_bytes(b"macOS")
+    training = [{"image": f"./imagesTr/{n}.nii.gz", "label": f"./labelsTr/{n}.nii.gz"} for n in ("lung_010", "lung_002", "._lung_002")]
+    (root / "dataset.json").write_text(json.dumps({"training": training, "test": ["./imagesTs/lung_001.nii.gz"]}))
+    return root
+
+
+def test_msd_lists_sorted_cases_without_macos_files(msd):
+    for root in (msd, msd.parent):
+        found = msd_lung.cases(root)
+        assert [case.case_id for case in found] == ["lung_001", "lung_002", "lung_010"]
+        assert [len(case.reference_paths) for case in found] == [0, 1, 1]
+        assert all(case.patient_id == case.case_id for case in found)
+
+
+def test_msd_test_scans_stay_without_reference(msd):
+    unlabelled, labelled, _ = map(msd_lung.load, msd_lung.cases(msd))
+    assert dict(unlabelled.references) == {}
+    assert labelled.references["tumor"].array.sum() == 8
+    assert labelled.references["tumor"].volume_ml == pytest.approx(8 * 2 / 1000)
+
+
+def test_msd_refuses_what_is_incomplete_or_empty(msd):
+    _nifti(msd / "labelsTr" / "lung_002.nii.gz", 0)
+    with pytest.raises(InputError, match=r"lung_002\.nii\.gz: the mask is empty"):
+        msd_lung.load(msd_lung.cases(msd)[1])
+    (msd / "labelsTr" / "lung_010.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"lung_010\.nii\.gz.*missing"):
+        msd_lung.cases(msd)
+    (msd / "dataset.json").write_text("{")
+    with pytest.raises(InputError, match="cannot be read"):
+        msd_lung.cases(msd)
+    (msd / "dataset.json").unlink()
+    with pytest.raises(InputError, match=r"no dataset\.json"):
+        msd_lung.cases(msd)
+
+
+# --- NSCLC-Radiomics -----------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def nsclc(tmp_path, dicom):
+    """Four patients in different nestings: with a node, without GTV-1, without contours, without CT."""
+    gtv, node = [_square(3.5, 5.5, 4.0)], [_square(7.5, 8.5, 4.0)]
+    blank = np.full((9, 16, 16), 1024, np.int16)
+    for patient, uid in {"LUNG1-001": "1.1", "LUNG1-003": "1.3", "LUNG1-128": "1.28"}.items():
+        dicom.ct_series(tmp_path / patient / "study" / "ct", blank, series_uid=uid, patient_id=patient)
+    dicom.rtstruct(tmp_path / "LUNG1-001" / "study" / "rs" / "1-1.dcm", {"Lung": gtv, "GTV-1": gtv, "GTV-2": node}, patient_id="LUNG1-001")
+    dicom.rtstruct(tmp_path / "LUNG1-003" / "study" / "ct" / "rs.dcm", {"Lung": gtv, "gtv": gtv}, patient_id="LUNG1-003")
+    dicom.rtstruct(tmp_path / "LUNG1-004" / "rs.dcm", {"GTV-1": gtv}, patient_id="LUNG1-004")
+    return tmp_path
+
+
+def test_nsclc_finds_patients_by_header_in_any_nesting(nsclc):
+    found = nsclc_radiomics.cases(nsclc)
+    assert [case.case_id for case in found] == ["LUNG1-001", "LUNG1-003", "LUNG1-004", "LUNG1-128"]
+    assert [len(case.reference_paths) for case in found] == [1, 1, 1, 0]
+    assert all(not case.attributes for case in found)
+
+
+def test_nsclc_target_and_the_nodes_grown_by_5_mm(nsclc):
+    study = nsclc_radiomics.load(nsclc_radiomics.cases(nsclc)[0])
+    assert study.references["GTV-1"].array.sum() == 4  # centres 4 and 5 squared
+    node = np.zeros(study.image.shape, bool)
+    # LPS voxel (8, 8, 4): the arrays run the other way along x and y
+    node[15 - 8, 15 - 8, 4] = True
+    offsets = np.indices(node.shape) - np.array([7, 7, 4]).reshape(3, 1, 1, 1)
+    ball = np.sqrt((offsets**2).sum(axis=0)) <= 5
+    assert np.array_equal(study.ignore.array, ball & ~study.references["GTV-1"].array)
+    assert (ball & study.references["GTV-1"].array).any()  # so that the subtraction is seen
+
+
+def test_nsclc_growth_is_euclidean_in_millimetres():
+    array = np.zeros((9, 9, 9), bool)
+    array[4, 4, 4] = True
+    grown = masks.grow_mm(array, (1.0, 2.0, 3.0), 3.0)
+    distance = np.sqrt(((np.indices(array.shape) - 4) ** 2 * np.array([1.0, 4.0, 9.0]).reshape(3, 1, 1, 1)).sum(axis=0))
+    assert np.array_equal(grown, distance <= 3.0)
+    assert not masks.grow_mm(np.zeros((3, 3, 3), bool), (1, 1, 1), 3.0).any()
+
+
+def test_nsclc_refuses_each_patient_that_lacks_something_by_name(nsclc):
+    reasons = {}
+    for case in nsclc_radiomics.cases(nsclc)[1:]:
+        with pytest.raises(InputError) as caught:
+            nsclc_radiomics.load(case)
+        reasons[case.case_id] = caught.value.problem
+    assert reasons == {
+        "LUNG1-003": "0 regions for 'GTV-1', one is needed",
+        "LUNG1-004": "no CT image in it (found: RTSTRUCT)",
+        "LUNG1-128": "0 files with contours, one is needed",
+    }
+    assert nsclc_radiomics.load(nsclc_radiomics.cases(nsclc)[1], target="(?i)gtv(-1)?").references["GTV-1"].array.any()
+
+
+def test_the_readers_of_interobserver1_are_those_who_drew_by_hand(tmp_path, dicom):
+    blank = np.full((9, 16, 16), 1024, np.int16)
+    outlines = {f"GTV-1vis-{n}": [_square(3.5, 4.5 + n, 4.0)] for n in (10, 2, 3)}  # squares of 11, 3 and 4 voxels a side
+    outlines["GTV-1auto-1"] = [_square(0.5, 14.5, 4.0)]
+    root = tmp_path / "nsclc_radiomics_interobserver1"
+    dicom.ct_series(root / "interobs05" / "ct", blank, series_uid="2.1", patient_id="interobs05")
+    dicom.rtstruct(root / "interobs05" / "rs" / "1-1.dcm", outlines, patient_id="interobs05")
+    (case,) = nsclc_radiomics_interobserver1.cases(tmp_path)
+    assert (case.dataset, case.case_id) == ("nsclc_radiomics_interobserver1", "interobs05")
+    study = nsclc_radiomics_interobserver1.load(case)
+    assert list(study.references) == ["majority", "reader-2", "reader-3", "reader-10"]
+    assert [int(mask.array.sum()) for mask in study.references.values()] == [16, 9, 16, 121]
+
+
+@pytest.mark.parametrize("names", [["GTV-1vis-1", "GTV-1auto-1"], ["GTV-1vis-1", "gtv1vis-1"], ["GTV-1"]])
+def test_interobserver1_refuses_a_case_without_two_different_readers(tmp_path, dicom, names):
+    dicom.ct_series(tmp_path / "ct", np.full((9, 16, 16), 1024, np.int16), patient_id="interobs06")
+    dicom.rtstruct(tmp_path / "rs.dcm", {name: [_square(3.5, 5.5, 4.0)] for name in names}, patient_id="interobs06")
+    (case,) = nsclc_radiomics_interobserver1.cases(tmp_path)
+    with pytest.raises(InputError, match=r"rs\.dcm: \d outlines by hand"):
+        nsclc_radiomics_interobserver1.load(case)
+
+
+def test_nsclc_reads_a_segmentation_where_there_are_no_contours(tmp_path, dicom):
+    datasets = dicom.ct_series(tmp_path / "ct", patient_id="LUNG1-005")
+    pixels = np.zeros((4, 8, 8), np.uint8)
+    pixels[1, 2:5, 2:4] = 1
+    dicom.seg(tmp_path / "seg.dcm", datasets, pixels, labels=("GTV-1",))
+    (case,) = nsclc_radiomics.cases(tmp_path)
+    study = nsclc_radiomics.load(case)
+    assert study.references["GTV-1"].array.sum() == 6
+    assert study.ignore is None
+
+
+# --- LIDC ----------------------------------------------------------------------------------------------------------
+
+
+def _annotation(path, uid, readers):
+    ring = [(x, y) for x in range(1, 6) for y in range(1, 6) if x in (1, 5) or y in (1, 5)]
+    ordered = sorted(ring, key=lambda p: np.arctan2(p[1] - 3, p[0] - 3))
+    edge = "".join(f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>" for x, y in ordered)
+    sessions = ""
+    for slices in readers:
+        rois = "".join(f"<roi><imageZposition>{z}</imageZposition><inclusion>TRUE</inclusion>{edge}</roi>" for z in slices)
+        sessions += f"<readingSession><unblindedReadNodule>{rois}</unblindedReadNodule></readingSession>"
+    header = f"<ResponseHeader><SeriesInstanceUid>{uid}</SeriesInstanceUid></ResponseHeader>"
+    path.write_text(f'<LidcReadMessage xmlns="http://www.nih.gov">{header}{sessions}</LidcReadMessage>')
+
+
+def test_lidc_pairs_series_and_annotations_and_gives_consensus_first(tmp_path, dicom):
+    dicom.ct_series(tmp_path / "b", series_uid="1.2", patient_id="LIDC-IDRI-0002")
+    dicom.ct_series(tmp_path / "a", series_uid="1.1", patient_id="LIDC-IDRI-0001")
+    dicom.ct_series(tmp_path / "c", series_uid="1.3", patient_id="LIDC-IDRI-0002")
+    dicom.ct_series(tmp_path / "d", series_uid="1.4", patient_id="LIDC-IDRI-0009")  # nobody annotated it
+    _annotation(tmp_path / "a" / "1.xml", "1.1", [(1, 2), (1,), (), ()])
+    _annotation(tmp_path / "x.xml", "1.2", [(0,), (0,), (0,), (0,)])
+    _annotation(tmp_path / "y.xml", "1.3", [(1,), (), (), ()])
+    (tmp_path / "radiograph.xml").write_text("<IdriReadMessage/>")
+    found = lidc_idri.cases(tmp_path)
+    assert [(c.case_id, c.patient_id) for c in found] == [
+        ("LIDC-IDRI-0001", "LIDC-IDRI-0001"),
+        ("LIDC-IDRI-0002-scan-1", "LIDC-IDRI-0002"),
+        ("LIDC-IDRI-0002-scan-2", "LIDC-IDRI-0002"),
+        ("LIDC-IDRI-0009", "LIDC-IDRI-0009"),
+    ]
+    with pytest.raises(InputError, match="no annotation file"):
+        lidc_idri.load(found[3])
+    study = lidc_idri.load(found[0])
+    assert list(study.references) == ["consensus", "reader-1", "reader-2", "reader-3", "reader-4"]
+    assert [int(mask.array.sum()) for mask in study.references.values()] == [9, 18, 9, 0, 0]
+    assert np.bincount(lidc_idri.votes(study).ravel()).tolist() == [4 * 64 - 18, 9, 9]
+    assert lidc_idri.consensus(study, at_least=1).array.sum() == 18
+    assert not lidc_idri.touches_end(study.references["consensus"])
+    assert lidc_idri.touches_end(lidc_idri.load(found[1]).references["consensus"])
+    assert not lidc_idri.load(found[2]).references["consensus"].array.any()
+
+
+def test_touches_end_looks_at_the_first_and_the_last_slice():
+    for index, expected in ((0, True), (1, False), (3, True)):
+        array = np.zeros((2, 2, 4), bool)
+        array[0, 0, index] = True
+        assert lidc_idri.touches_end(Mask(array, np.eye(4))) is expected
+
+
+# --- your own cases ------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_in_nnunet_form(tmp_path):
+    _nifti(tmp_path / "imagesTr" / "b_0000.nii.gz", -500)
+    _nifti(tmp_path / "labelsTr" / "b.nii.gz", 1)
+    _nifti(tmp_path / "imagesTs" / "a_0000.nii.gz", -500)
+    (tmp_path / "imagesTr" / "._b_0000.nii.gz").write_bytes(b"macOS")
+    first, second = folder.cases(tmp_path)
+    assert (first.case_id, first.patient_id, first.reference_paths) == ("a", "a", ())
+    assert dict(folder.load(first).references) == {}
+    assert folder.load(second).references["reference"].array.sum() == 8
+    _nifti(tmp_path / "imagesTr" / "b_0001.nii.gz", -500)
+    with pytest.raises(InputError, match="second channel"):
+        folder.cases(tmp_path)
+    (tmp_path / "imagesTr" / "b_0001.nii.gz").unlink()
+    (tmp_path / "labelsTr" / "b.nii.gz").unlink()
+    with pytest.raises(InputError, match=r"labelsTr/b\.nii\.gz: no such file"):
+        folder.cases(tmp_path)
+
+
+def test_a_table_with_a_series_a_patient_and_no_reference(tmp_path, dicom):
+    dicom.ct_series(tmp_path / "data" / "ct")
+    _nifti(tmp_path / "data" / "x.nii.gz", -500)
+    _nifti(tmp_path / "data" / "m.nii.gz", 1)
+    table = tmp_path / "cases.csv"
+    text = f"case_id,image,reference,patient_id\nb,{tmp_path / 'data' / 'x.nii.gz'},data/m.nii.gz,P7\na,data/ct,,\n"
+    table.write_bytes(b"\xef\xbb\xbf" + text.encode())  # as spreadsheet programs save it
+    first, second = folder.cases(table)
+    assert (first.case_id, first.patient_id, second.patient_id) == ("a", "a", "P7")
+    assert folder.load(first).image.shape == (8, 8, 4)
+    assert folder.load(second).references["reference"].array.sum() == 8
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("case_id,image\na,x.nii.gz\n", "column reference is missing"),
+        ("case_id;image;reference\na;x.nii.gz;\n", "case_id, image, reference is missing"),
+        ("case_id,image,reference\na,nowhere.nii.gz,\n", r"line 2: .*nowhere\.nii\.gz does not exist"),
+        ("case_id,image,reference\na,,\n", "line 2: no image"),
+        ("case_id,image,reference\na,x.nii.gz,\na,x.nii.gz,\n", "come twice: a"),
+        ("case_id,image,reference\n../a,x.nii.gz,\n", "no usable case name"),
+        ("case_id,image,reference\n,x.nii.gz,\n", "no usable case name"),
+        ("case_id,image,reference\n", "no case in it"),
+        ("", "is missing"),
+    ],
+)
+def test_a_bad_table_is_refused_with_its_line(tmp_path, text, words):
+    _nifti(tmp_path / "x.nii.gz", -500)
+    (tmp_path / "cases.csv").write_text(text)
+    with pytest.raises(InputError, match=words):
+        folder.cases(tmp_path / "cases.csv")
+
+
+def test_a_mask_that_does_not_fit_its_image_is_refused_on_loading(tmp_path):
+    _nifti(tmp_path / "imagesTr" / "a_0000.nii.gz", -500)
+    _nifti(tmp_path / "labelsTr" / "a.nii.gz", 1, shape=(6, 6, 7))
+    with pytest.raises(InputError, match="grid"):
+        folder.load(folder.cases(tmp_path)[0])

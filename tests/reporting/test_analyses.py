@@ -1,0 +1,391 @@
+"""What experiments say together, on tables made by hand: the ladder, contrasts, labels, curves, strata, failures, and the leaderboard."""
+
+import io
+import json
+import re
+from dataclasses import replace
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungseg_utils.core import masks
+from lungseg_utils.evaluation import metrics, protocols
+from lungseg_utils.experiments import analysis_plan, config, planning
+from lungseg_utils.experiments import results as experiments_results
+from lungseg_utils.experiments.results import RunResult
+from lungseg_utils.reporting import (
+    comparisons,
+    external_validation,
+    failures,
+    few_shot,
+    ladder,
+    methods,
+    protocol_trap,
+    robustness,
+    seeds,
+    selection,
+    strata,
+)
+from lungseg_utils.reporting.results import experiment_titles, methods_by_rung
+from lungseg_utils.reporting.values import dsc_by_patient
+from lungseg_utils.types import Mask
+from lungseg_utils.viewers.leaderboard import leaderboard
+from tests.support.method_results import result_of, values_around
+
+
+@pytest.fixture
+def finished():
+    boxes = ("box_one_slice", 0.0)
+    unet = result_of(
+        planning.make_experiment("unet_full", "mini"),
+        {("none", 0.0): values_around(0.5), boxes: values_around(0.6, 1)},
+        train=["a", "b"],
+        labels=["c"],
+    )
+    few = result_of(
+        planning.make_experiment("unet_few_shot", "mini"), {("none", 0.0): values_around(0.3, 2), boxes: values_around(0.4, 3)}, train=["a"]
+    )
+    ellipse = result_of(planning.make_experiment("baselines_zero_shot", "mini"), {("none", 0.0): [0.0] * 12, boxes: values_around(0.55, 4)})
+    otsu = planning.planned_runs("baselines_zero_shot", "mini")[1]
+    otsu = result_of(otsu, {("none", 0.0): [0.0] * 12, boxes: values_around(0.65, 5)})
+    sam = {
+        boxes: [0.0, *values_around(0.7, 6)[1:]],
+        ("box_one_slice", 0.1): values_around(0.6, 7),
+        ("box_one_slice", 0.4): values_around(0.2, 8),
+    }
+    sam = result_of(planning.make_experiment("medsam_fine_tuned", "mini"), sam, actions=1.5, train=["a", "b"], labels=["c"])
+    return [unet, few, ellipse, otsu, sam]
+
+
+def test_the_ladder_sets_each_answer_beside_its_two_controls(finished):
+    table = ladder.ladder_table(finished, "phantom_nsclc").set_index(["rung", "experiment"])
+    unet, few, ellipse, otsu, sam = (r.experiment.name for r in finished)
+    row = table.loc["box_one_slice", sam]
+    own, control, best = (dsc_by_patient(r, "phantom_nsclc", "box_one_slice") for r in (finished[4], finished[0], finished[3]))
+    assert row["over_control"] == pytest.approx((own - control).mean())
+    assert row["over_trivial"] == pytest.approx((own - best).mean())
+    assert row["over_control_low"] < row["over_control"] < row["over_control_high"]
+    assert (row["role"], row["actions"], row["labels"], row["n"]) == ("model", 1.5, 3, 12)
+    assert (row["dsc_detected"], row["n_detected"]) == (pytest.approx(own[own > 0].mean()), 11)
+    assert table.loc["box_one_slice", few]["role"] == "control"
+    assert table.loc["none", few]["role"] == "model"
+    assert table.loc["none", few]["labels"] == 1
+    assert table.loc["box_one_slice", ellipse]["role"] == "trivial"
+    assert np.isnan(table.loc["box_one_slice", unet]["over_control"])  # not against itself
+    assert np.isnan(table.loc["box_one_slice", otsu]["over_trivial"])
+    assert list(dict.fromkeys(ladder.ladder_table(finished, "phantom_nsclc")["rung"])) == ["box_one_slice", "none"]
+    printed = ladder.printable_ladder(ladder.ladder_table(finished, "phantom_nsclc"), "box_one_slice")
+    assert printed["method"].iloc[0].startswith("trivial: Otsu")
+    assert "U-Net, full training + prompt" in set(printed["method"])
+
+
+def test_rungs_say_what_they_leak_and_cost(finished):
+    table = ladder.printable_rungs(ladder.ladder_table(finished, "phantom_nsclc")).set_index("rung")
+    assert table.loc["box on one slice", "seconds of a person"] == "10 to 52"  # 1.5 boxes of 7 to 35 s
+    assert table.loc["no prompt", "actions per patient"] == "none"
+    assert "Otsu" in table.loc["box on one slice", "best trivial"]
+
+
+def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch):
+    known = {r.experiment.name: r for r in finished}
+    monkeypatch.setattr(
+        experiments_results,
+        "open_result",
+        lambda e: known.get(e.name, result_of(e, {(r, 0.0): values_around(0.8) for r in ("box_every_slice", "box_one_slice")})),
+    )
+    monkeypatch.setattr(experiments_results, "is_finished", lambda e: e != finished[4].experiment)
+    monkeypatch.setattr(methods, "open_result", experiments_results.open_result)
+    table = comparisons.contrasts("mini", "phantom_nsclc").set_index("name")
+    assert len(table) == 6
+    assert table.loc["every-slice box against ellipse", "method"] == "not run yet: medsam_fine_tuned"
+    few = table.loc["five patients against all"]
+    a, b = (dsc_by_patient(r, "phantom_nsclc", "none") for r in (finished[1], finished[0]))
+    assert few["difference"] == pytest.approx((a - b).mean())
+    assert few["p"] == pytest.approx(2 / 2**12)  # all twelve differences have one sign
+    assert few["p_holm"] == pytest.approx(6 * few["p"])
+    assert 0 < few["detectable"] < 0.1
+    assert "same stand-in" in table.loc["one medical video checkpoint against the other", "method"]
+    assert "not asked in this profile" in table.loc["detector box against automatic", "method"]
+    printed = comparisons.printable_contrasts(table.reset_index())
+    assert list(printed["p, Holm"]).count("–") == table["p"].isna().sum() >= 2
+    appendix = comparisons.printable_appendix(table.reset_index()).set_index("contrast")
+    assert set(appendix.index) == set(table.index[table["n"] > 0])
+    assert appendix.loc["five patients against all", "DSC: p, Wilcoxon"] == "under 0.001"
+    assert appendix.loc["five patients against all", "difference, NSD at 3 mm"].startswith("0.00")
+    answers = comparisons.contrast_answers(table.reset_index())
+    assert answers["contrasts_significant"] == 2  # and one box of MedSAM2's place against the U-Net with it
+    assert "five patients against all" in answers["contrasts_named"]
+    untested = comparisons.contrast_answers(table.reset_index().assign(p=np.nan, p_holm=np.nan))
+    assert (untested["contrasts_tested"], untested["contrasts_n"]) == (0, 12)  # differences of twelve patients all the same
+
+
+def test_robustness_starts_at_no_error_and_never_mixes_shares(finished):
+    table = robustness.robustness(finished, "phantom_nsclc")
+    assert list(table["jitter"]) == [0.0, 0.1, 0.4]
+    assert list(table["dsc"].round(2))[1:] == [0.6, 0.2]
+    assert "falls by" in robustness.robustness_answers(table)["robustness_answer"]
+    assert list(robustness.printable_robustness(table).columns) == ["method", "prompt", "0 %", "10 %", "40 %"]
+    empty = robustness.robustness(finished[:2], "phantom_nsclc")
+    assert empty.empty
+    assert "no answer" in robustness.robustness_answers(empty)["robustness_answer"]
+    with pytest.raises(ValueError, match="jittered"):
+        methods_by_rung(finished[4].results, experiment_titles(finished), "phantom_nsclc")
+
+
+def test_curves_put_full_training_at_all_and_zero_shot_at_none(finished):
+    curve = few_shot.few_shot(finished, "phantom_nsclc", "none")
+    assert {(row["model"], row["k"]) for _, row in curve.iterrows()} == {("U-Net", "all"), ("U-Net", 5)}
+    zero = result_of(planning.make_experiment("medsam_zero_shot", "mini"), {("box_one_slice", 0.0): values_around(0.3)})
+    curve = few_shot.few_shot([*finished, zero], "phantom_nsclc", "box_one_slice")
+    sam = curve[curve["model"].str.startswith("SAM-type")]
+    assert {str(k) for k in sam["k"]} == {"0", "all"}
+    assert sam["model"].nunique() == 1
+    table = few_shot.few_shot_runs(finished, "phantom_nsclc", "none")
+    assert "k = 5: 0.30" in few_shot.few_shot_answers(table, "none")["few_shot_none"]
+    assert set(few_shot.printable_few_shot(table)["the method"]) == {"no claim: one run"}
+
+
+def test_draws_are_compared_with_the_automatic_model_on_the_same_draws_only(finished):
+    box = ("box_one_slice", 0.0)
+    unets = [result_of(planning.make_experiment("unet_few_shot", "mini", draw=d), {box: values_around(0.4 + 0.1 * d, d)}) for d in range(3)]
+    sams = [
+        result_of(planning.make_experiment("medsam_few_shot", "mini", draw=d), {box: values_around(0.5 + 0.1 * d, d + 5)}) for d in range(4)
+    ]
+    table = few_shot.few_shot_runs([*unets, *sams], "phantom_nsclc", "box_one_slice").set_index("model")
+    sam = table.loc[next(name for name in table.index if name.startswith("SAM-type"))]
+    assert (sam["runs"], sam["over_control_runs"]) == (4, 3)
+    assert sam["over_control"] == pytest.approx(0.1)
+    assert sam["dsc"] == pytest.approx(0.65)
+    assert (sam["lowest"], sam["highest"]) == (pytest.approx(0.5), pytest.approx(0.8))
+    assert np.isnan(table.loc["U-Net", "over_control"])
+
+
+def test_runs_of_one_method_are_spread_and_single_ones_left_out(finished):
+    assert seeds.seed_spread(finished, "phantom_nsclc").empty
+    again = result_of(planning.make_experiment("unet_full", "mini", seed=1), {("none", 0.0): values_around(0.7, 9)})
+    table = seeds.seed_spread([*finished, again], "phantom_nsclc")
+    assert len(table) == 1
+    assert (table["lowest"][0], table["highest"][0]) == (pytest.approx(0.5), pytest.approx(0.7))
+    assert table["sd"][0] == pytest.approx(np.std([0.5, 0.7], ddof=1))
+    assert table["method_low"][0] < table["trained_low"][0] < table["dsc"][0] < table["trained_high"][0] < table["method_high"][0]
+    assert "the method" in table["method_how"][0]
+    assert len(seeds.printable_spread(table)) == 1
+    assert "DSC" in seeds.seeds_figure(table).axes[0].get_xlabel()
+    assert "U-Net" in seeds.seed_answers(table)["seeds_answer"]
+    assert "nothing is known" in seeds.seed_answers(table.iloc[:0])["seeds_answer"]
+
+
+def test_methods_are_compared_only_where_both_were_trained_more_than_once(finished):
+    box = ("box_one_slice", 0.0)
+    sam = result_of(planning.make_experiment("medsam_fine_tuned", "mini", seed=1), {box: values_around(0.8, 7)})
+    assert seeds.method_differences([*finished, sam], "phantom_nsclc").empty
+    unet = result_of(
+        planning.make_experiment("unet_full", "mini", seed=1), {box: values_around(0.4, 8), ("none", 0.0): values_around(0.4, 9)}
+    )
+    table = seeds.method_differences([*finished, sam, unet], "phantom_nsclc")
+    assert list(table["runs"]) == [2]
+    first = dsc_by_patient(finished[4], "phantom_nsclc", "box_one_slice")
+    assert table["difference"][0] == pytest.approx((first.mean() + 0.8) / 2 - 0.5)
+    assert "U-Net" in table["b"][0]
+    assert len(seeds.printable_differences(table)) == 1
+    assert seeds.how(pd.Series(["a t interval", "a bootstrap", "a t interval"])) == "95 % intervals: a t interval; a bootstrap."
+
+
+def test_the_best_of_several_draws_is_told_apart_from_their_mean(finished):
+    assert robustness.best_of_draws(finished, "phantom_nsclc").empty
+    sam = finished[4]
+    rows = sam.results[(sam.results["jitter"] == 0.1) & (sam.results["metric"] == "dsc")]
+    best = rows.assign(metric=metrics.BEST_OF_DRAWS, value=rows["value"] + 0.07)
+    table = robustness.best_of_draws([replace(sam, results=pd.concat([sam.results, best]))], "phantom_nsclc")
+    assert (table["gain"][0], table["jitter"][0], table["n"][0]) == (pytest.approx(0.07), 0.1, 12)
+    assert robustness.printable_best_of_draws(table)["error"][0] == "10 %"
+
+
+def test_choosing_by_labels_that_nobody_counts_brings_what_it_brings():
+    """With 190 steps the first six patients score better, with 760 the others: chosen on the tested ones, the larger half always wins."""
+    first = np.array([1.0] * 6 + [0.0] * 6)
+    answers = {steps: first if steps == 190 else 1 - first for steps in (190, 760)}
+    finished = [
+        result_of(planning.make_experiment("unet_few_shot", "selection", options={"steps": steps}), {("none", 0.0): values})
+        for steps, values in answers.items()
+    ]
+    table = selection.selection(finished, "phantom_nsclc", "none", others=4)
+    fixed, free, tested = table["dsc"]
+    assert fixed == pytest.approx(0.5, abs=0.02)
+    assert free < fixed < tested  # the others are better off where the tested ones are worse off
+    assert list(table["labels"]) == [5, 9, 13]
+    assert set(table["n"]) == {8}
+    assert selection.printable_selection(table)["shift"][2].startswith("+")
+    assert selection.selection_answers(table)["selection_free"].startswith("-")
+
+
+def test_a_drop_abroad_is_between_independent_groups(finished):
+    unet = finished[0]
+    other = unet.results.assign(test_dataset="phantom_msd", patient_id="M" + unet.results["patient_id"])
+    other.loc[other["metric"] == "dsc", "value"] -= 0.2
+    table = external_validation.external_results(
+        [replace(unet, results=pd.concat([unet.results, other])), *finished[1:]], "phantom_nsclc", "phantom_msd"
+    )
+    assert list(table["rung"]) == ["box_one_slice", "none"]  # nothing else was asked of both
+    assert table["drop"].tolist() == pytest.approx([0.2, 0.2])
+    paired = (table["drop_low"] == table["drop_high"]).any()
+    assert not paired
+    assert "n = 12" in external_validation.external_table(table).columns[2]
+    assert external_validation.external_values(table, "none") | {"largest_drop": ""} == {
+        **{"n_methods": 1, "n_lower": 1, "largest_drop": "", "largest_drop_of": table["title"].iloc[1]}
+    }
+    assert external_validation.external_values(table, "click")["n_methods"] == "(not run yet)"
+    (method,) = methods.group_runs([replace(unet, results=pd.concat([unet.results, other]))])
+    values = external_validation.drop_values(method, "phantom_nsclc", "phantom_msd")
+    assert values["drop"].startswith("0.20 [")
+    assert (values["n_home"], values["n_abroad"]) == (12, 12)
+
+
+def test_who_was_trained_elsewhere_is_at_home_there(finished):
+    unet, experiment = finished[0], replace(finished[0].experiment, train_dataset="phantom_msd")
+    other = unet.results.assign(test_dataset="phantom_msd", patient_id="M" + unet.results["patient_id"])
+    other.loc[other["metric"] == "dsc", "value"] -= 0.2
+    results = pd.concat([unet.results, other]).assign(experiment=experiment.name)
+    table = external_validation.external_results([replace(unet, experiment=experiment, results=results)], "phantom_nsclc", "phantom_msd")
+    assert table["drop"].tolist() == pytest.approx([-0.2, -0.2])
+
+
+def test_diameters_are_the_longest_in_the_axial_plane():
+    array = np.zeros((40, 40, 6), bool)
+    array[5:35, 10:12, 2] = True  # 30 x 2 voxels
+    array[20, 20:23, 4] = True
+    mask = Mask(array, np.diag([1.0, 2.0, 3.0, 1.0]))
+    assert masks.longest_axial_diameter_mm(mask) == pytest.approx(np.hypot(29, 2) + 1.5)
+    assert np.isnan(masks.longest_axial_diameter_mm(Mask(np.zeros((3, 3, 3), bool), np.eye(4))))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_the_short_cut_to_the_farthest_pair_is_exact(seed):
+    from scipy.spatial.distance import pdist
+
+    places = np.argwhere(np.random.default_rng(seed).random((12, 15)) > 0.8).astype(float)
+    assert pdist(masks._hull(places)).max() == pdist(places).max()
+
+
+def test_failed_and_empty_answers_are_all_listed_and_the_worst_three(finished):
+    crashed = result_of(
+        planning.make_experiment("medsam_few_shot", "mini"),
+        {("box_one_slice", 0.0): [0.0, *values_around(0.4)[1:]]},
+        failure="MemoryError: no room",
+    )
+    table = failures.failure_table([finished[4], crashed], ["phantom_nsclc"])
+    kinds = table.groupby("method")["kind"].apply(list).to_dict()
+    assert sorted(kinds[planning.experiment_title(finished[4].experiment)]) == ["empty", "worst", "worst"]
+    assert sorted(kinds[planning.experiment_title(crashed.experiment)]) == ["failed", "worst", "worst"]
+    assert "MemoryError: no room" in set(table["reason"])
+    of = table[table["kind"] == "failed"].iloc[0]
+    assert (of["experiment"], of["first_run"]) == (crashed.experiment.name, True)
+
+
+def test_the_text_counts_failed_and_empty_predictions_and_the_empty_ones_despite_a_prompt():
+    kinds = [("failed", "none"), ("empty", "none"), ("empty", "click"), ("empty", "box_one_slice"), ("worst", "click")]
+    values = failures.failure_values(pd.DataFrame(kinds, columns=["kind", "rung"]))
+    assert values == {"failures_failed": 1, "failures_empty": 3, "failures_empty_prompted": 2}
+
+
+def test_small_tumors_end_at_three_centimeters():
+    facts = pd.DataFrame({"diameter_mm": [12.0, 30.0, 31.0]}, index=["a", "b", "c"])
+    values = strata.size_answers(pd.Series({"a": 0.2, "b": 0.6, "c": 0.9}), facts)
+    assert values == {"strata_small": "0.40", "strata_large": "0.90", "strata_small_n": 2, "strata_large_n": 1}
+    only_small = strata.size_answers(pd.Series({"a": 0.2, "b": 0.6}), facts[:2])
+    assert (only_small["strata_large"], only_small["strata_large_n"]) == ("–", 0)
+
+
+def test_failed_and_empty_answers_are_counted_beside_each_other_by_test_set():
+    known = {"first_run": True, "experiment": "e", "case": "c", "dsc": 0.0, "reference_ml": 1.0, "reason": ""}
+    given = [
+        ("b", "none", "phantom_nsclc", "empty"), ("b", "none", "phantom_nsclc", "empty"), ("b", "none", "phantom_nsclc", "failed"),
+        ("b", "none", "phantom_msd", "worst"), ("a", "box_one_slice", "phantom_msd", "empty"), ("a", "none", "phantom_msd", "worst"),
+    ]  # fmt: skip
+    table = pd.DataFrame([dict(zip(("method", "rung", "test_dataset", "kind"), row, strict=True)) | known for row in given])
+    counts = failures.failure_counts(table)
+    assert list(counts.columns) == ["method", "prompt", "phantoms, NSCLC-like", "phantoms, MSD-like"]
+    assert counts.to_numpy().tolist() == [["b", "no prompt", "2 empty, 1 failed", "–"], ["a", "box on one slice", "–", "1 empty"]]
+    assert failures.failure_counts(table[table["kind"] == "worst"]).empty
+
+
+def test_cells_of_a_leaderboard_may_be_links():
+    table = pd.DataFrame({"case": ["PN-1", "<PN-2>"], "DSC": ["0", "1"]})
+    text = leaderboard(table, links={"case": ['explore.html#a=1&b="2"', ""]}).data
+    assert '<td><a href="explore.html#a=1&amp;b=&quot;2&quot;">PN-1</a></td><td>0</td>' in text
+    assert "<td>&lt;PN-2&gt;</td><td>1</td>" in text
+
+
+def test_ranks_have_a_range_that_holds_the_rank(finished):
+    table = comparisons.ranks(finished, "phantom_nsclc", "box_one_slice")
+    assert table.index[0] in {"U-Net, full training + prompt", *table.index}
+    assert ((table["rank_low"] <= table["rank"]) & (table["rank"] <= table["rank_high"])).all()
+    assert len(comparisons.rank_figure(table).axes[0].get_yticklabels()) == 5
+
+
+def test_figures_draw_and_name_their_axes(finished):
+    figure = ladder.ladder_figure(ladder.ladder_table(finished, "phantom_nsclc"))
+    assert len(figure.axes) == 2  # automatic, SAM-type
+    assert "n = 12" in figure.axes[0].get_ylabel()
+    rungs = [label.get_text() for label in figure.axes[1].get_xticklabels()]
+    promptable = next(line for line in figure.axes[1].get_lines() if line.get_linestyle() == "-")
+    # its line breaks where it has no answer
+    assert np.isnan(promptable.get_ydata()).tolist() == [rung == "no prompt" for rung in rungs]
+    assert "%" in robustness.robustness_figure(robustness.robustness(finished, "phantom_nsclc")).axes[0].get_xlabel()
+    assert "k" in few_shot.few_shot_figure(few_shot.few_shot(finished, "phantom_nsclc", "none")).axes[0].get_xlabel()
+
+
+@pytest.mark.parametrize("count", [2, 18])
+def test_panels_of_robustness_keep_their_height_under_a_long_legend(count):
+    values = {"dsc": 0.5, "dsc_low": 0.4, "dsc_high": 0.6, "n": 60, "rung": "box_one_slice"}
+    table = pd.DataFrame(
+        [
+            {"title": f"SAM 2-type stand-in, CT-like pretraining, few-shot {number}", "jitter": jitter, **values}
+            for number in range(count)
+            for jitter in (0.0, 0.2)
+        ]
+    )
+    figure = robustness.robustness_figure(table)
+    figure.savefig(io.BytesIO())  # lays it out
+    assert figure.axes[0].get_window_extent().height / figure.dpi > 2
+
+
+def test_a_leaderboard_is_a_plain_table_without_scripts_and_escapes_what_it_shows(finished):
+    board = ladder.board({"phantom_nsclc": ladder.ladder_table(finished, "phantom_nsclc")})
+    board.loc[0, "method"] = "<b>x</b></script>"
+    text = leaderboard(board, ("prompt",), "x.csv", "caption").data
+    assert text.count("<tr>") == len(board) + 1
+    assert "<b>x" not in text
+    assert text.count("</script>") == 2
+    assert not re.search(r"(src|href)=|https?://", text)
+
+
+def test_contrasts_speak_of_notebooks_that_the_paper_profile_could_fill():
+    lines = config.load().experiments
+    assert {side[0] for c in analysis_plan.load().contrasts for side in (c.a, c.b)} <= set(lines)
+
+
+def test_the_trap_scores_stored_predictions_by_every_protocol(finished, monkeypatch):
+    """One patient: half of the tumor's slices found exactly. By volume 2/3, over tumor slices 1/2, cropped to found slices more."""
+    reference, half = np.zeros((20, 20, 8), bool), np.zeros((20, 20, 8), bool)
+    reference[2:14, 2:14, 2:6] = half[2:14, 2:14, 2:4] = True
+    right = finished[0].experiment.name
+
+    def counts(self, dataset, prompter):
+        mask = reference if self.experiment.name == right else half
+        measured = protocols.measure(protocols.CaseMasks("P00", reference, (mask,)))
+        return [protocols.CaseCounts.of_plain(json.loads(json.dumps(measured.as_plain())))]
+
+    monkeypatch.setattr(RunResult, "protocol_counts", counts)
+    trap = protocol_trap.protocol_trap(finished, "phantom_nsclc", ["none", "box_one_slice"])
+    few = trap[(trap["experiment"] == finished[1].experiment.name) & (trap["rung"] == "none")].set_index("protocol")
+    assert few["value"].iloc[0] == pytest.approx(2 / 3)
+    assert few.loc["2-D, tumor slices only, mean per patient first", "value"] == pytest.approx(0.5)
+    assert few.loc["2-D, tumor slices only, mean per patient first", "shift"] == pytest.approx(-1 / 6)
+    assert few["rank"].iloc[0] == 2
+    assert set(trap["rung"]) == {"none", "box_one_slice"}
+    agreement = protocol_trap.rank_agreement(trap)
+    assert agreement["box_one_slice"].iloc[0] == 1
+    assert len(protocol_trap.printable_trap(trap, right, "none")) == len(few)
+    assert len(protocol_trap.trap_figure(trap, "none").axes) == 2

@@ -1,0 +1,197 @@
+"""Tables of the models' pages and the figure of the front page, on results made by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungseg_utils import registry
+from lungseg_utils.core import project
+from lungseg_utils.evaluation import protocols
+from lungseg_utils.experiments import analysis_plan, config, planning, results
+from lungseg_utils.experiments.costs.table import one_setting, read
+from lungseg_utils.reporting import comparisons, efficiency, front_page, model_pages, protocol_trap
+from lungseg_utils.reporting.ladder import ladder_table
+from lungseg_utils.reporting.values import dsc_by_patient
+from tests.support.method_results import PATIENTS, result_of, values_around
+
+
+@pytest.fixture
+def finished():
+    one, every, none = ("box_one_slice", 0.0), ("box_every_slice", 0.0), ("none", 0.0)
+    unet = result_of(
+        planning.make_experiment("unet_full", "mini"),
+        {none: values_around(0.5), one: values_around(0.6, 1), every: values_around(0.62, 2)},
+        train=["a", "b"],
+    )
+    ellipse = result_of(
+        planning.make_experiment("baselines_zero_shot", "mini"),
+        {none: [0.0] * 12, one: values_around(0.55, 4), every: values_around(0.85, 5)},
+    )
+    sam = result_of(
+        planning.make_experiment("medsam_fine_tuned", "mini"),
+        {one: [0.0, *values_around(0.7, 6)[1:]], every: values_around(0.9, 7)},
+        train=["a", "b"],
+    )
+    sam2 = result_of(
+        planning.make_experiment("medsam2_fine_tuned", "mini"), {one: values_around(0.65, 8), every: values_around(0.88, 9)}, train=["a"]
+    )
+    return [unet, ellipse, sam, sam2]
+
+
+@pytest.fixture
+def facts():
+    return pd.DataFrame({"diameter_mm": [20.0] * 3 + [50.0] * 9}, index=PATIENTS)
+
+
+def test_families_are_the_models_of_the_grid_without_the_trivial_answers():
+    assert model_pages.names("mini") == ["unet", "deeplabv3", "nnunet", "sam", "medsam", "sam2", "medsam2", "medical_sam2"]
+    for name in model_pages.names("mini"):
+        assert (project.project_root() / "book" / "models" / f"{name}.md").is_file()
+
+
+def test_two_models_that_share_a_stand_in_have_the_same_members():
+    everything = [result_of(e, {}) for line in config.load().lines("mini") for e in planning.planned_runs(line.notebook, "mini")]
+    names = {model: [r.experiment.name for r in model_pages.members(model, "mini", everything)] for model in model_pages.names("mini")}
+    assert names["medsam2"] == names["medical_sam2"]
+    assert len(names["medsam"]) == 3
+    assert len(names["sam"]) == 2  # and the control with random weights
+    assert model_pages.heading("medsam", model_pages.members("medsam", "mini", everything)) == "In the place of MedSAM"
+    assert model_pages.heading("nnunet", model_pages.members("nnunet", "mini", everything)) == "nnU-Net"
+
+
+def test_a_family_stands_beside_the_control_and_the_best_trivial_answer(finished):
+    ladders = {"phantom_nsclc": ladder_table(finished, "phantom_nsclc")}
+    table = model_pages.numbers(ladders, finished[2:3])
+    assert list(table["prompt"]) == ["box on every slice"] * 3 + ["box on one slice"] * 3
+    assert table["method"].iloc[1].endswith(" + prompt")
+    assert table["method"].iloc[2].startswith("trivial: ")
+    assert table["DSC, NSCLC-like, n = 12"].iloc[0].startswith("0.90")
+    assert table["minus best trivial"].iloc[0].startswith("0.05")
+    assert table["minus control"].iloc[0].startswith("0.28")
+    html = model_pages.shade(table, finished[2:3]).to_html()
+    assert html.count("font-style: italic") == 1  # one rule, for the rows beside
+    own = model_pages.numbers(ladders, finished[:1])
+    assert not own["method"].str.contains("stand-in").any()
+    assert list(own["prompt"])[-2:] == ["no prompt"] * 2
+
+
+def test_failures_of_a_family_count_empty_answers_and_set_small_tumors_apart(finished, facts):
+    table = model_pages.failures(finished[2:3], facts, "phantom_nsclc").set_index("prompt")
+    assert table.loc["box on one slice", "empty"] == 1
+    assert table.loc["box on one slice", "lowest DSC"] == "0.00"
+    assert table.loc["box on every slice", "empty"] == 0
+    values = dsc_by_patient(finished[2], "phantom_nsclc", "box_one_slice")
+    assert table.loc["box on one slice", "DSC, tumors up to 30 mm, n = 3"] == f"{values.iloc[:3].mean():.2f}"
+    found = model_pages.answers("medsam", finished[2:3], ["phantom_nsclc"])
+    assert (found["medsam_answers"], found["medsam_empty"], found["medsam_empty_prompted"], found["medsam_failed"]) == (24, 1, 1, 0)
+    assert "stand-in" in found["medsam_ran"]
+
+
+def test_a_setup_names_what_ran_and_what_the_published_weights_get(finished, monkeypatch):
+    lines = [line for line in config.load().lines("mini") if line.notebook == "medsam_fine_tuned"]
+    monkeypatch.setattr(model_pages.config.Config, "lines", lambda self, profile: lines)
+    history = pd.DataFrame({"step": [3], "quantity": ["seconds"], "value": [61.2]})
+    result = results.RunResult(**{**vars(finished[2]), "history": history, "provenance": {**finished[2].provenance, "parameters": 12345}})
+    table = model_pages.setup("medsam", "mini", [result]).set_index("setting")
+    assert list(table.columns) == ["fine-tuned", "with the published weights"]
+    assert table.loc["what runs", "fine-tuned"] == planning.experiment_title(result.experiment)
+    assert table.loc["parameters", "fine-tuned"] == "12,345"
+    assert table.loc["labelled patients, training + validation", "fine-tuned"] == "2 + 0"
+    assert table.loc["seconds of training, here", "fine-tuned"] == "61"
+    assert table.loc["picture (pixels)"].tolist() == ["64 × 64", "1024 × 1024"]
+    assert table.loc["CT window (HU)", "with the published weights"] == "−160 to 240"
+    assert table.loc["side of what is seen around a box, at least (mm)"].tolist() == ["40", "the whole slice"]
+    assert table.loc["loss", "fine-tuned"] == "Dice + cross-entropy, per image"
+    assert "training patch" not in " ".join(table.index)
+
+
+def test_training_options_say_nothing_of_what_is_used_as_it_is():
+    options = registry.card("models", "sam_stand_in").options
+    assert (
+        model_pages._options({k: v for k, v in options.items() if k not in model_pages._TRAINING})
+        .keys()
+        .isdisjoint({model_pages._LABELS[name] for name in model_pages._TRAINING})
+    )
+
+
+def _trap(result):
+    rows = []
+    for number, function in enumerate(protocols.PROTOCOLS[:-1]):
+        row = {
+            "experiment": result.experiment.name,
+            "title": planning.experiment_title(result.experiment),
+            "rung": "none",
+            "n": 12,
+            "share": 0.25,
+        }
+        value = 0.5 + 0.02 * number
+        rows.append(row | {"protocol": function([]).name, "value": value, "shift": value - 0.5, "rank": 1.0})
+    return pd.DataFrame(rows)
+
+
+def test_the_front_figure_has_three_panels_that_can_be_read_alone(finished):
+    costs = one_setting(read(project.project_root() / "data" / "results" / "efficiency_cpu.csv"))
+    ladder = ladder_table(finished, "phantom_nsclc")
+    figure = front_page.front_figure(ladder, _trap(finished[0]), costs, "mini")
+    prompts, protocol, cost = figure.axes
+    assert [t.get_text() for t in prompts.get_yticklabels()] == ["no prompt", "box on one slice", "box on every slice"]
+    assert len(prompts.get_legend().get_texts()) == 4
+    assert "n = 12" in prompts.get_xlabel()
+    assert len(protocol.get_yticklabels()) == len(protocols.PROTOCOLS) - 1
+    assert "no accuracy" in "".join(t.get_text() for t in cost.texts)
+    assert "(s)" in cost.get_xlabel()
+    for text in ("phantom results",) * 2:
+        assert text in prompts.texts[0].get_text()
+    answers = front_page.answers(ladder, "mini")
+    assert answers["front_n"] == 12
+    assert answers["medsam_fine_tuned_box_every_slice_over_trivial"].startswith("0.05")
+    assert answers["medsam2_fine_tuned_box_one_slice_over_control"].startswith("0.05")
+
+
+def test_the_trap_gives_a_value_a_shift_and_a_share_for_each_protocol(finished):
+    answers = protocol_trap.trap_answers(_trap(finished[0]), finished[0].experiment.name, "none")
+    assert (answers["trap_volume"], answers["trap_volume_shift"]) == ("0.50", "+0.00")
+    assert (answers["trap_tumor_slices"], answers["trap_tumor_slices_shift"], answers["trap_tumor_slices_slices"]) == (
+        "0.52",
+        "+0.02",
+        "25 %",
+    )
+
+
+def test_the_own_protocol_stands_against_the_most_and_the_least_flattering_one():
+    rows = [("own", 0.5, 0.0, 12), ("flattering", 0.8, 0.3, 9), ("strict", 0.25, -0.25, 12)]
+    trap = pd.DataFrame(rows, columns=["protocol", "value", "shift", "n"]).assign(experiment="e", rung="none")
+    other = trap.assign(experiment="f", value=0.9, shift=0.4)
+    assert protocol_trap.own_answers(pd.concat([other, trap], ignore_index=True), "e", "none") == {
+        "trap_own": "0.50",
+        "trap_most": "0.80",
+        "trap_least": "0.25",
+        "trap_most_name": "flattering",
+        "trap_own_dsc": 0.5,
+        "trap_most_dsc": 0.8,
+        "trap_n": 12,
+    }
+
+
+def test_protocols_that_put_another_method_first_are_counted():
+    rows = [
+        (p, e, r) for p, ranks in (("own", (1, 2, 3)), ("same", (1, 2, 3)), ("other", (2, 1, 3))) for e, r in zip("abc", ranks, strict=True)
+    ]
+    trap = pd.DataFrame(rows, columns=["protocol", "experiment", "rank"]).assign(rung="click")
+    answers = protocol_trap.order_answers(trap, protocol_trap.rank_agreement(trap), "click")
+    assert (answers["trap_click_methods"], answers["trap_click_others"], answers["trap_click_another_first"]) == (3, 2, 1)
+    assert answers["trap_click_least_tau"] == "0.33"
+    ranks = pd.DataFrame({"rank_low": [1.0, 1.0, 3.0]})
+    assert comparisons.rank_answers(ranks, "click") == {"ranks_click_methods": 3, "ranks_click_may_be_first": 2}
+
+
+def test_costs_of_one_model_name_its_sizes_and_no_accuracy():
+    costs = one_setting(read(project.project_root() / "data" / "results" / "efficiency_cpu.csv"))
+    table = efficiency.printable_family(costs, "nnunet")
+    assert list(table["full size"]) == ["nnU-Net 2d", "nnU-Net 3d_fullres"]
+    assert "one volume, no prompt, mirrored" in table
+    prompted = efficiency.printable_family(costs, "medsam2")
+    assert [c for c in prompted if c.startswith("one volume")] == ["one volume, box on one slice", "one volume, box on every slice"]
+    assert not any("DSC" in column for column in [*table, *prompted])
+    assert np.isfinite(float(prompted["parameters (M)"].iloc[0]))
+    assert analysis_plan.load().automatic_control == "unet_full"

@@ -1,0 +1,98 @@
+"""Small finished experiments on drawn chests, with files as a run leaves them, for pages that are made from results."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import nibabel
+import numpy as np
+
+from lungseg_utils import registry
+from lungseg_utils.data import nifti
+from lungseg_utils.evaluation import metrics, tables
+from lungseg_utils.experiments import results
+from lungseg_utils.types import Case, Experiment, Mask, Study
+from tests.support.sample_book import sample_case
+
+SHAPE = (84, 80, 46)  # 40 mm around the tumor leave slices out at either end
+SECRET = b"Secret^Name"  # stands in the header of every image, and must not be found in any page
+CASES = {  # one kind that is ranked, one that is real, and one that may not be passed on; the last phantom has no tumor
+    "phantom_msd": ("PM-1", "PM-2", "PM-3", "PM-4", "PM-5"),
+    "msd_lung": ("lung_001", "lung_002"),
+    "folder": ("mine",),
+}
+NO_TUMOR, FAILED = "PM-5", "PM-4"
+# by rung, how many voxels the answer to case n is off along x is n plus this
+METHODS = {
+    Experiment("sample", "phantom_nsclc", "unet", "full"): ("U-Net, full training", {"none": 2, "box_one_slice": 1}),
+    Experiment("sample", "none", "trivial", "zero_shot"): ("trivial: ellipse or ball", {"box_every_slice": 0, "box_one_slice": 3}),
+    Experiment("sample", "phantom_nsclc", "sam_stand_in", "fine_tuned"): (
+        "SAM-type stand-in, fine-tuned",
+        {"box_every_slice": 1, "recist_line": 2, "click": 3, "click_random": 4, "clicks_2": 3, "detector_box": 5},
+    ),
+}
+TITLES = {experiment.name: title for experiment, (title, _) in METHODS.items()}
+
+
+@dataclass(frozen=True)
+class SampleResult(results.RunResult):
+    """A result whose cases lie where the sample put them."""
+
+    tested: Mapping[str, tuple[Case, ...]] = field(default_factory=dict)
+
+    def cases(self, dataset: str) -> tuple[Case, ...]:
+        return self.tested[dataset]
+
+
+def sample_results(folder: Path) -> list[SampleResult]:
+    """Write images, references and predictions into `folder`; returns one result per method.
+
+    The U-Net's answers without a prompt have a part far from the lesion; the stand-in failed on one case.
+    """
+    tested = {dataset: tuple(_write_case(folder, dataset, n) for n in range(len(names))) for dataset, names in CASES.items()}
+    return [_result(folder, experiment, rungs, tested) for experiment, (_, rungs) in METHODS.items()]
+
+
+def _write_case(folder: Path, dataset: str, number: int) -> Case:
+    name = CASES[dataset][number]
+    drawn = sample_case(name, seed=len(dataset) + number, shape=SHAPE)
+    reference = drawn.masks["reference"].array & (name != NO_TUMOR)
+    image_path, reference_path = folder / dataset / f"{name}_ct.nii.gz", folder / dataset / f"{name}_tumor.nii.gz"
+    _save(np.rint(drawn.image.array).astype(np.int16), drawn.image.affine, image_path)
+    _save(reference.astype(np.uint8), drawn.image.affine, reference_path)
+    facts = {"contact": "isolated", "solidity": "solid", "tumor_free": str(int(name == NO_TUMOR))} if dataset == "phantom_msd" else {}
+    return Case(dataset, name, name, image_path, (reference_path,), facts)
+
+
+def _save(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
+    file = nibabel.Nifti1Image(array, affine)
+    file.header["descrip"], file.header["db_name"], file.header["intent_name"] = SECRET, SECRET, SECRET
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nibabel.save(file, path)
+
+
+def _result(folder: Path, experiment: Experiment, rungs: Mapping[str, int], tested: Mapping[str, tuple[Case, ...]]) -> SampleResult:
+    own, rows, records = folder / experiment.name, [], []
+    for dataset, cases in tested.items():
+        for number, case in enumerate(cases):
+            study = registry.plugin("datasets", dataset).load(case)
+            records.append({"test_dataset": dataset, "case_id": case.case_id, "cut_by_volume_end": False})
+            for rung, off in rungs.items():
+                rows += _answer(own, experiment, case, rung, study, number + off)
+    return SampleResult(experiment, own, tables.results_frame(rows), None, None, {"cases": records}, tested)
+
+
+def _answer(own: Path, experiment: Experiment, case: Case, rung: str, study: Study, off: int) -> list[dict]:
+    reader, reference = next(iter(study.references.items()))
+    failed = case.case_id == FAILED and experiment.model == "sam_stand_in"
+    prediction = np.roll(reference.array, off, axis=0) & (not failed)
+    if rung == "none":
+        prediction[8:12, 20:30, 2:5] = True
+    mask = Mask(prediction, reference.affine)
+    if not failed:
+        nifti.write_mask(mask, own / "predictions" / case.dataset / rung / f"{case.case_id}.nii.gz", like_path=case.image_path)
+    values, lesions = metrics.score_case(reference, mask), metrics.lesion_values(metrics.Comparison(reference, mask))
+    keys = {"experiment": experiment.name, "test_dataset": case.dataset, "prompter": rung, "jitter": 0.0}
+    return tables.result_rows(keys | {"case_id": case.case_id, "patient_id": case.patient_id}, reader, values, lesions, failed)

@@ -1,0 +1,356 @@
+"""Prompting in the page: the networks as ONNX files, the cases, and a browser that must give the masks that Python gives."""
+
+import threading
+from pathlib import Path
+from types import SimpleNamespace
+
+import nibabel
+import numpy as np
+import onnxruntime
+import pandas as pd
+import pytest
+import torch
+
+from lungseg_utils import registry
+from lungseg_utils.book import build
+from lungseg_utils.core.masks import dsc
+from lungseg_utils.data import images
+from lungseg_utils.networks import onnx_files
+from lungseg_utils.prompts import json_form
+from lungseg_utils.prompts.ladder import first_prompts, prompt_setting
+from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt, Study
+from lungseg_utils.viewers import prompt_page
+from tests.support.sample_playground import sample_study, small_segmenter, train_for_a_moment
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = "document.querySelector('.lungseg-prompting')"
+CASES = ("PN-1", "PN-2", "PN-3")
+
+
+@pytest.fixture(scope="module")
+def studies() -> dict[str, Study]:
+    return {name: sample_study(seed) for seed, name in enumerate(CASES)}
+
+
+@pytest.fixture(scope="module")
+def network(studies):
+    return train_for_a_moment(small_segmenter(), studies.values())
+
+
+@pytest.fixture(scope="module")
+def site(tmp_path_factory, network, studies):
+    """Address of a page with that network and three cases, and its folder."""
+    folder = tmp_path_factory.mktemp("site")
+    written = folder / "_static" / "data" / "prompting"
+    frame = pd.DataFrame(
+        [
+            {"experiment": "tiny", "test_dataset": "phantom_nsclc", "prompter": rung, "jitter": 0.0, "patient_id": name, "case_id": name}
+            | {"lesion_id": "", "reader": "reference", "metric": "dsc", "value": value, "unit": "1", "status": "ok"}
+            for rung in ("box_one_slice", "box_every_slice")
+            for name, value in zip(CASES, (-1.0, 0.0, 0.8), strict=True)  # a page must show a zero too
+        ]
+    )
+    cases = [Case("phantom_nsclc", name, name, Path(f"/nowhere/{name}.nii.gz")) for name in CASES]
+    result = SimpleNamespace(
+        experiment=SimpleNamespace(name="tiny"),
+        provenance={"sha256": {"weights": "0" * 64}},
+        asked=lambda *rungs: frame[frame["prompter"].isin(rungs)],
+        cases=lambda dataset: cases,
+    )
+    plugin = registry.plugin("datasets", "phantom_nsclc")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(plugin, "load", lambda case: studies[case.case_id])
+        patch.setattr(prompt_page, "MARGIN_MM", 500.0)  # this network's answers run far beyond the lesion
+        prompt_page.write([result], {"tiny": "SAM-type stand-in, tiny"}, [network], written, public=False)
+    (folder / "_static" / "viewers").symlink_to(ROOT / "lungseg_utils" / "viewers")
+    vendor = build.vendor(ROOT)
+    (folder / "_static" / "vendor").symlink_to(vendor)
+    text = (ROOT / "book" / "prompt_it_yourself.md").read_text()
+    body = text.split("```{raw} html\n")[1].split("```")[0]
+    (folder / "book").mkdir()
+    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Prompt</title><link rel="icon" href="data:,"></head>'
+    (folder / "book" / "page.html").write_text(f'{head}<body style="max-width: 54rem; margin: auto">{body}</body></html>')
+    (folder / "index.html").write_text("<!doctype html><title>root</title>")
+    return folder
+
+
+def served(folder: Path):
+    """A plain static server, as readers have it: this one follows the links that the site is made of."""
+    import functools
+    import http.server
+
+    class Quiet(http.server.SimpleHTTPRequestHandler):
+        extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript", ".wasm": "application/wasm"}
+
+        def log_message(self, format: str, *args: object) -> None:
+            """Quiet."""
+
+    return http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+
+
+@pytest.fixture
+def page(site, chromium):
+    """The open page, ready; an error in its console fails the test."""
+    with served(site) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        context = chromium.new_context(viewport={"width": 1100, "height": 1000}, has_touch=False)
+        opened, problems = context.new_page(), []
+        opened.on("console", lambda message: message.type in ("error", "warning") and problems.append(message.text))
+        opened.on("pageerror", lambda error: problems.append(str(error)))
+        opened.on("request", lambda request: request.url.startswith(("http://127.0.0.1", "data:", "blob:")) or problems.append(request.url))
+        opened.goto(f"http://127.0.0.1:{running.server_port}/book/page.html")
+        opened.wait_for_function(f"{PAGE}.dataset.answers")
+        yield opened
+        context.close()
+        running.shutdown()
+        assert problems == []
+
+
+def after(page, act) -> None:
+    """Do something, and wait for the answer to it."""
+    before = int(page.evaluate(f"+{PAGE}.dataset.answers"))
+    act()
+    page.wait_for_function(f"+{PAGE}.dataset.answers > {before}")
+
+
+def mask_of(page, name: str, shape) -> np.ndarray:
+    """A mask of the page as an (x, y, z) array of the whole image."""
+    code = f"""(() => {{ const v = {PAGE}.promptPage.view.case, m = v.masks.find((item) => item.name === {name!r});
+      return [v.voxel, [v.slices, v.rows, v.columns], Array.from(m.array)]; }})()"""
+    voxel, stored, values = page.evaluate(code)
+    slices, rows, columns = np.indices(stored)
+    result = np.zeros(shape, dtype=bool)
+    places = [voxel[axis][0] + voxel[axis][1] * index for axis, index in enumerate((columns, rows, slices))]
+    result[tuple(np.asarray(p).astype(int) for p in places)] = np.array(values, dtype=bool).reshape(stored)
+    return result
+
+
+def choose_rung(page, rung: str) -> None:
+    after(page, lambda: page.select_option("select[aria-label='Rung of the prompt ladder']", rung))
+
+
+def shown_case(page) -> str:
+    return page.evaluate(f"{PAGE}.promptPage.view.case.title").split(": ")[1]
+
+
+def voxel_on_screen(page, i: float, j: float) -> tuple[float, float]:
+    code = """([i, j]) => { const v = document.querySelector('.lungseg-prompting').promptPage.view, c = v.case, f = v.frame;
+      const x = (i - c.voxel[0][0]) / c.voxel[0][1], y = (j - c.voxel[1][0]) / c.voxel[1][1], b = v.canvas.getBoundingClientRect();
+      const r = b.width / v.canvas.width;
+      return [b.left + r * (f.left + (x + 0.5) / c.columns * f.width), b.top + r * (f.top + (y + 0.5) / c.rows * f.height)]; }"""
+    return tuple(page.evaluate(code, [float(i), float(j)]))
+
+
+def drag(page, start, end) -> None:
+    page.mouse.move(*voxel_on_screen(page, *start))
+    page.mouse.down()
+    page.mouse.move(*voxel_on_screen(page, *end), steps=4)
+    page.mouse.up()
+
+
+def click(page, place) -> None:
+    page.mouse.click(*voxel_on_screen(page, *place))
+
+
+def tool(page, name: str) -> None:
+    page.get_by_role("radio", name=name, exact=True).check(force=True)
+
+
+@pytest.mark.parametrize(("clicks", "boxed"), [(0, True), (1, True), (4, True), (1, False), (2, False), (5, False)])
+def test_onnx_files_give_the_logits_of_the_network(network, tmp_path_factory, clicks, boxed):
+    folder = tmp_path_factory.getbasetemp() / "onnx"
+    if not folder.is_dir():
+        onnx_files.write(network.network, folder / "encoder.onnx", folder / "decoder.onnx")
+    encoder, decoder = (onnxruntime.InferenceSession(folder / f"{name}.onnx") for name in ("encoder", "decoder"))
+    rng = np.random.default_rng(10 * clicks + boxed)
+    canvas = network.view.canvas
+    for _ in range(5):
+        picture = rng.random((1, 1, canvas, canvas), dtype=np.float32)
+        positions, labels = rng.uniform(0, canvas, (clicks, 2)), rng.integers(0, 2, clicks)
+        if boxed:
+            positions = np.concatenate([np.sort(rng.uniform(0, canvas, (2, 2)), axis=0), positions])
+            labels = np.concatenate([[2, 3], labels])
+        positions, labels = positions[None].astype(np.float32), labels[None].astype(np.int32)
+        with torch.inference_mode():
+            embedding = network.network.encode(torch.from_numpy(picture))
+            wanted = network.network.decode(embedding, torch.from_numpy(positions), torch.from_numpy(labels)).numpy()
+        if not boxed:
+            positions = np.concatenate([positions, np.zeros((1, 1, 2), np.float32)], axis=1)
+            labels = np.concatenate([labels, [[-1]]], axis=1).astype(np.int32)
+        found = encoder.run(None, {"picture": picture})[0]
+        assert np.abs(found - embedding.numpy()).max() < 1e-3
+        assert np.abs(decoder.run(None, {"embedding": found, "positions": positions, "labels": labels})[0] - wanted).max() < 1e-3
+
+
+def test_onnx_files_name_no_place_of_this_machine(site):
+    for path in (site / "_static" / "data").rglob("*.onnx"):
+        assert b".py" not in path.read_bytes()
+
+
+def test_prompts_survive_as_json():
+    box = SlicePrompt(4, box=Box((1, 2, 4), (5, 7, 5)), points=Points(((2, 3, 4), (0, 0, 4)), (1, 0)))
+    prompt = Prompt(3, (box, SlicePrompt(5, points=Points(((2, 2, 5),), (1,)))), find_ends=True, actions=4)
+    assert json_form.from_json(json_form.to_json(prompt)) == prompt
+    volume = Prompt(1, (), box_3d=Box((0, 0, 0), (2, 3, 4)), actions=1)
+    assert json_form.from_json(json_form.to_json(volume)) == volume
+    with pytest.raises(InputError, match="session 7"):
+        json_form.from_json(json_form.to_json(prompt) | {"slices": [{"index": 1}]}, "session 7")
+
+
+def test_index_names_what_is_there(site):
+    import json
+
+    written = site / "_static" / "data" / "prompting"
+    index = json.loads((written / "index.json").read_text())
+    assert [item["title"] for item in index["cases"]] == ["worst: PN-1", "median: PN-2", "best: PN-3"]
+    assert all((written / item["file"]).is_file() for item in index["cases"])
+    assert index["networks"][0]["title"] == "SAM-type stand-in, tiny"
+    assert index["propagation"] == {"grow": 0.05, "least_area": 0.1, "reach_mm": 150.0}
+    assert index["ball_mm"] == 31.0
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("rung", prompt_page.SETTINGS)
+def test_every_rung_gives_the_masks_of_python(page, network, studies, rung):
+    choose_rung(page, rung)
+    name = shown_case(page)
+    study = studies[name]
+    reference = study.references["reference"]
+    prompts = first_prompts(Case("phantom_nsclc", name, name, Path("x")), reference, rung)
+    network.set_image(study.image)
+    wanted = network.predict(prompts).mask.array
+    assert wanted.sum() > 20
+    assert dsc(mask_of(page, "answer", wanted.shape), wanted) >= 0.99
+    trivial = registry.plugin("models", "trivial").build({"rule": "ellipse", "median_diameter_mm": 31.0}, 0)
+    trivial.set_image(study.image)
+    assert dsc(mask_of(page, "trivial", wanted.shape), trivial.predict(prompts).mask.array) >= 0.999
+    assert abs(float(page.evaluate(f"{PAGE}.dataset.dice")) - dsc(reference.array, wanted)) < 0.01
+    asked_by_the_profile = rung in ("box_one_slice", "box_every_slice")
+    assert ("in this book's tables" in page.inner_text(".lp-scores")) == asked_by_the_profile
+
+
+@pytest.mark.browser
+def test_drawn_prompts_are_those_that_python_answers(page, network, studies):
+    study = studies[shown_case(page)]
+    reference = study.references["reference"].array
+    k = page.evaluate(f"{PAGE}.promptPage.view.slice + {PAGE}.promptPage.view.case.voxel[2][0]")
+    where = np.argwhere(reference[:, :, k])
+    (i0, j0), (i1, j1) = where.min(0), where.max(0)
+    network.set_image(study.image)
+
+    def wanted(*hints, find_ends=False):
+        return network.predict([Prompt(1, hints, find_ends=find_ends)]).mask.array
+
+    box = Box((int(i0), int(j0), k), (int(i1) + 1, int(j1) + 1, k + 1))
+    after(page, lambda: drag(page, (i1, j1), (i0, j0)))
+    assert dsc(mask_of(page, "answer", reference.shape), wanted(SlicePrompt(k, box=box))) >= 0.99
+    one = mask_of(page, "answer", reference.shape)
+
+    tool(page, "click outside")
+    outside = (int(i0), int(j0))
+    after(page, lambda: click(page, outside))
+    both = SlicePrompt(k, box=box, points=Points(((*outside, k),), (0,)))
+    assert dsc(mask_of(page, "answer", reference.shape), wanted(both)) >= 0.99
+    after(page, lambda: page.get_by_role("button", name="Undo").click())
+    assert np.array_equal(mask_of(page, "answer", reference.shape), one)
+
+    after(page, lambda: page.get_by_label("follow the lesion through the slices").check())
+    assert dsc(mask_of(page, "answer", reference.shape), wanted(SlicePrompt(k, box=box), find_ends=True)) >= 0.99
+
+    after(page, lambda: page.get_by_role("button", name="Clear").click())
+    assert not mask_of(page, "answer", reference.shape).any()
+    tool(page, "click inside")
+    center = tuple(int(v) for v in where[len(where) // 2])
+    after(page, lambda: click(page, center))
+    found = wanted(SlicePrompt(k, points=Points(((*center, k),), (1,))), find_ends=True)
+    assert dsc(mask_of(page, "answer", reference.shape), found) >= 0.99
+
+
+@pytest.mark.browser
+def test_keys_alone_draw_a_box_and_take_it_back(page):
+    canvas = page.locator("canvas.lp-canvas")
+    canvas.focus()
+    for key in ["Shift+ArrowLeft"] * 3 + ["Enter"] + ["Shift+ArrowRight"] * 8 + ["Shift+ArrowDown"] * 8:
+        page.keyboard.press(key)
+    after(page, lambda: page.keyboard.press("Enter"))
+    prompts = page.evaluate(f"{PAGE}.promptPage.prompts")
+    low_i, high_i, low_j, high_j = prompts[0]["slices"][0]["box"]
+    assert (high_i - low_i, high_j - low_j) == (9, 9)
+    after(page, lambda: page.keyboard.press("Backspace"))
+    assert page.evaluate(f"{PAGE}.promptPage.prompts") == []
+    before = page.evaluate(f"{PAGE}.dataset.slice")
+    page.keyboard.press("ArrowUp")
+    page.wait_for_function(f"{PAGE}.dataset.slice !== '{before}'")
+
+
+@pytest.mark.browser
+def test_too_small_a_box_and_clicks_outside_alone_are_explained(page):
+    i, j = page.evaluate(f"{PAGE}.promptPage.tools.middle()")
+    drag(page, (i, j), (i, j))
+    page.get_by_text("smaller than two voxels").wait_for()
+    tool(page, "click outside")
+    after(page, lambda: click(page, (i, j)))
+    page.get_by_text("Clicks outside alone").wait_for()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("axes", ["RAS", "LPS", "SLA"])
+def test_an_own_ct_is_read_and_answered(page, network, studies, tmp_path, axes):
+    study = studies["PN-2"]
+    image = nibabel.Nifti1Image(study.image.array.astype(np.int16), study.image.affine)
+    turned = image.as_reoriented(nibabel.io_orientation(image.affine)) if axes == "RAS" else None
+    if turned is None:
+        target = nibabel.orientations.axcodes2ornt(tuple(axes))
+        turned = image.as_reoriented(nibabel.orientations.ornt_transform(nibabel.io_orientation(image.affine), target))
+    turned.header["descrip"] = b"Doe^Jane"
+    path = tmp_path / "own.nii.gz"
+    nibabel.save(turned, path)
+    after(page, lambda: page.set_input_files("input[type=file]", path))
+    assert page.evaluate(f"{PAGE}.promptPage.view.case.size") == list(study.image.shape)
+    reference = study.references["reference"].array
+    k = int(np.argmax(reference.sum((0, 1))))
+    page.evaluate(f"{PAGE}.promptPage.view.go({k})")
+    where = np.argwhere(reference[:, :, k])
+    (i0, j0), (i1, j1) = where.min(0), where.max(0)
+    page.wait_for_function(f"{PAGE}.dataset.slice === '{k}'")
+    after(page, lambda: drag(page, (i1, j1), (i0, j0)))
+    network.set_image(images.read_image(path))
+    box = Box((int(i0), int(j0), k), (int(i1) + 1, int(j1) + 1, k + 1))
+    assert dsc(mask_of(page, "answer", reference.shape), network.predict([Prompt(1, (SlicePrompt(k, box=box),))]).mask.array) >= 0.99
+    assert "Doe" not in page.content()
+
+
+@pytest.mark.browser
+def test_an_unusable_file_is_named_and_the_case_stays(page, tmp_path):
+    before = page.evaluate(f"{PAGE}.promptPage.view.case.title")
+    (tmp_path / "holiday.nii").write_bytes(b"\x89PNG" + bytes(400))
+    page.set_input_files("input[type=file]", tmp_path / "holiday.nii")
+    page.get_by_text("holiday.nii: This is no NIfTI-1 file").wait_for()
+    assert page.evaluate(f"{PAGE}.promptPage.view.case.title") == before
+
+
+@pytest.mark.browser
+def test_without_webassembly_there_is_a_clear_text(site, chromium):
+    with served(site) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        context = chromium.new_context()
+        context.add_init_script("delete window.WebAssembly")
+        opened = context.new_page()
+        opened.goto(f"http://127.0.0.1:{running.server_port}/book/page.html")
+        opened.get_by_text("no WebAssembly").wait_for()
+        context.close()
+        running.shutdown()
+
+
+@pytest.mark.browser
+def test_answers_are_quick(page):
+    """Timings are not judged here, only that the page keeps them; latency is reported by hand."""
+    i, j = page.evaluate(f"{PAGE}.promptPage.tools.middle()")
+    for n in range(3):
+        after(page, lambda n=n: drag(page, (i - 8 - n, j - 8), (i + 8, j + 8)))
+    assert len(page.evaluate(f"{PAGE}.promptPage.times")) == 3
+    assert "median of 3 answers" in page.inner_text(".lp-time")
+
+
+def test_ladder_rungs_of_the_page_exist():
+    assert all(prompt_setting(name) for name in prompt_page.SETTINGS)
