@@ -65,11 +65,12 @@ def _notebook(arguments: argparse.Namespace) -> int:
     from . import notebooks, workflow
 
     page = workflow.page(arguments.name, arguments.profile)
+    title = page.title or workflow.experiment_title(page.notebook, page.profile)
     print(f"== page {arguments.name}: notebook {page.notebook}, profile {page.profile}", flush=True)
     root = project.project_root()
     notebook = root / "notebooks" / f"{page.notebook}.ipynb"
     parameters = {"profile": page.profile, "public": arguments.public} | notebooks.read_parameters(notebook, dict(arguments.parameter))
-    notebooks.execute(notebook, arguments.out, parameters, cwd=root, title=page.title)
+    notebooks.execute(notebook, arguments.out, parameters, cwd=root, title=title)
     return 0
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from ..core import project, provenance
 from ..core.files import atomic_path
 
-_CODE = (".py", ".js", ".css", ".json")
+_CODE = (".py", ".js", ".css", ".json", ".md")
 _WORDS = ("book/build.py", "book/serve.py", "cli.py", "__main__.py")  # ends of paths in the package: no number or picture depends on them
 _GRID = ("experiments.yml", "requirements.txt", "analysis_plan.yml", "data/frozen.json", "data/contamination.csv")
 _GRID_FOLDERS = ("data/splits/*.csv", "data/exclusions/*.csv")

@@ -79,8 +79,8 @@ def _check_values(notebook: Path, values: Mapping[str, Any]) -> None:
     """What the notebook's first call would refuse: an unknown profile, a seed, fold or draw that cannot be, too many patients."""
     chosen = {name: values[name] for name in ("profile", "seed", "fold", "k", "draw") if name in values}
     try:
-        if notebook.stem in config.load().experiments:
-            planning.check_patients(planning.make_experiment(notebook.stem, **chosen))
+        if "experiment" in values:
+            planning.check_patients(planning.make_experiment(values["experiment"], **chosen))
         elif "profile" in chosen:
             config.load().profile(chosen["profile"])
     except InputError as error:

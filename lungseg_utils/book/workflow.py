@@ -118,6 +118,15 @@ def page(name: str, profile: str) -> Page:
     return larger if larger and not own.get(name) else Page(larger.notebook if larger else name, profile)
 
 
+def experiment_title(notebook: str, profile: str) -> str:
+    """The title of the page of an experiment, which its notebook shares with others; "" for a notebook with a title of its own."""
+    if notebook not in config.load().experiments:
+        return ""
+    from ..reporting import experiment_page  # brings scipy's statistics, which every start of the workflow would wait for
+
+    return experiment_page.page_title(notebook, profile)
+
+
 def edition_words(profile: str) -> dict[str, str]:
     """What prose pages say of an edition's evidence, by name of the substitution."""
     from ..reporting import wording  # brings scipy's statistics, which every start of the workflow would wait for

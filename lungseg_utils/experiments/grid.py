@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -104,9 +105,14 @@ def rungs(experiment: Experiment) -> list[str]:
     """What the profile asks of an experiment. Two notebooks whose models share a stand-in share its answers, so it is asked for both."""
     profile, kind = experiment.profile, f"{experiment.model}__{experiment.paradigm}"
     alike = [line for line in config.load().lines(profile) if _kind(line, profile) == kind]
-    lines = [line for line in alike if experiment in planning.planned_runs(line.notebook, profile)]
+    lines = [line for line in alike if any(_differ_in_run(e, experiment) for e in planning.planned_runs(line.notebook, profile))]
     wanted = {name for line in lines for name in line.prompters} & set(config.load().profile(profile).prompters)
     return [name for name in PROMPT_SETTINGS if name in wanted]
+
+
+def _differ_in_run(planned: Experiment, experiment: Experiment) -> bool:
+    """Whether two experiments are the same but for seed, fold, k and draw: a run by hand may choose those that no profile plans."""
+    return experiment == replace(planned, seed=experiment.seed, fold=experiment.fold, k=experiment.k, draw=experiment.draw)
 
 
 def detectors(profile: str) -> list[str]:

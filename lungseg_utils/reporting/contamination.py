@@ -122,6 +122,27 @@ def sources(frame: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def page_values(frame: pd.DataFrame, stand_ins: int) -> dict[str, int]:
+    """Values by glue key: pairs of published weights and data set (contamination_pairs), of which none, something or nobody knows what was
+    seen (_clean, _seen, _unknown), the weights with a clean pair (_clean_files), and the profile's stand-ins.
+    """
+    published = frame[frame["weights"].map(WEIGHTS) == "published"]
+    clean, unknown = published[published["level"] == NONE], published[published["level"] == UNKNOWN]
+    return {
+        "contamination_pairs": len(published),
+        "contamination_clean": len(clean),
+        "contamination_clean_files": clean["weights"].nunique(),
+        "contamination_unknown": len(unknown),
+        "contamination_seen": len(published) - len(clean) - len(unknown),
+        "contamination_stand_ins": stand_ins,
+    }
+
+
+def levels_in_words() -> str:
+    """Markdown: what each level means."""
+    return "\n".join(f"- *{name}*: {meaning}" for name, meaning in LEVELS.items())
+
+
 def weights_of(model: str, options: Mapping[str, Any]) -> str:
     """What the table calls the first weights of a model under these options; "" for random ones."""
     module = registry.plugin("models", model)

@@ -47,6 +47,13 @@ def external_table(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def drop_values(method: methods.Method, home: str, elsewhere: str, rung: str = "none") -> dict[str, Any]:
+    """Values for the text of a page: how much lower one method's mean DSC is on `elsewhere` (drop), and the patients of both (n_...)."""
+    own, other = (method.mean(name, rung).to_numpy() for name in (home, elsewhere))
+    drop = intervals.summarize_difference(own, other)
+    return {"drop": interval_text(drop.mean, drop.low, drop.high), "n_home": len(own), "n_abroad": len(other)}
+
+
 def external_values(table: pd.DataFrame, rung: str) -> dict[str, Any]:
     """Values for the text of a page, of `external_results` on one rung: how many trained methods there are, do worse abroad, drop most."""
     part = table[(table["rung"] == rung) & table["trained"]]

@@ -72,6 +72,16 @@ def failure_counts(table: pd.DataFrame) -> pd.DataFrame:
     return shown.rename(columns={"rung": "prompt", **{name: label_of(name) for name in sets}}).rename_axis(columns=None)
 
 
+def failure_values(table: pd.DataFrame) -> dict[str, int]:
+    """Values by glue key: failures_failed, failures_empty, and failures_empty_prompted (empty despite a prompt)."""
+    empty = table[table["kind"] == "empty"]
+    return {
+        "failures_failed": int((table["kind"] == "failed").sum()),
+        "failures_empty": len(empty),
+        "failures_empty_prompted": int((empty["rung"] != "none").sum()),
+    }
+
+
 def _counted_kinds(kinds: pd.Series) -> str:
     numbers = {kind: int((kinds == kind).sum()) for kind in ("empty", "failed")}
     return ", ".join(f"{number} {kind}" for kind, number in numbers.items() if number)

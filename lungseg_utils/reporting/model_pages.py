@@ -20,6 +20,7 @@ from . import methods
 from .controls import TRIVIAL_MODEL
 from .failures import failure_table
 from .labels import interval_text, label_of
+from .strata import SMALL_MM
 from .values import training_seconds
 
 # options that a reader asks for, in the words of the field; the rest stands at the foot of each experiment's page
@@ -61,7 +62,6 @@ _TRAINING = (
 )
 _WORDS = {"dice_ce": "Dice + cross-entropy", "dice_bce_per_image": "Dice + cross-entropy, per image", "ct_like": "CT-like"}
 _NOT_SAID = "–"
-SMALL_MM = 30
 
 
 def names(profile: str) -> list[str]:

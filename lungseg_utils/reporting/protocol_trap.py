@@ -110,6 +110,22 @@ def trap_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, st
     return values
 
 
+def own_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, Any]:
+    """Values by glue key: one method by the own protocol (trap_own, trap_n), by the most flattering one (trap_most, trap_most_name) and
+    by the least (trap_least); trap_own_dsc and trap_most_dsc are numbers.
+    """
+    part = trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)]
+    own, most = part.iloc[0], part.loc[part["shift"].idxmax()]
+    values = {"trap_own": own["value"], "trap_most": most["value"], "trap_least": part["value"].min()}
+    texts = {key: f"{value:.2f}" for key, value in values.items()}
+    return texts | {
+        "trap_most_name": most["protocol"],
+        "trap_own_dsc": float(own["value"]),
+        "trap_most_dsc": float(most["value"]),
+        "trap_n": int(own["n"]),
+    }
+
+
 def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, rung: str) -> dict[str, Any]:
     """Values by glue key: how many of the other protocols put another method first on a rung, and the lowest agreement of ranks."""
     part = trap[trap["rung"] == rung]

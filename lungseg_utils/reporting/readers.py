@@ -16,10 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from ..data.cases import load_study
 from ..evaluation import comparisons, intervals, metrics, plan, tables
+from ..experiments import analysis_plan, cohorts, config, grid
+from ..experiments.results import RunResult
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import InputError, Mask, Study
-from . import style
+from . import results, style
 from .labels import interval_text, label_of
 
 DATASETS = ("lidc_idri", "nsclc_radiomics_interobserver1")  # whose references are given reader by reader
@@ -33,12 +36,46 @@ MIN_READERS_FOR_BAND = 3
 NOISE_SD_MM = 1.0
 NOISE_CORRELATION_MM = 12.0
 _KERNEL_RADIUS = 4.0  # of the smoothing, in its own standard deviations
+NOISY_COPIES = 3  # of each reference
+NOISY_PATIENTS = 12  # phantoms at most
+_PANEL_SETTINGS = ("box_one_slice", "none")  # shown case by case
 PAIR_COLUMNS = ["patient_id", "case_id", "reader_a", "reader_b", "both_outlined", *METRICS]
 
 
 def readers_of(study: Study) -> dict[str, Mask]:
     """The single readers' masks of a study; none if its reference is not given reader by reader."""
     return {name: mask for name, mask in study.references.items() if name.startswith(READER)}
+
+
+@dataclass(frozen=True)
+class ReadDataset:
+    """A data set whose references are given reader by reader: pairs of its readers, and every method against each of them.
+
+    `pairs`: of `readers_among_themselves`; `against`: of `models_against_readers`, at the primary prompt settings.
+    """
+
+    dataset: str
+    n_cases: int
+    pairs: pd.DataFrame
+    against: pd.DataFrame
+
+
+def read_datasets(profile: str, finished: Sequence[RunResult]) -> list[ReadDataset]:
+    """Those of `DATASETS` whose files are here and which the profile tests; reads all of their masks."""
+    here, rows = grid.real_datasets(profile), results.results_of(finished)
+    found = []
+    for name in (name for name in DATASETS if name in here):
+        cases = {(case.patient_id, case.case_id): load_study(case) for case in finished[0].cases(name)}
+        against = models_against_readers(rows, name)
+        primary = against["prompter"].isin(analysis_plan.load().primary_rungs)
+        found.append(ReadDataset(name, len(cases), readers_among_themselves(cases), against[primary]))
+    return found
+
+
+def missing_sentence(found: Sequence[ReadDataset]) -> str:
+    """Markdown that names the data sets with several readers that are not here; empty if all are."""
+    missing = [label_of(name) for name in DATASETS if name not in {part.dataset for part in found}]
+    return f"**Not here: {', '.join(missing)}.** This page has no part of it." if missing else ""
 
 
 def pairwise(masks: Mapping[str, Mask]) -> pd.DataFrame:
@@ -172,6 +209,14 @@ def reference_noise(
     return _by_case({key: simulated_readers(mask, seeds[key], n, sd_mm, correlation_mm) for key, mask in references.items()})
 
 
+def phantom_noise(profile: str) -> pd.DataFrame:
+    """`reference_noise` of the first NSCLC-like test phantoms of a profile, tumor-free ones left out; draws them if they are not here."""
+    phantoms = cohorts.cases_to_test("phantom_nsclc", config.load().profile(profile), progress=False)[:NOISY_PATIENTS]
+    references = {(c.patient_id, c.case_id): load_study(c).reference for c in phantoms}
+    tumors = {key: mask for key, mask in references.items() if mask.array.any()}
+    return reference_noise(tumors, analysis_plan.load().seed, n=NOISY_COPIES)
+
+
 def _grown_box(array: np.ndarray, margin: np.ndarray) -> tuple[slice, ...]:
     hits = np.argwhere(array)
     low, high = hits.min(axis=0) - margin, hits.max(axis=0) + margin + 1
@@ -300,3 +345,26 @@ def band_sentence(pairs: pd.DataFrame, metric: str = "dsc") -> str:
         return f"Human band (quartiles over patients): {band[0]:.2f} to {band[1]:.2f}."
     wanted = f"{MIN_PATIENTS_FOR_BAND} patients with at least {MIN_READERS_FOR_BAND} readers each"
     return f"No human band is drawn: that takes {wanted} (patients of that kind here: {len(_patients_with_readers(pairs))})."
+
+
+def case_figures(found: Sequence[ReadDataset], titles: Mapping[str, str]) -> list[Any]:
+    """`agreement_figure` of each data set with too few patients for an interval, where each case is a panel."""
+    few = [part for part in found if part.n_cases < intervals.MIN_PATIENTS_FOR_INTERVAL]
+    return [agreement_figure(part.pairs, part.against[part.against["prompter"].isin(_PANEL_SETTINGS)], titles) for part in few]
+
+
+def reader_values(found: Sequence[ReadDataset], noise: pd.DataFrame) -> dict[str, Any]:
+    """Values for the text of the page by glue key: readers_cases and readers_dsc of LIDC-IDRI; noise_sd, _correlation and, over patients,
+    noise_dsc, _nsd_3mm and _n.
+    """
+    lidc = next((part for part in found if part.dataset == "lidc_idri"), None)
+    values = {"readers_cases": lidc.n_cases if lidc else 0, "readers_dsc": "–"}
+    if lidc and lidc.pairs["both_outlined"].any():
+        by_case = lidc.pairs[lidc.pairs["both_outlined"].astype(bool)].groupby("case_id")["dsc"]
+        values["readers_dsc"] = "; ".join(f"{case}: {range_text(part, 2)}" for case, part in by_case)
+    values |= {"noise_sd": NOISE_SD_MM, "noise_correlation": NOISE_CORRELATION_MM}
+    by_patient = noise.groupby("patient_id")[["dsc", "nsd_3mm"]].mean()
+    for name in by_patient:
+        summary = intervals.summarize_mean(by_patient[name].to_numpy())
+        values[f"noise_{name}"] = interval_text(summary.mean, summary.low, summary.high)
+    return values | {"noise_n": len(by_patient)}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -10,6 +11,8 @@ import pandas as pd
 from ..evaluation import tables
 from ..experiments import analysis_plan, results
 from . import methods
+
+SMALL_MM = 30  # longest axial diameter, up to which a tumor is called small
 
 
 def facts_of_cases(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
@@ -23,6 +26,14 @@ def facts_of_cases(finished: Sequence[results.RunResult], dataset: str) -> pd.Da
             facts = {name: str(attributes.get(name, "")).split(";")[0] for name in analysis_plan.load().raw["strata"]["attributes"]}
             rows[record["case_id"]] = {"diameter": labels[int(np.searchsorted(edges[1:], diameter))], "diameter_mm": diameter} | facts
     return pd.DataFrame.from_dict(rows, orient="index")
+
+
+def size_answers(dsc: pd.Series, facts: pd.DataFrame) -> dict[str, Any]:
+    """Values by glue key: mean DSC of cases with a small and with a larger tumor, and how many there are. `dsc`: by case."""
+    small = facts[facts["diameter_mm"] <= SMALL_MM].index
+    parts = {"strata_small": dsc.reindex(small), "strata_large": dsc.drop(small)}
+    means = {key: f"{part.mean():.2f}" if len(part) else "–" for key, part in parts.items()}
+    return means | {f"{key}_n": len(part) for key, part in parts.items()}
 
 
 def strata(finished: Sequence[results.RunResult], dataset: str, rung: str, facts: pd.DataFrame) -> pd.DataFrame:

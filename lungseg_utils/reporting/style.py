@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
@@ -9,6 +10,7 @@ from .labels import TRIVIAL
 
 GREY = "0.55"  # the colour of trivial answers, which no other method has
 _MARKERS = "os^Dv<>hp*PX"
+_FIGURE = "matplotlib.figure.Figure"
 
 
 def plot_style() -> Any:
@@ -17,7 +19,17 @@ def plot_style() -> Any:
 
     palette = [color for color in sns.color_palette("colorblind") if max(color) - min(color) > 0.1]  # without its grey
     sns.set_theme(style="whitegrid", context="notebook", palette=palette, rc={"figure.dpi": 110, "savefig.dpi": 110})
+    _show_pictures()
     return sns
+
+
+def _show_pictures() -> None:
+    """Let a notebook show figures as pictures, where a library that was imported before has chosen a backend for files (nnunetv2 does)."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None and _FIGURE not in shell.display_formatter.formatters["image/png"]:
+        from IPython.core.pylabtools import select_figure_formats
+
+        select_figure_formats(shell, {"png"}, bbox_inches="tight")
 
 
 def method_looks(name: str, number: int) -> dict[str, Any]:

@@ -119,6 +119,13 @@ def test_a_stand_in_that_two_models_share_is_asked_what_either_is_asked(monkeypa
     assert rungs(planning.make_experiment("unet_full", "mini")) == ["box_every_slice", "box_one_slice", "none"]
 
 
+@pytest.mark.parametrize("chosen", [{"seed": 1}, {"fold": 3}, {"k": 3, "draw": 7}])
+def test_a_run_that_no_profile_plans_gets_the_prompt_settings_of_its_notebook(chosen):
+    """papermill with another seed asked nothing of the model that it had trained."""
+    for notebook in ["unet_few_shot", "medsam_few_shot"] if "k" in chosen else ["unet_full", "medsam_fine_tuned"]:
+        assert rungs(planning.make_experiment(notebook, "smoke", **chosen)) == rungs(planning.make_experiment(notebook, "smoke")) != []
+
+
 @pytest.fixture
 def long_run(tmp_path, monkeypatch):
     """An experiment of a long profile as a run leaves it, in a project of its own."""

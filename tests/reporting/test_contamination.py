@@ -43,6 +43,23 @@ def test_lidc_is_burnt_for_one_family_and_nobody_else_is_said_to_have_seen_it(fr
     assert seen["source"].str.endswith("bowang-lab/MedSAM2/issues/5").all()
 
 
+def test_the_text_counts_pairs_of_published_weights_alone(frame):
+    small = (
+        frame[frame["weights"].isin(["sam_vit_b", "medsam_vit_b", "sam_stand_in__shapes"])].groupby("weights", sort=False).head(2).copy()
+    )
+    small.loc[small["weights"] == "sam_vit_b", "level"] = [contamination.NONE, contamination.UNKNOWN]
+    small.loc[small["weights"] == "medsam_vit_b", "level"] = [contamination.NONE, "same institution"]
+    assert contamination.page_values(small, stand_ins=5) == {
+        "contamination_pairs": 4,
+        "contamination_clean": 2,
+        "contamination_clean_files": 2,
+        "contamination_unknown": 1,
+        "contamination_seen": 1,
+        "contamination_stand_ins": 5,
+    }
+    assert contamination.levels_in_words().count("\n- *") == len(contamination.LEVELS) - 1
+
+
 def test_levels_are_looked_up_and_unknown_names_are_errors():
     assert contamination.level("sam_vit_b", "nsclc_radiomics") == "none"
     for names in (("sam_vit_h", "msd_lung"), ("sam_vit_b", "luna25")):
