@@ -26,11 +26,11 @@ from .. import geometry
 from ..core.measure import measure
 from ..types import Box, Image, InputError, Mask, ModelCard, Prediction, Prompt
 
-_TITLES = {
-    "ellipse": "trivial: ellipse or ball",
-    "filled": "trivial: whole box",
-    "otsu": "trivial: Otsu threshold",
-    "soft_tissue": "trivial: soft tissue",
+RULES = {
+    "ellipse": "ellipse or ball",
+    "filled": "whole box",
+    "otsu": "Otsu threshold",
+    "soft_tissue": "soft tissue",
 }
 SOFT_TISSUE_HU = (-200.0, 200.0)
 _LUNG_BELOW_HU = -500.0
@@ -51,13 +51,13 @@ CARD = ModelCard(
 
 def title(options: Mapping[str, Any]) -> str:
     """What it is called beside a number."""
-    return _TITLES[options["rule"]]
+    return f"trivial: {RULES[options['rule']]}"
 
 
 def build(options: Mapping[str, Any], seed: int = 0) -> TrivialSegmenter:
     """The baseline of a rule; nothing about it is random."""
-    if options["rule"] not in _TITLES:
-        raise InputError(f"rule {options['rule']}", "unknown", f"Choose one of {', '.join(_TITLES)}.")
+    if options["rule"] not in RULES:
+        raise InputError(f"rule {options['rule']}", "unknown", f"Choose one of {', '.join(RULES)}.")
     return TrivialSegmenter(options["rule"], float(options["median_diameter_mm"]))
 
 

@@ -9,8 +9,7 @@ from ..experiments import analysis_plan, config, detector, planning, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import Experiment
 from . import methods
-
-TRIVIAL_MODEL = "trivial"
+from .labels import TRIVIAL_MODEL
 
 
 def target_labels_used(result: results.RunResult, dataset: str, rung: str) -> int:

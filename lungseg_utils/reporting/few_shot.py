@@ -13,8 +13,8 @@ from ..evaluation import intervals
 from ..experiments import planning, results
 from ..types import Experiment
 from . import methods
-from .controls import EXTERNAL, TRIVIAL_MODEL, control_experiment, training
-from .labels import counted, interval_text
+from .controls import EXTERNAL, control_experiment, training
+from .labels import TRIVIAL_MODEL, counted, interval_text
 from .methods import Method
 from .seeds import interval_columns, method_intervals, spread_row
 from .style import method_looks, plot_style

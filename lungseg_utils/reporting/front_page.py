@@ -13,7 +13,7 @@ import pandas as pd
 from ..experiments import analysis_plan, planning
 from ..experiments.costs import subjects
 from . import efficiency, style, wording
-from .labels import CONTROL, TRIVIAL, interval_text, label_of
+from .labels import interval_text, label_of
 
 # of what a book's first page speaks, beside the plan's automatic control: what the planned contrasts on the primary rungs compare
 FRONT_PAGE = ("baselines_zero_shot", "medsam_fine_tuned", "medsam2_fine_tuned")
@@ -87,7 +87,7 @@ def _draw_prompts(axes: Any, ladder: pd.DataFrame, order: list[str], shape: _Sha
             row, (marker, color) = part.loc[name], looks[name]
             y = place + 0.19 * (number - (len(part) - 1) / 2)
             axes.plot([row["dsc_low"], row["dsc_high"]], [y, y], color=color, linewidth=2)
-            labels[name] = axes.plot(row["dsc"], y, marker, color=color, linestyle="", label=_short(row["title"]))[0]
+            labels[name] = axes.plot(row["dsc"], y, marker, color=color, linestyle="", label=_short(row))[0]
     axes.set(
         yticks=range(len(rungs)),
         yticklabels=[_line(label_of(name), shape) for name in rungs],
@@ -110,11 +110,11 @@ def _legend(axes: Any, handles: list[Any], columns: int) -> None:
     )  # fmt: skip
 
 
-def _short(name: str) -> str:
-    """Without what differs from rung to rung."""
-    if name.startswith(TRIVIAL):
+def _short(row: pd.Series) -> str:
+    """Name of a method without what differs from one prompt setting to the next."""
+    if row["role"] == "trivial":
         return "trivial: ellipse or ellipsoid, no voxel looked at"
-    return f"{name.removesuffix(CONTROL)}; with a prompt, cut to it" if name.endswith(CONTROL) else name
+    return f"{row['model']}, {row['regime']}; with a prompt, cut to it" if row["role"] == "control" else row["title"]
 
 
 def _draw_protocols(axes: Any, trap: pd.DataFrame, shape: _Shape) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 import numpy as np
 import pandas as pd
@@ -12,7 +13,7 @@ from ..evaluation.metrics import LESION_METRICS, METRICS
 from ..experiments import config
 from ..prompts.ladder import PROMPT_SETTINGS
 
-TRIVIAL = "trivial: "  # what the names of answers without a network begin with
+TRIVIAL_MODEL = "trivial"
 CONTROL = " + prompt"  # an automatic model given the same prompt as the promptable ones
 _METRICS: Mapping[str, str] = {metric.name: metric.label for metric in (*METRICS, *LESION_METRICS)}
 
@@ -34,10 +35,17 @@ def reading_order() -> list[str]:
     return [*config.load().datasets(), *PROMPT_SETTINGS]
 
 
+@cache
+def trivial_rules() -> Mapping[str, str]:
+    """Title of a trivial baseline -> its rule in words."""
+    module = registry.plugin("models", TRIVIAL_MODEL)
+    return {module.title({"rule": rule}): words for rule, words in module.RULES.items()}
+
+
 def method_titles(results: pd.DataFrame, models: Mapping[str, str]) -> dict[tuple[str, str], str]:
     """(experiment, rung) -> name: an automatic model is named as such where it was given a prompt. `models`: experiment -> name."""
     pairs = set(zip(results["experiment"], results["prompter"], strict=True))
-    automatic = {e for e, rung in pairs if rung == "none" and not models[e].startswith(TRIVIAL)}
+    automatic = {e for e, rung in pairs if rung == "none" and models[e] not in trivial_rules()}
     return {(e, rung): models[e] + (CONTROL if rung != "none" and e in automatic else "") for e, rung in pairs}
 
 

@@ -12,7 +12,7 @@ from ..evaluation.intervals import summarize_method, summarize_trained_models
 from ..experiments import analysis_plan, detector, planning, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from .controls import control_experiment, role_of, target_labels_used, training
-from .labels import CONTROL, TRIVIAL, counted, interval_text, label_of
+from .labels import CONTROL, counted, interval_text, label_of, trivial_rules
 from .methods import Method, group_key, group_runs, pair_methods, titles
 from .style import method_looks, plot_style
 
@@ -205,7 +205,7 @@ def _best(part: pd.DataFrame) -> str:
     if part.empty:
         return "–"
     row = part.loc[part["dsc"].idxmax()]
-    return f"{interval_text(row['dsc'], row['dsc_low'], row['dsc_high'])}, {row['title'].removeprefix(TRIVIAL)}"
+    return f"{interval_text(row['dsc'], row['dsc_low'], row['dsc_high'])}, {trivial_rules().get(row['title'], row['title'])}"
 
 
 def gain_text(row: pd.Series, other: str) -> str:

@@ -17,9 +17,8 @@ from ..evaluation import tables
 from ..experiments import analysis_plan, config, planning
 from ..experiments.results import RunResult
 from . import methods
-from .controls import TRIVIAL_MODEL
 from .failures import failure_table
-from .labels import interval_text, label_of
+from .labels import TRIVIAL_MODEL, interval_text, label_of
 from .strata import SMALL_MM
 from .values import training_seconds
 

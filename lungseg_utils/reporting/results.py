@@ -11,7 +11,7 @@ from ..evaluation import intervals, tables
 from ..experiments import planning
 from ..experiments.results import RunResult
 from . import methods
-from .labels import CONTROL, counted, interval_text, label_of, method_titles, number_text
+from .labels import counted, interval_text, label_of, method_titles, number_text
 from .style import method_looks, plot_style
 from .values import dsc_of_rows, training_seconds
 
@@ -34,18 +34,18 @@ def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: s
     means = {key[1:]: part for key, part in dsc_of_rows(results[results["test_dataset"] == dataset], ["experiment"]).items()}
     rungs = [rung for rung in ("none", "box_one_slice", "box_every_slice") if any(key[0] == rung for key in means)]
     summaries, names = {key: intervals.summarize_mean(series.to_numpy()) for key, series in means.items()}, method_titles(results, models)
-    rows = [sorted((s.mean, names[e, r], s) for (r, e), s in summaries.items() if r == rung) for rung in rungs]
+    rows = [sorted((s.mean, names[e, r], names[e, r] != models[e], s) for (r, e), s in summaries.items() if r == rung) for rung in rungs]
     heights = [len(part) for part in rows]
     figure, panels = plt.subplots(
         len(rungs), 1, figsize=(8.5, 0.9 * len(rungs) + 0.27 * sum(heights)), sharex=True, layout="constrained", squeeze=False,
         gridspec_kw={"height_ratios": heights},
     )  # fmt: skip
     for axes, rung, part in zip(panels[:, 0], rungs, rows, strict=True):
-        for place, (mean, name, summary) in enumerate(part):
-            color = method_looks(name, 1 if name.endswith(CONTROL) else 0)["color"]
+        for place, (mean, name, is_control, summary) in enumerate(part):
+            color = method_looks(name, int(is_control))["color"]
             axes.plot([summary.low, summary.high], [place, place], color=color, linewidth=2)
             axes.plot(mean, place, "o", color=color)
-        axes.set(yticks=range(len(part)), yticklabels=[name for _, name, _ in part], title=label_of(rung), xlim=(-0.02, 1.02))
+        axes.set(yticks=range(len(part)), yticklabels=[name for _, name, *_ in part], title=label_of(rung), xlim=(-0.02, 1.02))
         axes.set_ylim(-0.6, len(part) - 0.4)
     panels[-1, 0].set_xlabel(f"mean 3-D DSC, {label_of(dataset)}, {counted(s.n for s in summaries.values())}")
     plt.close(figure)

@@ -6,7 +6,7 @@ import sys
 from collections.abc import Iterable
 from typing import Any
 
-from .labels import TRIVIAL
+from .labels import trivial_rules
 
 GREY = "0.55"  # the colour of trivial answers, which no other method has
 _MARKERS = "os^Dv<>hp*PX"
@@ -37,7 +37,7 @@ def method_looks(name: str, number: int) -> dict[str, Any]:
     import seaborn as sns
 
     palette = sns.color_palette()
-    color = GREY if name.startswith(TRIVIAL) else palette[number % len(palette)]
+    color = GREY if name in trivial_rules() else palette[number % len(palette)]
     return {"color": color, "marker": _MARKERS[number % len(_MARKERS)]}
 
 
@@ -45,6 +45,6 @@ def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
     """`method_looks` of all methods of a figure; trivial answers are numbered from the end and take no colour from the others."""
     trivial, others = [], []
     for name in dict.fromkeys(names):
-        (trivial if name.startswith(TRIVIAL) else others).append(name)
+        (trivial if name in trivial_rules() else others).append(name)
     numbers = {name: number for number, name in enumerate(others)} | {name: -1 - number for number, name in enumerate(trivial)}
     return {name: method_looks(name, number) for name, number in numbers.items()}
