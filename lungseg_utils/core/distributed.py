@@ -1,8 +1,8 @@
-"""Processes that train one network together, as torchrun starts them: the first one runs the experiment, the others help it to train.
+"""Data-parallel training in the processes that torchrun started: the first process runs the experiment, the others only help it to train.
 
-Every process draws the whole batch of a step, from the same random numbers, and answers its own part of it. The answers are put
-together before the loss, since a loss may look at the batch as a whole; so a step is that of one process with the same batch, up to the
-order of sums. Accelerate connects the processes (GPUs by NCCL, CPUs by gloo); one that runs alone never loads it.
+Every process draws the whole batch of a step from the same random numbers and computes the network's output for its own part. The outputs
+are gathered before the loss, because a loss may look at the batch as a whole. A step therefore equals that of one process with the same
+batch, up to the order of sums. Accelerate connects the processes (GPUs by NCCL, CPUs by gloo); a single process never loads it.
 """
 
 from __future__ import annotations

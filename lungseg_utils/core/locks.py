@@ -1,4 +1,4 @@
-"""One process at a time: file locks that end with their process, so that a killed run never blocks the next."""
+"""File locks that allow one process at a time. A lock ends with its process, so a killed run never blocks the next one."""
 
 from __future__ import annotations
 

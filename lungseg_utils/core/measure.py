@@ -1,4 +1,4 @@
-"""What work costs: parameters, seconds, memory. Energy is stated as power times time only where a meter exists."""
+"""Measure costs: parameters, seconds, memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Who wants to hear how far a long loop has come, and may end it; loops tell it without knowing who listens."""
+"""Progress callbacks for long loops; a callback may raise to cancel the loop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What produced a number: hashes of files, the commit, versions of packages."""
+"""Provenance of a number: hashes of files, the commit, versions of packages."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a file may say, by a JSON schema that lies beside the code that reads it."""
+"""Validate values against JSON schemas."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What all stand-ins for published promptable models share: the names of their preparations. Loads without torch."""
+"""Names and titles of the pretrainings of stand-ins. Loads without torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tests, ranks and claims on top of the intervals of `intervals`. The unit is the patient, the sides of a comparison are paired."""
+"""Tests, ranks and claims, based on the intervals of `intervals`. The unit is the patient; comparisons are paired."""
 
 from __future__ import annotations
 

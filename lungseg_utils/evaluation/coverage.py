@@ -1,12 +1,12 @@
-"""Do the intervals of `intervals` and the test of `comparisons` keep what they promise, for data like ours? By simulation.
+"""Simulate the coverage of the intervals of `intervals` and the level of the test of `comparisons`, on data like ours.
 
-    python -m lungseg_utils.coverage data/results/coverage.csv --commit COMMIT
+    python -m lungseg_utils.evaluation.coverage data/results/coverage.csv --commit COMMIT
 
-A value is Dice-like: exactly zero with some probability (a lesion that was missed), else Beta distributed. Values of one patient by
-two methods, or by two runs of one method, hang together by a Gaussian copula, so that each single value keeps its distribution and
-the truth is known in closed form. The distributions below were fixed before the first run, but for the stress cases: they were added
-after it, to show what happens where a good model rarely misses. A rare zero, far from all else, is then absent from many samples, and
-no interval can know of it.
+Values are Dice-like: exactly zero with some probability (a missed lesion), else Beta distributed. Values of one patient by two methods, or
+by two runs of one method, are correlated by a Gaussian copula, which keeps the distribution of each single value; the truth is known in
+closed form. The distributions below were fixed before the first run, except the stress cases. These were added after it, to show what
+happens if a good model rarely misses: a rare zero, far from all other values, is then absent from many samples, and no interval can account
+for it.
 """
 
 from __future__ import annotations

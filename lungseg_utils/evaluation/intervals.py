@@ -1,8 +1,8 @@
-"""Uncertainty of what the tables say. The unit is the patient; below ten patients there are points only.
+"""Confidence intervals over patients. The unit is the patient; below ten patients there are no intervals.
 
-Two questions are kept apart, and `Summary.method` says which one an interval answers. "These trained models": would other
-patients give the same value? Patients are resampled, the networks stay as they are. "The method": would other patients AND
-another training run (or another draw of k patients) give it? Runs are crossed with patients, since each run meets the same patients.
+Two estimands are kept apart, and `Summary.method` says which one an interval covers. "These trained models": would other patients give the
+same value? Patients are resampled, the networks stay as they are. "The method": would other patients and another training run (or another
+draw of k patients) give it? Runs are crossed with patients, because each run meets the same patients.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Read analysis_plan.yml: what is compared with what, and the constants of metrics and statistics, decided before any result."""
+"""Read analysis_plan.yml: the planned comparisons, and the constants of metrics and statistics."""
 
 from __future__ import annotations
 

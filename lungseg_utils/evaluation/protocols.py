@@ -1,12 +1,12 @@
-"""Published ways to turn the same masks into one Dice coefficient (DSC), beside this project's own one.
+"""Published ways to compute one Dice coefficient (DSC) from the same masks, and this project's own.
 
-Every protocol is a function over cases: `CaseMasks` (voxels), or `CaseCounts` (what `measure` keeps of them, some hundred bytes to
-some kilobytes). Any iterable will do: it is read once and case by case, so that a generator of a whole cohort never holds two scans.
-The first line of a protocol's docstring is its formula and stands in its `ProtocolValue`. R and P are the voxels of reference and
-prediction, a lower s or p means within one slice or one patient, and DSC = 2|R∩P| / (|R|+|P|).
+Every protocol is a function over cases: `CaseMasks` (voxels), or `CaseCounts` (the counts that `measure` takes from them, a few hundred
+bytes to a few kilobytes). Any iterable works: it is read once and case by case, so a generator over a cohort never holds two scans. The
+first line of a protocol's docstring is its formula and becomes part of its `ProtocolValue`. R and P are the voxels of reference and
+prediction, an index s or p means within one slice or one patient, and DSC = 2|R∩P| / (|R|+|P|).
 
-Only scans with a tumor enter, so that every shift is one of the formula and not one of the cohort. DSC does not depend on the size
-of a voxel, so spacing is not asked for. Several references of one scan (readers) are several cases of one patient.
+Only scans with a tumor enter, so every difference comes from the formula and not from the cohort. DSC does not depend on the voxel size,
+so no spacing is needed. Several references of one scan (readers) are several cases of one patient.
 """
 
 from __future__ import annotations

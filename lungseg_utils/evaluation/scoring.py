@@ -1,4 +1,4 @@
-"""Score one prediction against the references of its case: rows of the result table."""
+"""Score one prediction against the references of its case, as rows of the result table."""
 
 from __future__ import annotations
 

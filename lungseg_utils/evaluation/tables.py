@@ -1,7 +1,7 @@
-"""The three tables (experiments, results, costs): schema, atomic writing, strict reading, completeness, provenance.
+"""The tables of results and costs: schema, atomic writing, strict reading, completeness.
 
-`results` is in long form: one row, one value. Every planned case has its rows, also when the model failed, so that a
-missing row is an error and never a smaller n. `costs` stands apart, since seconds differ from run to run and results must not.
+`results` is in long form: one row per value. Every planned case has its rows, also if the model failed, so a missing row is an error and
+never a smaller n. `costs` is a separate table, because seconds differ from run to run and results must not.
 """
 
 from __future__ import annotations

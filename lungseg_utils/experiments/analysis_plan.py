@@ -1,4 +1,4 @@
-"""The analysis plan of a project, checked against its grid of experiments."""
+"""Check the analysis plan of a project against its grid of experiments."""
 
 from __future__ import annotations
 

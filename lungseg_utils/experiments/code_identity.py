@@ -1,6 +1,6 @@
-"""Which modules of the package a result depends on, found by following imports, and one hash over their contents.
+"""Hash the modules of the package that weights or results depend on, found by following imports.
 
-A change to one model must not make another one be trained again, and no list has to be kept by hand.
+No list is kept by hand, and a change to one model does not train another one again.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Which cases a profile trains on and tests."""
+"""Select the cases that a profile trains on and tests."""
 
 from __future__ import annotations
 

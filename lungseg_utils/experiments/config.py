@@ -1,4 +1,4 @@
-"""experiments.yml as checked records: profiles, experiments, and the options that a model ends up with."""
+"""Read experiments.yml into checked records: profiles, grid entries, and the resolved options of a model."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Boxes without a look at the reference: an automatic experiment of the grid finds lesions, and a rule keeps the likely ones.
+"""Boxes of a detector: an automatic experiment of the grid finds lesions without the reference, and a rule keeps the likely ones.
 
-Which probability counts, how small a finding may be and how many there may be is chosen on the validation patients of the detector,
-by mean lesion F1. A few-shot detector has none: its rule was fixed on development phantoms. Found masks are kept beside the
-detector's weights, since every promptable model asks for the same.
+The threshold of probability, the least volume and the largest number of findings are chosen on the validation patients of the detector, by
+mean lesion F1. A few-shot detector has none: its rule was fixed on development phantoms. Found masks are stored with the detector's
+weights, because every promptable model asks for the same ones.
 """
 
 from __future__ import annotations

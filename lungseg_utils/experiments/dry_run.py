@@ -1,8 +1,8 @@
-"""What a profile would take before anything is run: every training and evaluation, GPU hours, disk, and what is missing with its remedy.
+"""Estimate the cost of a profile before it runs: every training and evaluation, GPU hours, disk, and missing files with their remedy.
 
-All hours are estimates: floating-point operations of the full-size networks (`full_size`, data/results/efficiency_*.csv) times how often
-they run, divided by a speed. The speed is that of the same network on the GPU of efficiency_cuda.csv, if it is there; else the one that
-nnU-Net's authors published. A network that was not measured, such as a stand-in, has no estimate, and is counted apart.
+All hours are estimates: floating-point operations of the full-size networks (data/results/efficiency_*.csv) times the number of runs,
+divided by a speed. The speed is that of the same network on the GPU of efficiency_cuda.csv, if measured; else the one that nnU-Net's
+authors published. A network that was not measured, such as a stand-in, has no estimate and is counted separately.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What a promptable model starts from: its published checkpoint, or the pretraining of its stand-in, done once and kept.
+"""Initial weights of promptable models: a published checkpoint, or the pretraining of a stand-in, done once and stored.
 
-Published files lie in data/cache/weights and are checked by size and hash. A stand-in's weights lie in
-results/stand_ins, for all profiles, and are made again only if what they depend on (options, code) has changed.
+Published files are in data/cache/weights and are checked by size and hash. The weights of a stand-in are in results/stand_ins, for all
+profiles, and are computed again only if what they depend on (options, code) has changed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Let a prompter and a segmenter interact until the prompter ends."""
+"""Run the interaction of a prompter with a segmenter until the prompter ends."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Finished experiments as segmenters that can be asked again."""
+"""Load finished experiments as segmenters."""
 
 from __future__ import annotations
 

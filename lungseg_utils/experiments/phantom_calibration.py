@@ -1,6 +1,6 @@
-"""What the development phantoms measure like, kept beside the generator that drew them: data/results/calibration/.
+"""Measure the development phantoms once, and store the table in data/results/calibration/.
 
-The generator is frozen, so that its patients are measured once; a changed generator refuses the stored table.
+The generator is frozen, so its patients are measured once. The table is rejected if the generator has changed.
 """
 
 from __future__ import annotations

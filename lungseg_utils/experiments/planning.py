@@ -1,4 +1,4 @@
-"""Which experiments a profile plans, and which prompt settings it evaluates."""
+"""Plan the experiments of a profile, and the prompt settings that each is evaluated with."""
 
 from __future__ import annotations
 

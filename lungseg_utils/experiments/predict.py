@@ -1,4 +1,4 @@
-"""One own CT through a trained model: what `python -m lungseg_utils predict` does."""
+"""Segment one CT with a trained model: the command `predict`."""
 
 from __future__ import annotations
 

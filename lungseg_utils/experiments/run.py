@@ -1,7 +1,7 @@
-"""An experiment from start to end: train once, ask many times, write tables and provenance. No model names in here.
+"""Run one experiment: train once, predict and score every case, write tables and provenance.
 
-Everything of one experiment lies in results/<profile>/<experiment name>/. A finished part is never done again unless what
-it depends on (data, options, code) changed; each case is a file of its own, so that an interrupted run goes on.
+All files of an experiment are in results/<profile>/<experiment name>/. A finished part is never computed again unless what it depends on
+(data, options, code) changed. Each case is a separate file, so an interrupted run continues.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The result tables that are stored with the project: a few files a profile, each with the rows of all of its stored experiments."""
+"""Store result tables with the project: four files per profile, each with the rows of all its stored experiments."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Any data set as a raw data set of nnU-Net: images, references and dataset.json as `networks.nnunet_steps` writes them for training.
+"""Convert a data set to nnU-Net's raw form: images, references and dataset.json.
 
-The way back needs no code: such a folder, or the table `cases.csv` in it that also keeps the patients, is what `datasets.folder` reads.
+The way back needs no code: `datasets.folder` reads such a folder, or the table `cases.csv` in it, which also keeps the patients.
 """
 
 from __future__ import annotations
