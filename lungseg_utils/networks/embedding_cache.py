@@ -1,6 +1,6 @@
-"""What image encoders said, kept for further prompts: in memory within a limit of bytes, and as files for further runs.
+"""Cache of image embeddings: in memory up to a limit of bytes, and optionally as files for later runs.
 
-A prompt on a slice that was seen in the same window then costs prompt encoder and mask decoder only.
+A further prompt on a slice that was encoded in the same window then costs only prompt encoder and mask decoder.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The roles of methods: model, automatic control, trivial baseline; and the labels each has used."""
+"""Roles of methods: model, automatic control, trivial baseline; and the labels that each has used."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Costs of full-size architectures in, figures and printable tables out. No accuracy: that of a stand-in is not that of its full size.
+"""Page "Efficiency": costs of full-size architectures, as tables and figures. No accuracy: a stand-in's is not that of its full size.
 
-Colours are safe for colour-blind readers, and shapes and hatches say the same in grey; every axis has its unit.
+Colors are safe for color-blind readers, and shapes and hatches repeat the information in gray; every axis has its unit.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""experiments.yml as checked records: profiles, experiments, and the options that a model ends up with."""
+"""Front page: the figure of three panels and the numbers in the text."""
 
 from __future__ import annotations
 

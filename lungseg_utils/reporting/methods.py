@@ -1,8 +1,9 @@
-"""Methods: experiments that differ only in what makes runs differ (seed, fold, draw), and their answers as tables patients x runs.
+"""Group experiments into methods, and arrange their predictions as tables patients x runs.
 
-Where every run is tested on the same patients, each is a column. Where a fold is tested by the training that left it out, the folds of
-one seed and draw are one answer to each patient: a cross-validation is one run. What runs, and what patients, there must be is the
-profile's plan, so that a missing or doubled patient is an error and never another n.
+The experiments of a method differ only in what makes runs differ (seed, fold, draw). If every run is tested on the same patients, each run
+is a column. If a fold is tested by the training that left it out, the folds of one seed and draw give one prediction per patient: a
+cross-validation is one run. The profile's plan says which runs and patients must exist, so a missing or doubled patient is an error and
+never another n.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""Tables of the overview page of each model: what ran, how it was set up, what it reached beside its controls, where it failed.
+"""Tables of the overview pages of models: their runs, settings, results with controls, and failures.
 
-A family is a model of the grid by its name in `models/`; what ran in its place under a profile is named as that. Nothing is computed
-here that `analysis` does not compute.
+A family is a model of the grid by its name in `models/`; a stand-in that ran in its place is named as one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Agreement among the readers of a case, of models with each reader, and reference noise on cases that have one reader only.
+"""Page "Readers": agreement among readers, of models with each reader, and reference noise on cases with one reader only.
 
-Readers are people. `simulated_readers` are none: smooth random displacements of one reference, called "reference noise"
-everywhere, never human. What may be drawn as a human band, and when, is fixed (`human_band`).
+Readers are people. `simulated_readers` are smooth random displacements of one reference; they are called "reference noise" everywhere,
+never human. `human_band` fixes what may be drawn as a human band, and when.
 """
 
 from __future__ import annotations

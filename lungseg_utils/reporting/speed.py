@@ -1,7 +1,7 @@
-"""How fast this project's code is beside the scripts that people use: the table that `python -m benchmarks` writes, and how it is shown.
+"""Page "Speed": the table that `python -m benchmarks` writes, which compares this project's code with common scripts.
 
 A row is one piece of work, done in turn by the fast path (this project) and the plain one, in one run on one machine. Machines are noisy,
-so that pairs are compared and not times: `gain` is plain over fast seconds (at least `goal`), `extra` fast minus plain seconds (at most).
+so pairs are compared instead of times: `gain` is plain over fast seconds (at least `goal`), `extra` fast minus plain seconds (at most).
 """
 
 from __future__ import annotations

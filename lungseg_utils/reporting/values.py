@@ -1,4 +1,4 @@
-"""Values by patient and case that several pages read."""
+"""Values by patient and case that several pages use."""
 
 from __future__ import annotations
 

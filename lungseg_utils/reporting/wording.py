@@ -1,4 +1,4 @@
-"""Sentences that say what the numbers of a page rest on."""
+"""Sentences that say which data the numbers of a page come from."""
 
 from __future__ import annotations
 
