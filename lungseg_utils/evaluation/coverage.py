@@ -73,10 +73,12 @@ RUN_SHARES = (0.006, 0.04)  # of the latent variance: shift of a whole run; its 
 def simulate_coverage(
     replications: int = REPLICATIONS, resamples: int = RESAMPLES, seed: int = 0, sizes: Sequence[int] = SIZES, commit: str = ""
 ) -> pd.DataFrame:
-    """One row per quantity, estimand, interval, number of patients and of runs: share of replications whose interval holds the truth.
+    """Simulate the coverage of all intervals and the level of the sign-flip test.
 
-    Columns: below and above (truth under the lower, over the upper end), mean_width, standard_error (of the coverage or level, by
-    the number of replications), level (of the sign-flip test, nominal 0.05), and where the numbers come from.
+    Returns:
+        One row per quantity, estimand, interval, number of patients and of runs. Columns: coverage (share of replications whose
+        interval holds the truth), below and above (truth under the lower, over the upper end), mean_width, standard_error (of the
+        coverage or level, by the number of replications), level (of the sign-flip test, nominal 0.05), and the provenance.
     """
     rows = [*_trained_model_rows(replications, resamples, seed, sizes)]
     rows += _method_rows(replications, resamples, seed, sizes)

@@ -145,8 +145,8 @@ def summarize_paired_difference(a: pd.Series, b: pd.Series, seed: int = 0) -> Su
 def summarize_trained_models(table: pd.DataFrame | np.ndarray, seed: int = 0) -> Summary:
     """Estimand "these trained models": mean of a complete table patients x runs; runs are averaged within the patient, patients resampled.
 
-    The interval is the bias-corrected accelerated bootstrap (Efron 1987, doi:10.1080/01621459.1987.10478410). It says nothing of
-    what another training run would give.
+    The interval is the bias-corrected accelerated bootstrap (Efron 1987, doi:10.1080/01621459.1987.10478410). It does not cover other
+    training runs.
     """
     table = complete_table(table)
     summary = summarize_mean(table.mean(axis=1).to_numpy(), seed)
@@ -163,8 +163,8 @@ def summarize_trained_models_difference(a: pd.DataFrame, b: pd.DataFrame, seed: 
 def summarize_method(table: pd.DataFrame | np.ndarray, seed: int = 0) -> Summary:
     """Estimand "the method": mean of a complete table patients x runs, over other patients and other training runs.
 
-    From 10 runs on the percentile interval of the two-way crossed bootstrap, under 10 a random-effects t interval, and with one
-    run no interval: nothing is known of how far runs differ.
+    From 10 runs on: percentile interval of the two-way crossed bootstrap. Under 10: a random-effects t interval. With one run there is
+    no interval, because the variance between runs is unknown.
     """
     return _summarize_crossed([complete_table(table).to_numpy()], "the method", seed)
 
@@ -257,11 +257,14 @@ def summarize_median(values: np.ndarray) -> Summary:
 
 
 def cohort_table(results: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """One row per experiment, test data set and prompter over patients with a tumor, and the tumor-free ones apart.
+    """Summarize each experiment, test data set and prompt setting over patients with a tumor, and tumor-free scans separately.
 
-    Columns of each metric of the table `metrics.COHORT`: NAME, NAME_low and NAME_high of a mean, NAME_median likewise of a median
-    (infinite where nothing was predicted), NAME_tumor_free of what counts on tumor-free scans. Then n, n_tumor_free and failed
-    (cases). Several readers or cases of one patient are averaged first.
+    Several readers or cases of one patient are averaged first.
+
+    Returns:
+        One row per experiment, test data set and prompt setting. Columns of each metric of the table `metrics.COHORT`: NAME, NAME_low
+        and NAME_high of a mean, NAME_median likewise of a median (infinite where nothing was predicted), NAME_tumor_free of metrics on
+        tumor-free scans. Then n, n_tumor_free and failed (numbers of cases).
     """
     results = require_plain(results)
     whole = results[results["lesion_id"] == ""]

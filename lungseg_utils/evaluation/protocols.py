@@ -32,7 +32,7 @@ _CONNECTED_IN_SLICE = np.stack([np.zeros((3, 3), bool), np.ones((3, 3), bool), n
 
 @dataclass(frozen=True, eq=False)
 class CaseMasks:
-    """One scan: reference and one or several predictions, bool (x, y, z) of one shape. The first prediction is the answer."""
+    """One scan: reference and one or several predictions, bool (x, y, z) of one shape. The first prediction is the model's own."""
 
     patient_id: str
     reference: np.ndarray
@@ -82,12 +82,12 @@ class CaseCounts:
     candidates: tuple[float, ...]
 
     def as_plain(self) -> dict[str, Any]:
-        """All fields as values of JSON."""
+        """All fields as JSON values."""
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(self).items()}
 
     @classmethod
     def of_plain(cls, values: Mapping[str, Any]) -> CaseCounts:
-        """What `as_plain` made."""
+        """The record of which `as_plain` made the values."""
         slices = {name: np.array(values[name], dtype=np.int64) for name in ("reference", "prediction", "overlap")}
         counts = {name: Counts(**values[name]) for name in ("resized", "large_lesions")}
         rest = {"large_areas": np.array(values["large_areas"], dtype=float), "candidates": tuple(values["candidates"])}
@@ -107,7 +107,7 @@ class CaseCounts:
 
 @dataclass(frozen=True)
 class ProtocolValue:
-    """One number as a paper would give it: what is averaged over `n` of what, and which share of all slices it has looked at."""
+    """One number as a paper would report it: what it averages, over how many, and which share of all slices it covers."""
 
     name: str
     formula: str

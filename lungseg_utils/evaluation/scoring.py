@@ -12,7 +12,14 @@ from . import metrics, tables
 def score(
     keys: Mapping[str, Any], references: Mapping[str, Mask], prediction: Mask, ignore: Mask | None = None, failed: bool = False
 ) -> list[dict[str, Any]]:
-    """Rows for one prediction, against each reader's reference; `keys` as `tables.result_rows` wants. InputError if grids differ."""
+    """Score one prediction against each reader's reference; returns rows of the result table.
+
+    Args:
+        keys: columns that all rows share, as `tables.result_rows` wants them.
+
+    Raises:
+        InputError: if the grids differ.
+    """
     rows = []
     for reader, reference in references.items():
         comparison = metrics.Comparison(reference, prediction, ignore, cut_ends(reference))

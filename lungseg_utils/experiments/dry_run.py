@@ -45,7 +45,7 @@ TRAINING, EVALUATION = "training", "evaluation"
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that has to be there first, its size in bytes (0: unknown), and the command that brings it."""
+    """A missing file or data set, its size in bytes (0: unknown), and the command that fetches it."""
 
     what: str
     size: int
@@ -54,7 +54,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Outlook:
-    """`steps`: one row a training and an evaluation (`COLUMNS`; `amount` are steps, or rungs asked); NaN where nothing was measured."""
+    """`steps`: one row per training or evaluation (`COLUMNS`; `amount` are steps or prompt settings); NaN where nothing was measured."""
 
     profile: str
     steps: pd.DataFrame
@@ -62,7 +62,7 @@ class Outlook:
 
 
 def look_ahead(profile: str) -> Outlook:
-    """All that a profile plans, whether or not its data are here; nothing is read but tables and the names of files."""
+    """All that a profile plans, whether or not its data are here; only tables and names of files are read."""
     asked, known = _asked(profile), _Known()
     rows = [row for experiment, rungs in asked.items() for row in _rows(experiment, *rungs, known)]
     return Outlook(profile, pd.DataFrame(rows, columns=COLUMNS), tuple(_missing(profile, asked)))
@@ -312,7 +312,7 @@ def _missing_weights(asked: Iterable[Experiment]) -> Iterable[Missing]:
 
 
 def in_words(outlook: Outlook) -> str:
-    """For people: every experiment with its command, what is missing with its command, totals and what they rest on."""
+    """A report: every experiment with its command, what is missing with its command, totals and their assumptions."""
     parts = [_experiment_in_words(name, part, outlook.profile) for name, part in outlook.steps.groupby("experiment", sort=False)]
     book = f"Then: make book PROFILE={outlook.profile} runs whatever of it is not finished, and builds the pages over all of it."
     return "\n\n".join([*parts, _missing_in_words(outlook.missing), _totals(outlook), book])

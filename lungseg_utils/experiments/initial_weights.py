@@ -23,7 +23,7 @@ _SEED = 0  # a stand-in is one artefact, like a published checkpoint; seeds of e
 
 
 def initial_weights(model: str, options: Mapping[str, Any], progress: bool = True) -> Path | None:
-    """The file that the network's first weights come from; None for a model that starts from random ones."""
+    """File of the network's first weights; None for a model that starts from random ones."""
     source = _source(model, options)
     if isinstance(source, Checkpoint):
         return _published(source)
@@ -32,7 +32,7 @@ def initial_weights(model: str, options: Mapping[str, Any], progress: bool = Tru
 
 
 def checkpoint(model: str, options: Mapping[str, Any]) -> Checkpoint | None:
-    """The published file that a model starts from; None for any other."""
+    """The published file that a model starts from; None for any other model."""
     source = _source(model, options)
     return source if isinstance(source, Checkpoint) else None
 

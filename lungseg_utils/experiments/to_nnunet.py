@@ -22,11 +22,13 @@ from ..types import Case, InputError
 
 
 def to_nnunet(dataset: str, root: Path, to: Path) -> list[Case]:
-    """Write the labelled cases of a data set below `root` into the new folder `to`, whole or not at all; returns them.
+    """Write the labeled cases of a data set below `root` into the new folder `to`, whole or not at all; returns the cases.
 
-    Of several readers the first reference is taken, which is their consensus where the data set has one. Cases listed in
-    `data/exclusions` are left out. Raises `InputError` for a folder that is there or is not named as nnU-Net wants, for a data set
-    without a labelled case, and for a case that cannot be read.
+    With several readers the first reference is used, which is their consensus if the data set has one. Cases listed in `data/exclusions`
+    are left out.
+
+    Raises:
+        InputError: if the folder exists or is not named as nnU-Net wants, if the data set has no labeled case, or if a case cannot be read.
     """
     to, module = Path(to), registry.plugin("datasets", dataset)
     if not re.fullmatch(r"Dataset\d{3}_\w+", to.name):

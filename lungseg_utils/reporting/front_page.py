@@ -15,7 +15,7 @@ from ..experiments.costs import subjects
 from . import efficiency, style, wording
 from .labels import CONTROL, TRIVIAL, interval_text, label_of
 
-# of what a book's first page speaks, beside the plan's automatic control: what the planned contrasts on the primary rungs compare
+# notebooks whose results the front page cites, apart from the automatic control; the planned contrasts compare them
 FRONT_PAGE = ("baselines_zero_shot", "medsam_fine_tuned", "medsam2_fine_tuned")
 _ARCHITECTURES = ("unet_wide", "deeplabv3_resnet101", "nnunet_3d", "sam", "medsam", "sam2", "medsam2", "medical_sam2")
 _RUNGS = {"none": ("o", "no prompt"), "box_one_slice": ("^", "box on one slice"), "box_every_slice": ("s", "box on every slice")}
