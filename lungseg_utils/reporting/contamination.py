@@ -101,12 +101,12 @@ def level(weights: str, dataset: str) -> str:
 
 
 def may_be_called_zero_shot(weights: str, dataset: str) -> bool:
-    """Whether a score of these weights on this data set may stand under the words zero-shot: only where nothing was seen."""
+    """Whether a score of these weights on this data set may be called zero-shot: only at the level `none`."""
     return level(weights, dataset) == NONE
 
 
 def printable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Levels for people: one row per file of weights, one column per data set."""
+    """Levels as a table for a page: one row per file of weights, one column per data set."""
     wide = frame.pivot(index="weights", columns="dataset", values="level").reindex(index=list(WEIGHTS), columns=list(DATASETS))
     wide = wide.rename(columns=dict(DATASETS)).rename_axis(columns=None)
     wide.insert(0, "kind", pd.Series(WEIGHTS))
@@ -127,7 +127,7 @@ def sources(frame: pd.DataFrame) -> str:
 
 
 def weights_of(model: str, options: Mapping[str, Any]) -> str:
-    """What the table calls the first weights of a model under these options; "" for random ones."""
+    """Name of a model's first weights in the table; "" for random ones."""
     module = registry.plugin("models", model)
     first = module.initial_weights(options) if hasattr(module, "initial_weights") else None
     if isinstance(first, Pretraining):
@@ -139,7 +139,7 @@ def weights_of(model: str, options: Mapping[str, Any]) -> str:
 
 
 def sentence(model: str, options: Mapping[str, Any], datasets: Iterable[str]) -> str:
-    """One line of Markdown for the head of a page with zero-shot numbers: what the first weights may have seen of each data set."""
+    """One line of Markdown for a page with zero-shot numbers: which data sets the first weights may have been trained on."""
     weights = weights_of(model, options)
     if not weights:
         return "**What the weights have seen:** nothing, they are random."

@@ -27,12 +27,12 @@ TITLES: Mapping[str, str] = {
 
 
 def label_of(name: str) -> str:
-    """Reader's name of a data set, metric or prompter; unknown names stay as they are."""
+    """Reader's name of a data set, metric or prompt setting; unknown names stay as they are."""
     return PROMPT_SETTINGS[name].title if name in PROMPT_SETTINGS else TITLES.get(name, name)
 
 
 def method_titles(results: pd.DataFrame, models: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """(experiment, rung) -> name: an automatic model is named as such where it was given a prompt. `models`: experiment -> name."""
+    """(experiment, prompt setting) -> title, which marks an automatic model with a prompt as control. `models`: experiment -> title."""
     pairs = set(zip(results["experiment"], results["prompter"], strict=True))
     automatic = {e for e, rung in pairs if rung == "none" and not models[e].startswith(TRIVIAL)}
     return {(e, rung): models[e] + (CONTROL if rung != "none" and e in automatic else "") for e, rung in pairs}

@@ -93,7 +93,7 @@ def floor_seconds(frame: pd.DataFrame) -> pd.Series:
 
 
 def printable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table as people read it."""
+    """The table for a page."""
     return pd.DataFrame(
         {
             "row": labels(frame),
@@ -108,7 +108,7 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def works(frame: pd.DataFrame) -> pd.DataFrame:
-    """What each row does and what it is set beside, once for all machines that did the same."""
+    """Work and comparison of each row, once for all machines that did the same."""
     columns = {
         "row": frame["row"],
         "work": frame["work"],
@@ -156,7 +156,7 @@ def gains(frame: pd.DataFrame) -> Any:
 
 
 def answers(frame: pd.DataFrame) -> dict[str, str]:
-    """What the text of the page says: how many rows reach their goal, which do not, and the setting."""
+    """Values for the text of the page: how many rows reach their goal, which do not, and the setting."""
     with_goal = frame[frame["goal"].notna()]
     met = is_met(with_goal)
     shared = {name: "; ".join(dict.fromkeys(frame[name].astype(str))) for name in ("device", "threads", "versions", "commit")}
@@ -165,7 +165,7 @@ def answers(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def provenance(frame: pd.DataFrame) -> pd.DataFrame:
-    """Where the rows come from: a line for each machine, setting and commit."""
+    """Provenance of the rows: a line for each machine, setting and commit."""
     return frame.groupby(["device", "threads", "versions", "commit"], sort=False)["row"].agg(", ".join).rename("rows").reset_index()
 
 

@@ -33,7 +33,7 @@ MARKS = {
 
 
 def mark_of(method: str) -> str:
-    """ "points only", "descriptive" or "inference": what `intervals` says that an interval is good for."""
+    """Use of an interval as `intervals` states it: "points only", "descriptive" or "inference"."""
     return next(mark for mark in MARKS if mark in method)
 
 
@@ -103,7 +103,7 @@ def _row(summary: pd.DataFrame, quantity: str) -> dict[str, Any]:
 
 
 def _tiles(scores: Scores, summary: pd.DataFrame) -> list[dict[str, str]]:
-    """The four numbers to look at first: title, value, what it is."""
+    """The four main numbers: title, value, note."""
     shown = (("dsc", 2), (scores.nsd_metric, 2), ("lesion_sensitivity", 2), ("false_positive_volume", 2))
     rows = [(_row(summary, quantity), digits) for quantity, digits in shown]
     return [
