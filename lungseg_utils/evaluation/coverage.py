@@ -218,7 +218,7 @@ def bca_interval(values: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _ordered_quantile(ordered: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Quantile of each row of `ordered` (..., resamples) at its own level (...), linear between neighbours as numpy does it."""
+    """Quantile of each row of `ordered` (..., resamples) at its own level (...), with numpy's linear interpolation."""
     place = levels * (ordered.shape[-1] - 1)
     lower = np.clip(np.floor(place).astype(int), 0, ordered.shape[-1] - 2)
     left = np.take_along_axis(ordered, lower[..., None], axis=-1)[..., 0]

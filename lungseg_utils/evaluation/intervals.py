@@ -54,7 +54,7 @@ def patient_means(frame: pd.DataFrame) -> pd.Series:
 def complete_table(table: pd.DataFrame | np.ndarray, column: str = "run", finite: bool = True) -> pd.DataFrame:
     """The same numbers as a float DataFrame patients x `column`, after a check that each patient has one value in each column.
 
-    Patients are sorted by name, so that a resample means the same patients in whatever order they came.
+    Patients are sorted by name: a resample then means the same patients, whatever their order was.
     """
     values = pd.DataFrame(table).astype(float)
     values = values.sort_index(key=None if pd.api.types.is_numeric_dtype(values.index) else lambda index: index.astype(str))
@@ -172,8 +172,8 @@ def summarize_method(table: pd.DataFrame | np.ndarray, seed: int = 0) -> Summary
 def summarize_method_difference(a: pd.DataFrame, b: pd.DataFrame, matched_runs: bool = False, seed: int = 0) -> Summary:
     """Estimand "the method": mean of a minus b, two complete tables patients x runs of the same patients.
 
-    `matched_runs`: column r of `a` and of `b` share what makes runs differ (the same draw of k patients, the same fold), so that
-    differences are taken run by run; the columns must then be the same. Else the runs of the two are independent.
+    `matched_runs`: column r of `a` and of `b` share what makes runs differ (the same draw of k patients, the same fold). Differences are
+    then taken run by run, and the columns must be the same. Else the runs of the two are independent.
     """
     a, b = align_patients(complete_table(a), complete_table(b))
     if not matched_runs:

@@ -143,7 +143,7 @@ def _count(reference: np.ndarray, prediction: np.ndarray) -> Counts:
 
 
 def _resize(mask: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """The part of the nearest-neighbour image of a whole scan on `RESIZED_PLANE` that lies in `box`, from the mask inside it."""
+    """The part of the nearest-neighbor image of a whole scan on `RESIZED_PLANE` that lies in `box`, from the mask inside it."""
     picked = []
     for side, count, count_out in zip(box, shape, RESIZED_PLANE, strict=False):
         nearest = ((np.arange(count_out) + 0.5) * count / count_out).astype(int)  # the voxel that holds the new centre

@@ -28,5 +28,5 @@ def score(
 
 
 def cut_ends(reference: Mask) -> tuple[bool, bool]:
-    """Whether the first and the last slice of the volume cut the lesion: there its surface is not judged."""
+    """Whether the first and the last slice of the volume cut the lesion; its surface is not judged there."""
     return bool(reference.array[:, :, 0].any()), bool(reference.array[:, :, -1].any())

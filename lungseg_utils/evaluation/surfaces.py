@@ -101,7 +101,7 @@ def surface_distances(
 
 
 def _distances_mm(asked: np.ndarray, surface: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """From each true corner of `asked` to the nearest one of `surface`.
+    """Distance from each true corner of `asked` to the nearest one of `surface`.
 
     A search tree over the surface's few corners; a distance transform would visit every corner of a box that one far false positive makes
     as large as the scan. The tree only finds the nearest: steps along the grid are exact, and tolerances are often whole steps.

@@ -152,7 +152,7 @@ def _load(path: Path) -> Config:
 
 
 def _grid_entry(line: Mapping[str, Any]) -> GridEntry:
-    """A line of the grid; without `prompters` it is asked with all that its model takes."""
+    """A line of the grid; without `prompters` it has all prompt settings of its model."""
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in line.items()}
     return GridEntry(**{"prompters": settings_for(registry.card("models", line["model"]))} | values)
 

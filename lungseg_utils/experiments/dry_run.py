@@ -77,7 +77,7 @@ class _Known:
 
 
 def _asked(profile: str) -> dict[Experiment, tuple[tuple[str, ...], list[str]]]:
-    """(test data sets, rungs) of every planned experiment; two notebooks that share one share its answers."""
+    """(test data sets, prompt settings) of every planned experiment; two notebooks with one experiment share its predictions."""
     found: dict[Experiment, tuple[dict[str, None], set[str]]] = {}
     wanted = set(config.load().profile(profile).prompters)
     for line in config.load().lines(profile):
@@ -113,7 +113,7 @@ def _training_patients(profile: str, dataset: str, fold: int) -> tuple[int, int]
 
 
 def _tested_patients(profile: str, dataset: str, trained_fold: int | None) -> int:
-    """As far as splits, exclusions and publications tell; `trained_fold` of an experiment that was trained on the same data set."""
+    """Number of test patients by splits, exclusions and publications; `trained_fold`: if the experiment was trained on the data set."""
     card, size = registry.card("datasets", dataset), config.load().profile(profile)
     if card.phantom:
         return size.phantoms.test + size.phantoms.tumor_free
@@ -212,8 +212,8 @@ class _Work:
     def evaluation(self, questions: Sequence[planning.Question]) -> float:
         """Operations for one patient, taken to be the reference volume.
 
-        An automatic network answers once, whatever is asked; a promptable one encodes each slice once, and looks again for each question,
-        dialogues of clicks apart, which share their answers.
+        An automatic network predicts once for all prompt settings. A promptable one encodes each slice once, and decodes for each setting;
+        dialogues of clicks share their predictions.
         """
         if not self.network.flops:
             return 0.0 if self.network.parameters == 0 else math.nan
@@ -226,7 +226,7 @@ class _Work:
         return self._asked([*alone, *([("click", dialogue)] if dialogue else [])])
 
     def _asked(self, rungs: Sequence[tuple[str, int]]) -> float:
-        """A promptable network's operations for one patient; every rung is taken for a box on every slice, or on one."""
+        """A promptable network's operations for one patient; every prompt setting is taken for a box on every slice, or on one."""
         looks = [(_like(rung), count) for rung, count in rungs]
         encoded = {name: self.network.slices[table.VOLUME + name] * self.network.flops["encode"] for name, _ in looks}
         return max(encoded.values()) + sum(count * (self._volume(name) - encoded[name]) for name, count in looks)
@@ -258,7 +258,7 @@ def _like(rung: str) -> str:
 
 
 def _answers(rung: str) -> int:
-    """Of a dialogue of clicks; 0 for any other rung."""
+    """Number of predictions of a dialogue of clicks; 0 for any other prompt setting."""
     dialogue = re.fullmatch(r"clicks_(\d+)", rung)
     return int(dialogue[1]) if dialogue else int(rung == "click")
 

@@ -28,10 +28,10 @@ class Unit:
 
 
 class Meter:
-    """Times stages, counts what they compute, and collects the rows.
+    """Times stages, counts their operations, and collects the rows.
 
-    Memory is the weights and the highest that was allocated beside them during the timed runs of a stage. On a CPU that is the
-    growth of the resident size since the network was built, with what earlier stages left to the allocator.
+    Memory is the weights plus the highest further allocation during the timed runs of a stage. On a CPU that is the growth of the
+    resident size since the network was built, with what earlier stages left to the allocator.
     """
 
     def __init__(self, subject: Subject, repeats: int, device: str):

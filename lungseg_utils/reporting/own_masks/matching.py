@@ -36,12 +36,16 @@ def find_cases(predictions: Path, references: Path, ignore: Path | None = None, 
     """Match NAME.nii or NAME.nii.gz of the folders by NAME, in order of NAME.
 
     References are in `references` itself, or, of several readers, in one subfolder each (and then only in subfolders). `patients.csv` in
-    the same folder (columns case_id, patient_id) tells which cases are of one patient; without it each case is a patient. A prediction or
-    an ignore region without reference is an error.
+    the same folder (columns case_id, patient_id) tells which cases are of one patient; without it each case is a patient.
 
     Args:
-        predictions, references, ignore: folders.
+        predictions: folder.
+        references: folder.
+        ignore: folder of regions in which nothing is scored.
         missing: a reference without prediction is an "error", or counts as "failed".
+
+    Raises:
+        InputError: also for a prediction or an ignore region without reference.
     """
     if missing not in ("error", "failed"):
         raise InputError("missing", f"{missing!r} is unknown", 'Give "error" or "failed".')

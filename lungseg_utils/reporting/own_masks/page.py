@@ -212,7 +212,7 @@ def _axes(x: str, y: str) -> Any:
 
 
 def _svg(figure: Any, title: str) -> str:
-    """A figure as an element that takes its colours from the page, fits its width and says what it shows."""
+    """A figure as an element that takes its colors from the page, fits its width and has a description."""
     from io import StringIO
 
     import matplotlib

@@ -33,7 +33,7 @@ Fault = tuple[str, str, str]  # of an InputError, which does not travel between 
 
 @dataclass(frozen=True, eq=False)
 class _Packed:
-    """A mask as compressed bits: a tumor in a scan takes some kilobytes, so that all masks are checked before the first is scored."""
+    """A mask as compressed bits: a tumor in a scan takes some kilobytes, so all masks can be checked before the first is scored."""
 
     shape: tuple[int, int, int]
     affine: np.ndarray
