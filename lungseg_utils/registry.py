@@ -1,4 +1,4 @@
-"""What exists: every file in `models/`, `datasets/` and `paradigms/` is a plug-in, and its name is its key."""
+"""Registry of plug-ins: every file in `models/`, `datasets/` and `paradigms/` is one, and its name is its key."""
 
 from __future__ import annotations
 

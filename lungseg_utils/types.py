@@ -1,8 +1,8 @@
-"""The nouns of the benchmark: small frozen records that every other module speaks in.
+"""The records of the benchmark: small frozen dataclasses that every other module uses.
 
 Frames. Every array in memory has axes (x, y, z) in RAS+ order: index i grows towards the patient's right, j towards
-anterior, k towards superior. `affine` maps voxel indices (centre of a voxel) to world millimetres, RAS+. The order in
-which a file stored its axes is undone on reading and redone on writing (`io`); voxels are never interpolated by either.
+anterior, k towards superior. `affine` maps voxel indices (center of a voxel) to world millimeters, RAS+. The order in
+which a file stored its axes is undone on reading and redone on writing (`data`); neither ever interpolates voxels.
 """
 
 from __future__ import annotations

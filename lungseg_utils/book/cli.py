@@ -1,4 +1,4 @@
-"""Commands of the book: workflow, serve, and its steps notebook, page-data, vendor, book. Imports happen inside each."""
+"""Commands of the book: workflow, serve, and its steps notebook, page-data, vendor, book. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Notebooks executed strictly: parameters checked before the kernel starts, and only a whole success leaves a file.
+"""Execute notebooks strictly: check parameters before the kernel starts, and write a file only after full success.
 
-papermill alone merely logs an unknown parameter, and a notebook that failed or timed out still leaves a file that looks
-finished. Here the output appears under its name only if every cell ran to its end without an error.
+papermill only logs an unknown parameter, and a notebook that failed or timed out still leaves a file that looks finished. Here the
+output gets its name only if every cell ran to its end without an error.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""From the grid to a book: start Snakemake and say what each page shows."""
+"""Start Snakemake, which turns the grid of experiments into a book, and decide which profile each page shows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Locks between processes. A lock ends with its process, so a killed run never blocks the next one."""
+"""Locks between processes: a lock ends with its process."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What collections of CTs with contours (RTSTRUCT or SEG) share: patients by headers, the series drawn on, regions by name."""
+"""Read collections of CT with contours (RTSTRUCT or SEG): patients from headers, the contoured series, regions by name."""
 
 from __future__ import annotations
 

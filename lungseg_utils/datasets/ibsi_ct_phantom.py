@@ -1,7 +1,7 @@
-"""The CT phantom of the Image Biomarker Standardisation Initiative: the crop of one patient's CT round one lung.
+"""The CT phantom of the Image Biomarker Standardisation Initiative: one patient's CT, cropped around one lung.
 
-"Phantom" is its makers' word: it is the CT of patient LUNG1-002 of NSCLC-Radiomics, and bears that patient's id here, so
-that the two never stand in different splits.
+The publisher calls it a phantom. It is the CT of patient LUNG1-002 of NSCLC-Radiomics and has that patient's id here, so the two are
+never in different splits.
 """
 
 from __future__ import annotations

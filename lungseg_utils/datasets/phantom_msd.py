@@ -1,4 +1,4 @@
-"""Phantom cohort B: one side of the chest in the likeness of MSD Task06_Lung, as a folder of that layout."""
+"""Phantom cohort B: one side of the chest, modeled on MSD Task06_Lung, in the folder layout of that data set."""
 
 from __future__ import annotations
 

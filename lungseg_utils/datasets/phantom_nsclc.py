@@ -1,4 +1,4 @@
-"""Phantom cohort A: whole chests in the likeness of NSCLC-Radiomics, as DICOM series with RTSTRUCT contours."""
+"""Phantom cohort A: whole chests, modeled on NSCLC-Radiomics, as DICOM series with RTSTRUCT contours."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A folder of patients: each written whole or not at all, kept when the generator is the same, else made again."""
+"""A folder of phantoms: each patient is written whole or not at all, and drawn again only if the generator changed."""
 
 from __future__ import annotations
 

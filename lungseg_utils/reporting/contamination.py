@@ -1,8 +1,8 @@
-"""What published weights may have seen of the data sets that they are judged on: a checked table, each entry with its source.
+"""Page "Contamination": which data sets published weights may have been trained on; a checked table, each entry with its source.
 
-The level of (weights, data set) is the strongest that a source supports. `none` needs a source for all images that the weights
-were trained on with masks (what an encoder was initialised from without any is said in the note); what no source settles is
-`unknown`. Only `none` may be called zero-shot in a headline.
+The level of (weights, data set) is the strongest that a source supports. `none` needs a source for all images that the weights were
+trained on with masks (the note says what an encoder was pretrained on without masks). If no source settles it, the level is `unknown`.
+Only `none` may be called zero-shot in a headline.
 """
 
 from __future__ import annotations
@@ -144,7 +144,7 @@ def levels_in_words() -> str:
 
 
 def weights_of(model: str, options: Mapping[str, Any]) -> str:
-    """What the table calls the first weights of a model under these options; "" for random ones."""
+    """Name of a model's first weights in the table; "" for random ones."""
     module = registry.plugin("models", model)
     first = module.initial_weights(options) if hasattr(module, "initial_weights") else None
     if isinstance(first, Pretraining):

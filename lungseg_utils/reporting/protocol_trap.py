@@ -16,10 +16,12 @@ from .style import looks_of, plot_style
 
 
 def protocol_trap(finished: Sequence[RunResult], dataset: str, rungs: Sequence[str]) -> pd.DataFrame:
-    """The stored predictions of every method and rung, scored by every published protocol; this project's own stands first.
+    """Score the stored predictions of every method and prompt setting by every published protocol; this project's own comes first.
 
-    Columns: experiment, title, rung, protocol, formula, value (mean over runs), n (of one run), unit, share (of all slices that were
-    looked at), shift (against the own protocol), rank (among the methods of the rung, 1 is best).
+    Returns:
+        One row per method, prompt setting and protocol. Columns: experiment, title, rung (prompt setting), protocol, formula, value (mean
+        over runs), n (of one run), unit, share (of all slices that were scored), shift (from the own protocol), rank (among the methods in
+        the prompt setting, 1 is best).
     """
     names, rows = methods.titles(finished), []
     for method in methods.group_runs(finished):
@@ -44,9 +46,9 @@ def _trap_rows(shared: Mapping[str, Any], runs: Sequence[Sequence[protocols.Case
 
 
 def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
-    """Kendall's tau between the methods' ranks by the own protocol and by each other one, per rung (rows: protocols).
+    """Kendall's tau between the ranks of methods by the own protocol and by each other one, per prompt setting (rows: protocols).
 
-    NaN where a protocol gives some method no value, such as "only detected cases" to one that detected none.
+    NaN if a protocol has no value for some method, such as "only detected cases" for one that detected none.
     """
     own, result = trap["protocol"].iloc[0], {}
     for rung, part in trap.groupby("rung", sort=False):
@@ -60,7 +62,7 @@ def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
 def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
     """The same predictions under every protocol: mean DSC on the left, rank of each method on the right.
 
-    `trap`: of `protocol_trap.protocol_trap`.
+    `trap`: from `protocol_trap`.
     """
     plot_style()
     import matplotlib.pyplot as plt
@@ -86,7 +88,7 @@ def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
 
 
 def printable_trap(trap: pd.DataFrame, experiment: str, rung: str) -> pd.DataFrame:
-    """One method under every protocol: formula, value, shift against the own protocol, n, share of slices looked at, rank."""
+    """One method under every protocol: formula, value, shift from the own protocol, n, share of scored slices, rank."""
     part = trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)]
     return pd.DataFrame(
         {
@@ -127,7 +129,7 @@ def own_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, Any
 
 
 def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, rung: str) -> dict[str, Any]:
-    """Values by glue key: how many of the other protocols put another method first on a rung, and the lowest agreement of ranks."""
+    """Values by glue key: how many other protocols rank another method first in a prompt setting, and the lowest agreement of ranks."""
     part = trap[trap["rung"] == rung]
     best = part[part["rank"] == 1].groupby("protocol", sort=False)["experiment"].agg(set)
     others = best.drop(part["protocol"].iloc[0])

@@ -1,7 +1,7 @@
-"""Agreement among the readers of a case, of models with each reader, and reference noise on cases that have one reader only.
+"""Page "Readers": agreement among readers, of models with each reader, and reference noise on cases with one reader only.
 
-Readers are people. `simulated_readers` are none: smooth random displacements of one reference, called "reference noise"
-everywhere, never human. What may be drawn as a human band, and when, is fixed (`human_band`).
+Readers are people. `simulated_readers` are smooth random displacements of one reference; they are called "reference noise" everywhere,
+never human. `human_band` fixes what may be drawn as a human band, and when.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ PAIR_COLUMNS = ["patient_id", "case_id", "reader_a", "reader_b", "both_outlined"
 
 
 def readers_of(study: Study) -> dict[str, Mask]:
-    """The single readers' masks of a study; none if its reference is not given reader by reader."""
+    """The masks of single readers of a study; empty if its reference is not given reader by reader."""
     return {name: mask for name, mask in study.references.items() if name.startswith(READER)}
 
 
@@ -81,8 +81,8 @@ def missing_sentence(found: Sequence[ReadDataset]) -> str:
 def pairwise(masks: Mapping[str, Mask]) -> pd.DataFrame:
     """One row per pair of masks: reader_a, reader_b, both_outlined, and `METRICS` (all symmetric).
 
-    Of two masks one of which is empty the DSC is 0 and HD95 infinite, of two empty ones nothing is defined. The end of a slab
-    that cuts either mask is no surface.
+    If one of two masks is empty, DSC is 0 and HD95 infinite; if both are, nothing is defined. The end of a slab that cuts either mask is no
+    surface.
     """
     rows = []
     for a, b in itertools.combinations(masks, 2):
@@ -107,9 +107,9 @@ def _by_case(masks: Mapping[tuple[str, str], Mapping[str, Mask]]) -> pd.DataFram
 
 
 def models_against_readers(results: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """One row per experiment, rung, case and single reader, with `METRICS` as columns; rows of jittered prompts are refused.
+    """One row per experiment, prompt setting, case and single reader, with `METRICS` as columns; rows of jittered prompts are refused.
 
-    Undefined (NaN) where the reader outlined nothing.
+    Undefined (NaN) if the reader outlined nothing.
     """
     keys = ["experiment", "prompter", "patient_id", "case_id", "reader"]
     rows = results[(results["test_dataset"] == dataset) & (results["lesion_id"] == "") & results["metric"].isin(METRICS)]
@@ -124,7 +124,7 @@ def models_against_readers(results: pd.DataFrame, dataset: str) -> pd.DataFrame:
 class AgreementWithReaders:
     """One metric of one method: per patient (index) its mean over readers, the mean over their pairs, and the difference.
 
-    `comparison` is None under ten patients, and for HD95: then there are points and nothing else.
+    `comparison` is None under ten patients, and for HD95: then only points are shown.
     """
 
     points: pd.DataFrame
@@ -132,10 +132,10 @@ class AgreementWithReaders:
 
 
 def agreement_with_readers(against: pd.DataFrame, pairs: pd.DataFrame, metric: str, seed: int = 0) -> AgreementWithReaders:
-    """A method against the readers, beside the readers among themselves, on the same patients and by the same metric.
+    """Agreement of a method with the readers and of the readers with each other, on the same patients and by the same metric.
 
-    `against`: rows of `models_against_readers` of one experiment and rung. Both sides are about readers who outlined something:
-    who did not differs in detection, which is shown apart. Patients without two such readers are left out of both sides.
+    `against`: rows of `models_against_readers` of one experiment and prompt setting. Both sides use only readers who outlined something:
+    who outlined nothing differs in detection, which is shown separately. Patients without two such readers are left out of both sides.
     """
     if len(against[["experiment", "prompter"]].drop_duplicates()) > 1:
         raise InputError("agreement with readers", "more than one method or rung", "Take one at a time.")
@@ -154,7 +154,7 @@ def agreement_with_readers(against: pd.DataFrame, pairs: pd.DataFrame, metric: s
 def human_band(pairs: pd.DataFrame, metric: str) -> tuple[float, float] | None:
     """Quartiles over patients of the readers' mean agreement; None unless 10 patients have at least 3 readers who outlined.
 
-    A band of other patients, of another metric or of simulated noise is no substitute, so that None means: draw none.
+    None means: draw no band. A band of other patients, of another metric or of simulated noise is no substitute.
     """
     if pairs["reader_a"].str.startswith(NOISE.strip()).any():
         raise InputError("human band", "reference noise is not human", "Give pairs of readers.")
@@ -179,7 +179,7 @@ def simulated_readers(
 
     The displacement along the surface's normal is a Gaussian random field with mean 0, standard deviation `sd_mm` and a
     correlation that falls to 1/e over `correlation_mm`, cut at the signed distance to the surface. With `sd_mm` 0 each copy is the
-    reference; a lesion smaller than the displacement may vanish. Where the volume ends there is no surface to displace.
+    reference; a lesion smaller than the displacement may vanish. The end of the volume is no surface.
     """
     if not reference.array.any():
         raise InputError("reference", "it is empty, and has no surface to displace", "Leave tumor-free cases out.")
@@ -224,7 +224,7 @@ def _grown_box(array: np.ndarray, margin: np.ndarray) -> tuple[slice, ...]:
 
 
 def _signed_distance_mm(inside: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Distance of each voxel's centre to the surface, negative inside: never 0, as surfaces run between centres."""
+    """Distance of each voxel's center to the surface, negative inside: never 0, because surfaces run between centers."""
     distance = np.full(inside.shape, -np.inf)  # a mask that fills its box has no surface there
     if inside.all():
         return distance
@@ -250,7 +250,7 @@ def _random_field(rng: np.random.Generator, shape: Sequence[int], spacing: np.nd
 
 
 def printable_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
-    """One row per case: how many masks hold something, and median, lowest and highest agreement of two of them; no mean over cases."""
+    """One row per case: number of non-empty masks, and median, lowest and highest agreement of two of them; no mean over cases."""
     simulated = bool(pairs["reader_a"].str.startswith(NOISE.strip()).any())
     everyone, drew = ("noisy copies", "not vanished") if simulated else ("readers", "outlined it")
     rows = []
@@ -263,7 +263,7 @@ def printable_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def printable_models(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping[str, str], metric: str = "dsc") -> pd.DataFrame:
-    """One row per method and rung: median, lowest and highest agreement with a reader, by case; the readers' own on top."""
+    """One row per method and prompt setting: median, lowest and highest agreement with a reader, by case; the readers' own on top."""
     if pairs.empty:
         return pd.DataFrame(columns=["prompt", "method"])
     among = dict(iter(pairs[pairs["both_outlined"].astype(bool)].groupby("case_id", sort=False)[metric]))
@@ -276,9 +276,9 @@ def printable_models(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping
 
 
 def printable_variability(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping[str, str], nsd: str = "nsd_3mm") -> pd.DataFrame:
-    """One row per method and rung: (method against readers) minus (readers among themselves) by DSC and NSD, and what may be said of it.
+    """One row per method and prompt setting: (method against readers) minus (readers among themselves) by DSC and NSD, and the verdict.
 
-    Empty under ten patients with two readers who outlined something: then there are points and nothing that sums them up.
+    Empty under ten patients with two readers who outlined something: then only points are shown.
     """
     rows = []
     for rung, name in _methods(against):
@@ -301,7 +301,7 @@ def _verdict(dsc: comparisons.ReaderComparison, nsd: comparisons.ReaderCompariso
 
 
 def _methods(against: pd.DataFrame) -> list[tuple[str, str]]:
-    """(rung, experiment), rungs from most help to none."""
+    """(prompt setting, experiment), from most help to none."""
     pairs = dict.fromkeys(zip(against["prompter"], against["experiment"], strict=True))
     return sorted(pairs, key=lambda pair: list(PROMPT_SETTINGS).index(pair[0]))
 
@@ -339,7 +339,7 @@ def agreement_figure(pairs: pd.DataFrame, against: pd.DataFrame, titles: Mapping
 
 
 def band_sentence(pairs: pd.DataFrame, metric: str = "dsc") -> str:
-    """One sentence on the human band of these readers: what it is, or why there is none."""
+    """One sentence on the human band of these readers: its range, or why there is none."""
     band = human_band(pairs, metric)
     if band:
         return f"Human band (quartiles over patients): {band[0]:.2f} to {band[1]:.2f}."

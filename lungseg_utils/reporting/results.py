@@ -17,17 +17,17 @@ from .values import dsc_of_rows, training_seconds
 
 
 def experiment_titles(finished: Iterable[RunResult]) -> dict[str, str]:
-    """Experiment -> what it is called beside a number."""
+    """Experiment -> title, for tables and pages."""
     return {r.experiment.name: planning.experiment_title(r.experiment) for r in finished}
 
 
 def results_of(finished: Iterable[RunResult]) -> pd.DataFrame:
-    """All results with prompts as they should be drawn, in one table; a method with several runs stands there once, with their means."""
+    """All results without errors in drawing, in one table; a method with several runs appears once, with their means."""
     return pd.concat([method.averaged() for method in methods.group_runs(finished)], ignore_index=True)
 
 
 def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: str) -> Any:
-    """Mean DSC with 95 % interval of every method on one data set, one panel per rung, the best on top; trivial answers in grey."""
+    """Mean DSC with 95 % interval of every method on one data set, one panel per prompt setting, best on top; trivial baselines gray."""
     plot_style()
     import matplotlib.pyplot as plt
 
@@ -55,8 +55,8 @@ def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: s
 def cohort_answers(results: pd.DataFrame, experiments: Mapping[str, str], roles: Mapping[str, str]) -> dict[str, Any]:
     """Values for the front page, by glue key NOTEBOOK_ROLE_(dsc|dsc_low|dsc_high|n) or, with a prompt, NOTEBOOK_RUNG_ROLE_...
 
-    `experiments`: notebook -> name of its own method; `roles`: data set -> ROLE, as `wording.roles` gives it. The trivial answers to a box
-    on every slice or on one are called box_ellipse and box_ellipsoid.
+    `experiments`: notebook -> name of its own method; `roles`: data set -> ROLE, as `wording.roles` gives it. The trivial baselines for a
+    box on every slice or on one are called box_ellipse and box_ellipsoid.
     """
     means = dsc_of_rows(results, ["experiment"])
     values: dict[str, Any] = {}
@@ -75,9 +75,9 @@ _TRIVIAL_KEYS = {
 
 
 def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung: str, datasets: Sequence[str]) -> pd.DataFrame:
-    """One row per method for one rung of the prompt ladder, best mean DSC on the first of `datasets` on top; intervals are 95 %.
+    """One row per method in one prompt setting, best mean DSC on the first of `datasets` on top; intervals are 95 %.
 
-    Where a method was tested on fewer patients than the head of the column says, its own n stands beside the value.
+    A method that was tested on fewer patients than the head of the column says has its n next to the value.
     """
     table = intervals.cohort_table(results[(results["prompter"] == rung) & results["test_dataset"].isin(datasets)])
     rows = {(row["experiment"], row["test_dataset"]): row for _, row in table.iterrows()}
@@ -103,7 +103,7 @@ def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung:
 
 
 def printable_case_matrix(results: pd.DataFrame, datasets: Sequence[str], models: Mapping[str, str]) -> pd.DataFrame:
-    """DSC of every method (rows, by rung) on every case (columns) of `datasets`, against each data set's own reference."""
+    """DSC of every method (rows, by prompt setting) on every case (columns) of `datasets`, against each data set's own reference."""
     names = method_titles(results, models)
     whole = results[(results["lesion_id"] == "") & results["test_dataset"].isin(datasets) & (results["metric"] == "dsc")]
     whole = tables.require_plain(whole[~whole["reader"].str.startswith("reader-")])
@@ -121,7 +121,7 @@ def printable_case_matrix(results: pd.DataFrame, datasets: Sequence[str], models
 
 
 def printable_training(finished: Sequence[Any]) -> pd.DataFrame:
-    """Of each experiment that was trained (`results.RunResult`): steps, seconds, parameters, device."""
+    """Steps, seconds, parameters and device of each trained experiment (`results.RunResult`)."""
     trained = [result for result in finished if len(result.history)]
     return pd.DataFrame(
         {

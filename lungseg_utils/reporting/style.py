@@ -33,7 +33,7 @@ def _show_pictures() -> None:
 
 
 def method_looks(name: str, number: int) -> dict[str, Any]:
-    """Colour and marker of the method with this number in a figure, as arguments of `plot`; a trivial answer is grey."""
+    """Color and marker of the method with this number in a figure, as arguments of `plot`; a trivial baseline is gray."""
     import seaborn as sns
 
     palette = sns.color_palette()
@@ -42,7 +42,7 @@ def method_looks(name: str, number: int) -> dict[str, Any]:
 
 
 def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """`method_looks` of all methods of a figure; trivial answers are numbered from the end and take no colour from the others."""
+    """`method_looks` of all methods of a figure; trivial baselines are numbered from the end and use no color of the others."""
     trivial, others = [], []
     for name in dict.fromkeys(names):
         (trivial if name in trivial_rules() else others).append(name)

@@ -1,4 +1,4 @@
-"""Can a classifier tell phantom patches from real ones?"""
+"""Train a classifier to tell phantom patches from real ones."""
 
 from __future__ import annotations
 

@@ -104,7 +104,7 @@ def _row(summary: pd.DataFrame, quantity: str) -> dict[str, Any]:
 
 
 def _tiles(scores: Scores, summary: pd.DataFrame) -> list[dict[str, str]]:
-    """The four numbers to look at first: title, value, what it is."""
+    """The four main numbers: title, value, note."""
     shown = (("dsc", 2), (scores.nsd_metric, 2), ("lesion_sensitivity", 2), ("false_positive_volume", 2))
     rows = [(_row(summary, quantity), digits) for quantity, digits in shown]
     return [
@@ -213,7 +213,7 @@ def _axes(x: str, y: str) -> Any:
 
 
 def _svg(figure: Any, title: str) -> str:
-    """A figure as an element that takes its colours from the page, fits its width and says what it shows."""
+    """A figure as an element that takes its colors from the page, fits its width and has a description."""
     from io import StringIO
 
     import matplotlib
