@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import images, nifti
+from ..data import nifti
 from ..phantoms import Grid
 from ..phantoms.cohort import MSD, draw_patient, patient_number
 from ..phantoms.fields import scaled
@@ -91,6 +91,6 @@ def cases(root: Path) -> list[Case]:
 
 def load(case: Case) -> Study:
     """Image and reference; this data set marks no nodes, so nothing is ignored."""
-    image = images.read_image(case.image_path)
+    image = nifti.read_image(case.image_path)
     tumor_free = case.attributes["tumor_free"] == "1"
     return Study(image, {"reference": nifti.read_mask(case.reference_paths[0], like=image, allow_empty=tumor_free)}, None)
