@@ -20,6 +20,7 @@ MINI = Grid((192, 192, 96), (1.5, 1.5, 1.25))
 SMALL = scaled(MINI, 2.0)
 STANDARD = Grid((288, 288, 120), (1.0, 1.0, 1.0))
 UNLABELLED_NUMBERS = range(70000, 70002)  # patients of every root that go to imagesTs, without a mask
+GRIDS = {"mini": MINI, "small": SMALL, "standard": STANDARD}  # as profiles name them
 CARD = DatasetCard(
     title="Phantom MSD Lung",
     summary="Procedural CT of one side of the chest with lung tumors: another scanner, smaller tumors; MSD layout",

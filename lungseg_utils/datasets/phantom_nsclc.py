@@ -21,6 +21,7 @@ MINI = Grid((160, 160, 64), (2.25, 2.25, 3.0))
 SMALL = scaled(MINI, 2.0)
 STANDARD = Grid((256, 256, 96), (1.40625, 1.40625, 2.0))
 IGNORE_MARGIN_MM = 5.0
+GRIDS = {"mini": MINI, "small": SMALL, "standard": STANDARD}  # as profiles name them
 CARD = DatasetCard(
     title="Phantom NSCLC",
     summary="Procedural chest CT with lung tumors, calibrated against NSCLC-Radiomics; DICOM with RTSTRUCT",

@@ -101,10 +101,9 @@ def experiment_title(experiment: Experiment) -> str:
 
     So is the training set, where the profile has several.
     """
-    module, size = registry.plugin("models", experiment.model), config.load().profile(experiment.profile)
-    options = config.resolve_options(experiment, size)
-    model = module.title(options) if hasattr(module, "title") else module.CARD.title
-    if not module.CARD.learns:
+    size = config.load().profile(experiment.profile)
+    model = registry.model_title(experiment.model, config.resolve_options(experiment, size))
+    if not registry.card("models", experiment.model).learns:
         return model
     paradigm = registry.card("paradigms", experiment.paradigm).title
     if len(size.train_datasets or ()) > 1 and experiment.train_dataset != config.NO_DATASET:

@@ -28,7 +28,7 @@ def to_nnunet(dataset: str, root: Path, to: Path) -> list[Case]:
     `data/exclusions` are left out. Raises `InputError` for a folder that is there or is not named as nnU-Net wants, for a data set
     without a labelled case, and for a case that cannot be read.
     """
-    to, module = Path(to), registry.plugin("datasets", dataset)
+    to, module = Path(to), registry.dataset(dataset)
     if not re.fullmatch(r"Dataset\d{3}_\w+", to.name):
         raise InputError(to, "not a name of a raw data set of nnU-Net", "Name it like Dataset006_Lung.")
     if to.exists():

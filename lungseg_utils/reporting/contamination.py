@@ -128,8 +128,7 @@ def sources(frame: pd.DataFrame) -> str:
 
 def weights_of(model: str, options: Mapping[str, Any]) -> str:
     """What the table calls the first weights of a model under these options; "" for random ones."""
-    module = registry.plugin("models", model)
-    first = module.initial_weights(options) if hasattr(module, "initial_weights") else None
+    first = registry.initial_weights(model, options)
     if isinstance(first, Pretraining):
         return f"{model}__{first.kind}"
     if isinstance(first, Checkpoint):
