@@ -1,4 +1,8 @@
-"""Registry of plug-ins: every file in `models/`, `datasets/` and `paradigms/` is one, and its name is its key."""
+"""Registry of plug-ins: every file in `models/`, `datasets/` and `paradigms/` is one, and its name is its key.
+
+What such a file must hold is written in `types` (`ModelModule`, `DatasetModule`, `ParadigmModule`); what it may leave out has its default
+here.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +12,21 @@ import pkgutil
 import sys
 from pathlib import Path
 from types import ModuleType
-from typing import Any
+from typing import Literal, cast, overload
 
-from .types import InputError
+from .types import (
+    Checkpoint,
+    DatasetCard,
+    DatasetModule,
+    InputError,
+    ModelCard,
+    ModelModule,
+    Options,
+    ParadigmCard,
+    ParadigmModule,
+    PhantomModule,
+    Pretraining,
+)
 
 KINDS = ("models", "datasets", "paradigms")
 
@@ -31,9 +47,58 @@ def plugin(kind: str, name: str) -> ModuleType:
     return importlib.import_module(full_name)
 
 
-def card(kind: str, name: str) -> Any:
+def model(name: str) -> ModelModule:
+    """The file of a model."""
+    return cast(ModelModule, plugin("models", name))
+
+
+def dataset(name: str) -> DatasetModule:
+    """The file of a data set."""
+    return cast(DatasetModule, plugin("datasets", name))
+
+
+def phantoms(name: str) -> PhantomModule:
+    """The file of a data set that is drawn; InputError for another one."""
+    module = plugin("datasets", name)
+    if not hasattr(module, "GRIDS"):
+        raise InputError(name, "this data set is not drawn, it is read", "Choose one of phantoms.")
+    return cast(PhantomModule, module)
+
+
+def paradigm(name: str) -> ParadigmModule:
+    """The file of a paradigm."""
+    return cast(ParadigmModule, plugin("paradigms", name))
+
+
+@overload
+def card(kind: Literal["models"], name: str) -> ModelCard: ...
+@overload
+def card(kind: Literal["datasets"], name: str) -> DatasetCard: ...
+@overload
+def card(kind: Literal["paradigms"], name: str) -> ParadigmCard: ...
+@overload
+def card(kind: str, name: str) -> ModelCard | DatasetCard | ParadigmCard: ...
+def card(kind: str, name: str) -> ModelCard | DatasetCard | ParadigmCard:
     """The plug-in's CARD; loads without torch."""
-    return plugin(kind, name).CARD
+    return cast("ModelCard | DatasetCard | ParadigmCard", plugin(kind, name).CARD)
+
+
+def model_title(name: str, options: Options) -> str:
+    """What a model is called beside a number: its own `title(options)`, else the title on its card."""
+    module = plugin("models", name)
+    return str(module.title(options)) if hasattr(module, "title") else card("models", name).title
+
+
+def checkpoints(name: str) -> tuple[Checkpoint, ...]:
+    """The published weights that a model's file lists as `CHECKPOINTS`; none by default."""
+    return tuple(getattr(plugin("models", name), "CHECKPOINTS", ()))
+
+
+def initial_weights(name: str, options: Options) -> Checkpoint | Pretraining | None:
+    """What a model starts from, by its own `initial_weights(options)`; random weights, None, by default."""
+    module = plugin("models", name)
+    found: Checkpoint | Pretraining | None = module.initial_weights(options) if hasattr(module, "initial_weights") else None
+    return found
 
 
 def title(kind: str, name: str) -> str:

@@ -9,14 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 
+if TYPE_CHECKING:
+    import pandas as pd
+
+_Value = TypeVar("_Value")
+Options = Mapping[str, Any]
+"""Options of a model by name: plain values of `experiments.yml` and of the model's card. The model's own settings check them."""
 # Direction cosines of hand-edited or float32 headers are off by about 1e-4; a gantry tilt is off by more than 1e-2.
 _ORTHOGONALITY_TOLERANCE = 1e-3
 
@@ -32,7 +39,7 @@ class InputError(ValueError):
 class TrainingDiverged(RuntimeError):
     """A loss became NaN or infinite. `history` (step, quantity, value) tells how it came to it; the last good state is kept."""
 
-    def __init__(self, message: str, history: Any):
+    def __init__(self, message: str, history: pd.DataFrame):
         super().__init__(message)
         self.history = history
 
@@ -164,7 +171,7 @@ class Prompt:
     actions: int = 0
 
 
-def _frozen_mapping(value: Mapping[str, Any]) -> Mapping[str, Any]:
+def _frozen_mapping(value: Mapping[str, _Value]) -> Mapping[str, _Value]:
     return MappingProxyType(dict(value))
 
 
@@ -256,7 +263,7 @@ class ModelCard:
     licence: str
     paradigms: tuple[str, ...]
     prompts: tuple[str, ...]
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     learns: bool = True
 
     def __post_init__(self) -> None:
@@ -331,3 +338,122 @@ class ParadigmCard:
     summary: str
     uses_target_labels: bool
     few_shot: bool = False
+
+
+@dataclass(frozen=True)
+class TrainingRun:
+    """One training beside its model and its patients: `folder` for its state, and `identity`, the hash of all that it depends on."""
+
+    seed: int
+    folder: Path
+    identity: str
+    progress: bool = True
+
+
+class Segmenter(Protocol):
+    """Takes an image, and answers prompts on the image's own grid. A class that names this one as its base has the defaults below."""
+
+    shares_batches: bool = False
+    """Several processes can train it together."""
+    device: object = "cpu"
+    """Where it computes."""
+
+    def set_image(self, image: Image) -> None:
+        """Take a CT, to be asked about."""
+
+    def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
+        """The answer to these prompts; InputError before there is an image."""
+        ...
+
+    def parameters(self) -> dict[str, int]:
+        """Number of `parameters` and of `parameters_trained`."""
+        ...
+
+    def resolution_ceiling(self, reference: Mask) -> float:
+        """DSC of a perfect answer on the segmenter's own grid; NaN where it works on the image's."""
+        return math.nan
+
+
+@runtime_checkable
+class TrainableSegmenter(Segmenter, Protocol):
+    """A segmenter that learns from labelled studies."""
+
+    def fit(self, train: Sequence[Study], validation: Sequence[Study], run: TrainingRun) -> pd.DataFrame:
+        """Train, and return the history (step, quantity, value). With validation studies the best checkpoint counts, else the last."""
+        ...
+
+    def save(self, path: Path, description: Mapping[str, object]) -> None:
+        """Write the weights and what they belong to."""
+
+    def load(self, path: Path) -> dict[str, object]:
+        """Read weights that `save` wrote; refuses those of another network. Returns their description."""
+        ...
+
+
+@runtime_checkable
+class PretrainedSegmenter(TrainableSegmenter, Protocol):
+    """A segmenter that starts from weights of elsewhere."""
+
+    def load_pretrained(self, path: Path) -> None:
+        """Start from a published checkpoint, or from a stand-in's pretraining."""
+
+
+@runtime_checkable
+class CachesEmbeddings(Protocol):
+    """A segmenter that keeps what its image encoder said, in a cache that several may share."""
+
+    cache: object
+
+
+def trainable(segmenter: Segmenter) -> TrainableSegmenter:
+    """The same segmenter, to be trained; InputError if it has not what that takes."""
+    if not isinstance(segmenter, TrainableSegmenter):
+        raise InputError(type(segmenter).__name__, "this segmenter cannot be trained", "Give it fit, save and load, or use zero_shot.")
+    return segmenter
+
+
+class ModelModule(Protocol):
+    """What a file in `models/` holds. It may hold more, see `registry.model_title`, `checkpoints` and `initial_weights`."""
+
+    CARD: ModelCard
+
+    def build(self, options: Options, seed: int = 0) -> Segmenter:
+        """The segmenter of these options (all that CARD.options names); random weights are drawn from `seed`."""
+        ...
+
+
+class DatasetModule(Protocol):
+    """What a file in `datasets/` holds."""
+
+    CARD: DatasetCard
+
+    def cases(self, root: Path) -> list[Case]:
+        """All cases below a folder, sorted; InputError if there is none."""
+        ...
+
+    def load(self, case: Case) -> Study:
+        """Read a case; InputError for one that cannot be used."""
+        ...
+
+
+class PhantomModule(DatasetModule, Protocol):
+    """What the file of a data set holds that is drawn: also the grids that a profile may name, and what draws patients."""
+
+    GRIDS: Mapping[str, Any]
+
+    def generate(
+        self, root: Path, patient_ids: Sequence[str], grid: Any, workers: int = 1, progress: Callable[[Iterable], Iterable] | None = None
+    ) -> None:
+        """Draw the patients that `root` lacks."""
+
+
+class ParadigmModule(Protocol):
+    """What a file in `paradigms/` holds."""
+
+    CARD: ParadigmCard
+
+    def prepare(
+        self, segmenter: Segmenter, train: Sequence[Study], validation: Sequence[Study], run: TrainingRun
+    ) -> tuple[Segmenter, pd.DataFrame]:
+        """Make a segmenter ready to be tested; returns it with its history (step, quantity, value), empty if nothing was trained."""
+        ...

@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from lungseg_utils import registry
 from lungseg_utils.data.splits import read_splits
 from lungseg_utils.experiments import config
 from lungseg_utils.prompts import ladder
-from lungseg_utils.types import DatasetCard, Image, InputError, Mask, ModelCard, ParadigmCard, Study
+from lungseg_utils.types import Checkpoint, DatasetCard, Image, InputError, Mask, ModelCard, ParadigmCard, Study, TrainingRun
 
 CARDS = {"models": ModelCard, "datasets": DatasetCard, "paradigms": ParadigmCard}
 ALL = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
@@ -39,6 +40,27 @@ def test_cards_load_without_torch_in_well_under_a_second():
     code += "[registry.card(k, n) for k in registry.KINDS for n in registry.names(k)]\n"
     code += "sys.exit(any(m in sys.modules for m in ('torch', 'monai', 'matplotlib')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_what_a_file_leaves_out_has_its_default():
+    options = registry.card("models", "unet").options
+    assert registry.model_title("unet", options) == registry.card("models", "unet").title
+    assert registry.checkpoints("unet") == ()
+    assert registry.initial_weights("unet", options) is None
+    assert registry.model_title("trivial", {"rule": "otsu"}) == "trivial: Otsu threshold"
+    assert isinstance(registry.initial_weights("sam", registry.card("models", "sam").options), Checkpoint)
+    assert set(registry.phantoms("phantom_msd").GRIDS) == {"mini", "small", "standard"}
+    with pytest.raises(InputError, match="not drawn"):
+        registry.phantoms("msd_lung")
+
+
+def test_a_segmenter_without_training_has_defaults_and_says_that_it_cannot_be_trained():
+    segmenter = _smallest("trivial")
+    assert (segmenter.shares_batches, str(segmenter.device)) == (False, "cpu")
+    assert np.isnan(segmenter.resolution_ceiling(_box(0).reference))
+    for paradigm in ("full", "fine_tuned", "few_shot"):
+        with pytest.raises(InputError, match="cannot be trained"):
+            registry.paradigm(paradigm).prepare(segmenter, [_box(0)], [], TrainingRun(0, Path(), "x"))
 
 
 @pytest.mark.parametrize("name", registry.names("datasets"))
@@ -72,7 +94,7 @@ def _ready(name, folder):
         segmenter.set_image(_box(0).image)
         with pytest.raises(InputError, match="not trained"):
             segmenter.predict(())
-        segmenter.fit([_box(0), _box(1)], [], seed=0, folder=folder, identity="x", progress=False)
+        segmenter.fit([_box(0), _box(1)], [], TrainingRun(0, folder, "x", progress=False))
     return segmenter
 
 

@@ -46,7 +46,7 @@ def evaluate(count: int) -> pd.DataFrame:
     for n in range(count):
         study, answer = _cases()[n % DIFFERENT]
         keys = {"experiment": "x", "test_dataset": "y", "prompter": "none", "jitter": 0.0, "patient_id": f"p{n}", "case_id": f"p{n}"}
-        rows += scoring.score(keys, study, answer)
+        rows += scoring.score(keys, study.references, answer, study.ignore)
     frame = tables.results_frame(rows)
     intervals.cohort_table(frame)
     return frame

@@ -12,4 +12,6 @@ ROW = Row(work="the start of python -m lungseg_utils report", against="python th
 
 def prepare(setting: Setting) -> Work:
     """All that it imports."""
-    return compare_starts(["-c", "from lungseg_utils import report; print(report.__name__)"], ["lungseg_utils.report"])
+    return compare_starts(
+        ["-c", "from lungseg_utils.reporting.own_masks import page; print(page.__name__)"], ["lungseg_utils.reporting.own_masks.page"]
+    )

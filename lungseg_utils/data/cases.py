@@ -12,7 +12,7 @@ from ..types import Case, Study
 
 def load_study(case: Case) -> Study:
     """Read a case through its data set."""
-    return registry.plugin("datasets", case.dataset).load(case)
+    return registry.dataset(case.dataset).load(case)
 
 
 class Studies(Sequence[Study]):

@@ -53,7 +53,7 @@ def check(datasets: Sequence[str], root: Path) -> Report:
 
 
 def _cases(dataset: str, root: Path) -> list[Case]:
-    cases = registry.plugin("datasets", dataset).cases(root)
+    cases = registry.dataset(dataset).cases(root)
     if not cases:
         raise InputError(root, f"no case of {dataset} in it", "Give the folder that it lies in.")
     return cases
@@ -66,7 +66,7 @@ def _refused(dataset: str, error: InputError, case_id: str = "", patient_id: str
 
 def _check_case(case: Case, seen: dict[str, Case]) -> _Found:
     try:
-        study = registry.plugin("datasets", case.dataset).load(case)
+        study = registry.dataset(case.dataset).load(case)
     except InputError as error:
         return _refused(case.dataset, error, case.case_id, case.patient_id)
     faults = [(case.dataset, case.case_id, str(where), problem, remedy) for where, problem, remedy in _faults(case, study, seen)]

@@ -72,8 +72,7 @@ def collections() -> dict[str, Collection]:
 
 def weights() -> dict[str, Checkpoint]:
     """All published weights by the name of their file, as the model files give them."""
-    modules = [registry.plugin("models", name) for name in registry.names("models")]
-    return {checkpoint.file: checkpoint for module in modules for checkpoint in getattr(module, "CHECKPOINTS", ())}
+    return {checkpoint.file: checkpoint for name in registry.names("models") for checkpoint in registry.checkpoints(name)}
 
 
 def size(dataset: str) -> int:

@@ -1,4 +1,4 @@
-"""Read and write masks as DICOM SEG.
+"""Read and write masks as DICOM SEG: a `SegmentationFile` is such a file, opened once.
 
 A written file takes over the identifiers of its series and study, which archives need. Names and dates of birth stay empty.
 """
@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Sequence
+from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -19,6 +20,10 @@ from ..types import Image, InputError, Mask
 from . import dicom_series, grids
 from .dicom_series import frame_of_reference_uid, read_whole_dicom, refuse_other_frame
 from .grids import refusing_damage
+
+if TYPE_CHECKING:  # a card loads without pydicom and highdicom
+    from highdicom.seg import Segmentation
+    from pydicom import Dataset, FileDataset
 
 _COPIED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID", "Modality")
 _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "SliceThickness", "Rows", "Columns")
@@ -74,7 +79,7 @@ def write_dicom_seg(mask: Mask, path: Path, series_folder: Path, label: str, alg
         segmentation.save_as(temporary)
 
 
-def _sources(paths: Sequence[str], slice_mm: float) -> list[Any]:
+def _sources(paths: Sequence[str], slice_mm: float) -> list[Dataset]:
     """The headers that a SEG file refers to and takes its study from; no pixels, no names. `slice_mm`: thickness where none is told."""
     import pydicom
 
@@ -92,53 +97,69 @@ def _sources(paths: Sequence[str], slice_mm: float) -> list[Any]:
     return sources
 
 
+@dataclass(frozen=True)
+class SegmentationFile:
+    """An opened DICOM SEG file."""
+
+    path: Path
+    file: Segmentation
+
+    def names(self) -> list[str]:
+        """Labels of all segments, in the file's own order."""
+        return list(_segment_numbers(self.path, self.file))
+
+    def mask(self, name: str, image: Image, ct_frame_uid: str | None = None) -> Mask:
+        """One segment on the grid of `image`, as `read_dicom_seg` describes. `ct_frame_uid`: the frame of reference that it must have."""
+        number = _choose_segment(self.path, self.file, name)
+        refuse_other_frame(self.path, str(self.file.get("FrameOfReferenceUID") or ""), ct_frame_uid)
+        array = np.zeros(image.shape, bool, order="F")
+        for frame, affine in _read_frames(self.path, self.file, number):
+            _paste_frame(array, frame, affine, image, self.path)
+        if not array.any():
+            raise InputError(self.path, f"segment {name!r} is empty", "Leave the file out if the case has no reference.")
+        return Mask(array, image.affine, self.path)
+
+
+def open_dicom_seg(path: Path, file: FileDataset | None = None) -> SegmentationFile:
+    """Open a DICOM SEG file; `file` is its content where it has been read already. `InputError` for a file of another kind."""
+    import highdicom
+
+    path = Path(path)
+    file = read_whole_dicom(path) if file is None else file
+    if file.get("Modality") != "SEG" or "SegmentSequence" not in file:
+        raise InputError(path, f"not a DICOM SEG file (modality {file.get('Modality', 'none')})", "Give the segmentation file.")
+    with refusing_damage(path, "not a valid DICOM SEG file", "Export it again."):
+        return SegmentationFile(path, highdicom.seg.Segmentation.from_dataset(file, copy=False))
+
+
 def read_dicom_seg(path: Path, image: Image, segment: str, series_folder: Path | None = None) -> Mask:
     """One segment of a DICOM SEG file, by its label, on the grid of `image`; returns bool (x, y, z), RAS+.
 
     Frames are placed by their position and orientation and must fall on voxels of `image`; fractional segments are cut
     at one half. With `series_folder` the frame of reference must be that of the CT series there.
     """
-    path = Path(path)
-    file = _read_seg_file(path)
-    number = _choose_segment(path, file, segment)
-    if series_folder is not None:
-        refuse_other_frame(path, str(file.get("FrameOfReferenceUID") or ""), frame_of_reference_uid(Path(series_folder)))
-    array = np.zeros(image.shape, bool, order="F")
-    for frame, affine in _read_frames(path, file, number):
-        _paste_frame(array, frame, affine, image, path)
-    if not array.any():
-        raise InputError(path, f"segment {segment!r} is empty", "Leave the file out if the case has no reference.")
-    return Mask(array, image.affine, path)
+    opened = open_dicom_seg(path)
+    return opened.mask(segment, image, None if series_folder is None else frame_of_reference_uid(series_folder))
 
 
 def dicom_seg_labels(path: Path) -> list[str]:
     """Labels of all segments in a DICOM SEG file, in its own order."""
-    return list(_segment_numbers(Path(path), _read_seg_file(Path(path))))
+    return open_dicom_seg(path).names()
 
 
-def _read_seg_file(path: Path) -> Any:
-    import highdicom
-
-    file = read_whole_dicom(path)
-    if file.get("Modality") != "SEG" or "SegmentSequence" not in file:
-        raise InputError(path, f"not a DICOM SEG file (modality {file.get('Modality', 'none')})", "Give the segmentation file.")
-    with refusing_damage(path, "not a valid DICOM SEG file", "Export it again."):
-        return highdicom.seg.Segmentation.from_dataset(file, copy=False)
-
-
-def _segment_numbers(path: Path, file: Any) -> dict[str, int]:
+def _segment_numbers(path: Path, file: Segmentation) -> dict[str, int]:
     with refusing_damage(path, "its segments cannot be read"):
         return {str(item.SegmentLabel).strip(): int(item.SegmentNumber) for item in file.SegmentSequence}
 
 
-def _choose_segment(path: Path, file: Any, segment: str) -> int:
+def _choose_segment(path: Path, file: Segmentation, segment: str) -> int:
     numbers = _segment_numbers(path, file)
     if segment not in numbers:
         raise InputError(path, f"no segment {segment!r}", f"It has: {', '.join(numbers)}.")
     return numbers[segment]
 
 
-def _read_frames(path: Path, file: Any, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _read_frames(path: Path, file: Segmentation, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Frames of one segment: bool (columns, rows, 1) and the affine (4, 4) of that single slice to RAS+ mm."""
     with refusing_damage(path, "its frames cannot be decoded", "Decompress it first, or export it again."):
         pixels = np.asarray(file.pixel_array).reshape(-1, int(file.Rows), int(file.Columns))
@@ -155,7 +176,7 @@ def _read_frames(path: Path, file: Any, number: int) -> list[tuple[np.ndarray, n
         return [(inside.T[..., None], _frame_affine(path, own, shared)) for inside, own in chosen]
 
 
-def _macro(path: Path, own: Any, shared: Any, name: str) -> Any:
+def _macro(path: Path, own: Dataset, shared: Dataset, name: str) -> Dataset:
     """A functional group of a frame: its own, else the one shared by all frames."""
     for group in (own, shared):
         if group.get(name):
@@ -163,7 +184,7 @@ def _macro(path: Path, own: Any, shared: Any, name: str) -> Any:
     raise InputError(path, f"its frames lack {name}", "Export it again, with its geometry.")
 
 
-def _frame_affine(path: Path, own: Any, shared: Any) -> np.ndarray:
+def _frame_affine(path: Path, own: Dataset, shared: Dataset) -> np.ndarray:
     """Affine (4, 4) from (column, row, 0) of one frame to RAS+ mm."""
     position, orientation, measures = (
         _macro(path, own, shared, name) for name in ("PlanePositionSequence", "PlaneOrientationSequence", "PixelMeasuresSequence")

@@ -5,9 +5,11 @@ Only the geometry, the identifiers of the series and the fields that decode pixe
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import MappingProxyType
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -15,17 +17,21 @@ from .. import geometry
 from ..types import Image, InputError
 from .grids import HU_RANGE, empty_grid, refusing_damage
 
+if TYPE_CHECKING:  # a card loads without pydicom
+    from pydicom import FileDataset
+
 # HU of one step of a stored value, and of the stored value 0: no scanner writes more than its 12 and 16 bits hold
 _STEEPEST, _FARTHEST = 4096.0, 65536.0
 _ENOUGH_FOR_HEADERS = 4096  # longer DICOM elements (pixels) are only read when asked for
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
-_TAGS = [
+_TAG_LINES = [
     "SOPClassUID SOPInstanceUID SeriesInstanceUID FrameOfReferenceUID Modality ImageType PatientID",
     "ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns RescaleSlope RescaleIntercept",
     "BitsAllocated BitsStored HighBit PixelRepresentation PhotometricInterpretation SamplesPerPixel NumberOfFrames",
     "PixelData",
 ]
-_TAGS = " ".join(_TAGS).split()
+_TAGS = " ".join(_TAG_LINES).split()
+_NONE_OPENED: Mapping[Path, FileDataset] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -46,12 +52,32 @@ class Series:
     """
 
     folder: Path
-    slices: tuple[Any, ...]
+    slices: tuple[FileDataset, ...]
     stored_affine: np.ndarray
 
     @property
     def shape(self) -> tuple[int, int, int]:
         return int(self.slices[0].Columns), int(self.slices[0].Rows), len(self.slices)
+
+    @property
+    def uid(self) -> str:
+        """The UID of the series."""
+        return str(self.slices[0].get("SeriesInstanceUID", ""))
+
+    @property
+    def frame_uid(self) -> str | None:
+        """The frame of reference, or None if the headers do not name one."""
+        uid = self.slices[0].get("FrameOfReferenceUID")
+        return str(uid) if uid else None
+
+    def image(self) -> Image:
+        """The series decoded: float32 (x, y, z) in HU, clipped to `HU_RANGE`, RAS+."""
+        grid = empty_grid(self.shape, self.stored_affine, self.folder)
+        array = np.empty(grid.shape, np.float32, order="F")
+        stored = geometry.from_ras(array, self.stored_affine)  # a view: slices are written to their place at once
+        for index, header in enumerate(self.slices):
+            _read_slice_hu(header, stored[:, :, index].T)
+        return Image(array, grid.affine, self.folder)
 
 
 def list_dicom(folder: Path) -> list[DicomFile]:
@@ -73,8 +99,7 @@ def dicom_modality(path: Path) -> str:
 
 def frame_of_reference_uid(folder: Path, series_uid: str | None = None) -> str | None:
     """The frame of reference of the CT series in a folder, or None if its headers do not name one."""
-    uid = read_series(Path(folder), series_uid).slices[0].get("FrameOfReferenceUID")
-    return str(uid) if uid else None
+    return read_series(folder, series_uid).frame_uid
 
 
 def _files_below(folder: Path) -> list[Path]:
@@ -83,7 +108,7 @@ def _files_below(folder: Path) -> list[Path]:
     return sorted(p for p in folder.rglob("*") if not p.name.startswith(".") and p.name != "DICOMDIR" and p.is_file())
 
 
-def _read_header(path: Path) -> Any | None:
+def _read_header(path: Path) -> FileDataset | None:
     """The elements in `_TAGS`, long ones left on disk until asked for; None if the file is not DICOM."""
     import pydicom
     from pydicom.errors import InvalidDicomError
@@ -100,17 +125,7 @@ def _read_header(path: Path) -> Any | None:
         return header
 
 
-def read_series_image(folder: Path, series_uid: str | None) -> Image:
-    series = read_series(folder, series_uid)
-    grid = empty_grid(series.shape, series.stored_affine, folder)
-    array = np.empty(grid.shape, np.float32, order="F")
-    stored = geometry.from_ras(array, series.stored_affine)  # a view: slices are written to their place at once
-    for index, header in enumerate(series.slices):
-        _read_slice_hu(header, stored[:, :, index].T)
-    return Image(array, grid.affine, folder)
-
-
-def _read_slice_hu(header: Any, out: np.ndarray) -> None:
+def _read_slice_hu(header: FileDataset, out: np.ndarray) -> None:
     """One slice in HU, clipped, into `out` (rows, columns)."""
     syntax = getattr(header.file_meta.get("TransferSyntaxUID"), "name", "unknown")
     remedy = "If it is compressed, decompress it first (gdcmconv --raw IN OUT); else it is damaged: fetch it again."
@@ -125,8 +140,14 @@ def _read_slice_hu(header: Any, out: np.ndarray) -> None:
     np.clip(hu, *HU_RANGE, out=out, casting="same_kind")
 
 
-def read_series(folder: Path, series_uid: str | None = None) -> Series:
-    headers = [h for h in map(_read_header, _files_below(folder)) if h is not None]
+def read_series(folder: Path, series_uid: str | None = None, opened: Mapping[Path, FileDataset] = _NONE_OPENED) -> Series:
+    """The one CT series in a folder, or the one named by `series_uid`, checked and in order; its pixels stay on disk.
+
+    `opened`: files of the folder that have been read already, by path. They are not read again.
+    """
+    folder = Path(folder)
+    found = [opened[path] if path in opened else _read_header(path) for path in _files_below(folder)]
+    headers = [header for header in found if header is not None]
     with refusing_damage(folder, "a DICOM header in it cannot be read"):
         slices = _choose_series(folder, headers, series_uid)
     for header in slices:
@@ -135,8 +156,8 @@ def read_series(folder: Path, series_uid: str | None = None) -> Series:
     return _order_slices(folder, slices)
 
 
-def _choose_series(folder: Path, headers: list[Any], series_uid: str | None) -> list[Any]:
-    groups: dict[str, list[Any]] = {}
+def _choose_series(folder: Path, headers: list[FileDataset], series_uid: str | None) -> list[FileDataset]:
+    groups: dict[str, list[FileDataset]] = {}
     for header in headers:
         if header.get("Modality") == "CT" and "LOCALIZER" not in (header.get("ImageType") or ()):
             groups.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(header)
@@ -153,7 +174,7 @@ def _choose_series(folder: Path, headers: list[Any], series_uid: str | None) -> 
     return next(iter(groups.values()))
 
 
-def _refuse_unusable_slice(header: Any) -> None:
+def _refuse_unusable_slice(header: FileDataset) -> None:
     where = header.filename
     if int(header.get("NumberOfFrames") or 1) > 1 or header.get("SOPClassUID") == f"{_CT_IMAGE}.1":
         raise InputError(where, "a multi-frame DICOM file", "Convert it to a series of single slices or to NIfTI (dcm2niix).")
@@ -167,7 +188,7 @@ def _refuse_unusable_slice(header: Any) -> None:
     _geometry_of(header)
 
 
-def _geometry_of(header: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _geometry_of(header: FileDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Position (3,), direction cosines along a row and along a column (2, 3), pixel spacing (2,), all finite; LPS mm."""
     try:
         position = np.array(header.ImagePositionPatient, float)
@@ -183,7 +204,7 @@ def _geometry_of(header: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return position, cosines, spacing
 
 
-def _order_slices(folder: Path, headers: list[Any]) -> Series:
+def _order_slices(folder: Path, headers: list[FileDataset]) -> Series:
     if len(headers) < 2:
         raise InputError(folder, "a single CT slice", "Give the whole series.")
     facts = [_geometry_of(header) for header in headers]
@@ -205,7 +226,7 @@ def _order_slices(folder: Path, headers: list[Any]) -> Series:
     return Series(folder, tuple(headers), geometry.LPS_TO_RAS @ lps)
 
 
-def _even_step(folder: Path, positions: np.ndarray, along: np.ndarray, headers: list[Any]) -> np.ndarray:
+def _even_step(folder: Path, positions: np.ndarray, along: np.ndarray, headers: list[FileDataset]) -> np.ndarray:
     """Vector from one slice to the next (3,), refused if a slice is missing, doubled or out of line."""
     gaps = np.diff(along)
     usual = float(np.median(gaps))
@@ -223,7 +244,8 @@ def _even_step(folder: Path, positions: np.ndarray, along: np.ndarray, headers: 
     return step
 
 
-def read_whole_dicom(path: Path) -> Any:
+def read_whole_dicom(path: Path) -> FileDataset:
+    """One DICOM file with all its elements; `InputError` if it is missing or damaged."""
     import pydicom
 
     if not path.is_file():

@@ -27,7 +27,7 @@ def path(dataset: str) -> Path:
 
 def find(dataset: str, root: Path) -> pd.DataFrame:
     """Every case below `root` that cannot be used, with the reason; reads all of the data."""
-    module = registry.plugin("datasets", dataset)
+    module = registry.dataset(dataset)
     return pd.DataFrame([(dataset, case_id, reason) for case_id, reason in _unusable(module, root)], columns=COLUMNS)
 
 
@@ -45,7 +45,7 @@ def _unusable(module: ModuleType, root: Path) -> Iterator[tuple[str, str]]:
 def usable(dataset: str, root: Path) -> list[Case]:
     """The cases below `root` that are not listed, of which each has a reference; `InputError` for one that has none and is not listed."""
     listed = set(read([dataset])["case_id"])
-    cases = [case for case in registry.plugin("datasets", dataset).cases(root) if case.case_id not in listed]
+    cases = [case for case in registry.dataset(dataset).cases(root) if case.case_id not in listed]
     if unlabelled := [case.case_id for case in cases if not case.reference_paths]:
         problem = f"{len(unlabelled)} cases have no reference and are not listed in {path(dataset)}, {unlabelled[0]} first"
         raise InputError(dataset, problem, f"List them with their reasons: python -m lungseg_utils exclusions {dataset}.")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from ..types import Image, InputError
-from .dicom_series import read_series_image
-from .nifti import read_nifti_image
+from . import nifti
+from .dicom_series import read_series
 
 
 def read_image(path: Path, series_uid: str | None = None) -> Image:
@@ -18,4 +18,4 @@ def read_image(path: Path, series_uid: str | None = None) -> Image:
     path = Path(path)
     if not path.exists():
         raise InputError(path, "no such file or folder", "Check the path, or fetch the data first.")
-    return read_series_image(path, series_uid) if path.is_dir() else read_nifti_image(path)
+    return read_series(path, series_uid).image() if path.is_dir() else nifti.read_image(path)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -11,6 +11,9 @@ from .. import geometry
 from ..types import Image, InputError, Mask
 from .dicom_series import Series, read_series
 from .grids import empty_grid, positive_strides, refuse_other_grid
+
+if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
 
 _MAX_XML_BYTES = 64 * 2**20
 
@@ -23,14 +26,26 @@ def read_lidc_readers(xml_path: Path, series_folder: Path, image: Image) -> dict
     does not have (a slab) are left out. A reader who outlined nothing has an empty mask. Source of the rules: Armato
     et al., Medical Physics 2011;38:915-931, doi:10.1118/1.3528204.
     """
-    xml_path = Path(xml_path)
-    root = _parse_lidc(xml_path)
-    series = read_series(Path(series_folder), _lidc_series_uid(root))
+    root = _parse_lidc(Path(xml_path))
+    series = read_series(series_folder, _lidc_series_uid(root))
     refuse_other_grid(empty_grid(series.shape, series.stored_affine, series.folder), image, series.folder, "the image")
+    return _reader_masks(Path(xml_path), root, series)
+
+
+def readers_of(series: Series, xml_path: Path) -> dict[str, Mask]:
+    """The same on a series that is read already; `InputError` if the file belongs to another one."""
+    root = _parse_lidc(Path(xml_path))
+    uid = _lidc_series_uid(root)
+    if uid not in (None, series.uid):
+        raise InputError(series.folder, f"no CT series {uid}", f"It has: {series.uid} ({len(series.slices)} slices).")
+    return _reader_masks(Path(xml_path), root, series)
+
+
+def _reader_masks(xml_path: Path, root: Element, series: Series) -> dict[str, Mask]:
     sessions = root.findall("{*}readingSession")
     if not sessions:
         raise InputError(xml_path, "no reading session in it", "Give the XML file of a CT scan of LIDC-IDRI.")
-    return {f"reader-{n}": _session_mask(session, series, image, xml_path) for n, session in enumerate(sessions, 1)}
+    return {f"reader-{n}": _session_mask(session, series, xml_path) for n, session in enumerate(sessions, 1)}
 
 
 def lidc_series_uid(xml_path: Path) -> str | None:
@@ -39,18 +54,18 @@ def lidc_series_uid(xml_path: Path) -> str | None:
     return _lidc_series_uid(root) if _is_lidc(root) else None
 
 
-def _parse_lidc(path: Path) -> Any:
+def _parse_lidc(path: Path) -> Element:
     root = _parse_xml(path)
     if not _is_lidc(root):
         raise InputError(path, f"not an LIDC annotation file (root element {root.tag})", "Give the XML file of a CT scan.")
     return root
 
 
-def _is_lidc(root: Any) -> bool:
+def _is_lidc(root: Element) -> bool:
     return root.tag.rpartition("}")[2] == "LidcReadMessage"
 
 
-def _parse_xml(path: Path) -> Any:
+def _parse_xml(path: Path) -> Element:
     import defusedxml.ElementTree
     from defusedxml.common import DefusedXmlException
 
@@ -64,12 +79,12 @@ def _parse_xml(path: Path) -> Any:
         raise InputError(path, f"not a readable XML file: {error}", "Fetch it again.") from error
 
 
-def _lidc_series_uid(root: Any) -> str | None:
+def _lidc_series_uid(root: Element) -> str | None:
     text = root.findtext("{*}ResponseHeader/{*}SeriesInstanceUid")
     return text.strip() if text and text.strip() else None
 
 
-def _session_mask(session: Any, series: Series, image: Image, xml_path: Path) -> Mask:
+def _session_mask(session: Element, series: Series, xml_path: Path) -> Mask:
     stored = np.zeros(series.shape, bool)
     for nodule in session.findall("{*}unblindedReadNodule"):
         regions = nodule.findall("{*}roi")
@@ -80,7 +95,7 @@ def _session_mask(session: Any, series: Series, image: Image, xml_path: Path) ->
     return Mask(positive_strides(array), affine, xml_path)
 
 
-def _nodule_mask(regions: list[Any], series: Series, xml_path: Path) -> np.ndarray:
+def _nodule_mask(regions: list[Element], series: Series, xml_path: Path) -> np.ndarray:
     included, excluded = np.zeros(series.shape, bool), np.zeros(series.shape, bool)
     for region in regions:
         index = _lidc_slice(region, series)
@@ -90,7 +105,7 @@ def _nodule_mask(regions: list[Any], series: Series, xml_path: Path) -> np.ndarr
     return included & ~excluded
 
 
-def _lidc_slice(region: Any, series: Series) -> int | None:
+def _lidc_slice(region: Element, series: Series) -> int | None:
     uid = (region.findtext("{*}imageSOP_UID") or "").strip()
     for index, header in enumerate(series.slices):
         if header.SOPInstanceUID == uid:
@@ -104,7 +119,7 @@ def _lidc_slice(region: Any, series: Series) -> int | None:
     return nearest if offsets[nearest] < 0.1 * abs(series.stored_affine[2, 2]) else None
 
 
-def _inside_outline(region: Any, shape: tuple[int, int], xml_path: Path) -> np.ndarray:
+def _inside_outline(region: Element, shape: tuple[int, int], xml_path: Path) -> np.ndarray:
     """Pixels (columns, rows) within the closed polygon through the outline's points, which are themselves outside."""
     from skimage.draw import polygon2mask
 

@@ -59,7 +59,13 @@ def _write_nifti(volume: Image | Mask, array: np.ndarray, path: Path, like_path:
         temporary.write_bytes(data)
 
 
-def read_nifti_image(path: Path) -> Image:
+def read_image(path: Path) -> Image:
+    """Read a CT from a NIfTI file (.nii, .nii.gz); returns float32 (x, y, z) in HU, clipped to `HU_RANGE`, RAS+.
+
+    Raises `InputError` for a file that is missing, damaged, or not one complete, rectangular volume in HU.
+    """
+    path = Path(path)
+    _refuse_missing(path)
     array, affine = _read_nifti(path)
     if not np.isfinite(array).all():
         raise InputError(path, "it holds NaN or infinite voxels", "Export the CT again in Hounsfield units.")
@@ -74,8 +80,7 @@ def read_mask(path: Path, like: Image | Mask, label: int | None = None, allow_em
     refused and named. Another grid is refused, never resampled; an empty mask only passes with `allow_empty`.
     """
     path = Path(path)
-    if not path.is_file():
-        raise InputError(path, "no such file", "Check the path, or fetch the data first.")
+    _refuse_missing(path)
     array, affine = _read_nifti(path)
     array, affine = geometry.to_ras(array, affine)
     mask = Mask(positive_strides(_binary(array, label, path)), affine, path)
@@ -84,6 +89,11 @@ def read_mask(path: Path, like: Image | Mask, label: int | None = None, allow_em
         wanted = "" if label is None else f" for label {label}"
         raise InputError(path, f"the mask is empty{wanted}", "Leave the file out if the case has no reference.")
     return mask
+
+
+def _refuse_missing(path: Path) -> None:
+    if not path.is_file():
+        raise InputError(path, "no such file", "Check the path, or fetch the data first.")
 
 
 def _binary(array: np.ndarray, label: int | None, path: Path) -> np.ndarray:

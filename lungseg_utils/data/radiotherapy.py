@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from ..types import Case, Image, InputError, Mask
-from . import dicom_seg, dicom_series, grids, rtstruct
+from ..types import Case, InputError
+from . import dicom_seg, dicom_series, rtstruct
+
+Contours = rtstruct.StructureSet | dicom_seg.SegmentationFile
+"""An opened file with contours: its `path` and `file`, `names()` of its regions, and `mask(name, image, ct_frame_uid)` of one."""
 
 
 def files_by_patient(root: Path, dataset: str) -> dict[str, list[dicom_series.DicomFile]]:
@@ -46,16 +49,6 @@ def common_folder(files: Iterable[dicom_series.DicomFile]) -> Path:
     return folders.pop()
 
 
-def drawn_on(path: Path) -> tuple[str, tuple[str, ...]]:
-    """What an RTSTRUCT file says of itself: its series description ("" if it has none), and the UIDs of the series it was drawn on."""
-    file = rtstruct.read_rtstruct_file(Path(path))
-    with grids.refusing_damage(path, "the series that it refers to cannot be read"):
-        frames = file.get("ReferencedFrameOfReferenceSequence") or ()
-        studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or ()]
-        series = [str(item.SeriesInstanceUID) for study in studies for item in study.get("RTReferencedSeriesSequence") or ()]
-        return str(file.get("SeriesDescription") or "").strip(), tuple(dict.fromkeys(series))
-
-
 def only_contours(case: Case) -> Path:
     """The one file with contours of a case; `InputError` if there is none or more than one."""
     if len(case.reference_paths) != 1:
@@ -64,12 +57,12 @@ def only_contours(case: Case) -> Path:
     return case.reference_paths[0]
 
 
-def region_names(path: Path) -> list[str]:
-    """Names of the regions in a file with contours."""
-    return dicom_seg.dicom_seg_labels(path) if dicom_series.dicom_modality(path) == "SEG" else rtstruct.rtstruct_roi_names(path)
+def open_contours(path: Path) -> Contours:
+    """Open a file with contours, RTSTRUCT or SEG by its own word."""
+    file = dicom_series.read_whole_dicom(path)
+    return dicom_seg.open_dicom_seg(path, file) if file.get("Modality") == "SEG" else rtstruct.open_rtstruct(path, file)
 
 
-def read_region(path: Path, image: Image, name: str, series_folder: Path) -> Mask:
-    """One region on the grid of its CT."""
-    read = dicom_seg.read_dicom_seg if dicom_series.dicom_modality(path) == "SEG" else rtstruct.read_rtstruct
-    return read(path, image, name, series_folder=series_folder)
+def read_ct(case: Case, contours: Contours, series_uid: str | None = None) -> dicom_series.Series:
+    """The CT series of a case, of several the one of `series_uid`. Contours that lie in its folder are not read again."""
+    return dicom_series.read_series(case.image_path, series_uid, {contours.path: contours.file})

@@ -1,11 +1,11 @@
-"""Read regions of a DICOM RTSTRUCT file as masks."""
+"""Read regions of a DICOM RTSTRUCT file as masks: a `StructureSet` is the file, opened once."""
 
 from __future__ import annotations
 
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -13,6 +13,9 @@ from .. import geometry
 from ..types import Image, InputError, Mask
 from .dicom_series import frame_of_reference_uid, read_whole_dicom, refuse_other_frame
 from .grids import refusing_damage
+
+if TYPE_CHECKING:  # a card loads without pydicom
+    from pydicom import Dataset, FileDataset
 
 
 @dataclass(frozen=True)
@@ -24,9 +27,50 @@ class _Region:
     frame_uid: str
 
 
+@dataclass(frozen=True)
+class StructureSet:
+    """An opened RTSTRUCT file."""
+
+    path: Path
+    file: FileDataset
+
+    def names(self) -> list[str]:
+        """Names of all regions, in the file's own order."""
+        return [region.name for region in _read_regions(self.path, self.file)]
+
+    def mask(self, name: str, image: Image, ct_frame_uid: str | None = None, exact: bool = True) -> Mask:
+        """One region on the grid of `image`, as `read_rtstruct` describes. `ct_frame_uid`: the frame of reference that it must have."""
+        region = _choose_region(self.path, _read_regions(self.path, self.file), name, exact)
+        refuse_other_frame(self.path, region.frame_uid, ct_frame_uid)
+        array = np.zeros(image.shape, bool, order="F")
+        for lps_mm in _read_contours(self.path, self.file, region):
+            ijk = geometry.world_to_ijk(lps_mm @ geometry.LPS_TO_RAS[:3, :3], image.affine)
+            _xor_contour(array, ijk, f"{self.path}, {region.name}", image.spacing_mm[2])
+        if not array.any():
+            raise InputError(self.path, f"region {region.name!r} covers no voxel centre", "Choose another region.")
+        return Mask(array, image.affine, self.path)
+
+    def drawn_on(self) -> tuple[str, tuple[str, ...]]:
+        """What the file says of itself: its series description ("" if it has none), and the UIDs of the series it was drawn on."""
+        with refusing_damage(self.path, "the series that it refers to cannot be read"):
+            frames = self.file.get("ReferencedFrameOfReferenceSequence") or ()
+            studies = [study for frame in frames for study in frame.get("RTReferencedStudySequence") or ()]
+            series = [str(item.SeriesInstanceUID) for study in studies for item in study.get("RTReferencedSeriesSequence") or ()]
+            return str(self.file.get("SeriesDescription") or "").strip(), tuple(dict.fromkeys(series))
+
+
+def open_rtstruct(path: Path, file: FileDataset | None = None) -> StructureSet:
+    """Open an RTSTRUCT file; `file` is its content where it has been read already. `InputError` for a file of another kind."""
+    path = Path(path)
+    file = read_whole_dicom(path) if file is None else file
+    if file.get("Modality") != "RTSTRUCT" or "StructureSetROISequence" not in file:
+        raise InputError(path, f"not an RTSTRUCT file (modality {file.get('Modality', 'none')})", "Give the file with the contours.")
+    return StructureSet(path, file)
+
+
 def rtstruct_roi_names(path: Path) -> list[str]:
     """Names of all regions in an RTSTRUCT file, in its own order."""
-    return [region.name for region in _read_regions(Path(path), read_rtstruct_file(Path(path)))]
+    return open_rtstruct(path).names()
 
 
 def read_rtstruct(path: Path, image: Image, roi: str = "GTV-1", exact: bool = True, series_folder: Path | None = None) -> Mask:
@@ -38,28 +82,11 @@ def read_rtstruct(path: Path, image: Image, roi: str = "GTV-1", exact: bool = Tr
     frame of reference must be that of the CT series there. Raises `InputError` if the region is missing, has no closed
     contour, leaves the volume, lies between slices, or is empty.
     """
-    path = Path(path)
-    file = read_rtstruct_file(path)
-    region = _choose_region(path, _read_regions(path, file), roi, exact)
-    if series_folder is not None:
-        refuse_other_frame(path, region.frame_uid, frame_of_reference_uid(Path(series_folder)))
-    array = np.zeros(image.shape, bool, order="F")
-    for lps_mm in _read_contours(path, file, region):
-        ijk = geometry.world_to_ijk(lps_mm @ geometry.LPS_TO_RAS[:3, :3], image.affine)
-        _xor_contour(array, ijk, f"{path}, {region.name}", image.spacing_mm[2])
-    if not array.any():
-        raise InputError(path, f"region {region.name!r} covers no voxel centre", "Choose another region.")
-    return Mask(array, image.affine, path)
+    opened = open_rtstruct(path)
+    return opened.mask(roi, image, None if series_folder is None else frame_of_reference_uid(series_folder), exact)
 
 
-def read_rtstruct_file(path: Path) -> Any:
-    file = read_whole_dicom(path)
-    if file.get("Modality") != "RTSTRUCT" or "StructureSetROISequence" not in file:
-        raise InputError(path, f"not an RTSTRUCT file (modality {file.get('Modality', 'none')})", "Give the file with the contours.")
-    return file
-
-
-def _read_regions(path: Path, file: Any) -> list[_Region]:
+def _read_regions(path: Path, file: FileDataset) -> list[_Region]:
     with refusing_damage(path, "its regions cannot be read"):
         return [
             _Region(str(item.ROIName).strip(), int(item.ROINumber), str(item.get("ReferencedFrameOfReferenceUID") or ""))
@@ -75,7 +102,7 @@ def _choose_region(path: Path, regions: list[_Region], roi: str, exact: bool) ->
     return found[0]
 
 
-def _read_contours(path: Path, file: Any, region: _Region) -> list[np.ndarray]:
+def _read_contours(path: Path, file: FileDataset, region: _Region) -> list[np.ndarray]:
     """All closed contours of a region, each as points (n, 3) in LPS mm."""
     with refusing_damage(path, f"the contours of {region.name!r} cannot be read"):
         groups = [group for group in file.get("ROIContourSequence", ()) if group.ReferencedROINumber == region.number]
@@ -91,7 +118,7 @@ def _read_contours(path: Path, file: Any, region: _Region) -> list[np.ndarray]:
     return points
 
 
-def _contour_points(contour: Any) -> np.ndarray:
+def _contour_points(contour: Dataset) -> np.ndarray:
     """Points (n, 3) of one contour, from its text at once: pydicom makes an object of each of what may be 100,000 numbers."""
     text = contour.get_item("ContourData").value
     return np.array(text.rstrip(b"\0 ").split(b"\\"), float).reshape(-1, 3)

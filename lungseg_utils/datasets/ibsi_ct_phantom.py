@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..data import dicom_series, images, rtstruct
+from ..data import dicom_series, rtstruct
 from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
@@ -39,5 +39,7 @@ def load(case: Case) -> Study:
     """Read the CT and the reference "GTV-1". Raises `InputError` if a file is missing or damaged."""
     if len(case.reference_paths) != 1:
         raise InputError(case.image_path, f"{len(case.reference_paths)} files with contours, one is needed", "Fetch the data set again.")
-    image = images.read_image(case.image_path)
-    return Study(image, {"GTV-1": rtstruct.read_rtstruct(case.reference_paths[0], image, "GTV-1", series_folder=case.image_path)})
+    contours = rtstruct.open_rtstruct(case.reference_paths[0])
+    series = dicom_series.read_series(case.image_path, opened={contours.path: contours.file})
+    image = series.image()
+    return Study(image, {"GTV-1": contours.mask("GTV-1", image, series.frame_uid)})

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data import dicom_series, images, lidc_xml
+from ..data import dicom_series, lidc_xml
 from ..types import Case, DatasetCard, InputError, Mask, Study
 
 CARD = DatasetCard(
@@ -57,8 +57,9 @@ def load(case: Case) -> Study:
     """
     if len(case.reference_paths) != 1:
         raise InputError(case.image_path, "its series has no annotation file", "Fetch the data set again, or leave the case out.")
-    image = images.read_image(case.image_path)
-    readers = lidc_xml.read_lidc_readers(case.reference_paths[0], case.image_path, image)
+    series = dicom_series.read_series(case.image_path)
+    image = series.image()
+    readers = lidc_xml.readers_of(series, case.reference_paths[0])
     return Study(image, {"consensus": consensus(Study(image, readers)), **readers})
 
 

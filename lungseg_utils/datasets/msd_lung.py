@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from ..data import images, nifti
+from ..data import nifti
 from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
@@ -39,7 +39,7 @@ def cases(root: Path) -> list[Case]:
 
 def load(case: Case) -> Study:
     """Read a case: reference "tumor", none for the test scans. Raises `InputError` for an empty or damaged mask."""
-    image = images.read_image(case.image_path)
+    image = nifti.read_image(case.image_path)
     return Study(image, {"tumor": nifti.read_mask(case.reference_paths[0], image)} if case.reference_paths else {})
 
 

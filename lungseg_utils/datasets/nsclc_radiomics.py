@@ -12,9 +12,8 @@ from pathlib import Path
 import numpy as np
 
 from ..core import masks
-from ..data.images import read_image
-from ..data.radiotherapy import only_contours, patients, read_region, region_names
-from ..types import Case, DatasetCard, Image, InputError, Mask, Study
+from ..data.radiotherapy import only_contours, open_contours, patients, read_ct
+from ..types import Case, DatasetCard, InputError, Mask, Study
 
 CARD = DatasetCard(
     title="NSCLC-Radiomics (Lung1)",
@@ -50,21 +49,19 @@ def load(case: Case, target: str = TARGET) -> Study:
     `target` is a regular expression that must match one whole name of a region. Raises `InputError` for a patient
     whose target is missing or not usable.
     """
-    path = only_contours(case)
-    image = read_image(case.image_path)
-    names = region_names(path)
+    contours = open_contours(only_contours(case))
+    series = read_ct(case, contours)
+    image, names = series.image(), contours.names()
     wanted = [name for name in names if re.fullmatch(target, name)]
     if len(wanted) != 1:
-        raise InputError(path, f"{len(wanted)} regions for {target!r}, one is needed", f"It has: {', '.join(names)}.")
-    reference = read_region(path, image, wanted[0], case.image_path)
+        raise InputError(contours.path, f"{len(wanted)} regions for {target!r}, one is needed", f"It has: {', '.join(names)}.")
+    reference = contours.mask(wanted[0], image, series.frame_uid)
     nodes = [name for name in names if re.fullmatch(OTHER_GTV, name) and name != wanted[0]]
-    return Study(image, {"GTV-1": reference}, _ignore_region(path, image, nodes, reference, case.image_path))
+    return Study(image, {"GTV-1": reference}, _ignore_region([contours.mask(name, image, series.frame_uid) for name in nodes], reference))
 
 
-def _ignore_region(path: Path, image: Image, nodes: list[str], reference: Mask, series_folder: Path) -> Mask | None:
+def _ignore_region(nodes: list[Mask], reference: Mask) -> Mask | None:
     if not nodes:
         return None
-    union = np.zeros(image.shape, bool)
-    for name in nodes:
-        union |= read_region(path, image, name, series_folder).array
-    return Mask(masks.grow_mm(union, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)
+    union = np.any([node.array for node in nodes], axis=0)
+    return Mask(masks.grow_mm(union, reference.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, reference.affine)

@@ -12,8 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..data.images import read_image
-from ..data.radiotherapy import only_contours, patients, read_region, region_names
+from ..data.radiotherapy import only_contours, open_contours, patients, read_ct
 from ..types import Case, DatasetCard, InputError, Mask, Study
 
 CARD = DatasetCard(
@@ -47,14 +46,14 @@ def load(case: Case) -> Study:
 
     Raises `InputError` for a case with fewer than two outlines drawn by hand, or with two of one reader.
     """
-    path = only_contours(case)
-    image = read_image(case.image_path)
-    names = region_names(path)
+    contours = open_contours(only_contours(case))
+    series = read_ct(case, contours)
+    image, names = series.image(), contours.names()
     by_hand = sorted((int(match[1]), name) for name in names if (match := re.fullmatch(BY_HAND, name.strip())))
     numbers = [number for number, _ in by_hand]
     if len(numbers) < MIN_READERS or len(set(numbers)) < len(numbers):
-        raise InputError(path, f"{len(numbers)} outlines by hand of {len(set(numbers))} readers", f"It has: {', '.join(names)}.")
-    readers = {f"reader-{number}": read_region(path, image, name, case.image_path) for number, name in by_hand}
+        raise InputError(contours.path, f"{len(numbers)} outlines by hand of {len(set(numbers))} readers", f"It has: {', '.join(names)}.")
+    readers = {f"reader-{number}": contours.mask(name, image, series.frame_uid) for number, name in by_hand}
     return Study(image, {"majority": majority(readers), **readers})
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import files
-from ..data import images, nifti
+from ..data import nifti
 from ..phantoms import Grid
 from ..phantoms.cohort import MSD, draw_patient, patient_number
 from ..phantoms.fields import scaled
@@ -21,6 +21,7 @@ MINI = Grid((192, 192, 96), (1.5, 1.5, 1.25))
 SMALL = scaled(MINI, 2.0)
 STANDARD = Grid((288, 288, 120), (1.0, 1.0, 1.0))
 UNLABELLED_NUMBERS = range(70000, 70002)  # patients of every root that go to imagesTs, without a mask
+GRIDS = {"mini": MINI, "small": SMALL, "standard": STANDARD}  # as profiles name them
 CARD = DatasetCard(
     title="Phantom MSD Lung",
     short_title="MSD-like",
@@ -93,6 +94,6 @@ def cases(root: Path) -> list[Case]:
 
 def load(case: Case) -> Study:
     """Image and reference; this data set marks no nodes, so nothing is ignored."""
-    image = images.read_image(case.image_path)
+    image = nifti.read_image(case.image_path)
     tumor_free = case.attributes["tumor_free"] == "1"
     return Study(image, {"reference": nifti.read_mask(case.reference_paths[0], like=image, allow_empty=tumor_free)}, None)

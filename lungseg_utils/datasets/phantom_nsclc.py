@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import masks
-from ..data import images, rtstruct
+from ..data import dicom_series, rtstruct
 from ..phantoms import Grid
 from ..phantoms.cohort import NSCLC, draw_patient
 from ..phantoms.fields import scaled
@@ -21,6 +21,7 @@ MINI = Grid((160, 160, 64), (2.25, 2.25, 3.0))
 SMALL = scaled(MINI, 2.0)
 STANDARD = Grid((256, 256, 96), (1.40625, 1.40625, 2.0))
 IGNORE_MARGIN_MM = 5.0
+GRIDS = {"mini": MINI, "small": SMALL, "standard": STANDARD}  # as profiles name them
 CARD = DatasetCard(
     title="Phantom NSCLC",
     short_title="NSCLC-like",
@@ -60,13 +61,13 @@ def cases(root: Path) -> list[Case]:
 
 def load(case: Case) -> Study:
     """Image, reference from the contours of GTV-1 (empty if there are none), and the nodes grown by 5 mm to be ignored."""
-    image = images.read_image(case.image_path)
-    path = case.reference_paths[0]
-    names = rtstruct.rtstruct_roi_names(path)
+    contours = rtstruct.open_rtstruct(case.reference_paths[0])
+    series = dicom_series.read_series(case.image_path, opened={contours.path: contours.file})
+    image, names = series.image(), contours.names()
     empty = Mask(np.zeros(image.shape, dtype=bool), image.affine)
-    reference = rtstruct.read_rtstruct(path, image, "GTV-1") if "GTV-1" in names else empty
+    reference = contours.mask("GTV-1", image, series.frame_uid) if "GTV-1" in names else empty
     ignore = None
     if "GTV-2" in names:
-        nodes = rtstruct.read_rtstruct(path, image, "GTV-2").array
+        nodes = contours.mask("GTV-2", image, series.frame_uid).array
         ignore = Mask(masks.grow_mm(nodes, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)
     return Study(image, {"reference": reference}, ignore)

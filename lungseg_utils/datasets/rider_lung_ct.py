@@ -13,8 +13,8 @@ import re
 from pathlib import Path
 
 from ..data.dicom_series import DicomFile
-from ..data.images import read_image
-from ..data.radiotherapy import common_folder, drawn_on, files_by_patient, only_contours, read_region, region_names
+from ..data.radiotherapy import common_folder, files_by_patient, only_contours, read_ct
+from ..data.rtstruct import open_rtstruct
 from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
@@ -50,17 +50,18 @@ def load(case: Case) -> Study:
     not there, or that hold no outline by hand (or two) of their scan.
     """
     path = only_contours(case)
-    scan, series = drawn_on(path)
+    contours = open_rtstruct(path)
+    scan, drawn_on = contours.drawn_on()
     if scan.lower() not in SCANS:
         raise InputError(path, f"its description {scan!r} is neither test nor retest", "Fetch it again, or leave the patient out.")
-    if len(series) != 1:
-        raise InputError(path, f"it refers to {len(series)} series, one is needed", "Fetch it again, or leave the patient out.")
-    image = read_image(case.image_path, series[0])
-    names = region_names(path)
+    if len(drawn_on) != 1:
+        raise InputError(path, f"it refers to {len(drawn_on)} series, one is needed", "Fetch it again, or leave the patient out.")
+    series = read_ct(case, contours, drawn_on[0])
+    image, names = series.image(), contours.names()
     by_hand = [name for name in names if re.fullmatch(rf"(?i)gtvp_{scan}_man", name)]
     if len(by_hand) != 1:
         raise InputError(path, f"{len(by_hand)} outlines by hand of the {scan} scan, one is needed", f"It has: {', '.join(names)}.")
-    return Study(image, {"GTVp": read_region(path, image, by_hand[0], case.image_path)})
+    return Study(image, {"GTVp": contours.mask(by_hand[0], image, series.frame_uid)})
 
 
 def _case(patient_id: str, files: list[DicomFile]) -> Case:
@@ -76,6 +77,6 @@ def _case(patient_id: str, files: list[DicomFile]) -> Case:
 
 def _said(path: Path) -> tuple[str, tuple[str, ...]]:
     try:
-        return drawn_on(path)
+        return open_rtstruct(path).drawn_on()
     except InputError:  # listing goes on: `load` meets the same fault, and names it
         return "", ()

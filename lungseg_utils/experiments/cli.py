@@ -120,7 +120,7 @@ def _convert(arguments: argparse.Namespace) -> int:
     from .to_nnunet import to_nnunet
 
     root = arguments.root or project.cache_root() / arguments.dataset
-    found, written = registry.plugin("datasets", arguments.dataset).cases(root), to_nnunet(arguments.dataset, root, arguments.to)
+    found, written = registry.dataset(arguments.dataset).cases(root), to_nnunet(arguments.dataset, root, arguments.to)
     print(f"{len(written)} cases, without {len(found) - len(written)} that have no reference or are excluded: {arguments.to}")
     return 0
 

@@ -98,14 +98,15 @@ def _first(rows: pd.DataFrame, count: int, what: str) -> list[str]:
 
 def ensure_phantoms(dataset: str, profile: Profile, patient_ids: Iterable[str], workers: int = 1, progress: bool = True) -> Path:
     """Generate the missing phantoms and return their root; test patients only by the frozen generator."""
-    root, module = dataset_root(dataset, profile), registry.plugin("datasets", dataset)
+    root, module = dataset_root(dataset, profile), registry.phantoms(dataset)
     patient_ids = list(patient_ids)
     test = set(read_splits(dataset).query("split == 'test'")["patient_id"])
     if test & set(patient_ids):
         _require_frozen(generator_hash())
-    grid = getattr(module, profile.phantoms.grid.upper())
+    if profile.phantoms.grid not in module.GRIDS:
+        raise InputError(f"grid {profile.phantoms.grid}", f"not known to {dataset}", f"Choose one of {', '.join(module.GRIDS)}.")
     bar = partial(tqdm, desc=f"drawing {dataset}", unit="patient") if progress else None
-    module.generate(root, patient_ids, grid, workers=workers, progress=bar)
+    module.generate(root, patient_ids, module.GRIDS[profile.phantoms.grid], workers=workers, progress=bar)
     return root
 
 
@@ -166,13 +167,13 @@ def planned_test_patients(dataset: str, experiment: Experiment, folds: Iterable[
 def _cases_of(dataset: str, profile: Profile, patients: Sequence[str], workers: int, progress: bool) -> list[Case]:
     if registry.card("datasets", dataset).phantom:
         ensure_phantoms(dataset, profile, patients, workers, progress)
-        return registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile))
+        return registry.dataset(dataset).cases(dataset_root(dataset, profile))
     return exclusions.usable(dataset, dataset_root(dataset, profile))
 
 
 def cases_on_disk(dataset: str, profile: Profile, patients: Sequence[str]) -> tuple[Case, ...]:
     """All cases of these patients, in their order; nothing is drawn. InputError names the first missing one."""
-    return _select(registry.plugin("datasets", dataset).cases(dataset_root(dataset, profile)), patients)
+    return _select(registry.dataset(dataset).cases(dataset_root(dataset, profile)), patients)
 
 
 def _select(cases: Sequence[Case], patient_ids: Sequence[str]) -> tuple[Case, ...]:

@@ -196,9 +196,9 @@ def _check_names(planned: list[GridEntry]) -> None:
         raise InputError("experiments", "a notebook is listed twice", "Merge its two entries.")
     for line in planned:
         card = registry.card("models", line.model)
-        registry.plugin("paradigms", line.paradigm)
+        registry.paradigm(line.paradigm)
         for dataset in (*line.test_datasets, *([line.train_dataset] if line.train_dataset != NO_DATASET else [])):
-            registry.plugin("datasets", dataset)
+            registry.dataset(dataset)
         for name in line.prompters:
             prompt_setting(name)
         if line.paradigm not in card.paradigms or not set(line.prompters) <= set(settings_for(card)):
@@ -210,7 +210,7 @@ def _check_profiles(planned: list[GridEntry], profiles: Mapping[str, Profile]) -
     for profile in profiles.values():
         where = f"profile {profile.name}"
         for dataset in (*(profile.train_datasets or ()), *(profile.test_datasets or ())):
-            registry.plugin("datasets", dataset)
+            registry.dataset(dataset)
         for name in (*profile.prompters, *profile.jitter.prompters):
             prompt_setting(name)
         for model, options in profile.model_options.items():

@@ -20,7 +20,7 @@ from ..core import files, locks, masks
 from ..core.provenance import sha256_of_weights
 from ..data import nifti
 from ..evaluation import metrics
-from ..types import Case, Experiment, InputError, Mask, Study
+from ..types import Case, Experiment, InputError, Mask, Segmenter, Study, trainable
 from . import cohorts, config, store
 
 PATIENCE_SECONDS = 1800.0
@@ -80,7 +80,7 @@ class Detector:
         if not record or record["failure"]:
             raise InputError(self.folder, "this detector is not trained", "Run its notebook first; experiments.yml names it.")
         self.identity = record["identity"]
-        self._segmenter: Any = None
+        self._segmenter: Segmenter | None = None
 
     def find(self, case: Case, study: Study) -> Mask:
         """Findings of the detector in a case, as a mask on its grid; empty if there are none."""
@@ -110,7 +110,7 @@ class Detector:
             return {"rule": asdict(FEW_SHOT_RULE), "chosen_on": "development phantoms, for all few-shot detectors"}
         profile = config.load().profile(self.experiment.profile)
         cohort = cohorts.training_cohort(self.experiment.train_dataset, profile, self.experiment.fold, progress=False)
-        studies = [registry.plugin("datasets", case.dataset).load(case) for case in cohort.validation]
+        studies = [registry.dataset(case.dataset).load(case) for case in cohort.validation]
         if not studies:
             raise InputError(self.folder, "the detector has no validation patients to choose its rule on", "Give the profile some.")
         scores = choose_rule((s.reference, self._probability(s)) for s in studies)
@@ -120,8 +120,8 @@ class Detector:
     def _probability(self, study: Study) -> np.ndarray:
         if self._segmenter is None:
             options = config.resolve_options(self.experiment, config.load().profile(self.experiment.profile))
-            self._segmenter = registry.plugin("models", self.experiment.model).build(options, self.experiment.seed)
-            self._segmenter.load(self.folder / "weights.pt")
+            self._segmenter = registry.model(self.experiment.model).build(options, self.experiment.seed)
+            trainable(self._segmenter).load(self.folder / "weights.pt")
         self._segmenter.set_image(study.image)
         return self._segmenter.predict().probability
 

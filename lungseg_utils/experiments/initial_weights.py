@@ -6,14 +6,12 @@ profiles, and are computed again only if what they depend on (options, code) has
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 from .. import registry
 from ..core import files, locks, project, provenance
 from ..data import collections, download
-from ..types import Checkpoint, InputError, Pretraining
+from ..types import Checkpoint, InputError, Options, PretrainedSegmenter, Pretraining, Segmenter
 from . import code_identity
 
 # they say how a pretrained network is trained further, so they leave its first weights alone
@@ -22,24 +20,29 @@ PATIENCE_SECONDS = 1800.0
 _SEED = 0  # a stand-in is one artefact, like a published checkpoint; seeds of experiments vary what is trained from it
 
 
-def initial_weights(model: str, options: Mapping[str, Any], progress: bool = True) -> Path | None:
+def initial_weights(model: str, options: Options, progress: bool = True) -> Path | None:
     """File of the network's first weights; None for a model that starts from random ones."""
-    source = _source(model, options)
+    source = registry.initial_weights(model, options)
     if isinstance(source, Checkpoint):
         return _published(source)
-    module = registry.plugin("models", model)
-    return _pretrained(module, model, options, source, progress) if isinstance(source, Pretraining) else None
+    return _pretrained(model, options, source, progress) if isinstance(source, Pretraining) else None
 
 
-def checkpoint(model: str, options: Mapping[str, Any]) -> Checkpoint | None:
+def checkpoint(model: str, options: Options) -> Checkpoint | None:
     """The published file that a model starts from; None for any other model."""
-    source = _source(model, options)
+    source = registry.initial_weights(model, options)
     return source if isinstance(source, Checkpoint) else None
 
 
-def _source(model: str, options: Mapping[str, Any]) -> Checkpoint | Pretraining | None:
-    module = registry.plugin("models", model)
-    return module.initial_weights(options) if hasattr(module, "initial_weights") else None
+def build_from(first: Path | None, model: str, options: Options, seed: int) -> Segmenter:
+    """The segmenter of a model with the first weights of a file, else with random ones that are drawn from `seed`."""
+    segmenter = registry.model(model).build(options, seed)
+    if first is None:
+        return segmenter
+    if not isinstance(segmenter, PretrainedSegmenter):
+        raise InputError(model, "its segmenter takes no first weights", "Give it load_pretrained.")
+    segmenter.load_pretrained(first)
+    return segmenter
 
 
 def _published(wanted: Checkpoint) -> Path:
@@ -53,7 +56,7 @@ def _published(wanted: Checkpoint) -> Path:
     return path
 
 
-def _pretrained(module: Any, model: str, options: Mapping[str, Any], source: Pretraining, progress: bool) -> Path:
+def _pretrained(model: str, options: Options, source: Pretraining, progress: bool) -> Path:
     kept = {name: value for name, value in options.items() if name not in _LATER_OPTIONS}
     folder = project.project_root() / "results" / "stand_ins" / f"{model}__{source.kind}__{provenance.sha256_of_json(kept)[:8]}"
     identity = provenance.sha256_of_json({"options": kept, "seed": _SEED, "code": code_identity.sha256([f"models.{model}"])})
@@ -62,15 +65,15 @@ def _pretrained(module: Any, model: str, options: Mapping[str, Any], source: Pre
         if path.is_file() and files.read_json(record).get("identity") == identity:
             return path
         record.unlink(missing_ok=True)  # written last: what is there without it is not finished
-        _pretrain(module, options, source, folder, identity, progress)
+        _pretrain(model, options, source, folder, identity, progress)
         files.write_json({"identity": identity, "source": vars(source) | {"seed": _SEED}, "options": kept}, record)
     return path
 
 
-def _pretrain(module: Any, options: Mapping[str, Any], source: Pretraining, folder: Path, identity: str, progress: bool) -> None:
+def _pretrain(model: str, options: Options, source: Pretraining, folder: Path, identity: str, progress: bool) -> None:
     from ..networks import training
 
-    segmenter = module.build(options, _SEED)
+    segmenter = registry.plugin("models", model).build(options, _SEED)  # of the promptable ones, which alone have a pretraining
     plan = training.Schedule(source.steps, source.learning_rate, _SEED, validate_every=source.steps)
     history = segmenter.pretrain(source.kind, plan, source.batch_size, folder, identity, progress)
     files.write(history, folder / "history.csv")

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 
 from ..prompts.jitter import perturb
 from ..prompts.ladder import MOST_CLICKS, prompt_setting
-from ..types import InputError, Mask, Prediction, Study
+from ..types import Image, InputError, Mask, Prediction, Prompt, Segmenter, Study
 
 
-class MemoizedSegmenter:
+class MemoizedSegmenter(Segmenter):
     """A segmenter for one image that caches its predictions.
 
     The first prompts of an n-click dialogue equal those of shorter ones, so the whole ladder takes only as many predictions as its longest
@@ -21,18 +21,34 @@ class MemoizedSegmenter:
     and which take four times the memory of the masks.
     """
 
-    def __init__(self, segmenter: Any):
-        self.set_image = segmenter.set_image
-        self.predict = lru_cache(MOST_CLICKS)(lambda prompts: replace(segmenter.predict(prompts), probability=None))
+    def __init__(self, segmenter: Segmenter):
+        self._segmenter, self.device = segmenter, segmenter.device
+        self._predict = lru_cache(MOST_CLICKS)(lambda prompts: replace(segmenter.predict(prompts), probability=None))
+
+    def set_image(self, image: Image) -> None:
+        """Pass the image on."""
+        self._segmenter.set_image(image)
+
+    def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
+        """The segmenter's answer, without probabilities."""
+        return self._predict(tuple(prompts))
+
+    def parameters(self) -> dict[str, int]:
+        """Those of the segmenter."""
+        return self._segmenter.parameters()
+
+    def resolution_ceiling(self, reference: Mask) -> float:
+        """That of the segmenter."""
+        return self._segmenter.resolution_ceiling(reference)
 
 
-def final_prediction(segmenter: Any, study: Study, reference: Mask | None, prompter: str, rng: np.random.Generator) -> Prediction:
+def final_prediction(segmenter: Segmenter, study: Study, reference: Mask | None, prompter: str, rng: np.random.Generator) -> Prediction:
     """Prediction at the end of the interaction with a prompter."""
     return run_interaction(segmenter, study, reference, prompter, rng)[0]
 
 
 def run_interaction(
-    segmenter: Any, study: Study, pointed_at: Mask | None, prompter: str, rng: np.random.Generator, jitter: float = 0.0
+    segmenter: Segmenter, study: Study, pointed_at: Mask | None, prompter: str, rng: np.random.Generator, jitter: float = 0.0
 ) -> tuple[Prediction, int]:
     """Alternate prompts and predictions until the prompter ends.
 

@@ -6,21 +6,19 @@ from pathlib import Path
 from typing import Any
 
 from .. import registry
-from ..types import Experiment, InputError
+from ..types import Experiment, InputError, Segmenter, trainable
 from . import config, initial_weights, store
 
 
-def segmenter_of(experiment: Experiment, progress: bool = False) -> Any:
+def segmenter_of(experiment: Experiment, progress: bool = False) -> Segmenter:
     """The segmenter with the final weights of the experiment; InputError if it should be trained and is not finished.
 
     An untrained experiment has its initial weights: a published checkpoint or a stand-in's pretraining.
     """
     first, last = weights_files(experiment, progress)
-    segmenter = registry.plugin("models", experiment.model).build(_options(experiment), experiment.seed)
-    if first:
-        segmenter.load_pretrained(first)
+    segmenter = initial_weights.build_from(first, experiment.model, _options(experiment), experiment.seed)
     if last:
-        segmenter.load(last)
+        trainable(segmenter).load(last)
     return segmenter
 
 

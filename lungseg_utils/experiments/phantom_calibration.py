@@ -29,7 +29,7 @@ def measure(dataset: str, commit: str) -> pd.DataFrame:
     profile = config.load().profile(PROFILE)
     patients = sorted(p for part in cohorts.training_patients(dataset, profile, 0) for p in part)
     root = cohorts.ensure_phantoms(dataset, profile, patients)
-    table = gates.measure_phantoms(registry.plugin("datasets", dataset), root, SETTINGS[dataset], patients)
+    table = gates.measure_phantoms(registry.dataset(dataset), root, SETTINGS[dataset], patients)
     files.write(table.rename_axis("patient_id").reset_index(), _table(dataset))
     record = {
         "generator_sha256": generator_hash(),

@@ -108,8 +108,8 @@ def all_planned(profile: str) -> list[Experiment]:
 
 def model_title(experiment: Experiment) -> str:
     """Name of what runs: a stand-in is named as such."""
-    module, size = registry.plugin("models", experiment.model), config.load().profile(experiment.profile)
-    return module.title(config.resolve_options(experiment, size)) if hasattr(module, "title") else module.CARD.title
+    size = config.load().profile(experiment.profile)
+    return registry.model_title(experiment.model, config.resolve_options(experiment, size))
 
 
 def regime_title(experiment: Experiment) -> str:

@@ -51,7 +51,7 @@ def with_sessions(result: RunResult, sessions: Sequence[Session]) -> RunResult:
 
 def _case_of(session: Session, size: config.Profile) -> Case:
     root = cohorts.dataset_root(session.dataset, size)
-    found = [case for case in registry.plugin("datasets", session.dataset).cases(root) if case.case_id == session.case_id]
+    found = [case for case in registry.dataset(session.dataset).cases(root) if case.case_id == session.case_id]
     if not found:
         raise InputError(
             "recorded session", f"{session.dataset}/{session.case_id} is not among the cases in {root}", "Fetch the data first."

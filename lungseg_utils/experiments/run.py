@@ -29,7 +29,7 @@ from ..data.cases import Studies, load_study, sha256_of_cases
 from ..evaluation import protocols, tables
 from ..evaluation.scoring import cut_ends, score
 from ..prompts.ladder import prompt_rng, prompt_setting
-from ..types import Case, Experiment, InputError, Mask, Prediction, Study, TrainingDiverged
+from ..types import Case, Experiment, InputError, Mask, Prediction, Segmenter, Study, TrainingDiverged, TrainingRun, trainable
 from . import code_identity, cohorts, config, detector, initial_weights, store
 from .interaction import MemoizedSegmenter, run_interaction
 from .planning import Question, check_patients, detectors_of, experiment_title, questions_of
@@ -60,7 +60,7 @@ class _Job:
 class _Trained:
     """A trained segmenter; or the reason why there is none, and then every case is scored as failed."""
 
-    segmenter: Any
+    segmenter: Segmenter
     history: pd.DataFrame
     failure: str = ""
 
@@ -139,25 +139,22 @@ def _prepare(job: _Job) -> _Trained:
         trained.unlink(missing_ok=True)
         _take_over(job.folder, identity)
     record = files.read_json(trained)
-    distributed.broadcast(identity if not record and getattr(segmenter, "shares_batches", False) else "")
+    distributed.broadcast(identity if not record and segmenter.shares_batches else "")
     if record:
         if not record["failure"]:
-            segmenter.load(weights)
+            trainable(segmenter).load(weights)
         return _Trained(segmenter, pd.read_csv(history_path), record["failure"])
     result = _train(job, segmenter)
     if len(result.history):
         files.write(result.history, history_path)
         if not result.failure:
-            segmenter.save(weights, {"identity": identity, "experiment": job.experiment.name})
+            trainable(segmenter).save(weights, {"identity": identity, "experiment": job.experiment.name})
         files.write_json({"identity": identity, "failure": result.failure}, trained)
     return result
 
 
-def _untrained(job: _Job) -> Any:
-    segmenter = registry.plugin("models", job.experiment.model).build(job.options, job.experiment.seed)
-    if job.initial:
-        segmenter.load_pretrained(job.initial)
-    return segmenter
+def _untrained(job: _Job) -> Segmenter:
+    return initial_weights.build_from(job.initial, job.experiment.model, job.options, job.experiment.seed)
 
 
 def help_to_train(experiment: Experiment) -> None:
@@ -184,16 +181,15 @@ def _take_over(folder: Path, identity: str) -> None:
             return
 
 
-def _train(job: _Job, segmenter: Any) -> _Trained:
+def _train(job: _Job, segmenter: Segmenter) -> _Trained:
     """Train by the paradigm. A training that diverges is a result too: its cases are scored as failed, and its reason is kept."""
     # training patients are looked through once, those of validation again and again
     train, validation = Studies(job.cohort.train), [load_study(case) for case in job.cohort.validation]
-    paradigm = registry.plugin("paradigms", job.experiment.paradigm)
+    paradigm = registry.paradigm(job.experiment.paradigm)
+    run = TrainingRun(job.experiment.seed, job.folder, job.identities["training"], job.progress)
     with measure() as cost:
         try:
-            segmenter, history = paradigm.prepare(
-                segmenter, train, validation, job.experiment.seed, job.folder, job.identities["training"], job.progress
-            )
+            segmenter, history = paradigm.prepare(segmenter, train, validation, run)
             failure = ""
         except TrainingDiverged as error:
             log.exception("%s diverged", job.experiment.name)
@@ -230,14 +226,15 @@ def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Ite
         yield record
 
 
-def _facts(case: Case, study: Study, segmenter: Any) -> dict[str, Any]:
+def _facts(case: Case, study: Study, segmenter: Segmenter) -> dict[str, Any]:
     """Facts about a case that do not depend on the prompt setting."""
     if not study.references:
         raise InputError(case.case_id, "the case has no reference", "Leave it out of the test set.")
+    ceiling = float(segmenter.resolution_ceiling(study.reference))
     return {
         "cut_by_volume_end": any(any(cut_ends(judged)) for judged in study.references.values()),
         "attributes": dict(case.attributes),
-        "resolution_ceiling": _resolution_ceiling(segmenter, study.reference),
+        "resolution_ceiling": ceiling if np.isfinite(ceiling) else None,
         "diameter_mm": longest_axial_diameter_mm(study.reference) if study.reference.array.any() else None,
     }
 
@@ -313,12 +310,6 @@ def _cost_rows(shared: Mapping[str, Any], given: _Given, seconds: float) -> list
     return [{**shared, "quantity": name, "value": float(value), "unit": unit} for name, value, unit in quantities if np.isfinite(value)]
 
 
-def _resolution_ceiling(segmenter: Any, reference: Mask) -> float | None:
-    ceiling = getattr(segmenter, "resolution_ceiling", None)
-    value = ceiling(reference) if ceiling else np.nan
-    return float(value) if np.isfinite(value) else None
-
-
 def _finish(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) -> RunResult:
     """Write complete tables and provenance, and return them."""
     results = tables.results_frame([row for record in records for row in record["rows"]])
@@ -351,7 +342,7 @@ def _planned_rows(job: _Job) -> list[dict[str, Any]]:
 
 
 def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
-    device = str(getattr(trained.segmenter, "device", "cpu"))
+    device = str(trained.segmenter.device)
     named = {"train": job.cohort.train, "validation": job.cohort.validation, **job.tests}
     return {
         "experiment": job.experiment.as_dict(),

@@ -30,7 +30,7 @@ def to_nnunet(dataset: str, root: Path, to: Path) -> list[Case]:
     Raises:
         InputError: if the folder exists or is not named as nnU-Net wants, if the data set has no labeled case, or if a case cannot be read.
     """
-    to, module = Path(to), registry.plugin("datasets", dataset)
+    to, module = Path(to), registry.dataset(dataset)
     if not re.fullmatch(r"Dataset\d{3}_\w+", to.name):
         raise InputError(to, "not a name of a raw data set of nnU-Net", "Name it like Dataset006_Lung.")
     if to.exists():

@@ -15,16 +15,15 @@ twice the size. Clicks outside remove a ball of half the size. Without a prompt:
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
 from .. import geometry
 from ..core.measure import measure
-from ..types import Box, Image, InputError, Mask, ModelCard, Prediction, Prompt
+from ..types import Box, Image, InputError, Mask, ModelCard, Options, Prediction, Prompt, Segmenter
 
 RULES = {
     "ellipse": "ellipse or ball",
@@ -49,19 +48,19 @@ CARD = ModelCard(
 )
 
 
-def title(options: Mapping[str, Any]) -> str:
+def title(options: Options) -> str:
     """What it is called beside a number."""
     return f"trivial: {RULES[options['rule']]}"
 
 
-def build(options: Mapping[str, Any], seed: int = 0) -> TrivialSegmenter:
+def build(options: Options, seed: int = 0) -> TrivialSegmenter:
     """The baseline of a rule; nothing about it is random."""
     if options["rule"] not in RULES:
         raise InputError(f"rule {options['rule']}", "unknown", f"Choose one of {', '.join(RULES)}.")
     return TrivialSegmenter(options["rule"], float(options["median_diameter_mm"]))
 
 
-class TrivialSegmenter:
+class TrivialSegmenter(Segmenter):
     """Answers by a rule. `median_diameter_mm`: of a ball around a single click."""
 
     def __init__(self, rule: str, median_diameter_mm: float) -> None:

@@ -6,7 +6,7 @@ and, being convolutional, predicts slabs of whole slices, so no tile border cuts
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from tqdm import tqdm
 
 from ..core.masks import dsc
 from ..core.measure import count_parameters, measure
-from ..types import Mask, Prediction, Study
+from ..types import Mask, Options, Prediction, Study, TrainingRun
 from . import training, transforms
 from .augmentation import augment_volumes
 from .losses import build_loss
@@ -46,7 +46,7 @@ class Settings:
     threshold: float = 0.5
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Settings:
+    def from_options(cls, options: Options) -> Settings:
         """Settings from the options of an experiment (lists become tuples); options of the network itself are left alone."""
         known = {f.name for f in fields(cls)}
         return cls(**{name: _as_tuple(value) for name, value in options.items() if name in known})
@@ -104,33 +104,25 @@ class AutomaticSegmenter(AutomaticAnswers):
     def _channels(self, hu: np.ndarray) -> np.ndarray:
         return np.stack([transforms.window(hu, w) for w in self.settings.windows_hu])
 
-    def fit(
-        self,
-        train_studies: Sequence[Study],
-        validation_studies: Sequence[Study],
-        seed: int,
-        folder: Path,
-        identity: str,
-        progress: bool = True,
-    ) -> pd.DataFrame:
+    def fit(self, train: Sequence[Study], validation: Sequence[Study], run: TrainingRun) -> pd.DataFrame:
         """Train on whole studies; the checkpoint of the highest mean 3-D DSC on the validation studies is kept.
 
         Without validation studies (few-shot) the last one is. Returns the history (step, quantity, value).
         """
         self._answer = None
-        cases = [self._working_case(study) for study in tqdm(train_studies, desc="reading training cases", disable=not progress)]
-        held_out = [self._working_case(study) for study in validation_studies]
+        cases = [self._working_case(study) for study in tqdm(train, desc="reading training cases", disable=not run.progress)]
+        held_out = [self._working_case(study) for study in validation]
         held_out = [case for case in held_out if len(case.foreground)]
-        plan = training.Schedule(self.settings.steps, self.settings.learning_rate, seed, validate_every=self.settings.validate_every)
+        plan = training.Schedule(self.settings.steps, self.settings.learning_rate, run.seed, validate_every=self.settings.validate_every)
         return training.train(
             self.network,
             lambda rng: self._sample_batch(cases, rng),
             build_loss(self.settings.loss),
             plan,
-            folder,
+            run.folder,
             validate=(lambda: self._validation_dsc(held_out)) if held_out else None,
-            identity=identity,
-            progress=progress,
+            identity=run.identity,
+            progress=run.progress,
         )
 
     def save(self, path: Path, description: dict[str, Any]) -> None:

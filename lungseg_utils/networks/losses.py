@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Protocol, runtime_checkable
 
 import torch
 
@@ -49,6 +50,20 @@ def _log_hausdorff() -> Loss:
 
     distance = LogHausdorffDTLoss(sigmoid=True)  # doi:10.1109/TMI.2019.2930068; its logarithm keeps it on the scale of Dice
     return lambda logits, targets: distance(logits.float(), (targets > 0.5).float())
+
+
+@runtime_checkable
+class ChangingLoss(Protocol):
+    """A loss that changes while training goes on."""
+
+    def set_progress(self, fraction: float) -> None:
+        """`fraction` in [0, 1] of the training budget that is used."""
+
+
+def tell_progress(loss: object, fraction: float) -> None:
+    """Tell a loss that changes on the way what share of the budget is used; another one is left alone."""
+    if isinstance(loss, ChangingLoss):
+        loss.set_progress(fraction)
 
 
 class AdaptiveLoss:

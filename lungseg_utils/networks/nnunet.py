@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from ..core.masks import dsc
 from ..core.measure import count_parameters, measure
-from ..types import InputError, Mask, Prediction, Study, TrainingDiverged
+from ..types import InputError, Mask, Options, Prediction, Study, TrainingDiverged, TrainingRun
 from . import training, transforms
 from .prompted_control import AutomaticAnswers
 
@@ -71,7 +71,7 @@ class Settings:
     processes: int
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Settings:
+    def from_options(cls, options: Options) -> Settings:
         """Settings from the options of an experiment; InputError names the one that cannot be."""
         values = {name: options[name] for name in cls.__dataclass_fields__}
         values |= {n: tuple(values[n]) if values[n] else None for n in ("spacing_mm", "patch", "features_per_stage")}
@@ -143,15 +143,7 @@ class NnUNetSegmenter(AutomaticAnswers):
             return math.nan
         return transforms.resolution_ceiling(reference, _steps().spacing_mm(self._planned.plans, reference.spacing_mm))
 
-    def fit(
-        self,
-        train_studies: Sequence[Study],
-        validation_studies: Sequence[Study],
-        seed: int,
-        folder: Path,
-        identity: str,
-        progress: bool = True,
-    ) -> pd.DataFrame:
+    def fit(self, train: Sequence[Study], validation: Sequence[Study], run: TrainingRun) -> pd.DataFrame:
         """Plan, preprocess and train by nnU-Net's recipe; the last weights are kept, as nnU-Net does.
 
         All that nnU-Net writes goes below `folder / "nnunet"`; its copies of the data are removed at the end. Validation patients
@@ -159,17 +151,17 @@ class NnUNetSegmenter(AutomaticAnswers):
         them (few-shot) nothing is seen but the training patients. Where a study says `ignore` is not used in training.
         Returns the history (step, quantity, value); raises TrainingDiverged if a loss is not finite.
         """
-        if not any(study.reference.array.any() for study in train_studies):
+        if not any(study.reference.array.any() for study in train):
             raise InputError("training studies", "none of them holds a tumor", "nnU-Net plans from tumor voxels: give at least one.")
-        work = folder / "nnunet"
+        work = run.folder / "nnunet"
         shutil.rmtree(work, ignore_errors=True)
         work.mkdir(parents=True)
-        record = _Record(self.settings.schedule(bool(validation_studies)), progress)
+        record = _Record(self.settings.schedule(bool(validation)), run.progress)
         with _logged(work / "log.txt"):
-            dice = self._train(itertools.chain(train_studies, validation_studies), len(train_studies), seed, work, record)
-        if validation_studies:
+            dice = self._train(itertools.chain(train, validation), len(train), run.seed, work, record)
+        if validation:
             record.add_pseudo_dice(dice)
-            record.add("validation DSC", self._validation_dsc(validation_studies))
+            record.add("validation DSC", self._validation_dsc(validation))
         for name in _TEMPORARY:
             shutil.rmtree(work / name)
         return record.frame()

@@ -25,7 +25,18 @@ from ..core.masks import dsc, label_lesions
 from ..core.measure import count_parameters, measure
 from ..geometry import AxialWindow
 from ..prompts import boxes
-from ..types import Image, InputError, Mask, Prediction, Prompt, SlicePrompt, Study
+from ..types import (
+    Image,
+    InputError,
+    Mask,
+    Options,
+    Prediction,
+    PretrainedSegmenter,
+    Prompt,
+    SlicePrompt,
+    Study,
+    TrainingRun,
+)
 from . import training
 from .checkpoints import load_checkpoint
 from .embedding_cache import Embedding, EmbeddingCache, folder_from_environment
@@ -66,7 +77,7 @@ class View:
     std: tuple[float, float, float] = (0.25, 0.25, 0.25)
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> View:
+    def from_options(cls, options: Options) -> View:
         """The options of a model that belong to its view (lists become tuples)."""
         known = {f.name for f in fields(cls)}
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k in known})
@@ -108,7 +119,7 @@ class View:
         return (pictures - mean) / std
 
 
-class PromptableSegmenter(ABC):
+class PromptableSegmenter(PretrainedSegmenter, ABC):
     """A segmenter that answers prompts; what the network does with one slice or one stack of slices is the subclass's part.
 
     The answer to several lesions is their union. Prompts without `find_ends` are answered on their own slices only.
@@ -199,35 +210,27 @@ class PromptableSegmenter(ABC):
     def _sampler(self, volumes: Sequence[LesionVolume], batch_size: int) -> Callable[[np.random.Generator], Any]:
         return lambda rng: self._batch([volumes[rng.integers(len(volumes))] for _ in range(batch_size)], rng)
 
-    def fit(
-        self,
-        train_studies: Sequence[Study],
-        validation_studies: Sequence[Study],
-        seed: int,
-        folder: Path,
-        identity: str,
-        progress: bool = True,
-    ) -> pd.DataFrame:
+    def fit(self, train: Sequence[Study], validation: Sequence[Study], run: TrainingRun) -> pd.DataFrame:
         """Fine-tune on the lesions of whole studies; with validation studies the best checkpoint is kept, else the last one.
 
         Returns the history (step, quantity, value). The validation DSC is the mean 3-D DSC over both ways of asking: with a box on
         every slice, and with one on a single slice.
         """
-        volumes = lesion_volumes(train_studies, beyond=self.settings.clip_slices)
+        volumes = lesion_volumes(train, beyond=self.settings.clip_slices)
         if not volumes:
             raise InputError("training patients", "none of them has a lesion", "Train on patients with a tumor.")
         settings = self.settings
         free_parts(self.network, self.trained_parts, self.attention_layers, settings.trainable)
-        plan = training.Schedule(settings.steps, settings.learning_rate, seed, validate_every=settings.validate_every)
+        plan = training.Schedule(settings.steps, settings.learning_rate, run.seed, validate_every=settings.validate_every)
         history = training.train(
             self.network,
             self._sampler(volumes, settings.batch_size),
             self._loss(),
             plan,
-            folder,
-            validate=(lambda: self._validation_dsc(validation_studies)) if validation_studies else None,
-            identity=identity,
-            progress=progress,
+            run.folder,
+            validate=(lambda: self._validation_dsc(validation)) if validation else None,
+            identity=run.identity,
+            progress=run.progress,
         )
         self._forget()
         return history
@@ -371,7 +374,7 @@ class SlicewiseSegmenter(PromptableSegmenter):
         return tuple(torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*tokens, strict=True))
 
 
-def where(options: Mapping[str, Any]) -> dict[str, str]:
+def where(options: Options) -> dict[str, str]:
     """The options of a model that say where it computes and in which precision (`training.autocast`)."""
     return {"device": str(options["device"]), "precision": str(options.get("precision", training.BY_DEVICE))}
 

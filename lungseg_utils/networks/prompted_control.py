@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 from scipy import ndimage
 
-from ..types import Box, Image, InputError, Mask, Prediction, Prompt
+from ..types import Box, Image, InputError, Mask, Prediction, Prompt, TrainableSegmenter
 
 GROW_MM = 5.0
 _CONNECTED_26 = np.ones((3, 3, 3), dtype=bool)
@@ -41,7 +41,7 @@ def keep_prompted(mask: np.ndarray, prompts: Sequence[Prompt], spacing_mm: Seque
     return result
 
 
-class AutomaticAnswers(ABC):
+class AutomaticAnswers(TrainableSegmenter, ABC):
     """What automatic segmenters share: the scan is segmented once, whatever is asked of it; each answer is charged with the whole time.
 
     Given prompts, the segmenter is the control of their rung: of its own answer it keeps what they point at.

@@ -24,7 +24,7 @@ from ..geometry import AxialWindow
 from ..types import InputError, Prompt, SlicePrompt
 from . import hiera, products, training
 from .attention import split_attention
-from .losses import build_loss
+from .losses import build_loss, tell_progress
 from .promptable import SlicewiseSegmenter, View, prompt_tokens, where
 from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
 from .propagation import REACH_MM
@@ -216,8 +216,7 @@ class ClipLoss:
 
     def set_progress(self, fraction: float) -> None:
         """Passed on to a mask loss that changes on the way."""
-        if hasattr(self._mask_loss, "set_progress"):
-            self._mask_loss.set_progress(fraction)
+        tell_progress(self._mask_loss, fraction)
 
     def __call__(
         self, answers: tuple[torch.Tensor, torch.Tensor], targets: tuple[torch.Tensor, torch.Tensor, torch.Tensor]

@@ -20,6 +20,7 @@ from ..core import distributed, files
 from ..core.measure import cores
 from ..core.progress import report_progress
 from ..types import InputError, TrainingDiverged
+from .losses import tell_progress
 
 BY_DEVICE = "by_device"
 PRECISIONS = (BY_DEVICE, "fp32", "bf16")
@@ -102,8 +103,7 @@ def train(
         report_progress("training", step, plan.steps)
         torch.manual_seed(step_seed(plan.seed, step))
         inputs, targets = next(batches)
-        if hasattr(loss, "set_progress"):
-            loss.set_progress(step / plan.steps)
+        tell_progress(loss, step / plan.steps)
         inputs, targets = _on(distributed.part(inputs), device), _on(targets, device)
         value = _step(answering, optimizer, loss, inputs, targets, learning_rate_at(step, plan), plan.gradient_clip)
         state["history"].append({"step": step + 1, "quantity": "training loss", "value": value})

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
-from ..types import InputError, ParadigmCard, Study
+import pandas as pd
+
+from ..types import InputError, ParadigmCard, Segmenter, Study, TrainingRun
+from . import _supervised
 
 CARD = ParadigmCard(
     title="few-shot",
@@ -16,10 +17,8 @@ CARD = ParadigmCard(
 )
 
 
-def prepare(
-    segmenter: Any, train: Sequence[Study], validation: Sequence[Study], seed: int, folder: Path, identity: str, progress: bool
-) -> Any:
+def prepare(segmenter: Segmenter, train: Sequence[Study], validation: Sequence[Study], run: TrainingRun) -> tuple[Segmenter, pd.DataFrame]:
     """Train `segmenter` on the k patients and return (segmenter, history)."""
     if validation:
         raise InputError("few-shot", f"{len(validation)} validation patients were given", "k counts every labelled patient: give none.")
-    return segmenter, segmenter.fit(train, (), seed=seed, folder=folder, identity=identity, progress=progress)
+    return _supervised.prepare(segmenter, train, (), run)

@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
+from ..types import ParadigmCard
+from ._supervised import prepare
 
-from ..types import ParadigmCard, Study
+__all__ = ["CARD", "prepare"]
 
 CARD = ParadigmCard(
     title="full training",
     summary="Trained from scratch on all training patients of a fold; the checkpoint is chosen on its validation patients.",
     uses_target_labels=True,
 )
-
-
-def prepare(
-    segmenter: Any, train: Sequence[Study], validation: Sequence[Study], seed: int, folder: Path, identity: str, progress: bool
-) -> Any:
-    """Train `segmenter` and return (segmenter, history)."""
-    return segmenter, segmenter.fit(train, validation, seed=seed, folder=folder, identity=identity, progress=progress)

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from ..types import ParadigmCard, Study
+from ..types import ParadigmCard, Segmenter, Study, TrainingRun
 
 CARD = ParadigmCard(
     title="zero-shot",
@@ -17,8 +15,6 @@ CARD = ParadigmCard(
 )
 
 
-def prepare(
-    segmenter: Any, train: Sequence[Study], validation: Sequence[Study], seed: int, folder: Path, identity: str, progress: bool
-) -> Any:
+def prepare(segmenter: Segmenter, train: Sequence[Study], validation: Sequence[Study], run: TrainingRun) -> tuple[Segmenter, pd.DataFrame]:
     """Return (segmenter, empty history)."""
     return segmenter, pd.DataFrame(columns=["step", "quantity", "value"])

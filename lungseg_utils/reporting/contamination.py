@@ -145,8 +145,7 @@ def levels_in_words() -> str:
 
 def weights_of(model: str, options: Mapping[str, Any]) -> str:
     """Name of a model's first weights in the table; "" for random ones."""
-    module = registry.plugin("models", model)
-    first = module.initial_weights(options) if hasattr(module, "initial_weights") else None
+    first = registry.initial_weights(model, options)
     if isinstance(first, Pretraining):
         return f"{model}__{first.kind}"
     if isinstance(first, Checkpoint):

@@ -148,7 +148,7 @@ def test_overlaps_are_those_of_monai(far):
 
 
 def test_resampled_statistics_are_those_of_a_loop(monkeypatch):
-    monkeypatch.setattr(statistics.stats, "RESAMPLES", 9_999)
+    monkeypatch.setattr(statistics.intervals, "RESAMPLES", 9_999)
     _check(statistics.compare_statistics(models=3, patients=40, resamples=500))
 
 

@@ -4,16 +4,18 @@ import csv
 import json
 import subprocess
 import sys
+from collections import Counter
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import pydicom
 import pytest
 
 from lungseg_utils import registry
 from lungseg_utils.core import masks
 from lungseg_utils.datasets import folder, ibsi_ct_phantom, lidc_idri, msd_lung, nsclc_radiomics, nsclc_radiomics_interobserver1
-from lungseg_utils.types import DatasetCard, InputError, Mask
+from lungseg_utils.types import Case, DatasetCard, InputError, Mask
 
 SPLITS = Path(__file__).resolve().parents[2] / "data" / "splits"
 REAL = ["folder", "ibsi_ct_phantom", "lidc_idri", "msd_lung", "nsclc_radiomics", "nsclc_radiomics_interobserver1", "rider_lung_ct"]
@@ -320,3 +322,58 @@ def test_a_mask_that_does_not_fit_its_image_is_refused_on_loading(tmp_path):
     _nifti(tmp_path / "labelsTr" / "a.nii.gz", 1, shape=(6, 6, 7))
     with pytest.raises(InputError, match="grid"):
         folder.load(folder.cases(tmp_path)[0])
+
+
+# --- each file once ------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def opened(monkeypatch):
+    """How often pydicom opens each file from here on, by its name."""
+    counts, read = Counter(), pydicom.dcmread
+
+    def counting(path, *args, **kwargs):
+        counts[Path(path).name] += 1
+        return read(path, *args, **kwargs)
+
+    monkeypatch.setattr(pydicom, "dcmread", counting)
+    return counts
+
+
+@pytest.mark.parametrize("place", ["rs/contours.dcm", "ct/contours.dcm"])
+@pytest.mark.parametrize("kind", ["RTSTRUCT", "SEG"])
+def test_loading_a_patient_of_three_regions_opens_each_file_once(tmp_path, dicom, opened, place, kind):
+    slices = dicom.ct_series(tmp_path / "ct", np.full((9, 16, 16), 1024, np.int16), patient_id="LUNG1-009")
+    names = ("GTV-1", "GTV-2", "GTV-3")
+    if kind == "SEG":
+        pixels = np.zeros((9, 16, 16), np.uint8)
+        pixels[4, 4, 4:7] = (1, 2, 3)
+        (tmp_path / place).parent.mkdir(exist_ok=True)
+        for dataset in slices:
+            dataset.PatientID = "LUNG1-009"
+        dicom.seg(tmp_path / place, slices, pixels, labels=names)
+    else:
+        dicom.rtstruct(tmp_path / place, {name: [_square(3.5, 5.5, 4.0)] for name in names}, patient_id="LUNG1-009")
+    (case,) = nsclc_radiomics.cases(tmp_path)
+    opened.clear()
+    study = nsclc_radiomics.load(case)
+    assert study.references["GTV-1"].array.any()
+    assert study.ignore is not None
+    assert opened == {path.name: 1 for path in (*(tmp_path / "ct").iterdir(), tmp_path / place)}
+
+
+def test_loading_a_scan_of_several_readers_opens_each_file_once(tmp_path, dicom, opened):
+    dicom.ct_series(tmp_path / "a", series_uid="1.1", patient_id="LIDC-IDRI-0001")
+    _annotation(tmp_path / "a" / "1.xml", "1.1", [(1, 2), (1,), (), ()])
+    (case,) = lidc_idri.cases(tmp_path)
+    opened.clear()
+    lidc_idri.load(case)
+    assert {name: count for name, count in opened.items() if count != 1} == {}
+
+
+def test_annotations_of_another_series_are_refused_on_loading(tmp_path, dicom):
+    dicom.ct_series(tmp_path / "a", series_uid="1.1", patient_id="LIDC-IDRI-0001")
+    _annotation(tmp_path / "a" / "1.xml", "1.7", [(1,)])
+    case = Case("lidc_idri", "x", "x", tmp_path / "a", (tmp_path / "a" / "1.xml",))
+    with pytest.raises(InputError, match=r"no CT series 1\.7\. It has: 1\.1 \(4 slices\)"):
+        lidc_idri.load(case)

@@ -7,7 +7,7 @@ import torch
 from lungseg_utils import registry
 from lungseg_utils.networks import automatic
 from lungseg_utils.networks.slicewise import SliceWise, stack_neighbours
-from lungseg_utils.types import Image, InputError, Mask, Study
+from lungseg_utils.types import Image, InputError, Mask, Study, TrainingRun
 
 MODEL = registry.plugin("models", "deeplabv3")
 TINY = {**MODEL.CARD.options, "width": 0.25, "patch": (2, 32, 32), "batch_size": 2, "steps": 4, "validate_every": 2, "device": "cpu"}
@@ -85,7 +85,7 @@ def test_it_expects_few_tumor_voxels_at_first():
 
 def test_it_overfits_one_patient(tmp_path):
     options = TINY | {"steps": 60, "learning_rate": 1e-2, "batch_size": 4}
-    history = MODEL.build(options, seed=2).fit([_study(0)], [], seed=2, folder=tmp_path, identity="x", progress=False)
+    history = MODEL.build(options, seed=2).fit([_study(0)], [], TrainingRun(2, tmp_path, "x", progress=False))
     assert history["value"][-10:].mean() < 0.7 * history["value"][:10].mean()
 
 
@@ -93,7 +93,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
     weights = []
     for name, seed in (("a", 2), ("b", 2), ("c", 3)):
         segmenter = MODEL.build(TINY, seed)
-        segmenter.fit([_study(0)], [_study(1)], seed=seed, folder=tmp_path / name, identity="x", progress=False)
+        segmenter.fit([_study(0)], [_study(1)], TrainingRun(seed, tmp_path / name, "x", progress=False))
         weights.append(torch.cat([w.flatten() for w in segmenter.network.state_dict().values()]))
     assert torch.equal(weights[0], weights[1])
     assert not torch.equal(weights[0], weights[2])

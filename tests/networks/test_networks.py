@@ -7,7 +7,7 @@ import torch
 from lungseg_utils import registry
 from lungseg_utils.networks import automatic, losses, transforms
 from lungseg_utils.networks.augmentation import augment_volumes
-from lungseg_utils.types import Image, InputError, Mask, Study
+from lungseg_utils.types import Image, InputError, Mask, Study, TrainingRun
 
 OPTIONS = {
     **registry.card("models", "unet").options,
@@ -31,7 +31,7 @@ def _study(seed, shape=(32, 28, 14)):
 
 def test_a_network_learns_a_bright_ball_and_puts_it_back_where_it_is(tmp_path):
     segmenter = registry.plugin("models", "unet").build(OPTIONS)
-    history = segmenter.fit([_study(s) for s in range(4)], [_study(9)], seed=0, folder=tmp_path, identity="x", progress=False)
+    history = segmenter.fit([_study(s) for s in range(4)], [_study(9)], TrainingRun(0, tmp_path, "x", progress=False))
     assert history.query("quantity == 'validation DSC'")["value"].max() > 0.8
     test = _study(20)
     segmenter.set_image(test.image)

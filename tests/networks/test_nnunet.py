@@ -9,7 +9,7 @@ import torch
 
 from lungseg_utils import registry
 from lungseg_utils.networks import nnunet, training
-from lungseg_utils.types import Image, InputError, Mask, Study, TrainingDiverged
+from lungseg_utils.types import Image, InputError, Mask, Study, TrainingDiverged, TrainingRun
 
 MODEL = registry.plugin("models", "nnunet")
 SPACING = (1.5, 2.0, 3.0)
@@ -39,7 +39,7 @@ def _study(seed, shape=(40, 28, 14), spacing=SPACING):
 
 def _fit(options, folder, train, validation=(), seed=0):
     segmenter = MODEL.build(options)
-    history = segmenter.fit(train, validation, seed=seed, folder=folder, identity="x", progress=False)
+    history = segmenter.fit(train, validation, TrainingRun(seed, folder, "x", progress=False))
     return segmenter, history
 
 
@@ -164,7 +164,7 @@ def test_a_loss_that_is_not_finite_stops_training(tmp_path, monkeypatch):
     monkeypatch.setattr(nnunet_steps.nnUNetTrainer, "train_step", poisoned)
     segmenter = MODEL.build(SHORT)
     with pytest.raises(TrainingDiverged, match="step 2") as caught:
-        segmenter.fit([_study(0)], [], seed=0, folder=tmp_path, identity="x", progress=False)
+        segmenter.fit([_study(0)], [], TrainingRun(0, tmp_path, "x", progress=False))
     assert len(caught.value.history) == 1
 
 

@@ -14,7 +14,7 @@ from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import PromptedSam, Size
 from lungseg_utils.networks.training_volumes import LesionVolume
 from lungseg_utils.prompts import ladder
-from lungseg_utils.types import Box, Image, InputError, Mask, Points, Prompt, SlicePrompt, Study
+from lungseg_utils.types import Box, Image, InputError, Mask, Points, Prompt, SlicePrompt, Study, TrainingRun
 
 SMALL = {"canvas": 32, "patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 2, "prompt_width": 16}
 SMALL |= {"decoder_width": 32, "steps": 4, "batch_size": 2, "validate_every": 2, "learning_rate": 1e-3}
@@ -256,7 +256,9 @@ def test_fine_tuning_moves_what_it_says_and_never_the_prompt_encoder(scan, tmp_p
     segmenter = _build(trainable=trainable)
     before = {name: value.clone() for name, value in segmenter.network.state_dict().items()}
     image, reference = scan
-    history = segmenter.fit([Study(image, {"r": reference})], [Study(image, {"r": reference})], 0, tmp_path, "id", progress=False)
+    history = segmenter.fit(
+        [Study(image, {"r": reference})], [Study(image, {"r": reference})], TrainingRun(0, tmp_path, "id", progress=False)
+    )
     assert set(history["quantity"]) == {"training loss", "validation DSC"}
     after = segmenter.network.state_dict()
     after = {name.replace(".base_layer", ""): value for name, value in after.items()}  # peft wraps the layers that it adds to
@@ -277,7 +279,7 @@ def test_fine_tuning_moves_what_it_says_and_never_the_prompt_encoder(scan, tmp_p
 def test_few_training_steps_lower_the_loss_on_what_they_see(scan, tmp_path):
     image, reference = scan
     segmenter = _build(steps=100, batch_size=4, follow_share=0.0, point_share=0.0, learning_rate=3e-3)
-    history = segmenter.fit([Study(image, {"r": reference})], [], 0, tmp_path, "id", progress=False)["value"]
+    history = segmenter.fit([Study(image, {"r": reference})], [], TrainingRun(0, tmp_path, "id", progress=False))["value"]
     assert history[-10:].mean() < 0.7 * history[:5].mean()
 
 
@@ -285,7 +287,7 @@ def test_patients_without_a_lesion_cannot_be_trained_on(scan, tmp_path):
     image, reference = scan
     empty = Study(image, {"r": Mask(np.zeros_like(reference.array), reference.affine)})
     with pytest.raises(InputError, match="none of them has a lesion"):
-        _build().fit([empty], [], 0, tmp_path, "id", progress=False)
+        _build().fit([empty], [], TrainingRun(0, tmp_path, "id", progress=False))
 
 
 def test_an_unknown_way_of_training_is_refused():

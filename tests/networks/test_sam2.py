@@ -18,7 +18,7 @@ from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.prompted_training import TrainingSettings, free_parts
 from lungseg_utils.networks.training import Schedule, train
 from lungseg_utils.networks.training_volumes import LesionVolume, drawn_volume
-from lungseg_utils.types import Checkpoint, Image, InputError, Mask, Pretraining, Prompt, SlicePrompt, Study
+from lungseg_utils.types import Checkpoint, Image, InputError, Mask, Pretraining, Prompt, SlicePrompt, Study, TrainingRun
 
 MODELS = ("sam2", "medsam2", "medical_sam2", "sam2_stand_in")
 SMALL = {"width": 32, "trunk_width": 16, "stages": (1, 1, 2, 1), "global_blocks": (3,), "memory_layers": 1, "memory_feedforward": 64}
@@ -363,7 +363,7 @@ def _study():
 @pytest.mark.parametrize("trainable", ["encoder_and_decoder", "lora"])
 def test_fitted_weights_are_saved_and_loaded(trainable, tmp_path):
     first = _segmenter(steps=2, validate_every=2, trainable=trainable)
-    history = first.fit([_study()], [_study()], seed=0, folder=tmp_path, identity="x", progress=False)
+    history = first.fit([_study()], [_study()], TrainingRun(0, tmp_path, "x", progress=False))
     assert {"training loss", "validation DSC"} == set(history["quantity"])
     first.save(tmp_path / "w.pt", {"identity": "here"})
     second = _segmenter(seed=1, trainable=trainable)
@@ -397,7 +397,7 @@ def test_answers_after_training_are_not_those_of_before(tmp_path):
     prompt = Prompt(1, (SlicePrompt(4, box=plane_box(_ball().mask[:, :, 4], 4)),))
     segmenter.set_image(study.image)
     before = segmenter.predict([prompt]).probability
-    segmenter.fit([study], [study], seed=0, folder=tmp_path, identity="x", progress=False)
+    segmenter.fit([study], [study], TrainingRun(0, tmp_path, "x", progress=False))
     segmenter.set_image(study.image)
     kept = segmenter.predict([prompt]).probability
     segmenter._forget()

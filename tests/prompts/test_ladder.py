@@ -11,7 +11,7 @@ from lungseg_utils.experiments import interaction
 from lungseg_utils.networks.prompted_control import keep_prompted
 from lungseg_utils.prompts import boxes, clicks, ladder, lines
 from lungseg_utils.prompts.jitter import perturb
-from lungseg_utils.types import Box, Image, Mask, Points, Prediction, Prompt, SlicePrompt, Study
+from lungseg_utils.types import Box, Image, Mask, Points, Prediction, Prompt, Segmenter, SlicePrompt, Study
 
 SPACING = (1.0, 1.0, 2.0)
 AFFINE = np.diag([*SPACING, 1.0])
@@ -156,7 +156,7 @@ def test_a_correction_joins_the_lesion_that_it_lies_in_or_near():
     assert [p.actions for p in clicks.corrected(first, labels, wrong, SPACING)] == [2, 1]
 
 
-class _GrowsWithClicks:
+class _GrowsWithClicks(Segmenter):
     """Gives one more slice of the reference for each click that it was given."""
 
     def __init__(self, reference):

@@ -15,7 +15,7 @@ from lungseg_utils import registry
 from lungseg_utils.core import distributed, files
 from lungseg_utils.networks import training
 from lungseg_utils.networks.losses import build_loss
-from lungseg_utils.types import Image, Mask, Study
+from lungseg_utils.types import Image, Mask, Study, TrainingRun
 
 MODELS = {
     "unet": {"spacing_mm": [2.0, 2.0, 3.0], "patch": [8, 16, 16], "widths": [8, 16], "steps": 12, "validate_every": 6, "batch_size": 4},
@@ -77,7 +77,7 @@ def train(model: str, folder: Path) -> pd.DataFrame:
     without_dropout(segmenter.network)
     if model not in SINGLE:
         in_double(segmenter.network)
-    return segmenter.fit([study(s) for s in range(3)], [study(9)], seed=0, folder=folder, identity="x", progress=False)
+    return segmenter.fit([study(s) for s in range(3)], [study(9)], TrainingRun(0, folder, "x", progress=False))
 
 
 def stopped_before(step: int, train_step: Callable[..., float]) -> Callable[..., float]:

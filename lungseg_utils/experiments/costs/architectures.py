@@ -191,6 +191,8 @@ def reference_slice() -> tuple[Image, Prompt]:
 
 
 def measure_promptable(subject: Subject, meter: Meter) -> None:
+    from ...networks.sam2 import Sam2Segmenter
+
     segmenter = build(subject, meter.device.type)
     view, network = segmenter.view, segmenter.network.eval()
     meter.input = by_text((view.canvas, view.canvas))
@@ -205,7 +207,7 @@ def measure_promptable(subject: Subject, meter: Meter) -> None:
     fresh = _Fresh(segmenter, image, (prompt,))
     cold = meter.stage("cold", fresh.answer, flops=encode.flops + warm.flops, prepare=fresh.prepare)
     meter.add_volume("box_every_slice", cold, TUMOR_SLICES, TUMOR_SLICES, prompts=TUMOR_SLICES)
-    if hasattr(network, "look"):
+    if isinstance(segmenter, Sam2Segmenter):
         maps = meter.in_use(lambda: network.encode(picture))()
         _measure_memory(segmenter, meter, maps, prompt, encode)
     else:

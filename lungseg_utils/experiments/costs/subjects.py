@@ -129,5 +129,5 @@ def _plain_value(value: Any) -> Any:
 
 def build(subject: Subject, device: str = "cpu") -> Any:
     """The project's own segmenter of a subject, with random weights."""
-    module = registry.plugin("models", subject.model)
+    module = registry.model(subject.model)
     return module.build({**module.CARD.options, **subject.options, "device": device})

@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,7 +16,7 @@ from ...core.masks import dsc
 from ...prompts import sessions
 from ...prompts.jitter import perturb
 from ...prompts.ladder import prompt_rng
-from ...types import Case, Mask, Prompt, Study
+from ...types import CachesEmbeddings, Case, Mask, Prompt, Segmenter, Study
 
 if TYPE_CHECKING:
     from ...networks.embedding_cache import EmbeddingCache
@@ -30,7 +30,7 @@ MOST_DRAWS = 50
 class LoadedModel:
     """A segmenter that can be asked, and the hash of the file of weights that it has ("none" for one without)."""
 
-    segmenter: Any
+    segmenter: Segmenter
     weights_sha256: str
 
 
@@ -145,9 +145,9 @@ class CaseSession:
         if self._cache is not None:
             self._cache.clear()
 
-    def _keep_embeddings(self, segmenter: Any) -> bool:
+    def _keep_embeddings(self, segmenter: Segmenter) -> bool:
         """Give a segmenter that has an image encoder of slices the common cache; False for another one."""
-        if not hasattr(segmenter, "cache"):
+        if not isinstance(segmenter, CachesEmbeddings):
             return False
         if self._cache is None:
             from ...networks.embedding_cache import EmbeddingCache  # torch: only with a model that needs it
