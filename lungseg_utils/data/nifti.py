@@ -73,8 +73,8 @@ def read_image(path: Path) -> Image:
     return Image(positive_strides(array), affine, path)
 
 
-def read_mask(path: Path, like: Image | Mask, label: int | None = None, allow_empty: bool = False) -> Mask:
-    """Read a binary NIfTI mask on the grid of `like`; returns bool (x, y, z), RAS+.
+def read_mask(path: Path, like: Image | Mask | None = None, label: int | None = None, allow_empty: bool = False) -> Mask:
+    """Read a binary NIfTI mask; returns bool (x, y, z), RAS+. With `like` it must be on that grid.
 
     `label` picks one value of a multi-label file. Without it any values but 0 and 1 (up to 0.001 of rounding) are
     refused and named. Another grid is refused, never resampled; an empty mask only passes with `allow_empty`.
@@ -84,7 +84,8 @@ def read_mask(path: Path, like: Image | Mask, label: int | None = None, allow_em
     array, affine = _read_nifti(path)
     array, affine = geometry.to_ras(array, affine)
     mask = Mask(positive_strides(_binary(array, label, path)), affine, path)
-    refuse_other_grid(mask, like, path, "its image")
+    if like is not None:
+        refuse_other_grid(mask, like, path, "its image")
     if not (allow_empty or mask.array.any()):
         wanted = "" if label is None else f" for label {label}"
         raise InputError(path, f"the mask is empty{wanted}", "Leave the file out if the case has no reference.")

@@ -13,18 +13,20 @@ from pathlib import Path
 from ..core import provenance
 
 _PACKAGE = Path(__file__).parents[1]
-# what only shows results, or only brings or makes files (whose bytes are hashed themselves), cannot change a result
-_NOT_HASHED = ("phantoms", "data.samples", "data.download", "data.collections", "evaluation.intervals")
+# what only brings or makes files (whose bytes are hashed themselves) cannot change a result
+_FILES = ("phantoms", "data.samples", "data.download", "data.collections")
+# what only measures or reports a training cannot change its weights
+_METERS = ("core.measure", "core.progress")
 
 
 def of_training(model: str, paradigm: str, datasets: Iterable[str]) -> str:
     """Hash over the code that weights depend on: the model, the paradigm, and the readers of the training data sets."""
-    return sha256(_plugins(model, paradigm, datasets), without=("phantoms",))
+    return sha256(_plugins(model, paradigm, datasets), without=(*_FILES, *_METERS))
 
 
 def of_evaluation(model: str, paradigm: str, datasets: Iterable[str]) -> str:
     """Hash over the code that a result depends on; `datasets`: the training and test data sets."""
-    return sha256([*_plugins(model, paradigm, datasets), "experiments.run"], without=_NOT_HASHED)
+    return sha256([*_plugins(model, paradigm, datasets), "experiments.run"], without=_FILES)
 
 
 def _plugins(model: str, paradigm: str, datasets: Iterable[str]) -> list[str]:
@@ -37,6 +39,9 @@ def closure(names: Iterable[str], without: Iterable[str] = ()) -> list[Path]:
     Imports inside functions count. Modules and packages in `without`, and what only they import, are left out.
     """
     left_out, found, waiting = set(without), set(), list(names)
+    for name in (*left_out, *waiting):
+        if not _path(name).is_file():  # a renamed module would be hashed, or left out, unseen
+            raise ValueError(f"the package has no module {name}")
     while waiting:
         name = waiting.pop()
         if name not in found and not {name, name.split(".")[0]} & left_out:

@@ -13,7 +13,7 @@ import yaml
 from .. import registry
 from ..core import project, schema
 from ..prompts.ladder import PROMPT_SETTINGS, prompt_setting, settings_for
-from ..types import Experiment, InputError, ModelCard
+from ..types import Experiment, InputError, ModelCard, Options
 
 NO_DATASET = "none"
 _SCHEMA = Path(__file__).with_name("experiments.schema.json")
@@ -84,12 +84,17 @@ class GridEntry:
 
 
 @dataclass(frozen=True)
-class Config:
+class Grid:
     """All of experiments.yml."""
 
     profiles: Mapping[str, Profile]
     experiments: Mapping[str, GridEntry]
     detectors: Mapping[str, str]  # by paradigm: the notebook of the automatic experiment that gives `detector_box` its boxes
+
+    @classmethod
+    def read(cls, path: Path | None = None) -> Grid:
+        """The grid in a file, by default the project's experiments.yml; InputError names the place of a fault."""
+        return load(path)
 
     def profile(self, name: str) -> Profile:
         """A profile; an unknown name is an error that lists the known ones."""
@@ -134,13 +139,13 @@ class Config:
         return self.experiments[notebook]
 
 
-def load(path: Path | None = None) -> Config:
+def load(path: Path | None = None) -> Grid:
     """Read and check the grid; InputError names the place in the file."""
     return _load(Path(path) if path else project.project_root() / "experiments.yml")
 
 
 @cache
-def _load(path: Path) -> Config:
+def _load(path: Path) -> Grid:
     try:
         raw = yaml.safe_load(path.read_text())
     except (OSError, yaml.YAMLError) as error:
@@ -155,7 +160,7 @@ def _load(path: Path) -> Config:
         _check_profiles(planned, profiles)
     except InputError as fault:
         raise InputError(path, f"{fault.where}: {fault.problem}", fault.remedy) from fault
-    return Config(profiles, {p.notebook: p for p in planned}, raw["detectors"])
+    return Grid(profiles, {p.notebook: p for p in planned}, raw["detectors"])
 
 
 def _grid_entry(line: Mapping[str, Any]) -> GridEntry:
@@ -255,3 +260,9 @@ def resolve_options(experiment: Experiment, profile: Profile) -> dict[str, Any]:
     changes = {**profile.model_options.get(experiment.model, {}), **dict(experiment.options)}
     _check_options(experiment.model, changes, experiment.name)
     return {**registry.card("models", experiment.model).options, **changes}
+
+
+def model_options(model: str, changes: Options) -> dict[str, Any]:
+    """Options of a model's card with changes; InputError names one that does not exist or has another type."""
+    _check_options(model, changes, f"model {model}")
+    return {**registry.card("models", model).options, **changes}

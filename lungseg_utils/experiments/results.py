@@ -15,7 +15,7 @@ from ..data import nifti
 from ..evaluation import protocols, tables
 from ..types import Case, Experiment, InputError, Mask, Study
 from . import cohorts, config, store
-from .planning import all_planned, folds_of
+from .planning import all_planned, experiment_title, folds_of
 
 PROTOCOL_COUNTS = "protocol_counts.json"
 
@@ -101,6 +101,11 @@ def results_at_hand(profile: str) -> list[RunResult]:
     if not finished:
         raise InputError(f"profile {profile}", "none of its experiments is finished or stored", f"Run them: run all --profile {profile}.")
     return finished
+
+
+def load_results(profile: str = "mini") -> pd.DataFrame:
+    """All result tables of a profile's finished experiments as one, with the title of each in the column `title`."""
+    return pd.concat([r.results.assign(title=experiment_title(r.experiment)) for r in results_at_hand(profile)], ignore_index=True)
 
 
 def finished_only(planned: Iterable[Experiment]) -> list[Experiment]:

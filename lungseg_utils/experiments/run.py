@@ -10,7 +10,7 @@ import logging
 import shutil
 import traceback
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,7 @@ from ..core.measure import device_name, measure
 from ..core.provenance import commit, environment, sha256_of_files, sha256_of_json, sha256_of_weights
 from ..data import nifti, splits
 from ..data.cases import Studies, load_study, sha256_of_cases
-from ..evaluation import protocols, tables
+from ..evaluation import plan, protocols, tables
 from ..evaluation.scoring import cut_ends, score
 from ..prompts.ladder import prompt_rng, prompt_setting
 from ..types import Case, Experiment, InputError, Mask, Prediction, Segmenter, Study, TrainingDiverged, TrainingRun, trainable
@@ -126,7 +126,7 @@ def _identities(
     code = code_identity.of_training(experiment.model, experiment.paradigm, trained_on)
     training = sha256_of_json({"options": options, "seed": experiment.seed, "data": data["train"], "code": code, "initial": first})
     code = code_identity.of_evaluation(experiment.model, experiment.paradigm, (*trained_on, *tests))
-    evaluation = sha256_of_json({"training": training, "data": data, "code": code})
+    evaluation = sha256_of_json({"training": training, "data": data, "code": code, "matching": asdict(plan.read().matching)})
     return {"data": data, "initial": first, "code": code, "training": training, "evaluation": evaluation}
 
 

@@ -25,7 +25,7 @@ def msd(tmp_path, monkeypatch):
     """MSD Task06 as if it lay here: `msd.patients` have a case each, `msd.trained_on` is what the profile trains on."""
     state = SimpleNamespace(patients=list(splits.read_splits("msd_lung")["patient_id"]), trained_on={"msd_lung"}, folder=tmp_path)
     monkeypatch.setattr(exclusions, "path", lambda dataset: tmp_path / f"{dataset}.csv")
-    monkeypatch.setattr(config.Config, "trained_on", lambda _self, _profile: state.trained_on)
+    monkeypatch.setattr(config.Grid, "trained_on", lambda _self, _profile: state.trained_on)
     module = registry.plugin("datasets", "msd_lung")
     monkeypatch.setattr(module, "cases", lambda root: [Case("msd_lung", p, p, root / p, (root / p,)) for p in state.patients])
     return state

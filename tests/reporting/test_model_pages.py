@@ -89,7 +89,7 @@ def test_failures_of_a_family_count_empty_answers_and_set_small_tumors_apart(fin
 
 def test_a_setup_names_what_ran_and_what_the_published_weights_get(finished, monkeypatch):
     lines = [line for line in config.load().lines("mini") if line.notebook == "medsam_fine_tuned"]
-    monkeypatch.setattr(model_pages.config.Config, "lines", lambda self, profile: lines)
+    monkeypatch.setattr(model_pages.config.Grid, "lines", lambda self, profile: lines)
     history = pd.DataFrame({"step": [3], "quantity": ["seconds"], "value": [61.2]})
     result = results.RunResult(**{**vars(finished[2]), "history": history, "provenance": {**finished[2].provenance, "parameters": 12345}})
     table = model_pages.setup("medsam", "mini", [result]).set_index("setting")
