@@ -7,6 +7,7 @@ import html
 import json
 import math
 import re
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -206,10 +207,33 @@ def lighten_pages(app: Sphinx, problem: Exception | None) -> None:
             path.unlink()
 
 
+class MetricTable(SphinxDirective):
+    """{metric-table}: every metric with its unit, its meaning and its value for empty masks, from the records of the package."""
+
+    def run(self) -> list[nodes.Node]:
+        """A table of six columns."""
+        from lungseg_utils.evaluation import metrics
+
+        heads = ("metric", "unit", "meaning", "both masks empty", "reference empty", "prediction empty")
+        rows = [
+            (m.title, "" if m.unit == "1" else m.unit, m.meaning, *(_rule(m.empty, empty) for empty in ("both", "reference", "prediction")))
+            for m in (*metrics.METRICS, *metrics.LESION_METRICS)
+        ]
+        text = "\n".join("| " + " | ".join(cells) + " |" for cells in (heads, ("---",) * len(heads), *rows))
+        return self.parse_text_to_nodes(text)
+
+
+def _rule(empty: Mapping[str, float], which: str) -> str:
+    if which not in empty:
+        return "by its formula"
+    return "undefined" if math.isnan(empty[which]) else "∞" if math.isinf(empty[which]) else f"{empty[which]:g}"
+
+
 def setup(app: Sphinx) -> dict[str, bool]:
     """Called by Sphinx."""
     app.add_role("estimate", EstimateRole())
     app.add_directive("glued", GluedDirective)
+    app.add_directive("metric-table", MetricTable)
     app.connect("config-inited", use_build_info, priority=100)
     app.connect("doctree-resolved", hold_numbers)
     app.connect("html-page-context", drop_assets, priority=900)

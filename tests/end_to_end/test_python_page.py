@@ -9,10 +9,11 @@ import torch
 
 import lungseg_utils as ls
 from lungseg_utils.evaluation import tables
+from lungseg_utils.networks.torchvision_cpu import ensure_torchvision
 from tests.support.method_results import PATIENTS, values_around
 
 PAGE = Path(__file__).resolve().parents[2] / "book" / "python.md"
-SLICES = 64
+SLICES, SLICE_MM = 64, 100.0  # so thick that a lesion is followed over few slices
 
 
 @pytest.fixture
@@ -21,10 +22,10 @@ def folder(tmp_path, monkeypatch, dicom):
     monkeypatch.chdir(tmp_path)
     stored = np.full((SLICES, 300, 300), 200, np.int16)
     stored[60:64, 190:230, 220:250] = 1074
-    dicom.ct_series(tmp_path / "ct", stored, spacing=(0.8, 0.8, 2.5))
+    dicom.ct_series(tmp_path / "ct", stored, spacing=(0.8, 0.8, SLICE_MM))
     image = ls.read_image(tmp_path / "ct")
     corners = np.array([[220, 190], [250, 190], [250, 230], [220, 230]]) * 0.8
-    outlines = [np.c_[corners, np.full(4, k * 2.5)] for k in range(60, 64)]
+    outlines = [np.c_[corners, np.full(4, k * SLICE_MM)] for k in range(60, 64)]
     dicom.rtstruct(tmp_path / "RS.dcm", {"GTV-1": outlines})
     for name, low in (("reference", 4), ("prediction", 6)):
         array = np.zeros((20, 20, 8), bool)
@@ -33,9 +34,8 @@ def folder(tmp_path, monkeypatch, dicom):
     for name, mean in (("a", 0.7), ("b", 0.6)):
         tables_of(tmp_path / name / "results.csv", mean)
     torch.manual_seed(0)
+    ensure_torchvision()
     from segment_anything import sam_model_registry
-
-    import lungseg_utils.networks  # noqa: F401 (lets segment-anything find a torchvision)
 
     torch.save(sam_model_registry["vit_b"]().state_dict(), tmp_path / "medsam_vit_b.pth")
     return image
