@@ -1,6 +1,6 @@
-"""Speed of this project beside the scripts that people use: `python -m benchmarks`, or `make bench`.
+"""Compare the speed of this project with common scripts: `python -m benchmarks`, or `make bench`.
 
-One module in `rows` per piece of work, its name is its key; `row.py` says what it holds. Nothing here belongs to the package, so that a
+Each module in `rows` is one piece of work, and its name is its key; `row.py` defines its fields. Nothing here belongs to the package, so a
 change renders no page again.
 """
 

@@ -1,4 +1,4 @@
-"""Run the benchmark, print one table, and write it with where it comes from."""
+"""Run the benchmark, print one table, and write it with its provenance."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times a row in a process of its own: pairs of runs in turn, and what the machine reaches in a large matrix product and a large copy."""
+"""Time a row in a separate process: alternating pairs of runs, and the machine's speed in a large matrix product and a large copy."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Full-size networks with random weights for the rows, beside the same ones as their packages have them."""
+"""Full-size networks with random weights for the rows, with this project's code and as packaged."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How published inference scripts ask SAM: the image is set for every prompt, and one prompt is decoded at a time."""
+"""SAM as published inference scripts use it: the image is set for every prompt, and one prompt is decoded at a time."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How sam2's own video predictor follows a lesion through a CT whose slices are its frames."""
+"""SAM 2's own video predictor, following a lesion through a CT whose slices are its frames."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What a row of the benchmark is: the same work by a fast and a plain path, a check that they agree, and what the work needs at least."""
+"""The record of a benchmark row: the same work by a fast and a plain path, a check that they agree, and the least work needed."""
 
 from __future__ import annotations
 

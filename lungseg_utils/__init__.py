@@ -1,3 +1,3 @@
-"""Executable benchmark of lung-tumor segmentation: the package behind the notebooks and the book."""
+"""Executable benchmark of lung-tumor segmentation on CT: the package used by the notebooks and the book."""
 
 __version__ = "0.1.0"

@@ -1,4 +1,4 @@
-"""The command line: `python -m lungseg_utils COMMAND`. Each folder adds its own commands in its cli.py."""
+"""Command line: `python -m lungseg_utils COMMAND`. Each folder adds its own commands in its cli.py."""
 
 from __future__ import annotations
 

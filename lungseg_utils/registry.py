@@ -1,7 +1,6 @@
-"""What exists: every file in `models/`, `datasets/` and `paradigms/` is a plug-in, and its name is its key.
+"""Registry of plug-ins: every file in `models/`, `datasets/` and `paradigms/` is one, and its name is its key.
 
-What such a file must hold is written in `types` (`ModelModule`, `DatasetModule`, `ParadigmModule`); what it may leave out has its default
-here.
+`types` states what such a file must hold (`ModelModule`, `DatasetModule`, `ParadigmModule`). Defaults of what it may leave out are here.
 """
 
 from __future__ import annotations

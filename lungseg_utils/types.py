@@ -1,8 +1,8 @@
-"""The nouns of the benchmark: small frozen records that every other module speaks in.
+"""The records of the benchmark: small frozen dataclasses that every other module uses.
 
 Frames. Every array in memory has axes (x, y, z) in RAS+ order: index i grows towards the patient's right, j towards
-anterior, k towards superior. `affine` maps voxel indices (centre of a voxel) to world millimetres, RAS+. The order in
-which a file stored its axes is undone on reading and redone on writing (`io`); voxels are never interpolated by either.
+anterior, k towards superior. `affine` maps voxel indices (center of a voxel) to world millimeters, RAS+. The order in
+which a file stored its axes is undone on reading and redone on writing (`data`); neither ever interpolates voxels.
 """
 
 from __future__ import annotations
@@ -301,7 +301,8 @@ class Pretraining:
 class DatasetCard:
     """What a data-set file says of itself. `redistributable`: may voxels appear in a published book?
 
-    `labelled_patients`: as published; 0 where that is not one number.
+    `labelled_patients`: as published; 0 where that is not one number. `short_title`: for tables, by default the title; of phantoms
+    what they are like ("NSCLC-like").
     """
 
     title: str
@@ -314,6 +315,19 @@ class DatasetCard:
     doi: str
     source: str
     labelled_patients: int = 0
+    short_title: str = ""
+
+    @property
+    def label(self) -> str:
+        """Name in tables and figures: "phantoms, NSCLC-like", or "RIDER Lung CT"."""
+        short = self.short_title or self.title
+        return f"phantoms, {short}" if self.phantom else short
+
+    @property
+    def patients(self) -> str:
+        """Its patients, in a sentence: "NSCLC-like phantoms", or "patients of RIDER Lung CT"."""
+        short = self.short_title or self.title
+        return f"{short} phantoms" if self.phantom else f"patients of {short}"
 
 
 @dataclass(frozen=True)

@@ -1,1 +1,1 @@
-"""One module per row: `ROW`, and `prepare(setting)`, which gives the work ready to be timed."""
+"""One module per row: `ROW`, and `prepare(setting)`, which returns the work ready to be timed."""

@@ -1,4 +1,4 @@
-"""How long a person waits for `make book` when nothing has changed."""
+"""Time of `make book` if nothing has changed."""
 
 from __future__ import annotations
 

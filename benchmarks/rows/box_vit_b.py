@@ -1,4 +1,4 @@
-"""One box on each slice: nothing can be kept, so that it is the image encoder that counts."""
+"""One box on each slice: nothing can be reused, so the image encoder dominates."""
 
 from __future__ import annotations
 

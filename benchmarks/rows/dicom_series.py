@@ -1,4 +1,4 @@
-"""A CT series with its contours, from files to image and mask."""
+"""Read a CT series with its contours, from files to image and mask."""
 
 from __future__ import annotations
 

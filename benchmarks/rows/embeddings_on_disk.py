@@ -1,4 +1,4 @@
-"""A later run over the same slice, with another prompt: what the first one's encoder said is found as a file."""
+"""A later run over the same slice with another prompt: the embedding is read from a file."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""The image encoder on a GPU: a batch of slices in bf16 with fused attention, and one after the other in fp32 as packaged.
+"""The image encoder on a GPU: a batch of slices in bf16 with fused attention, against one slice after the other in fp32 as packaged.
 
-The answers are compared as masks of boxes, by the same decoder in fp32: the encoder's precision must not be seen in them.
+Masks of boxes are compared, by the same decoder in fp32: the encoder's precision must not be visible in them.
 """
 
 from __future__ import annotations

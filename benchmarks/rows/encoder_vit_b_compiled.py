@@ -1,4 +1,4 @@
-"""As `encoder_vit_b`, with the fast path compiled by torch as well: what that would gain."""
+"""`encoder_vit_b` with the fast path also compiled by torch."""
 
 from __future__ import annotations
 

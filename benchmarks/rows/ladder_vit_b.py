@@ -1,4 +1,4 @@
-"""Many prompts on the same slices: embeddings that are computed once, and a script that sets the image for each prompt."""
+"""Many prompts on the same slices: embeddings computed once, against a script that sets the image for each prompt."""
 
 from __future__ import annotations
 

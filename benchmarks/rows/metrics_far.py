@@ -1,4 +1,4 @@
-"""All metrics of one case, of a prediction with a false positive in the far corner of the scan."""
+"""All metrics of one case, for a prediction with a false positive in the far corner of the scan."""
 
 from __future__ import annotations
 

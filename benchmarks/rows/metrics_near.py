@@ -1,4 +1,4 @@
-"""All metrics of one case, of a prediction that is a little off."""
+"""All metrics of one case, for a prediction that is slightly wrong."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the strict execution of a notebook adds to papermill's own."""
+"""Overhead of the strict execution of a notebook over papermill's own."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""As `propagation_hiera_t`, with the option `precision: bf16`, whose effect on the masks is the agreement."""
+"""`propagation_hiera_t` with the option `precision: bf16`; the agreement shows its effect on the masks."""
 
 from __future__ import annotations
 

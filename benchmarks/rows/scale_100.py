@@ -1,4 +1,4 @@
-"""From 10 to 100 cases: scores, the table of results and the table of the cohort must cost ten times as much, and no more memory."""
+"""From 10 to 100 cases: scoring, the table of results and the cohort table may take ten times as long, and no more memory."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""As `scale_100`, from 100 to 1000 cases."""
+"""`scale_100` from 100 to 1000 cases."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""How long a person waits for what there is."""
+"""Start-up time of the command `list`."""
 
 from __future__ import annotations
 

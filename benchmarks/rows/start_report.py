@@ -1,4 +1,4 @@
-"""How long a person waits until the report on their predictions begins."""
+"""Start-up time of the command `report`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Training steps of DeepLabV3, as those of the U-Net."""
+"""Training steps of DeepLabV3, with the same two loops as for the U-Net."""
 
 from __future__ import annotations
 

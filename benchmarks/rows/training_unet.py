@@ -1,4 +1,4 @@
-"""Training steps of the U-Net: this project's loop, with its checkpoints and its memory format, and a plain loop around MONAI's network."""
+"""Training steps of the U-Net: this project's loop, with its checkpoints and memory format, and a plain loop around MONAI's network."""
 
 from __future__ import annotations
 

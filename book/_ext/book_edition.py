@@ -18,12 +18,6 @@ from sphinx.util.docutils import SphinxDirective, SphinxRole
 
 LOGGER = logging.getLogger(__name__)
 NOTEBOOKS = Path("book/results")
-_DATASETS = {
-    "nsclc_radiomics": "NSCLC-Radiomics",
-    "nsclc_radiomics_interobserver1": "NSCLC-Radiomics-Interobserver1",
-    "lidc_idri": "LIDC-IDRI",
-    "ibsi_ct_phantom": "the IBSI CT phantom",
-}
 # The theme's FontAwesome program draws the same icons as its fonts, a second time and for a quarter of a page's weight;
 # the preload of fonts across origins is an error where a page is opened as a file.
 _SUPERFLUOUS = re.compile(
@@ -51,8 +45,7 @@ def read_build_info(source: Path) -> dict[str, Any]:
 
 
 def _listed(names: list[str]) -> str:
-    titles = [_DATASETS.get(name, name) for name in names]
-    return " and ".join([", ".join(titles[:-1]), titles[-1]] if len(titles) > 1 else titles)
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def real_data_sentence(info: dict[str, Any]) -> str:
@@ -61,7 +54,7 @@ def real_data_sentence(info: dict[str, Any]) -> str:
     if not here:
         wanted = f" ({_listed(missing)})" if missing else ""
         return (
-            f"This edition was built without any real CT{wanted}: the files have to be fetched under licences of their own "
+            f"This edition was built without any real CT{wanted}: the files have to be fetched under licenses of their own "
             "(`make data`), and were not there. Its tables of real cases are empty."
         )
     text = f"This edition shows real CTs of {_listed(here)}, case by case, without means, intervals or ranks."

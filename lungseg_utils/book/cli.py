@@ -1,4 +1,4 @@
-"""Commands of the book: workflow, serve, and its steps notebook, page-data, vendor, book. Imports happen inside each."""
+"""Commands of the book: workflow, serve, and its steps notebook, page-data, vendor, book. Each imports what it needs when it runs."""
 
 from __future__ import annotations
 
@@ -65,11 +65,12 @@ def _notebook(arguments: argparse.Namespace) -> int:
     from . import notebooks, workflow
 
     page = workflow.page(arguments.name, arguments.profile)
+    title = page.title or workflow.experiment_title(page.notebook, page.profile)
     print(f"== page {arguments.name}: notebook {page.notebook}, profile {page.profile}", flush=True)
     root = project.project_root()
     notebook = root / "notebooks" / f"{page.notebook}.ipynb"
     parameters = {"profile": page.profile, "public": arguments.public} | notebooks.read_parameters(notebook, dict(arguments.parameter))
-    notebooks.execute(notebook, arguments.out, parameters, cwd=root, title=page.title)
+    notebooks.execute(notebook, arguments.out, parameters, cwd=root, title=title)
     return 0
 
 

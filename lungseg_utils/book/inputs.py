@@ -1,6 +1,7 @@
-"""What a book is made from, in groups: one small file for each, which changes where a file of its group does.
+"""Group the source files of a book, and write one stamp file per group that changes when a file of the group changes.
 
-Snakemake looks at every input of every job that waits, again and again: hundreds of files for each page took as much time as some pages.
+Snakemake checks every input of every waiting job again and again. With hundreds of input files per page, these checks took as long as
+some pages.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from pathlib import Path
 from ..core import project, provenance
 from ..core.files import atomic_path
 
-_CODE = (".py", ".js", ".css", ".json")
+_CODE = (".py", ".js", ".css", ".json", ".md")
 _WORDS = ("book/build.py", "book/serve.py", "cli.py", "__main__.py")  # ends of paths in the package: no number or picture depends on them
 _GRID = ("experiments.yml", "requirements.txt", "analysis_plan.yml", "data/frozen.json", "data/contamination.csv")
 _GRID_FOLDERS = ("data/splits/*.csv", "data/exclusions/*.csv")

@@ -1,7 +1,7 @@
-"""Notebooks executed strictly: parameters checked before the kernel starts, and only a whole success leaves a file.
+"""Execute notebooks strictly: check parameters before the kernel starts, and write a file only after full success.
 
-papermill alone merely logs an unknown parameter, and a notebook that failed or timed out still leaves a file that looks
-finished. Here the output appears under its name only if every cell ran to its end without an error.
+papermill only logs an unknown parameter, and a notebook that failed or timed out still leaves a file that looks finished. Here the
+output gets its name only if every cell ran to its end without an error.
 """
 
 from __future__ import annotations
@@ -79,8 +79,8 @@ def _check_values(notebook: Path, values: Mapping[str, Any]) -> None:
     """What the notebook's first call would refuse: an unknown profile, a seed, fold or draw that cannot be, too many patients."""
     chosen = {name: values[name] for name in ("profile", "seed", "fold", "k", "draw") if name in values}
     try:
-        if notebook.stem in config.load().experiments:
-            planning.check_patients(planning.make_experiment(notebook.stem, **chosen))
+        if "experiment" in values:
+            planning.check_patients(planning.make_experiment(values["experiment"], **chosen))
         elif "profile" in chosen:
             config.load().profile(chosen["profile"])
     except InputError as error:

@@ -1,4 +1,4 @@
-"""What the interactive pages of a book load: the test cases with all answers to them, and networks that answer in the page."""
+"""Write the data of the interactive pages: test cases with all predictions, and networks that run in the page."""
 
 from __future__ import annotations
 

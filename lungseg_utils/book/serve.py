@@ -1,4 +1,4 @@
-"""Serve a built book."""
+"""Serve a built book by HTTP."""
 
 from __future__ import annotations
 

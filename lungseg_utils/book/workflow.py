@@ -1,4 +1,4 @@
-"""From the grid to a book: start Snakemake and say what each page shows."""
+"""Start Snakemake, which turns the grid of experiments into a book, and decide which profile each page shows."""
 
 from __future__ import annotations
 
@@ -118,6 +118,15 @@ def page(name: str, profile: str) -> Page:
     return larger if larger and not own.get(name) else Page(larger.notebook if larger else name, profile)
 
 
+def experiment_title(notebook: str, profile: str) -> str:
+    """The title of the page of an experiment, which its notebook shares with others; "" for a notebook with a title of its own."""
+    if notebook not in config.load().experiments:
+        return ""
+    from ..reporting import experiment_page  # brings scipy's statistics, which every start of the workflow would wait for
+
+    return experiment_page.page_title(notebook, profile)
+
+
 def edition_words(profile: str) -> dict[str, str]:
     """What prose pages say of an edition's evidence, by name of the substitution."""
     from ..reporting import wording  # brings scipy's statistics, which every start of the workflow would wait for
@@ -136,8 +145,8 @@ def write_build_info(profile: str, public: bool, path: Path) -> None:
         "profile_summary": size.summary,
         "commit": provenance.commit(project.project_root()),
         "public": public,
-        "real_data": here,
-        "real_data_missing": [n for n in size.real_datasets if n not in here],
+        "real_data": [registry.card("datasets", name).label for name in here],
+        "real_data_missing": [registry.card("datasets", name).label for name in size.real_datasets if name not in here],
         "date": time.strftime("%Y-%m-%d", time.gmtime()),
         "words": edition_words(profile),
         "phantom_datasets": [n for n in registry.names("datasets") if registry.card("datasets", n).phantom],

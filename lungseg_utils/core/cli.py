@@ -1,4 +1,4 @@
-"""What the commands of all folders share, and the command `list`."""
+"""Helpers for the commands of all folders, and the command `list`."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Processes that train one network together, as torchrun starts them: the first one runs the experiment, the others help it to train.
+"""Data-parallel training in the processes that torchrun started: the first process runs the experiment, the others only help it to train.
 
-Every process draws the whole batch of a step, from the same random numbers, and answers its own part of it. The answers are put
-together before the loss, since a loss may look at the batch as a whole; so a step is that of one process with the same batch, up to the
-order of sums. Accelerate connects the processes (GPUs by NCCL, CPUs by gloo); one that runs alone never loads it.
+Every process draws the whole batch of a step from the same random numbers and computes the network's output for its own part. The outputs
+are gathered before the loss, because a loss may look at the batch as a whole. A step therefore equals that of one process with the same
+batch, up to the order of sums. Accelerate connects the processes (GPUs by NCCL, CPUs by gloo); a single process never loads it.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _PATIENCE = timedelta(days=7)  # the first process may draw phantoms and pretrain for hours while the others wait
-_team: Accelerator | None = None  # between `call` and `leave`
+_team: Accelerator | None = None  # between `broadcast` and `close`
 
 
 def started() -> int:
@@ -29,14 +29,14 @@ def started() -> int:
 
 
 def is_worker() -> bool:
-    """Is this process there only to help the first one?"""
+    """Whether this process only helps the first one to train."""
     return int(os.environ.get("RANK", "0")) > 0
 
 
 def broadcast(message: str = "") -> str:
-    """The first process calls the others with a message, "" if they are not needed; they hear it by the same function, and wait for it.
+    """Send a message from the first process to all others; they call this function too, wait, and get the message.
 
-    After a message other than "" they are a team, until each of them calls `leave`.
+    After a message other than "" the processes are a team until each of them calls `close`. With "" they are not needed.
     """
     global _team
     if started() == 1:
@@ -52,7 +52,7 @@ def broadcast(message: str = "") -> str:
 
 
 def close() -> None:
-    """End the team: from here on this process works alone."""
+    """Leave the team: from here on this process works alone."""
     global _team
     if _team is not None:
         _team.end_training()
@@ -68,12 +68,12 @@ def _connection() -> Accelerator:
 
 
 def size() -> int:
-    """Of the team; 1 for a process alone."""
+    """Number of processes in the team; 1 without a team."""
     return _team.num_processes if _team else 1
 
 
 def index() -> int:
-    """Of this process in the team; 0 for a process alone, and for the only one that writes files."""
+    """Number of this process in the team; 0 without a team, and for the only process that writes files."""
     return _team.process_index if _team else 0
 
 
@@ -116,14 +116,14 @@ def _mean(values: torch.Tensor) -> torch.Tensor:
 
 
 def _wide(values: torch.Tensor) -> torch.Tensor:
-    """Sums are taken in single precision at least, also of bfloat16."""
+    """Values in single precision at least, for sums over bfloat16."""
     import torch
 
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
 def part(tensors: Any) -> Any:
-    """This process's part of a batch: a tensor (batch, ...) or a tuple of them. InputError if the team cannot share it evenly."""
+    """This process's part of a batch: a tensor (batch, ...) or a tuple of them. InputError if the batch cannot be divided evenly."""
     if _team is None:
         return tensors
     if isinstance(tensors, tuple):
@@ -136,7 +136,7 @@ def part(tensors: Any) -> Any:
 
 
 def whole(answers: Any) -> Any:
-    """The team's answers to its parts, in order: a tensor (batch, ...) or a tuple of them. Gradients go to this process's own part."""
+    """The outputs of all processes for their parts, in order: a tensor (batch, ...) or a tuple. Gradients go to this process's own part."""
     if _team is None:
         return answers
     if isinstance(answers, tuple):

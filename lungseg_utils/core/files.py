@@ -22,11 +22,11 @@ _GZIP = 16 + zlib.MAX_WBITS  # how zlib is asked for gzip's form
 
 @contextmanager
 def atomic_path(path: Path) -> Iterator[Path]:
-    """Give a temporary path beside `path`, with the same suffix; move it onto `path` when the block ends well.
+    """Give a temporary path in the same folder as `path`, with the same suffix; move it onto `path` when the block ends well.
 
-    The file is flushed to the disk before the move, so that a reader sees the old file or the whole new one, never a
-    part. If the block fails, the temporary file is removed and `path` is left as it was. Makes missing parent folders.
-    Raises `InputError` if the disk is full.
+    The file is flushed to the disk before the move, so a reader sees the old file or the whole new one, never a part. If the block
+    fails, the temporary file is removed and `path` is left as it was. Missing parent folders are created. Raises `InputError` if the
+    disk is full.
     """
     path = Path(path)
     temporary = path.with_name(f".{secrets.token_hex(4)}.tmp.{path.name}")
@@ -54,7 +54,7 @@ def remove_leftovers(folder: Path) -> None:
 
 
 def write(frame: pd.DataFrame, path: Path, digits: int = 17) -> None:
-    """Write a table as CSV, by default with full precision; zipped if its name ends so. The file appears whole or not at all."""
+    """Write a table as CSV, by default with full precision; compressed if its name ends in .gz. The file appears whole or not at all."""
     text = frame.to_csv(index=False, float_format=f"%.{digits}g", na_rep="nan").encode()
     with atomic_path(path) as temporary:  # zipped without a date or a name, so that equal tables are equal files
         temporary.write_bytes(_zipped(text) if path.suffix == ".gz" else text)
@@ -66,7 +66,7 @@ def _zipped(text: bytes) -> bytes:
 
 
 def read_csv(path: Path, remedy: str, **options: Any) -> pd.DataFrame:
-    """Read a CSV file with pandas; InputError names a file that is not there, or no table, and says `remedy`."""
+    """Read a CSV file with pandas; InputError with `remedy` if the file is missing or is no table."""
     if not Path(path).is_file():
         raise InputError(path, "the table does not exist", remedy)
     try:
@@ -82,13 +82,19 @@ def replace_rows(old: pd.DataFrame, new: pd.DataFrame, key: Sequence[str]) -> pd
     return pd.concat([old[~replaced], new], ignore_index=True)
 
 
+def write_text(text: str, path: Path) -> None:
+    """Write a text file, whole or not at all."""
+    with atomic_path(path) as temporary:
+        temporary.write_text(text)
+
+
 def write_json(value: Any, path: Path) -> None:
-    """Write JSON, whole or not at all."""
+    """Write a JSON file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         Path(temporary).write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
 
 
 def read_json(path: Path) -> dict[str, Any]:
-    """What `write_json` wrote; empty if there is no such file."""
+    """Read a JSON file; empty if it does not exist."""
     return json.loads(path.read_text()) if path.is_file() else {}

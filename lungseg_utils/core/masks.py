@@ -10,7 +10,7 @@ from ..types import Mask
 
 
 def longest_axial_diameter_mm(mask: Mask) -> float:
-    """Largest distance between two voxel centres of one lesion on one axial slice, over all lesions; NaN without a lesion."""
+    """Largest distance between two voxel centers of one lesion on one axial slice, over all lesions; NaN without a lesion."""
     labels, best = label_lesions(mask.array), np.nan
     for index in np.flatnonzero(labels.any(axis=(0, 1))):
         for lesion in np.unique(labels[:, :, index])[1:]:
@@ -66,7 +66,7 @@ def label_lesions(mask: np.ndarray, min_voxels: int = MIN_LESION_VOXELS) -> np.n
 
 
 def grow_mm(array: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:
-    """Voxels (x, y, z) whose centre lies within `margin_mm` of the centre of a true voxel; Euclidean."""
+    """Voxels (x, y, z) whose center lies within `margin_mm` of the center of a true voxel; Euclidean."""
     if not array.any():
         return array.copy()
     reach = np.ceil(margin_mm / np.asarray(spacing_mm)).astype(int)

@@ -1,4 +1,4 @@
-"""What work costs: parameters, seconds, memory. Energy is stated as power times time only where a meter exists."""
+"""Measure costs: parameters, seconds, memory."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from typing import Any
 
 @dataclass
 class Cost:
-    """Filled when the block ends: wall seconds, and peak memory in MB (of the GPU if CUDA is in use, else of the process)."""
+    """Wall seconds, and peak memory in MB (of the GPU if CUDA is in use, else of the process); filled when the block ends."""
 
     seconds: float = 0.0
     peak_memory_mb: float = 0.0
@@ -57,7 +57,7 @@ def count_parameters(network: Any) -> dict[str, int]:
 
 
 def device_name(device: str) -> str:
-    """The machine without its name: the graphics card, or the processor's model and the cores that this process may use."""
+    """Name of the hardware: the graphics card, or the processor's model and the number of cores that this process may use."""
     if device == "cuda":
         import torch
 
@@ -67,12 +67,12 @@ def device_name(device: str) -> str:
 
 
 def cores() -> int:
-    """Those of the processor that this process may use."""
+    """Number of cores of the processor that this process may use."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def text_of(path: str) -> str:
-    """What a file of the operating system says; nothing on a system without it."""
+    """Content of a file of the operating system; empty on a system without it."""
     try:
         return Path(path).read_text()
     except OSError:

@@ -1,4 +1,4 @@
-"""Who wants to hear how far a long loop has come, and may end it; loops tell it without knowing who listens."""
+"""Progress callbacks for long loops; a callback may raise to cancel the loop."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _listener: ContextVar[Hear] = ContextVar("listener", default=lambda what, done, 
 
 @contextmanager
 def progress_callback(hear: Hear) -> Iterator[None]:
-    """Within it, `hear(what, done, total)` hears of every step of the loops of this thread; what it raises ends them."""
+    """Within the block, call `hear(what, done, total)` at every step of the loops of this thread; an exception in it ends the loop."""
     token = _listener.set(hear)
     try:
         yield
@@ -21,5 +21,5 @@ def progress_callback(hear: Hear) -> Iterator[None]:
 
 
 def report_progress(what: str, done: int, total: int) -> None:
-    """Say that `done` of `total` steps are done."""
+    """Report that `done` of `total` steps are done."""
     _listener.get()(what, done, total)

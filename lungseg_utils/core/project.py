@@ -10,7 +10,7 @@ from ..types import InputError
 
 
 def cache_root() -> Path:
-    """Where data sets lie: data/cache in the project."""
+    """Folder of the data sets: data/cache in the project."""
     return project_root() / "data" / "cache"
 
 

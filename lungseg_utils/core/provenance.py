@@ -1,4 +1,4 @@
-"""What produced a number: hashes of files, the commit, versions of packages."""
+"""Provenance of a number: hashes of files, the commit, versions of packages."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def sha256_of_files(paths: Iterable[Path], root: Path) -> str:
 
 
 def sha256_of_weights(path: Path) -> str:
-    """One hash over name and contents of the weights that a training ends with, "none" if there was none."""
+    """One hash over name and contents of the weights after training; "none" if there was no training."""
     return sha256_of_files([path], path.parent) if path.is_file() else "none"
 
 
@@ -40,9 +40,9 @@ def sha256_of_json(value: Any) -> str:
 
 
 def commit(root: Path, besides: Path | None = None) -> str:
-    """The checked-out commit with "+" if files differ from it; LUNGSEG_COMMIT for a copy without git's own files; else "unknown".
+    """The checked-out commit, with "+" if files differ from it; LUNGSEG_COMMIT for a copy without git's own files; else "unknown".
 
-    A change of the file `besides` does not count: a table that is being written would make its own later rows those of a changed commit.
+    Changes of the file `besides` do not count: otherwise the first rows of a growing table would mark its later rows as changed.
     """
     if named := os.environ.get("LUNGSEG_COMMIT"):
         return named

@@ -1,4 +1,4 @@
-"""What a file may say, by a JSON schema that lies beside the code that reads it."""
+"""Validate values against JSON schemas."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ import jsonschema_rs
 
 
 def fault(value: Any, schema: Path) -> str:
-    """Where `value` (numbers, texts, lists, dictionaries) is not what the schema describes, and why; "" if it is.
+    """Where and why `value` (numbers, texts, lists, dictionaries) does not match the schema; "" if it does.
 
-    Of several faults the outermost is told, which often brings about the others.
+    Of several faults the outermost is returned, which often causes the others.
     """
     found = min(_validator(schema).iter_errors(value), key=lambda error: len(error.instance_path), default=None)
     if found is None:

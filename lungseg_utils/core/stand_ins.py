@@ -1,4 +1,4 @@
-"""What all stand-ins for published promptable models share: the names of their preparations. Loads without torch."""
+"""Names and titles of the pretrainings of stand-ins. Loads without torch."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ _TITLES = {"shapes": "shapes pretraining", "ct_like": "CT-like pretraining", RAN
 
 
 def title(card: ModelCard, options: Mapping[str, Any]) -> str:
-    """What a stand-in is called beside a number."""
+    """Title of a stand-in, for tables and pages."""
     return f"{card.title}, {_TITLES[_kind(options)]}"
 
 
 def pretraining(options: Mapping[str, Any]) -> Pretraining | None:
-    """How its first weights are made; None for the control with random weights."""
+    """Settings of a stand-in's pretraining; None for the control with random weights."""
     if _kind(options) == RANDOM:
         return None
     return Pretraining(

@@ -1,7 +1,7 @@
-"""A report on data sets before anything is computed with them: every fault with its file, and what the cases are like.
+"""Check data sets before anything is computed with them: list every fault with its file, and summarize the cases.
 
-A fault is what the readers refuse, what they would accept but an answer would suffer from (values that are not HU), a reference without a
-lesion, and voxels that come twice. One bad case does not end the check, nor does a data set whose cases cannot even be listed.
+Faults are: files that the readers refuse, values that are not HU, references without a lesion, and voxels that occur twice. One bad case
+does not end the check, nor does a data set whose cases cannot even be listed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Commands about data: fetch, data check, exclusions, split. Imports happen inside each command, so the command line starts fast."""
+"""Commands about data: fetch, data check, exclusions, split. Each imports what it needs when it runs, so the command line starts fast."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""What its publishers give as a whole: an archive, collections of The Cancer Imaging Archive, and weights.
+"""Fetch whole data sets and published weights: archives, collections of The Cancer Imaging Archive, checkpoints.
 
-Weights are those that the model files name (`CHECKPOINTS`); where their authors give no hash, that of the first download is recorded in
-`weights/pinned.json`, and a file with another one is refused from then on. Nothing is unpickled here.
+The model files list their weights (`CHECKPOINTS`). Where the authors publish no hash, the hash of the first download is recorded in
+`weights/pinned.json`, and a file with another hash is refused from then on. Nothing is unpickled here.
 """
 
 from __future__ import annotations

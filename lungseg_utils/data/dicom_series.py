@@ -1,6 +1,6 @@
 """Read a DICOM CT series: list the files of a folder, choose and check one series, decode it to HU.
 
-Only geometry, identifiers of the series and what decodes the pixels are read. Names and dates of birth never enter memory.
+Only the geometry, the identifiers of the series and the fields that decode pixels are read. Names and dates of birth never enter memory.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""One large file by HTTP: resumed where it broke off, bounded in size and in time, and moved in place only when it is what was published.
+"""Download one large file by HTTP: resume after a break, limit size and time, and move the file in place only if it is the published one.
 
-What has come so far lies beside its place as `.NAME.part`, and `.NAME.part.json` says from which address and which state of the file
-there. Proxies and certificates are those of the environment, as `requests` reads them.
+A partial download is kept in the same folder as `.NAME.part`; `.NAME.part.json` holds its address and the state of the remote file.
+Proxies and certificates are those of the environment, as `requests` reads them.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Real cases that cannot be used: found by reading every one of them, kept with their reasons, and left out only if they are listed.
+"""Exclude unusable real cases: find them by reading every case, and keep each with its reason in a committed list.
 
 `data/exclusions/DATASET.csv` is committed like a split. A case that cannot be read, or has no reference, and is not listed there stops an
-experiment, so that the number of patients never changes unseen.
+experiment. The number of patients therefore never changes unnoticed.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What readers of all formats share: range of HU, comparison of grids, errors for damaged files."""
+"""Checks that readers of all formats share: range of HU, comparison of grids, errors for damaged files."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read a CT, whatever its format."""
+"""Read a CT of any supported format."""
 
 from __future__ import annotations
 

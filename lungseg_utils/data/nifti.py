@@ -1,6 +1,6 @@
 """Read and write NIfTI images and masks.
 
-Arrays come out as (x, y, z) in RAS+ order and are written back in the order of the file that they belong to. Nothing interpolates.
+Arrays come out as (x, y, z) in RAS+ order and are written back in the order of the file that they belong to. Nothing is interpolated.
 """
 
 from __future__ import annotations

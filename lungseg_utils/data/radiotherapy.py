@@ -1,4 +1,4 @@
-"""What collections of CTs with contours (RTSTRUCT or SEG) share: patients by headers, and each file of a patient opened once."""
+"""Read collections of CT with contours (RTSTRUCT or SEG): patients from headers, and each file of a patient opened once."""
 
 from __future__ import annotations
 

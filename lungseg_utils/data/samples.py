@@ -1,8 +1,8 @@
-"""Samples by registry: every file is checked by its sha256 in a temporary place, and moved only when it agrees.
+"""Fetch sample files of a registry: check the sha256 of each file in a temporary place, then move it.
 
-`data/registry.txt` (pooch's format) lists each file: path below the data root, sha256, public address. A machine without
-a network takes the files from a local copy instead: the environment variable `LUNGSEG_MIRROR` names a folder where the
-file of https://HOST/PATH lies at HOST/PATH. The checksums hold there too.
+`data/registry.txt` (pooch's format) lists each file: path below the data root, sha256, public address. A machine without a network takes
+the files from a local copy: the environment variable `LUNGSEG_MIRROR` names a folder that holds the file of https://HOST/PATH at
+HOST/PATH. The checksums are checked there too.
 """
 
 from __future__ import annotations

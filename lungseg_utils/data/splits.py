@@ -1,4 +1,4 @@
-"""The committed splits: which patient is in development, in the test set, or set aside."""
+"""Read and write the committed splits: development, test, or set aside, by patient."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Your own cases: a folder in nnU-Net's raw form, or a CSV table.
+"""Own cases: a folder in nnU-Net's raw form, or a CSV table.
 
 Folder: imagesTr/NAME_0000.nii.gz with labelsTr/NAME.nii.gz, and imagesTs/NAME_0000.nii.gz without reference.
-CSV: columns case_id, image, reference and, if you like, patient_id; relative paths start at the CSV file's folder;
+CSV: columns case_id, image, reference and, optionally, patient_id; relative paths start at the CSV file's folder;
 `image` is a NIfTI file or a folder with a CT series, `reference` a NIfTI mask or empty.
 """
 

@@ -1,7 +1,7 @@
-"""The CT phantom of the Image Biomarker Standardisation Initiative: the crop of one patient's CT round one lung.
+"""The CT phantom of the Image Biomarker Standardisation Initiative: one patient's CT, cropped around one lung.
 
-"Phantom" is its makers' word: it is the CT of patient LUNG1-002 of NSCLC-Radiomics, and bears that patient's id here, so
-that the two never stand in different splits.
+The publisher calls it a phantom. It is the CT of patient LUNG1-002 of NSCLC-Radiomics and has that patient's id here, so the two are
+never in different splits.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
     title="IBSI 1 CT phantom",
+    short_title="IBSI CT phantom",
     summary="One hemithorax of one patient (LUNG1-002 of NSCLC-Radiomics) with the tumor's contours, a standard of radiomics.",
     target="primary gross tumor volume (GTV-1)",
     licence="CC BY-NC 3.0",

@@ -1,7 +1,7 @@
-"""LIDC-IDRI: chest CT with lung nodules of at least 3 mm, outlined by up to four readers each.
+"""LIDC-IDRI: chest CT with lung nodules of at least 3 mm, each outlined by up to four readers.
 
-Readers are anonymous and numbered as the XML file has them: reader-1 of two scans need not be the same person. What
-`fetch` brings are two slabs of 16 and 12 slices, not whole scans: `touches_end` tells whether a nodule was cut by one.
+Readers are anonymous and numbered as in the XML file: reader-1 of two scans need not be the same person. The samples that `fetch` brings
+are two slabs of 16 and 12 slices, not whole scans: `touches_end` tells whether the slab cuts a nodule.
 """
 
 from __future__ import annotations

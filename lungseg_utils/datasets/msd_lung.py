@@ -1,4 +1,4 @@
-"""Medical Segmentation Decathlon, Task06_Lung: CT of non-small-cell lung cancer from TCIA, tumors outlined in 3D.
+"""Medical Segmentation Decathlon, Task06_Lung: CT of non-small-cell lung cancer from TCIA, tumors outlined in 3-D.
 
 Expects the unpacked folder: dataset.json, imagesTr, labelsTr, imagesTs. The test volumes come without reference.
 """

@@ -1,7 +1,7 @@
 """NSCLC-Radiomics (Lung1) of The Cancer Imaging Archive: planning CT of non-small-cell lung cancer with contours.
 
-Any nesting of folders will do: files are chosen by what their headers say, never by name. The target is the primary
-tumor, GTV-1; the nodes (GTV-2, ...) grown by 5 mm are no place to judge in.
+Files are chosen by their headers, never by name, so any nesting of folders works. The target is the primary tumor, GTV-1. The nodes
+(GTV-2, ...), grown by 5 mm, are an ignore region.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ from ..types import Case, DatasetCard, InputError, Mask, Study
 
 CARD = DatasetCard(
     title="NSCLC-Radiomics (Lung1)",
+    short_title="NSCLC-Radiomics",
     summary="Planning CT of 422 patients with non-small-cell lung cancer and the contours drawn for radiotherapy.",
     target="primary gross tumor volume (GTV-1)",
     licence="CC BY-NC 3.0",

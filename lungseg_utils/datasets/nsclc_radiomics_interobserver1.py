@@ -1,8 +1,8 @@
-"""NSCLC-Radiomics-Interobserver1 of The Cancer Imaging Archive: planning CT, the tumor outlined by five radiation oncologists each.
+"""NSCLC-Radiomics-Interobserver1 of The Cancer Imaging Archive: planning CT, the tumor outlined by five radiation oncologists.
 
-A file of contours holds "GTV-1vis-1" to "GTV-1vis-5", drawn by hand, and "GTV-1auto-1" to "GTV-1auto-5", drawn by the same people
-with the help of a program. Readers are the former only: what a program proposed to all of them agrees for that reason. Files are
-chosen by what their headers say, so any nesting of folders will do.
+Each RTSTRUCT holds "GTV-1vis-1" to "GTV-1vis-5", drawn by hand, and "GTV-1auto-1" to "GTV-1auto-5", drawn by the same people with the
+help of a program. Only the former count as readers: contours that start from the same proposal agree for that reason. Files are chosen by
+their headers, so any nesting of folders works.
 """
 
 from __future__ import annotations

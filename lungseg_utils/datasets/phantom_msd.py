@@ -1,4 +1,4 @@
-"""Phantom cohort B: one side of the chest in the likeness of MSD Task06_Lung, as a folder of that layout."""
+"""Phantom cohort B: one side of the chest, modeled on MSD Task06_Lung, in the folder layout of that data set."""
 
 from __future__ import annotations
 
@@ -8,11 +8,12 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core import files
 from ..data import nifti
 from ..phantoms import Grid
 from ..phantoms.cohort import MSD, draw_patient, patient_number
 from ..phantoms.fields import scaled
-from ..phantoms.store import FACTS_FILE, done, finish, generate_patients, read_facts_table, write_atomically
+from ..phantoms.store import FACTS_FILE, done, finish, generate_patients, read_facts_table
 from ..phantoms.writers import write_nifti
 from ..types import Case, DatasetCard, InputError, Study
 
@@ -23,6 +24,7 @@ UNLABELLED_NUMBERS = range(70000, 70002)  # patients of every root that go to im
 GRIDS = {"mini": MINI, "small": SMALL, "standard": STANDARD}  # as profiles name them
 CARD = DatasetCard(
     title="Phantom MSD Lung",
+    short_title="MSD-like",
     summary="Procedural CT of one side of the chest with lung tumors: another scanner, smaller tumors; MSD layout",
     target="lung cancer (label 1), as a reader would outline it",
     licence="CC0-1.0",
@@ -56,7 +58,7 @@ def generate(root: Path, patient_ids: Sequence[str], grid: Grid = MINI, workers:
         (root / folder).mkdir(parents=True, exist_ok=True)
     unlabelled = [f"{MSD.prefix}-{number:05d}" for number in UNLABELLED_NUMBERS]
     generate_patients(root, [*patient_ids, *unlabelled], grid, _make, workers, progress)
-    write_atomically(root / "dataset.json", json.dumps(_description(root), indent=1) + "\n")
+    files.write_text(json.dumps(_description(root), indent=1) + "\n", root / "dataset.json")
 
 
 def _description(root: Path) -> dict:

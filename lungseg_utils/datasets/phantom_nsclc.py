@@ -1,4 +1,4 @@
-"""Phantom cohort A: whole chests in the likeness of NSCLC-Radiomics, as DICOM series with RTSTRUCT contours."""
+"""Phantom cohort A: whole chests, modeled on NSCLC-Radiomics, as DICOM series with RTSTRUCT contours."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ IGNORE_MARGIN_MM = 5.0
 GRIDS = {"mini": MINI, "small": SMALL, "standard": STANDARD}  # as profiles name them
 CARD = DatasetCard(
     title="Phantom NSCLC",
+    short_title="NSCLC-like",
     summary="Procedural chest CT with lung tumors, calibrated against NSCLC-Radiomics; DICOM with RTSTRUCT",
     target="gross tumor volume, as a reader would outline it (ROI GTV-1); nodes (GTV-2) are ignored",
     licence="CC0-1.0",

@@ -1,10 +1,10 @@
 """RIDER Lung CT of The Cancer Imaging Archive: two chest CTs within fifteen minutes, with the tumor contours of Wee et al.
 
-A patient has many series: both scans, each reconstructed several times. Which one was outlined is said by the contours alone, an RTSTRUCT
-that calls itself "test" or "retest" and names the series by its UID. One scan a patient is used, so that the two do not count twice: the
-first ("test"), or the second ("retest") where the first was not outlined; `attributes` say which. Each RTSTRUCT holds what a radiation
-oncologist drew (GTVp_test_man) and what a program proposed (GTVp_test_auto): the former is the reference. The SEG files beside them do
-not say which is which, and are passed over.
+A patient has many series: both scans, each reconstructed several times. Only the contours tell which series was outlined: the label of an
+RTSTRUCT is "test" or "retest", and it names the series by its UID. One scan per patient is used, so no patient counts twice: the first
+("test"), or the second ("retest") where the first was not outlined; `attributes` say which. Each RTSTRUCT holds the outline of a radiation
+oncologist (GTVp_test_man), which is the reference, and the proposal of a program (GTVp_test_auto). The SEG files of the collection do not
+say which of the two they hold, and are ignored.
 """
 
 from __future__ import annotations

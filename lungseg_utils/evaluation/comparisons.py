@@ -1,4 +1,4 @@
-"""Tests, ranks and claims on top of the intervals of `intervals`. The unit is the patient, the sides of a comparison are paired."""
+"""Tests, ranks and claims, based on the intervals of `intervals`. The unit is the patient; comparisons are paired."""
 
 from __future__ import annotations
 
@@ -24,9 +24,9 @@ _BLOCK_ELEMENTS = 4_000_000  # numbers held at once while resampling (32 MB)
 def sign_flip_test(differences: np.ndarray, seed: int = 0, flips: int = FLIPS) -> float:
     """Two-sided p of the mean of paired differences (one per patient) by flipping their signs.
 
-    Under the null hypothesis that the two sides may be exchanged within each patient, every sign is as likely as the other. Exact
-    over all 2^n patterns up to 20 patients; else random flips with p = (1 + hits) / (1 + flips), never zero (Phipson & Smyth 2010,
-    arXiv:1603.05766). Conditional on the trained models: it says nothing of other training runs.
+    Under the null hypothesis that the two sides may be exchanged within each patient, every sign is equally likely. Exact over all 2^n
+    patterns up to 20 patients; else random flips with p = (1 + hits) / (1 + flips), never zero (Phipson & Smyth 2010,
+    arXiv:1603.05766). Conditional on the trained models: it does not cover other training runs.
     """
     differences = _finite_differences(differences)
     # sums of equal terms in another order differ by rounding, and must count as equal to the observed sum
@@ -137,13 +137,17 @@ def adjust_family(contrasts: Iterable[Contrast]) -> list[Contrast]:
 def rank_sets(
     table: pd.DataFrame, higher_is_better: bool, statistic: str = "mean", seed: int = 0, resamples: int = intervals.RESAMPLES
 ) -> pd.DataFrame:
-    """Ranks of methods (1 = best) by mean or median over patients, with what the bootstrap over patients leaves of them.
+    """Rank methods (1 = best) by mean or median over patients, with their rank ranges over bootstrap resamples of the patients.
 
-    `table`: patients x methods, complete; infinite values only with statistic "median". One row per method: value, rank (ties
-    share the lowest), rank_low and rank_high (the shortest range of ranks that holds 95 % of the resamples), p_best (share of
-    resamples in which it is the best; ties share one), n, method. Ranks of resamples show the stability of a ranking (Wiesenfarth
-    et al. 2021, doi:10.1038/s41598-021-82017-6); where methods are truly equal they are no 95 % confidence sets of the true rank
-    (for these see Chetverikov et al. 2024, arXiv:2401.15205).
+    Ranks of resamples show the stability of a ranking (Wiesenfarth et al. 2021, doi:10.1038/s41598-021-82017-6). Where methods are
+    truly equal they are no 95 % confidence sets of the true rank (for these see Chetverikov et al. 2024, arXiv:2401.15205).
+
+    Args:
+        table: patients x methods, complete; infinite values only with statistic "median".
+
+    Returns:
+        One row per method: value, rank (ties share the lowest), rank_low and rank_high (the shortest range of ranks that holds 95 % of
+        the resamples), p_best (share of resamples in which it is the best; ties share one), n, method.
     """
     if statistic not in ("mean", "median"):
         raise InputError("statistic", f"{statistic!r} is unknown", 'Give "mean" or "median".')
@@ -253,7 +257,7 @@ def compare_with_readers(
 
 
 def within_human_variability(dsc: ReaderComparison, nsd: ReaderComparison) -> bool:
-    """Whether the words may be used: DSC is within the margin and NSD agrees, on the same number of patients."""
+    """Whether a model may be called within human variability: DSC is within the margin and NSD agrees, on the same number of patients."""
     if dsc.n != nsd.n:
         raise InputError("reader comparison", f"DSC has {dsc.n} patients, NSD {nsd.n}", "Compare both metrics on the same patients.")
     return dsc.within and nsd.within

@@ -1,12 +1,12 @@
-"""Do the intervals of `intervals` and the test of `comparisons` keep what they promise, for data like ours? By simulation.
+"""Simulate the coverage of the intervals of `intervals` and the level of the test of `comparisons`, on data like ours.
 
-    python -m lungseg_utils.coverage data/results/coverage.csv --commit COMMIT
+    python -m lungseg_utils.evaluation.coverage data/results/coverage.csv --commit COMMIT
 
-A value is Dice-like: exactly zero with some probability (a lesion that was missed), else Beta distributed. Values of one patient by
-two methods, or by two runs of one method, hang together by a Gaussian copula, so that each single value keeps its distribution and
-the truth is known in closed form. The distributions below were fixed before the first run, but for the stress cases: they were added
-after it, to show what happens where a good model rarely misses. A rare zero, far from all else, is then absent from many samples, and
-no interval can know of it.
+Values are Dice-like: exactly zero with some probability (a missed lesion), else Beta distributed. Values of one patient by two methods, or
+by two runs of one method, are correlated by a Gaussian copula, which keeps the distribution of each single value; the truth is known in
+closed form. The distributions below were fixed before the first run, except the stress cases. These were added after it, to show what
+happens if a good model rarely misses: a rare zero, far from all other values, is then absent from many samples, and no interval can account
+for it.
 """
 
 from __future__ import annotations
@@ -73,10 +73,12 @@ RUN_SHARES = (0.006, 0.04)  # of the latent variance: shift of a whole run; its 
 def simulate_coverage(
     replications: int = REPLICATIONS, resamples: int = RESAMPLES, seed: int = 0, sizes: Sequence[int] = SIZES, commit: str = ""
 ) -> pd.DataFrame:
-    """One row per quantity, estimand, interval, number of patients and of runs: share of replications whose interval holds the truth.
+    """Simulate the coverage of all intervals and the level of the sign-flip test.
 
-    Columns: below and above (truth under the lower, over the upper end), mean_width, standard_error (of the coverage or level, by
-    the number of replications), level (of the sign-flip test, nominal 0.05), and where the numbers come from.
+    Returns:
+        One row per quantity, estimand, interval, number of patients and of runs. Columns: coverage (share of replications whose
+        interval holds the truth), below and above (truth under the lower, over the upper end), mean_width, standard_error (of the
+        coverage or level, by the number of replications), level (of the sign-flip test, nominal 0.05), and the provenance.
     """
     rows = [*_trained_model_rows(replications, resamples, seed, sizes)]
     rows += _method_rows(replications, resamples, seed, sizes)
@@ -216,7 +218,7 @@ def bca_interval(values: np.ndarray, means: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def _ordered_quantile(ordered: np.ndarray, levels: np.ndarray) -> np.ndarray:
-    """Quantile of each row of `ordered` (..., resamples) at its own level (...), linear between neighbours as numpy does it."""
+    """Quantile of each row of `ordered` (..., resamples) at its own level (...), with numpy's linear interpolation."""
     place = levels * (ordered.shape[-1] - 1)
     lower = np.clip(np.floor(place).astype(int), 0, ordered.shape[-1] - 2)
     left = np.take_along_axis(ordered, lower[..., None], axis=-1)[..., 0]

@@ -1,8 +1,8 @@
-"""Uncertainty of what the tables say. The unit is the patient; below ten patients there are points only.
+"""Confidence intervals over patients. The unit is the patient; below ten patients there are no intervals.
 
-Two questions are kept apart, and `Summary.method` says which one an interval answers. "These trained models": would other
-patients give the same value? Patients are resampled, the networks stay as they are. "The method": would other patients AND
-another training run (or another draw of k patients) give it? Runs are crossed with patients, since each run meets the same patients.
+Two estimands are kept apart, and `Summary.method` says which one an interval covers. "These trained models": would other patients give the
+same value? Patients are resampled, the networks stay as they are. "The method": would other patients and another training run (or another
+draw of k patients) give it? Runs are crossed with patients, because each run meets the same patients.
 """
 
 from __future__ import annotations
@@ -42,7 +42,9 @@ class Summary:
 
 
 def kind_of_interval(n: int) -> str:
-    """ "inference" from 50 patients on, "descriptive" below."""
+    """What an interval of `n` patients is good for: "points only" below 10 patients, "descriptive" below 50, else "inference"."""
+    if n < MIN_PATIENTS_FOR_INTERVAL:
+        return "points only"
     return "descriptive" if n < MIN_PATIENTS_FOR_INFERENCE else "inference"
 
 
@@ -54,7 +56,7 @@ def patient_means(frame: pd.DataFrame) -> pd.Series:
 def complete_table(table: pd.DataFrame | np.ndarray, column: str = "run", finite: bool = True) -> pd.DataFrame:
     """The same numbers as a float DataFrame patients x `column`, after a check that each patient has one value in each column.
 
-    Patients are sorted by name, so that a resample means the same patients in whatever order they came.
+    Patients are sorted by name: a resample then means the same patients, whatever their order was.
     """
     values = pd.DataFrame(table).astype(float)
     values = values.sort_index(key=None if pd.api.types.is_numeric_dtype(values.index) else lambda index: index.astype(str))
@@ -145,8 +147,8 @@ def summarize_paired_difference(a: pd.Series, b: pd.Series, seed: int = 0) -> Su
 def summarize_trained_models(table: pd.DataFrame | np.ndarray, seed: int = 0) -> Summary:
     """Estimand "these trained models": mean of a complete table patients x runs; runs are averaged within the patient, patients resampled.
 
-    The interval is the bias-corrected accelerated bootstrap (Efron 1987, doi:10.1080/01621459.1987.10478410). It says nothing of
-    what another training run would give.
+    The interval is the bias-corrected accelerated bootstrap (Efron 1987, doi:10.1080/01621459.1987.10478410). It does not cover other
+    training runs.
     """
     table = complete_table(table)
     summary = summarize_mean(table.mean(axis=1).to_numpy(), seed)
@@ -163,8 +165,8 @@ def summarize_trained_models_difference(a: pd.DataFrame, b: pd.DataFrame, seed: 
 def summarize_method(table: pd.DataFrame | np.ndarray, seed: int = 0) -> Summary:
     """Estimand "the method": mean of a complete table patients x runs, over other patients and other training runs.
 
-    From 10 runs on the percentile interval of the two-way crossed bootstrap, under 10 a random-effects t interval, and with one
-    run no interval: nothing is known of how far runs differ.
+    From 10 runs on: percentile interval of the two-way crossed bootstrap. Under 10: a random-effects t interval. With one run there is
+    no interval, because the variance between runs is unknown.
     """
     return _summarize_crossed([complete_table(table).to_numpy()], "the method", seed)
 
@@ -172,8 +174,8 @@ def summarize_method(table: pd.DataFrame | np.ndarray, seed: int = 0) -> Summary
 def summarize_method_difference(a: pd.DataFrame, b: pd.DataFrame, matched_runs: bool = False, seed: int = 0) -> Summary:
     """Estimand "the method": mean of a minus b, two complete tables patients x runs of the same patients.
 
-    `matched_runs`: column r of `a` and of `b` share what makes runs differ (the same draw of k patients, the same fold), so that
-    differences are taken run by run; the columns must then be the same. Else the runs of the two are independent.
+    `matched_runs`: column r of `a` and of `b` share what makes runs differ (the same draw of k patients, the same fold). Differences are
+    then taken run by run, and the columns must be the same. Else the runs of the two are independent.
     """
     a, b = align_patients(complete_table(a), complete_table(b))
     if not matched_runs:
@@ -257,11 +259,14 @@ def summarize_median(values: np.ndarray) -> Summary:
 
 
 def cohort_table(results: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
-    """One row per experiment, test data set and prompter over patients with a tumor, and the tumor-free ones apart.
+    """Summarize each experiment, test data set and prompt setting over patients with a tumor, and tumor-free scans separately.
 
-    Columns of each metric of the table `metrics.COHORT`: NAME, NAME_low and NAME_high of a mean, NAME_median likewise of a median
-    (infinite where nothing was predicted), NAME_tumor_free of what counts on tumor-free scans. Then n, n_tumor_free and failed
-    (cases). Several readers or cases of one patient are averaged first.
+    Several readers or cases of one patient are averaged first.
+
+    Returns:
+        One row per experiment, test data set and prompt setting. Columns of each metric of the table `metrics.COHORT`: NAME, NAME_low
+        and NAME_high of a mean, NAME_median likewise of a median (infinite where nothing was predicted), NAME_tumor_free of metrics on
+        tumor-free scans. Then n, n_tumor_free and failed (numbers of cases).
     """
     results = require_plain(results)
     whole = results[results["lesion_id"] == ""]

@@ -1,4 +1,4 @@
-"""The metrics, one record each: from the records follow tables, pages and glossary. Everything is 3-D, on all voxels of a case's grid."""
+"""The metrics, one record each; tables and pages follow from the records. All are 3-D, on all voxels of a case's grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Read analysis_plan.yml: what is compared with what, and the constants of metrics and statistics, decided before any result."""
+"""Read analysis_plan.yml: the planned comparisons, and the constants of metrics and statistics."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class Inference:
 
 @dataclass(frozen=True)
 class AnalysisPlan:
-    """The plan, with its parts that code reads; `raw` is all of it, for pages."""
+    """The analysis plan. Code reads the typed fields; `raw` is the whole file, for pages."""
 
     contrasts: tuple[PlannedContrast, ...]
     automatic_control: str
@@ -65,13 +65,13 @@ class AnalysisPlan:
 
     @property
     def seed(self) -> int:
-        """Of every resampling."""
+        """Seed of every resampling."""
         return self.inference.seed
 
 
 @cache
 def read(path: Path = _OF_THIS_CODE) -> AnalysisPlan:
-    """The plan in a file, by default in that of the checkout this code lies in. InputError names a file that is no plan."""
+    """Read the plan from a file, by default that of this checkout. InputError names a file that is not a readable plan."""
     try:
         raw = yaml.safe_load(path.read_text())
         matching = Matching(raw["matching"]["least_ml"], raw["matching"]["hit_iou"])

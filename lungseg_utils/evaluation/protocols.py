@@ -1,12 +1,12 @@
-"""Published ways to turn the same masks into one Dice coefficient (DSC), beside this project's own one.
+"""Published ways to compute one Dice coefficient (DSC) from the same masks, and this project's own.
 
-Every protocol is a function over cases: `CaseMasks` (voxels), or `CaseCounts` (what `measure` keeps of them, some hundred bytes to
-some kilobytes). Any iterable will do: it is read once and case by case, so that a generator of a whole cohort never holds two scans.
-The first line of a protocol's docstring is its formula and stands in its `ProtocolValue`. R and P are the voxels of reference and
-prediction, a lower s or p means within one slice or one patient, and DSC = 2|R∩P| / (|R|+|P|).
+Every protocol is a function over cases: `CaseMasks` (voxels), or `CaseCounts` (the counts that `measure` takes from them, a few hundred
+bytes to a few kilobytes). Any iterable works: it is read once and case by case, so a generator over a cohort never holds two scans. The
+first line of a protocol's docstring is its formula and becomes part of its `ProtocolValue`. R and P are the voxels of reference and
+prediction, an index s or p means within one slice or one patient, and DSC = 2|R∩P| / (|R|+|P|).
 
-Only scans with a tumor enter, so that every shift is one of the formula and not one of the cohort. DSC does not depend on the size
-of a voxel, so spacing is not asked for. Several references of one scan (readers) are several cases of one patient.
+Only scans with a tumor enter, so every difference comes from the formula and not from the cohort. DSC does not depend on the voxel size,
+so no spacing is needed. Several references of one scan (readers) are several cases of one patient.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _CONNECTED_IN_SLICE = np.stack([np.zeros((3, 3), bool), np.ones((3, 3), bool), n
 
 @dataclass(frozen=True, eq=False)
 class CaseMasks:
-    """One scan: reference and one or several predictions, bool (x, y, z) of one shape. The first prediction is the answer."""
+    """One scan: reference and one or several predictions, bool (x, y, z) of one shape. The first prediction is the model's own."""
 
     patient_id: str
     reference: np.ndarray
@@ -82,12 +82,12 @@ class CaseCounts:
     candidates: tuple[float, ...]
 
     def as_plain(self) -> dict[str, Any]:
-        """All fields as values of JSON."""
+        """All fields as JSON values."""
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(self).items()}
 
     @classmethod
     def of_plain(cls, values: Mapping[str, Any]) -> CaseCounts:
-        """What `as_plain` made."""
+        """The record of which `as_plain` made the values."""
         slices = {name: np.array(values[name], dtype=np.int64) for name in ("reference", "prediction", "overlap")}
         counts = {name: Counts(**values[name]) for name in ("resized", "large_lesions")}
         rest = {"large_areas": np.array(values["large_areas"], dtype=float), "candidates": tuple(values["candidates"])}
@@ -107,7 +107,7 @@ class CaseCounts:
 
 @dataclass(frozen=True)
 class ProtocolValue:
-    """One number as a paper would give it: what is averaged over `n` of what, and which share of all slices it has looked at."""
+    """One number as a paper would report it: what it averages, over how many, and which share of all slices it covers."""
 
     name: str
     formula: str
@@ -143,7 +143,7 @@ def _count(reference: np.ndarray, prediction: np.ndarray) -> Counts:
 
 
 def _resize(mask: np.ndarray, box: tuple[slice, ...], shape: tuple[int, ...]) -> np.ndarray:
-    """The part of the nearest-neighbour image of a whole scan on `RESIZED_PLANE` that lies in `box`, from the mask inside it."""
+    """The part of the nearest-neighbor image of a whole scan on `RESIZED_PLANE` that lies in `box`, from the mask inside it."""
     picked = []
     for side, count, count_out in zip(box, shape, RESIZED_PLANE, strict=False):
         nearest = ((np.arange(count_out) + 0.5) * count / count_out).astype(int)  # the voxel that holds the new centre

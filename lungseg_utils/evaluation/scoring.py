@@ -1,4 +1,4 @@
-"""Score one prediction against the references of its case: rows of the result table."""
+"""Score one prediction against the references of its case, as rows of the result table."""
 
 from __future__ import annotations
 
@@ -12,7 +12,14 @@ from . import metrics, tables
 def score(
     keys: Mapping[str, Any], references: Mapping[str, Mask], prediction: Mask, ignore: Mask | None = None, failed: bool = False
 ) -> list[dict[str, Any]]:
-    """Rows for one prediction, against each reader's reference; `keys` as `tables.result_rows` wants. InputError if grids differ."""
+    """Score one prediction against each reader's reference; returns rows of the result table.
+
+    Args:
+        keys: columns that all rows share, as `tables.result_rows` wants them.
+
+    Raises:
+        InputError: if the grids differ.
+    """
     rows = []
     for reader, reference in references.items():
         comparison = metrics.Comparison(reference, prediction, ignore, cut_ends(reference))
@@ -21,5 +28,5 @@ def score(
 
 
 def cut_ends(reference: Mask) -> tuple[bool, bool]:
-    """Whether the first and the last slice of the volume cut the lesion: there its surface is not judged."""
+    """Whether the first and the last slice of the volume cut the lesion; its surface is not judged there."""
     return bool(reference.array[:, :, 0].any()), bool(reference.array[:, :, -1].any())

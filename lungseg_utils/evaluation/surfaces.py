@@ -1,8 +1,8 @@
 """Distances between the surfaces of two masks, weighted by area.
 
-Surfaces are made of surface elements: a small triangle patch in each 2 x 2 x 2 neighborhood that both classes share, with
-the area that marching cubes gives it (Nikolov et al. 2021, doi:10.2196/26151; tables of the package `surface-distance`).
-Percentiles and means are weighted by area, so they do not depend on how a grid cuts the same surface.
+A surface consists of elements: a small triangle patch in each 2 x 2 x 2 neighborhood that holds voxels of both classes, with the area that
+marching cubes gives it (Nikolov et al. 2021, doi:10.2196/26151; tables of the package `surface-distance`). Percentiles and means are
+weighted by area, so they do not depend on how a grid cuts the same surface.
 """
 
 from __future__ import annotations
@@ -101,7 +101,7 @@ def surface_distances(
 
 
 def _distances_mm(asked: np.ndarray, surface: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """From each true corner of `asked` to the nearest one of `surface`.
+    """Distance from each true corner of `asked` to the nearest one of `surface`.
 
     A search tree over the surface's few corners; a distance transform would visit every corner of a box that one far false positive makes
     as large as the scan. The tree only finds the nearest: steps along the grid are exact, and tolerances are often whole steps.

@@ -1,7 +1,7 @@
-"""The three tables (experiments, results, costs): schema, atomic writing, strict reading, completeness, provenance.
+"""The tables of results and costs: schema, atomic writing, strict reading, completeness.
 
-`results` is in long form: one row, one value. Every planned case has its rows, also when the model failed, so that a
-missing row is an error and never a smaller n. `costs` stands apart, since seconds differ from run to run and results must not.
+`results` is in long form: one row per value. Every planned case has its rows, also if the model failed, so a missing row is an error and
+never a smaller n. `costs` is a separate table, because seconds differ from run to run and results must not.
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ def result_rows(
 
 
 def mean_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """Rows of one case, averaged over draws that differ in their values only.
+    """Average the rows of one case over draws that differ only in their values.
 
     A value that is undefined in any draw is undefined; infinite in any, infinite; one failed draw makes the row failed.
     """
@@ -123,9 +123,9 @@ def mean_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, An
 
 
 def mean_runs(runs: Sequence[pd.DataFrame], experiment: str) -> pd.DataFrame:
-    """One results table under the name `experiment` from those of several runs: values of one case are averaged as by `mean_rows`.
+    """Average the results of several runs case by case (see `mean_rows`), as one results table under the name `experiment`.
 
-    A case that some runs were not asked about is averaged over the others.
+    A case that some runs did not predict is averaged over the others.
     """
     frame = pd.concat(runs, ignore_index=True).assign(experiment=experiment)
     keys = [name for name in RESULT_COLUMNS if name not in ("value", "status")]
@@ -138,7 +138,7 @@ def mean_runs(runs: Sequence[pd.DataFrame], experiment: str) -> pd.DataFrame:
 
 
 def best_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
-    """The best DSC that any of several draws of one case reached, which nobody who draws once gets: for the protocol trap."""
+    """The best DSC of several draws of one case, for the page "Protocol trap". Someone who draws once does not get it."""
     best: dict[str, dict[str, Any]] = {}
     for row in (row for draw in draws if len(draws) > 1 for row in draw if row["metric"] == "dsc" and row["lesion_id"] == ""):
         if row["reader"] not in best or row["value"] > best[row["reader"]]["value"]:
@@ -160,18 +160,18 @@ def _row(shared: Mapping[str, Any], lesion: str, reader: str, metric: str, value
 
 
 def results_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows to a validated table in canonical column and row order."""
+    """Turn rows into a validated results table with canonical order of columns and rows."""
     frame = pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS)).astype(dict(RESULT_COLUMNS))
     return validate(frame.sort_values(list(RESULT_KEY), kind="stable", ignore_index=True))
 
 
 def costs_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
-    """Rows to a costs table."""
+    """Turn rows into a costs table."""
     return pd.DataFrame(list(rows), columns=list(COST_COLUMNS)).astype(dict(COST_COLUMNS))
 
 
 def require_plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return `frame` if it holds no jittered prompts: a mean over ways of asking would be a mean over nothing that anybody asked."""
+    """Return `frame` if it holds no jittered prompts: averaging over jittered prompts is meaningless."""
     if (frame["jitter"] != 0).any():
         raise InputError("results", "rows of jittered prompts stand among the others", "Take RunResult.asked(), or one jitter at a time.")
     return frame

@@ -1,4 +1,4 @@
-"""The analysis plan of a project, checked against its grid of experiments."""
+"""Check the analysis plan of a project against its grid of experiments."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from . import config
 
 
 def sha256() -> str:
-    """Hash of the plan's file; it stands next to every analysis."""
+    """Hash of the plan's file, part of the provenance of every analysis."""
     return provenance.sha256_of_files([project.project_root() / FILE], project.project_root())
 
 
 def load() -> AnalysisPlan:
-    """Read and check the plan; InputError names what in it does not exist."""
+    """Read and check the plan; InputError names an entry that does not exist in the grid."""
     return _load(project.project_root() / FILE)
 
 

@@ -1,4 +1,4 @@
-"""Commands that run experiments: run, predict, dry-run, convert, efficiency, and steps of the workflow. Imports happen inside each."""
+"""Commands that run experiments: run, predict, dry-run, convert, efficiency, and steps of the workflow. Each imports what it needs."""
 
 from __future__ import annotations
 

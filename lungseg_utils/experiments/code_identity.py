@@ -1,6 +1,6 @@
-"""Which modules of the package a result depends on, found by following imports, and one hash over their contents.
+"""Hash the modules of the package that weights or results depend on, found by following imports.
 
-A change to one model must not make another one be trained again, and no list has to be kept by hand.
+No list is kept by hand, and a change to one model does not train another one again.
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ _NOT_HASHED = ("phantoms", "data.samples", "data.download", "data.collections", 
 
 
 def of_training(model: str, paradigm: str, datasets: Iterable[str]) -> str:
-    """Hash over the code that weights depend on: the model, the paradigm, and the readers of the data sets that are trained on."""
+    """Hash over the code that weights depend on: the model, the paradigm, and the readers of the training data sets."""
     return sha256(_plugins(model, paradigm, datasets), without=("phantoms",))
 
 
 def of_evaluation(model: str, paradigm: str, datasets: Iterable[str]) -> str:
-    """Hash over the code that a result depends on; `datasets`: those trained on and those tested."""
+    """Hash over the code that a result depends on; `datasets`: the training and test data sets."""
     return sha256([*_plugins(model, paradigm, datasets), "experiments.run"], without=_NOT_HASHED)
 
 
@@ -78,7 +78,7 @@ def _base(node: ast.ImportFrom, package: list[str]) -> list[str] | None:
 
 
 def _module(base: list[str], name: str) -> str | None:
-    """ "x" of "from base import x" is a module of its own, or a name in the module `base`."""
+    """ "x" of "from base import x" is a separate module, or a name in the module `base`."""
     for candidate in (".".join([*base, name]), ".".join(base)):
         if candidate and _path(candidate).is_file():
             return candidate

@@ -1,4 +1,4 @@
-"""Which cases a profile trains on and tests."""
+"""Select the cases that a profile trains on and tests."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ FROZEN_FILE = Path("data") / "frozen.json"
 
 @dataclass(frozen=True)
 class TrainingCohort:
-    """Labelled patients of one fold."""
+    """Labeled patients of one fold."""
 
     train: tuple[Case, ...]
     validation: tuple[Case, ...]
 
 
 def dataset_root(dataset: str, profile: Profile) -> Path:
-    """Folder of a data set; phantoms lie apart by grid, since profiles share them."""
+    """Folder of a data set; phantoms have one per grid, because profiles share them."""
     if registry.card("datasets", dataset).phantom:
         return project.cache_root() / "phantoms" / profile.phantoms.grid / dataset
     return project.cache_root() / dataset
@@ -43,8 +43,8 @@ def dataset_root(dataset: str, profile: Profile) -> Path:
 def training_patients(dataset: str, profile: Profile, fold: int) -> tuple[list[str], list[str]]:
     """Patient ids of (training, validation): fold `fold` validates, the others train.
 
-    Of phantoms the first ones, as many as the profile says; of a real data set all who are not excluded. One without a test part is
-    tested out of fold: fold `fold` is tested, the next one validates.
+    Phantoms: the first ones, as many as the profile says. Real data sets: all patients that are not excluded. A data set without a test
+    part is tested out of fold: fold `fold` is tested, the next one validates.
     """
     splits = read_splits(dataset)
     development = splits[splits["split"] == "development"]
@@ -61,7 +61,7 @@ def training_patients(dataset: str, profile: Profile, fold: int) -> tuple[list[s
 
 
 def few_shot_patients(dataset: str, profile: Profile, fold: int, k: int, draw: int) -> list[str]:
-    """k of a fold's training patients with a tumor, in the order of a draw; a larger k of the same draw holds the smaller one."""
+    """k of a fold's training patients with a tumor, in the order of a draw; a larger k of the same draw contains the smaller one."""
     train, _ = training_patients(dataset, profile, fold)
     tumor_free = set(read_splits(dataset).query("tumor_free == 1")["patient_id"])
     eligible = [p for p in train if p not in tumor_free]
@@ -73,15 +73,15 @@ def few_shot_patients(dataset: str, profile: Profile, fold: int, k: int, draw: i
 
 
 def labelled_patients(dataset: str, profile: Profile, fold: int, k: int | None = None, draw: int = 0) -> tuple[list[str], list[str]]:
-    """Patient ids of (training, validation) as an experiment uses them: of a fold, or with `k` those of one draw and none to validate on.
+    """Patient ids of (training, validation) of an experiment: those of a fold, or with `k` those of one draw without validation patients.
 
-    Reads the split only: InputError if it has too few, before anything is drawn or loaded.
+    Reads only the split: InputError if it has too few patients, before anything is drawn or loaded.
     """
     return training_patients(dataset, profile, fold) if k is None else (few_shot_patients(dataset, profile, fold, k, draw), [])
 
 
 def patients_to_test(dataset: str, profile: Profile) -> list[str]:
-    """Patient ids to be tested: those with a tumor first, then the tumor-free ones."""
+    """Ids of the test patients: those with a tumor first, then the tumor-free ones."""
     splits = read_splits(dataset)
     rows = splits[splits["split"] == profile.phantoms.test_split]
     with_tumor, without = rows[rows["tumor_free"] == 0], rows[rows["tumor_free"] == 1]
@@ -97,7 +97,7 @@ def _first(rows: pd.DataFrame, count: int, what: str) -> list[str]:
 
 
 def ensure_phantoms(dataset: str, profile: Profile, patient_ids: Iterable[str], workers: int = 1, progress: bool = True) -> Path:
-    """Generate those phantoms that are not there yet; TEST patients only by the frozen generator. Returns their root."""
+    """Generate the missing phantoms and return their root; test patients only by the frozen generator."""
     root, module = dataset_root(dataset, profile), registry.phantoms(dataset)
     patient_ids = list(patient_ids)
     test = set(read_splits(dataset).query("split == 'test'")["patient_id"])
@@ -124,7 +124,7 @@ def _require_frozen(generator_sha256: str) -> None:
 def training_cohort(
     dataset: str, profile: Profile, fold: int, workers: int = 1, progress: bool = True, k: int | None = None, draw: int = 0
 ) -> TrainingCohort:
-    """The labelled cases of one fold, or (with `k`) the k patients of one draw; generated first where they are phantoms."""
+    """The labeled cases of one fold, or with `k` the k patients of one draw; phantoms are generated first."""
     train, validation = labelled_patients(dataset, profile, fold, k, draw)
     found = _cases_of(dataset, profile, [*train, *validation], workers, progress)
     return TrainingCohort(_select(found, train), _select(found, validation))
@@ -133,10 +133,10 @@ def training_cohort(
 def cases_to_test(
     dataset: str, profile: Profile, workers: int = 1, progress: bool = True, experiment: Experiment | None = None
 ) -> tuple[Case, ...]:
-    """The cases to be tested: a profile's number of phantoms; of a real data set the usable ones (see `exclusions`).
+    """The test cases: a profile's number of phantoms, or the usable cases of a real data set (see `exclusions`).
 
-    Of a real data set that the profile trains on, those of its test part; without one, those of the fold that `experiment` left out,
-    or all that the folds hold if it was trained on another data set.
+    If the profile trains on the real data set: the cases of its test part. Without a test part: the cases of the fold that `experiment`
+    left out, or of all folds if the experiment was trained on another data set.
     """
     if registry.card("datasets", dataset).phantom:
         patients = patients_to_test(dataset, profile)
@@ -158,7 +158,7 @@ def is_tested_out_of_fold(dataset: str, experiment: Experiment) -> bool:
 
 
 def planned_test_patients(dataset: str, experiment: Experiment, folds: Iterable[int]) -> set[str]:
-    """Patients whom an experiment and those of the other `folds` are to test together: of real data the split's, without the excluded."""
+    """Patients that an experiment and those of the other `folds` test together; of real data those of the split that are not excluded."""
     asked = folds if is_tested_out_of_fold(dataset, experiment) else [None]
     held_out = set().union(*(held_out_patients(dataset, fold) for fold in asked))
     return held_out - set(exclusions.read([dataset])["case_id"])
@@ -172,7 +172,7 @@ def _cases_of(dataset: str, profile: Profile, patients: Sequence[str], workers: 
 
 
 def cases_on_disk(dataset: str, profile: Profile, patients: Sequence[str]) -> tuple[Case, ...]:
-    """All cases of these patients, in their order; nothing is drawn. InputError names the first one that is not there."""
+    """All cases of these patients, in their order; nothing is drawn. InputError names the first missing one."""
     return _select(registry.dataset(dataset).cases(dataset_root(dataset, profile)), patients)
 
 
@@ -186,5 +186,5 @@ def _select(cases: Sequence[Case], patient_ids: Sequence[str]) -> tuple[Case, ..
 
 
 def available_real_datasets(profile: Profile, is_available: Callable[[str, Path], bool]) -> tuple[str, ...]:
-    """Those real data sets of a profile whose files are here."""
+    """The real data sets of a profile whose files are on this machine."""
     return tuple(name for name in profile.real_datasets if is_available(name, project.cache_root()))

@@ -1,4 +1,4 @@
-"""experiments.yml as checked records: profiles, experiments, and the options that a model ends up with."""
+"""Read experiments.yml into checked records: profiles, grid entries, and the resolved options of a model."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ _SCHEMA = Path(__file__).with_name("experiments.schema.json")
 
 @dataclass(frozen=True)
 class PhantomCounts:
-    """How many phantoms of each cohort, on which grid, of which split."""
+    """Number of phantoms of each cohort, their grid and their split."""
 
     grid: str
     train: int
@@ -33,7 +33,7 @@ class PhantomCounts:
 
 @dataclass(frozen=True)
 class StandIn:
-    """Another model with these options, run and named in the place of a published one."""
+    """Another model with these options, which replaces a published one in runs and names."""
 
     model: str
     options: Mapping[str, Any]
@@ -41,7 +41,7 @@ class StandIn:
 
 @dataclass(frozen=True)
 class Jitter:
-    """How wrongly prompts are drawn too: shares of a lesion's size, on which rungs, and how often each."""
+    """Errors in drawing: shares of a lesion's size, the prompt settings that get them, and the number of draws."""
 
     prompters: tuple[str, ...] = ()
     shares: tuple[float, ...] = ()
@@ -73,7 +73,7 @@ class Profile:
 
 @dataclass(frozen=True)
 class GridEntry:
-    """One line of the grid: a notebook and what it trains and asks."""
+    """One line of the grid: a notebook, what it trains and how it is prompted."""
 
     notebook: str
     model: str
@@ -103,11 +103,11 @@ class Config:
         return [line for line in self.experiments.values() if wanted is None or line.notebook in wanted]
 
     def notebooks(self, profile: str) -> list[str]:
-        """The names of these lines."""
+        """The notebooks of these lines."""
         return [line.notebook for line in self.lines(profile)]
 
     def train_datasets(self, notebook: str, profile: str) -> tuple[str, ...]:
-        """What a line's model is trained on under a profile, each in an experiment of its own."""
+        """Data sets that a line's model is trained on under a profile, each in a separate experiment."""
         own, asked = self.experiment(notebook).train_dataset, self.profile(profile).train_datasets
         return (own,) if own == NO_DATASET or asked is None else asked
 
@@ -115,13 +115,20 @@ class Config:
         """All data sets that a profile trains on."""
         return {name for line in self.lines(profile) for name in self.train_datasets(line.notebook, profile)} - {NO_DATASET}
 
+    def datasets(self) -> list[str]:
+        """All data sets that any profile trains or tests on: those of the grid first, then real ones."""
+        lines = self.experiments.values()
+        named = [[d for line in lines for d in (line.train_dataset, *line.test_datasets)]]
+        named += [[*(p.train_datasets or ()), *(p.test_datasets or ()), *p.real_datasets] for p in self.profiles.values()]
+        return [name for name in dict.fromkeys(name for names in named for name in names) if name != NO_DATASET]
+
     def test_datasets(self, notebook: str, profile: str) -> tuple[str, ...]:
-        """What a line is tested on under a profile, apart from the profile's real data sets."""
+        """Test data sets of a line under a profile, without the profile's real data sets."""
         asked = self.profile(profile).test_datasets
         return self.experiment(notebook).test_datasets if asked is None else asked
 
     def experiment(self, notebook: str) -> GridEntry:
-        """A line of the grid by its notebook."""
+        """The line of the grid with this notebook."""
         if notebook not in self.experiments:
             raise InputError(notebook, "not among the experiments of experiments.yml", f"Known: {', '.join(self.experiments)}.")
         return self.experiments[notebook]
@@ -152,7 +159,7 @@ def _load(path: Path) -> Config:
 
 
 def _grid_entry(line: Mapping[str, Any]) -> GridEntry:
-    """A line of the grid; without `prompters` it is asked with all that its model takes."""
+    """A line of the grid; without `prompters` it has all prompt settings of its model."""
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in line.items()}
     return GridEntry(**{"prompters": settings_for(registry.card("models", line["model"]))} | values)
 
@@ -244,7 +251,7 @@ def _compatible(value: Any, default: Any) -> bool:
 
 
 def resolve_options(experiment: Experiment, profile: Profile) -> dict[str, Any]:
-    """Options of the model's CARD, changed by the profile, changed by the experiment."""
+    """Options of the model's CARD, changed first by the profile, then by the experiment."""
     changes = {**profile.model_options.get(experiment.model, {}), **dict(experiment.options)}
     _check_options(experiment.model, changes, experiment.name)
     return {**registry.card("models", experiment.model).options, **changes}

@@ -1,8 +1,8 @@
-"""Boxes without a look at the reference: an automatic experiment of the grid finds lesions, and a rule keeps the likely ones.
+"""Boxes of a detector: an automatic experiment of the grid finds lesions without the reference, and a rule keeps the likely ones.
 
-Which probability counts, how small a finding may be and how many there may be is chosen on the validation patients of the detector,
-by mean lesion F1. A few-shot detector has none: its rule was fixed on development phantoms. Found masks are kept beside the
-detector's weights, since every promptable model asks for the same.
+The threshold of probability, the least volume and the largest number of findings are chosen on the validation patients of the detector, by
+mean lesion F1. A few-shot detector has none: its rule was fixed on development phantoms. Found masks are stored with the detector's
+weights, because every promptable model asks for the same ones.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ PATIENCE_SECONDS = 1800.0
 
 @dataclass(frozen=True)
 class Rule:
-    """Components of probability over `threshold`, of at least `least_ml`, the `most` largest ones."""
+    """Keep the `most` largest components of probability over `threshold`, of at least `least_ml`."""
 
     threshold: float
     least_ml: float
@@ -40,9 +40,9 @@ CHOICES = tuple(Rule(*values) for values in itertools.product((0.5, 0.3, 0.7, 0.
 
 
 def detector_of(experiment: Experiment, test_dataset: str) -> Experiment:
-    """The automatic experiment whose boxes `experiment` may use: of experiments.yml, with its own training set, seed, fold, k and draw.
+    """The automatic experiment whose boxes `experiment` may use: of experiments.yml, with its training set, seed, fold, k and draw.
 
-    A model that is trained on nothing takes the first that was not trained on `test_dataset`, if the profile has one.
+    A model that is not trained takes the first one that was not trained on `test_dataset`, if the profile has one.
     """
     grid = config.load()
     notebook = grid.detectors[experiment.paradigm]
@@ -65,13 +65,13 @@ def detector_of(experiment: Experiment, test_dataset: str) -> Experiment:
 
 
 def applies(experiment: Experiment, test_dataset: str) -> bool:
-    """A zero-shot answer may not rest on a detector that was trained on the data set that it is tested on."""
+    """Whether an experiment may use boxes of a detector on `test_dataset`: zero-shot only if the detector was not trained on it."""
     uses_labels = registry.card("paradigms", experiment.paradigm).uses_target_labels
     return uses_labels or detector_of(experiment, test_dataset).train_dataset != test_dataset
 
 
 class Detector:
-    """A trained experiment that finds lesions. The network is read only where a case was never looked at before."""
+    """A trained experiment that finds lesions. The network is loaded only for cases without stored findings."""
 
     def __init__(self, experiment: Experiment):
         self.experiment = experiment
@@ -83,7 +83,7 @@ class Detector:
         self._segmenter: Segmenter | None = None
 
     def find(self, case: Case, study: Study) -> Mask:
-        """What the detector finds in a case, as a mask on its grid; empty if nothing."""
+        """Findings of the detector in a case, as a mask on its grid; empty if there are none."""
         path = self._kept() / case.dataset / f"{case.case_id}.nii.gz"
         if not path.is_file():
             found = Mask(findings(self._probability(study), self.rule(), study.image.voxel_ml), study.image.affine)
@@ -91,11 +91,11 @@ class Detector:
         return nifti.read_mask(path, like=study.image, allow_empty=True)
 
     def provenance(self) -> dict[str, Any]:
-        """Which training drew the boxes: two of the same name may differ by the machine that trained them."""
+        """Which training made the boxes: two of the same name may differ by the machine that trained them."""
         return {"weights": sha256_of_weights(self.folder / "weights.pt"), "rule": asdict(self.rule())}
 
     def rule(self) -> Rule:
-        """The rule that was chosen on the validation patients; chosen now if nobody has yet."""
+        """The rule chosen on the validation patients; chosen now if it was not yet."""
         path = self._kept() / "rule.json"
         with locks.exclusive(self._kept() / ".lock", "another process is choosing the detector's rule", PATIENCE_SECONDS):
             if not path.is_file():

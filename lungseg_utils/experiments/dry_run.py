@@ -1,8 +1,8 @@
-"""What a profile would take before anything is run: every training and evaluation, GPU hours, disk, and what is missing with its remedy.
+"""Estimate the cost of a profile before it runs: every training and evaluation, GPU hours, disk, and missing files with their remedy.
 
-All hours are estimates: floating-point operations of the full-size networks (`full_size`, data/results/efficiency_*.csv) times how often
-they run, divided by a speed. The speed is that of the same network on the GPU of efficiency_cuda.csv, if it is there; else the one that
-nnU-Net's authors published. A network that was not measured, such as a stand-in, has no estimate, and is counted apart.
+All hours are estimates: floating-point operations of the full-size networks (data/results/efficiency_*.csv) times the number of runs,
+divided by a speed. The speed is that of the same network on the GPU of efficiency_cuda.csv, if measured; else the one that nnU-Net's
+authors published. A network that was not measured, such as a stand-in, has no estimate and is counted separately.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ TRAINING, EVALUATION = "training", "evaluation"
 
 @dataclass(frozen=True)
 class Missing:
-    """Something that has to be there first, its size in bytes (0: unknown), and the command that brings it."""
+    """A missing file or data set, its size in bytes (0: unknown), and the command that fetches it."""
 
     what: str
     size: int
@@ -54,7 +54,7 @@ class Missing:
 
 @dataclass(frozen=True)
 class Outlook:
-    """`steps`: one row a training and an evaluation (`COLUMNS`; `amount` are steps, or rungs asked); NaN where nothing was measured."""
+    """`steps`: one row per training or evaluation (`COLUMNS`; `amount` are steps or prompt settings); NaN where nothing was measured."""
 
     profile: str
     steps: pd.DataFrame
@@ -62,7 +62,7 @@ class Outlook:
 
 
 def look_ahead(profile: str) -> Outlook:
-    """All that a profile plans, whether or not its data are here; nothing is read but tables and the names of files."""
+    """All that a profile plans, whether or not its data are here; only tables and names of files are read."""
     asked, known = _asked(profile), _Known()
     rows = [row for experiment, rungs in asked.items() for row in _rows(experiment, *rungs, known)]
     return Outlook(profile, pd.DataFrame(rows, columns=COLUMNS), tuple(_missing(profile, asked)))
@@ -77,7 +77,7 @@ class _Known:
 
 
 def _asked(profile: str) -> dict[Experiment, tuple[tuple[str, ...], list[str]]]:
-    """(test data sets, rungs) of every planned experiment; two notebooks that share one share its answers."""
+    """(test data sets, prompt settings) of every planned experiment; two notebooks with one experiment share its predictions."""
     found: dict[Experiment, tuple[dict[str, None], set[str]]] = {}
     wanted = set(config.load().profile(profile).prompters)
     for line in config.load().lines(profile):
@@ -113,7 +113,7 @@ def _training_patients(profile: str, dataset: str, fold: int) -> tuple[int, int]
 
 
 def _tested_patients(profile: str, dataset: str, trained_fold: int | None) -> int:
-    """As far as splits, exclusions and publications tell; `trained_fold` of an experiment that was trained on the same data set."""
+    """Number of test patients by splits, exclusions and publications; `trained_fold`: if the experiment was trained on the data set."""
     card, size = registry.card("datasets", dataset), config.load().profile(profile)
     if card.phantom:
         return size.phantoms.test + size.phantoms.tumor_free
@@ -212,8 +212,8 @@ class _Work:
     def evaluation(self, questions: Sequence[planning.Question]) -> float:
         """Operations for one patient, taken to be the reference volume.
 
-        An automatic network answers once, whatever is asked; a promptable one encodes each slice once, and looks again for each question,
-        dialogues of clicks apart, which share their answers.
+        An automatic network predicts once for all prompt settings. A promptable one encodes each slice once, and decodes for each setting;
+        dialogues of clicks share their predictions.
         """
         if not self.network.flops:
             return 0.0 if self.network.parameters == 0 else math.nan
@@ -226,7 +226,7 @@ class _Work:
         return self._asked([*alone, *([("click", dialogue)] if dialogue else [])])
 
     def _asked(self, rungs: Sequence[tuple[str, int]]) -> float:
-        """A promptable network's operations for one patient; every rung is taken for a box on every slice, or on one."""
+        """A promptable network's operations for one patient; every prompt setting is taken for a box on every slice, or on one."""
         looks = [(_like(rung), count) for rung, count in rungs]
         encoded = {name: self.network.slices[table.VOLUME + name] * self.network.flops["encode"] for name, _ in looks}
         return max(encoded.values()) + sum(count * (self._volume(name) - encoded[name]) for name, count in looks)
@@ -258,7 +258,7 @@ def _like(rung: str) -> str:
 
 
 def _answers(rung: str) -> int:
-    """Of a dialogue of clicks; 0 for any other rung."""
+    """Number of predictions of a dialogue of clicks; 0 for any other prompt setting."""
     dialogue = re.fullmatch(r"clicks_(\d+)", rung)
     return int(dialogue[1]) if dialogue else int(rung == "click")
 
@@ -312,7 +312,7 @@ def _missing_weights(asked: Iterable[Experiment]) -> Iterable[Missing]:
 
 
 def in_words(outlook: Outlook) -> str:
-    """For people: every experiment with its command, what is missing with its command, totals and what they rest on."""
+    """A report: every experiment with its command, what is missing with its command, totals and their assumptions."""
     parts = [_experiment_in_words(name, part, outlook.profile) for name, part in outlook.steps.groupby("experiment", sort=False)]
     book = f"Then: make book PROFILE={outlook.profile} runs whatever of it is not finished, and builds the pages over all of it."
     return "\n\n".join([*parts, _missing_in_words(outlook.missing), _totals(outlook), book])

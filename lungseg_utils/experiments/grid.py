@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,25 +28,25 @@ def phantom_datasets(profile: str) -> list[str]:
 
 
 def datasets_to_test(notebook: str, profile: str) -> list[str]:
-    """What a notebook is tested on: the data sets of its line that the profile asks for, and the real ones that are here."""
+    """Test data sets of a notebook: those of its line that the profile selects, and the real ones on this machine."""
     return [*config.load().test_datasets(notebook, profile), *real_datasets(profile)]
 
 
 def run_experiment(notebook: str, profile: str, seed: int = 0, fold: int = 0, k: int = 0, draw: int = 0) -> results.RunResult:
-    """Run a line of the grid on everything that it is tested on, or read what is there: the one call of a notebook."""
+    """Run a line of the grid on all its test data sets, or read its finished results: the one call of a notebook."""
     return _run(notebook, planning.make_experiment(notebook, profile, seed, fold, k, draw))
 
 
 def run_planned(notebook: str, profile: str) -> list[results.RunResult]:
-    """The same for all experiments that the profile plans for the notebook: its own first, then controls and other variants."""
+    """Run all experiments that the profile plans for the notebook: its own first, then controls and other variants."""
     return [_run(notebook, experiment) for experiment in planning.planned_runs(notebook, profile)]
 
 
 def run_all(profile: str, missing: bool = False) -> Iterator[results.RunResult]:
-    """Every experiment that a profile plans, without notebooks and book; with `missing` only those that are not stored yet.
+    """Run every experiment that a profile plans, without notebooks and book; with `missing` only those that are not stored yet.
 
-    First runs come before second ones, so that an early end leaves all methods with equally many. What is stored has no weights: a
-    detector that a missing experiment needs is trained, and so run, with it.
+    First runs come before second ones, so an early end leaves all methods with equally many. Stored experiments have no weights: a detector
+    that a missing experiment needs is trained, and so run, with it.
     """
     planned = [(line.notebook, e) for line in config.load().lines(profile) for e in planning.planned_runs(line.notebook, profile)]
     ordered = dict.fromkeys(sorted(planned, key=lambda line: (line[1].seed, line[1].fold, line[1].draw)))
@@ -55,7 +56,7 @@ def run_all(profile: str, missing: bool = False) -> Iterator[results.RunResult]:
 
 
 def run_by_name(name: str, profile: str) -> results.RunResult:
-    """Run one planned experiment by its full name: a job of its own on a cluster."""
+    """Run one planned experiment by its full name, as one job of a cluster."""
     notebook, experiment = planned_run(name, profile)
     return _run(notebook, experiment)
 
@@ -66,7 +67,7 @@ def run_names(notebook: str, profile: str) -> list[str]:
 
 
 def runs_before(name: str, profile: str) -> list[str]:
-    """Full names of the experiments whose weights another one needs: its detectors', if the profile asks for boxes of a detector."""
+    """Full names of the experiments whose weights another one needs: its detectors, if the profile uses boxes of a detector."""
     return _detectors_of(*planned_run(name, profile))
 
 
@@ -76,13 +77,13 @@ def _detectors_of(notebook: str, experiment: Experiment) -> list[str]:
 
 
 def stand_ins_before(name: str, profile: str) -> list[str]:
-    """The stand-in whose pretraining an experiment starts from, if it starts from one."""
+    """The stand-in whose pretraining an experiment starts from, if any."""
     _, experiment = planned_run(name, profile)
     return [first] if (first := _stand_in(experiment)) else []
 
 
 def planned_run(name: str, profile: str) -> tuple[str, Experiment]:
-    """The notebook and the experiment of a full name; InputError if the profile does not plan it."""
+    """Notebook and experiment of a full name; InputError if the profile does not plan it."""
     for line in config.load().lines(profile):
         for experiment in planning.planned_runs(line.notebook, profile) if name.startswith(f"{profile}__{_kind(line, profile)}__") else ():
             if experiment.name == name:
@@ -104,13 +105,18 @@ def rungs(experiment: Experiment) -> list[str]:
     """What the profile asks of an experiment. Two notebooks whose models share a stand-in share its answers, so it is asked for both."""
     profile, kind = experiment.profile, f"{experiment.model}__{experiment.paradigm}"
     alike = [line for line in config.load().lines(profile) if _kind(line, profile) == kind]
-    lines = [line for line in alike if experiment in planning.planned_runs(line.notebook, profile)]
+    lines = [line for line in alike if any(_differ_in_run(e, experiment) for e in planning.planned_runs(line.notebook, profile))]
     wanted = {name for line in lines for name in line.prompters} & set(config.load().profile(profile).prompters)
     return [name for name in PROMPT_SETTINGS if name in wanted]
 
 
+def _differ_in_run(planned: Experiment, experiment: Experiment) -> bool:
+    """Whether two experiments are the same but for seed, fold, k and draw: a run by hand may choose those that no profile plans."""
+    return experiment == replace(planned, seed=experiment.seed, fold=experiment.fold, k=experiment.k, draw=experiment.draw)
+
+
 def detectors(profile: str) -> list[str]:
-    """Notebooks whose weights give others the boxes of a detector, in the order of experiments.yml; none if the profile asks for none."""
+    """Notebooks whose weights provide the boxes of detectors, in the order of experiments.yml; none if the profile uses none."""
     grid = config.load()
     if not any(PROMPT_SETTINGS[name].from_detector for name in grid.profile(profile).prompters):
         return []
@@ -118,7 +124,7 @@ def detectors(profile: str) -> list[str]:
 
 
 def automatic(profile: str) -> list[str]:
-    """Notebooks of models that answer without a prompt, and learn to."""
+    """Notebooks of trained models that need no prompt."""
     cards = {line.notebook: registry.card("models", line.model) for line in config.load().lines(profile)}
     return [name for name, card in cards.items() if card.is_automatic]
 
@@ -144,7 +150,7 @@ def _stand_in(experiment: Experiment) -> str:
 
 
 def pretrain(name: str, profile: str) -> None:
-    """Make the first weights of a stand-in, if they are not there yet."""
+    """Compute the first weights of a stand-in, if they do not exist yet."""
     known = stand_ins(profile)
     if name not in known:
         raise InputError(name, f"no stand-in of profile {profile}", f"Choose one of {', '.join(known)}.")
@@ -152,9 +158,9 @@ def pretrain(name: str, profile: str) -> None:
 
 
 def export(profile: str) -> Path:
-    """Store a profile's experiments that were run here with the project, small enough to be committed; returns the folder of their tables.
+    """Store the experiments of a profile that were run here, small enough to be committed; returns the folder of their tables.
 
-    Those of the profile that are stored already and were not run here stay as they are: a long profile may grow over several runs.
+    Stored experiments that were not run here stay as they are: a long profile may grow over several runs.
     """
     own = [result for result in results.results_at_hand(profile) if result.folder == store.results_folder(result.experiment)]
     if not own:

@@ -1,7 +1,7 @@
-"""What a promptable model starts from: its published checkpoint, or the pretraining of its stand-in, done once and kept.
+"""Initial weights of promptable models: a published checkpoint, or the pretraining of a stand-in, done once and stored.
 
-Published files lie in data/cache/weights and are checked by size and hash. A stand-in's weights lie in
-results/stand_ins, for all profiles, and are made again only if what they depend on (options, code) has changed.
+Published files are in data/cache/weights and are checked by size and hash. The weights of a stand-in are in results/stand_ins, for all
+profiles, and are computed again only if what they depend on (options, code) has changed.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ _SEED = 0  # a stand-in is one artefact, like a published checkpoint; seeds of e
 
 
 def initial_weights(model: str, options: Options, progress: bool = True) -> Path | None:
-    """The file that the network's first weights come from; None for a model that starts from random ones."""
+    """File of the network's first weights; None for a model that starts from random ones."""
     source = registry.initial_weights(model, options)
     if isinstance(source, Checkpoint):
         return _published(source)
@@ -29,7 +29,7 @@ def initial_weights(model: str, options: Options, progress: bool = True) -> Path
 
 
 def checkpoint(model: str, options: Options) -> Checkpoint | None:
-    """The published file that a model starts from; None for any other."""
+    """The published file that a model starts from; None for any other model."""
     source = registry.initial_weights(model, options)
     return source if isinstance(source, Checkpoint) else None
 

@@ -1,4 +1,4 @@
-"""Let a prompter and a segmenter interact until the prompter ends."""
+"""Run the interaction of a prompter with a segmenter until the prompter ends."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from ..types import Image, InputError, Mask, Prediction, Prompt, Segmenter, Stud
 
 
 class MemoizedSegmenter(Segmenter):
-    """A segmenter that is asked about one image: what it is asked again it answers as before.
+    """A segmenter for one image that caches its predictions.
 
-    A dialogue of n corrective clicks begins with all that those of fewer clicks ask, so that the whole ladder takes as many answers as
-    its longest dialogue. The wall seconds of a dialogue are then those of what nobody had asked before. Kept without probabilities, which
-    nothing here reads and which take four times the memory of the masks.
+    The first prompts of an n-click dialogue equal those of shorter ones, so the whole ladder takes only as many predictions as its longest
+    dialogue. The wall seconds of a dialogue are then those of its new predictions. Cached without probabilities, which nothing here reads
+    and which take four times the memory of the masks.
     """
 
     def __init__(self, segmenter: Segmenter):
@@ -43,16 +43,28 @@ class MemoizedSegmenter(Segmenter):
 
 
 def final_prediction(segmenter: Segmenter, study: Study, reference: Mask | None, prompter: str, rng: np.random.Generator) -> Prediction:
-    """What a segmenter says at the end of a dialogue with a prompter."""
+    """Prediction at the end of the interaction with a prompter."""
     return run_interaction(segmenter, study, reference, prompter, rng)[0]
 
 
 def run_interaction(
     segmenter: Segmenter, study: Study, pointed_at: Mask | None, prompter: str, rng: np.random.Generator, jitter: float = 0.0
 ) -> tuple[Prediction, int]:
-    """Let a prompter and a segmenter talk until the prompter has no more to say; the last prediction, and the actions it cost.
+    """Alternate prompts and predictions until the prompter ends.
 
-    `pointed_at` is what the prompter knows: the reference, or what a detector found. Detectors cost nobody an action.
+    Args:
+        segmenter: gets the image of `study` and the prompts.
+        study: the case.
+        pointed_at: mask that the prompter sees: the reference, or the findings of a detector.
+        prompter: name of a prompt setting.
+        rng: of the prompts and their errors.
+        jitter: error in drawing, as a share of a lesion's size.
+
+    Returns:
+        The last prediction, and the number of a person's actions that its prompts cost; boxes of a detector cost none.
+
+    Raises:
+        InputError: if a prediction is not on the grid of the image.
     """
     segmenter.set_image(study.image)
     dialogue = prompt_setting(prompter).make(pointed_at, rng)

@@ -1,4 +1,4 @@
-"""Finished experiments as segmenters that can be asked again."""
+"""Load finished experiments as segmenters."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from . import config, initial_weights, store
 
 
 def segmenter_of(experiment: Experiment, progress: bool = False) -> Segmenter:
-    """The segmenter with the weights that the experiment ended with; InputError if it was to be trained and is not finished.
+    """The segmenter with the final weights of the experiment; InputError if it should be trained and is not finished.
 
-    An experiment that trains nothing has the weights that it starts from, a published checkpoint or a stand-in's pretraining.
+    An untrained experiment has its initial weights: a published checkpoint or a stand-in's pretraining.
     """
     first, last = weights_files(experiment, progress)
     segmenter = initial_weights.build_from(first, experiment.model, _options(experiment), experiment.seed)
@@ -23,7 +23,7 @@ def segmenter_of(experiment: Experiment, progress: bool = False) -> Segmenter:
 
 
 def weights_files(experiment: Experiment, progress: bool = False) -> tuple[Path | None, Path | None]:
-    """The files that an experiment started from and ended with, None where there is no such file; InputError as in `segmenter_of`."""
+    """Files of initial and final weights, None where there is none; InputError as in `segmenter_of`."""
     folder = store.results_folder(experiment)
     if registry.card("paradigms", experiment.paradigm).uses_target_labels and not (folder / "experiment.json").is_file():
         raise InputError(folder, "this experiment is not finished", "Run its notebook first, or `python -m lungseg_utils run`.")

@@ -1,6 +1,6 @@
-"""What the development phantoms measure like, kept beside the generator that drew them: data/results/calibration/.
+"""Measure the development phantoms once, and store the table in data/results/calibration/.
 
-The generator is frozen, so that its patients are measured once; a changed generator refuses the stored table.
+The generator is frozen, so its patients are measured once. The table is rejected if the generator has changed.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ SETTINGS = {"phantom_nsclc": cohort.NSCLC, "phantom_msd": cohort.MSD}
 
 
 def measure(dataset: str, commit: str) -> pd.DataFrame:
-    """Draw what lacks of the development phantoms, measure each, and store the table; one row per patient, see `calibration.measure`.
+    """Draw missing development phantoms, measure each, and store the table; one row per patient, see `calibration.measure`.
 
-    `commit`: of the code, as it was before any table was written.
+    `commit`: that of the code before any table was written.
     """
     profile = config.load().profile(PROFILE)
     patients = sorted(p for part in cohorts.training_patients(dataset, profile, 0) for p in part)
@@ -42,7 +42,7 @@ def measure(dataset: str, commit: str) -> pd.DataFrame:
 
 
 def read(dataset: str) -> pd.DataFrame:
-    """The stored table (index patient_id); InputError if the generator is no longer the one that was measured."""
+    """The stored table (index patient_id); InputError if it was measured with another generator."""
     if files.read_json(_record(dataset)).get("generator_sha256") != generator_hash():
         raise InputError(_record(dataset), "measured on phantoms of another generator", "Measure again: python -m lungseg_utils calibrate.")
     return files.read_csv(_table(dataset), "Restore it from the repository.", index_col="patient_id")

@@ -1,4 +1,4 @@
-"""Which experiments a profile plans, and which prompt settings it evaluates."""
+"""Plan the experiments of a profile, and the prompt settings that each is evaluated with."""
 
 from __future__ import annotations
 
@@ -27,10 +27,20 @@ def make_experiment(
     options: Mapping[str, Any] | None = None,
     train_dataset: str | None = None,
 ) -> Experiment:
-    """The Experiment that a line of experiments.yml means under a profile, with the profile's stand-in for a published model.
+    """Make the experiment of a line of experiments.yml under a profile, with the profile's stand-in for a published model.
 
-    Few-shot: `k` 0 or None is the profile's first k. `train_dataset` None: the profile's first, else the line's own. InputError names a
-    number that cannot be, and those that can.
+    Args:
+        notebook: line of the grid.
+        profile: name of a profile.
+        seed: of training.
+        fold: that validates.
+        k: number of labeled patients, few-shot only; 0 or None: the profile's first.
+        draw: of the k patients, few-shot only.
+        options: of the model, in addition to those of the profile.
+        train_dataset: None: the profile's first, else that of the line.
+
+    Raises:
+        InputError: names a number out of range, and the allowed ones.
     """
     train_dataset = train_dataset or config.load().train_datasets(notebook, profile)[0]
     line, size = config.load().experiment(notebook), config.load().profile(profile)
@@ -66,7 +76,7 @@ def check_patients(experiment: Experiment) -> None:
 def planned_runs(notebook: str, profile: str) -> list[Experiment]:
     """All experiments of a notebook under a profile: its own first, then training sets, seeds, folds, k, draws and variants.
 
-    Draws of k patients are the runs of few-shot training: they are not crossed with folds, which only say who validates.
+    The runs of few-shot training are draws of k patients. They are not crossed with folds, which only select validation patients.
     """
     size, line = config.load().profile(profile), config.load().experiment(notebook)
     paradigm = registry.card("paradigms", line.paradigm)
@@ -92,28 +102,41 @@ def _folds(paradigm: ParadigmCard, size: config.Profile) -> tuple[int, ...]:
 
 
 def all_planned(profile: str) -> list[Experiment]:
-    """All experiments of a profile, each once: two models may share a stand-in."""
+    """All experiments of a profile, each once, because two models may share a stand-in."""
     return list(dict.fromkeys(e for line in config.load().lines(profile) for e in planned_runs(line.notebook, profile)))
 
 
-def experiment_title(experiment: Experiment) -> str:
-    """What stands beside the experiment's numbers: a stand-in, or a shortened training, is named as such.
-
-    So is the training set, where the profile has several.
-    """
+def model_title(experiment: Experiment) -> str:
+    """Name of what runs: a stand-in is named as such."""
     size = config.load().profile(experiment.profile)
-    model = registry.model_title(experiment.model, config.resolve_options(experiment, size))
+    return registry.model_title(experiment.model, config.resolve_options(experiment, size))
+
+
+def regime_title(experiment: Experiment) -> str:
+    """How it was trained: the paradigm, and the training set where the profile has several; "" for a model that does not learn."""
     if not registry.card("models", experiment.model).learns:
-        return model
+        return ""
     paradigm = registry.card("paradigms", experiment.paradigm).title
+    size = config.load().profile(experiment.profile)
     if len(size.train_datasets or ()) > 1 and experiment.train_dataset != config.NO_DATASET:
         paradigm += f" on {registry.card('datasets', experiment.train_dataset).title}"
-    return f"{model}, {paradigm}" + (f", k = {experiment.k}" if experiment.k is not None else "")
+    return paradigm
+
+
+def method_title(experiment: Experiment) -> str:
+    """Model and regime: what all runs of a method share, whatever their number of patients."""
+    return ", ".join(filter(None, (model_title(experiment), regime_title(experiment))))
+
+
+def experiment_title(experiment: Experiment) -> str:
+    """Name next to the experiment's numbers."""
+    shots = f", k = {experiment.k}" if experiment.k is not None and regime_title(experiment) else ""
+    return method_title(experiment) + shots
 
 
 @dataclass(frozen=True)
 class Question:
-    """One way of asking: a rung, and by what share of a lesion's size its prompts are drawn wrongly, how often."""
+    """A prompt setting, the error with which its prompts are drawn (a share of a lesion's size), and the number of draws."""
 
     prompter: str
     jitter: float = 0.0
@@ -121,12 +144,12 @@ class Question:
 
     @property
     def name(self) -> str:
-        """Of its folder."""
+        """Name of its folder."""
         return f"{self.prompter}__jitter{self.jitter:g}" if self.jitter else self.prompter
 
 
 def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str]) -> list[Question]:
-    """What is asked of an experiment on a data set: the rungs that it can be asked there, and those again with wrong prompts."""
+    """Prompt settings in which an experiment is evaluated on a data set: those that apply there, then those with errors in drawing."""
     jitter = config.load().profile(experiment.profile).jitter
     asked = [name for name in prompters if not prompt_setting(name).from_detector or detector.applies(experiment, dataset)]
     wrongly = [Question(name, share, jitter.draws) for name in asked if name in jitter.prompters for share in jitter.shares]
@@ -134,7 +157,7 @@ def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str])
 
 
 def detectors_of(experiment: Experiment, test_datasets: Sequence[str], prompters: Sequence[str]) -> dict[str, Experiment]:
-    """Test data set -> whose boxes an experiment takes there; only where these rungs ask for some, and it may take them."""
+    """Test data set -> detector whose boxes an experiment uses there; empty if no prompt setting uses boxes of a detector."""
     if not any(prompt_setting(name).from_detector for name in prompters):
         return {}
     return {name: detector.detector_of(experiment, name) for name in test_datasets if detector.applies(experiment, name)}

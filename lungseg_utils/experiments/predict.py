@@ -1,4 +1,4 @@
-"""One own CT through a trained model: what `python -m lungseg_utils predict` does."""
+"""Segment one CT with a trained model: the command `predict`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,8 @@ from . import config, load, planning, store
 def predict_file(model: str, image: Path, out: Path, profile: str = "mini", seed: int = 0) -> Prediction:
     """Segment a NIfTI file or DICOM folder with the fully trained `model`; the mask is written on the image's own grid.
 
-    Raises InputError if the image is unusable, the model needs prompts, or it has not been trained under `profile` yet.
+    Raises:
+        InputError: if the image is unusable, the model needs prompts, or it has not been trained under `profile` yet.
     """
     if not str(out).endswith((".nii", ".nii.gz")):
         raise InputError(out, "not the name of a NIfTI file", "Let it end in .nii.gz.")

@@ -18,10 +18,11 @@ from .results import RunResult
 
 
 def with_sessions(result: RunResult, sessions: Sequence[Session]) -> RunResult:
-    """A finished experiment with one more rung, "recorded": what it answers to what people had said at the end of their sessions.
+    """Add the prompt setting "recorded" to a finished experiment: its predictions for the final prompts of recorded sessions.
 
-    Each session is asked of the case that it was recorded on, scored as every other rung is. Within `recorded.on_the_ladder(sessions)`
-    the tables and figures of the ladder show it. InputError for a session on another case or grid than the data set's own.
+    Each session is evaluated on the case that it was recorded on, and scored like every other prompt setting. Within
+    `sessions.on_the_ladder(...)` the tables and figures of the ladder show it. InputError for a session on another case or grid than the
+    data set's own.
     """
     segmenter, size = load.segmenter_of(result.experiment), config.load().profile(result.experiment.profile)
     results, costs = [], []

@@ -22,7 +22,7 @@ PROTOCOL_COUNTS = "protocol_counts.json"
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a notebook shows: tables, history, provenance, and the folder that they are from; a run leaves its predictions there too."""
+    """Tables, history and provenance of one experiment, and their folder, which also holds the predictions of a run made here."""
 
     experiment: Experiment
     folder: Path
@@ -32,7 +32,7 @@ class RunResult:
     provenance: Mapping[str, Any]
 
     def asked(self, *prompters: str) -> pd.DataFrame:
-        """Results of these rungs (none named: of all) with prompts as they should be drawn, without jitter."""
+        """Results of these prompt settings (without names: of all) without errors in drawing."""
         return as_drawn(self.results, prompters)
 
     def prediction(self, dataset: str, prompter: str, case_id: str, like: Study) -> Mask:
@@ -43,12 +43,12 @@ class RunResult:
         return nifti.read_mask(path, like=like.image, allow_empty=True)
 
     def cases(self, dataset: str) -> tuple[Case, ...]:
-        """The tested cases of a data set on disk, in the order of the tables of patients. For viewers: this reads the data set's folder."""
+        """Test cases of a data set on disk, in the order of the tables. For viewers: this reads the data set's folder."""
         profile = config.load().profile(self.experiment.profile)
         return cohorts.cases_on_disk(dataset, profile, list(dict.fromkeys(self.provenance["patients"].get(dataset, ()))))
 
     def protocol_counts(self, dataset: str, prompter: str) -> list[protocols.CaseCounts]:
-        """What the published protocols need of each case with a tumor. InputError if they are not kept (stored results have none)."""
+        """Counts for the published protocols, one record per case with a tumor. InputError if missing (stored results have none)."""
         path = self.folder / PROTOCOL_COUNTS
         if not path.is_file():
             raise InputError(path, "the counts for other protocols are not there", "Run the experiment again.")
@@ -56,7 +56,7 @@ class RunResult:
 
 
 def as_drawn(results: pd.DataFrame, prompters: Sequence[str] = ()) -> pd.DataFrame:
-    """Rows of these rungs (none named: of all) with prompts as they should be drawn, without jitter."""
+    """Rows of these prompt settings (without names: of all) without errors in drawing."""
     rows = results[results["jitter"] == 0]
     return rows[rows["prompter"].isin(prompters)] if prompters else rows
 
@@ -66,10 +66,7 @@ def prediction_path(folder: Path, dataset: str, prompter: str, case_id: str) -> 
 
 
 def open_result(experiment: Experiment) -> RunResult:
-    """A finished experiment from its files, for the analysis notebooks: as it was run here, else as it is stored with the project.
-
-    InputError if it is neither.
-    """
+    """Open a finished experiment from its files: as it was run here, else as it is stored with the project. InputError if it is neither."""
     folder = store.results_folder(experiment)
     if (folder / "experiment.json").is_file():
         return RunResult(experiment, folder, *_read_run(folder))
@@ -94,12 +91,12 @@ def is_finished(experiment: Experiment) -> bool:
 
 
 def planned_results(profile: str) -> list[RunResult]:
-    """All experiments that experiments.yml plans for a profile, each once; one that is not finished is an error."""
+    """All experiments that experiments.yml plans for a profile, each once; an unfinished one is an error."""
     return [open_result(experiment) for experiment in all_planned(profile)]
 
 
 def results_at_hand(profile: str) -> list[RunResult]:
-    """Those of a profile's planned experiments that are finished (see `whole`): for profiles that take nights, or weeks."""
+    """The finished ones among a profile's planned experiments (see `finished_only`), for profiles that take nights or weeks."""
     finished = [open_result(experiment) for experiment in finished_only(all_planned(profile))]
     if not finished:
         raise InputError(f"profile {profile}", "none of its experiments is finished or stored", f"Run them: run all --profile {profile}.")
@@ -107,7 +104,7 @@ def results_at_hand(profile: str) -> list[RunResult]:
 
 
 def finished_only(planned: Iterable[Experiment]) -> list[Experiment]:
-    """The finished ones. Folds that are tested by the training that left them out are one answer: they wait for the last of them."""
+    """The finished experiments. Folds that are tested out of fold count as one run, and only once all of them are finished."""
     return [e for e in planned if all(is_finished(part) for part in _parts(e))]
 
 

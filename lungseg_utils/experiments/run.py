@@ -1,7 +1,7 @@
-"""An experiment from start to end: train once, ask many times, write tables and provenance. No model names in here.
+"""Run one experiment: train once, predict and score every case, write tables and provenance.
 
-Everything of one experiment lies in results/<profile>/<experiment name>/. A finished part is never done again unless what
-it depends on (data, options, code) changed; each case is a file of its own, so that an interrupted run goes on.
+All files of an experiment are in results/<profile>/<experiment name>/. A finished part is never computed again unless what it depends on
+(data, options, code) changed. Each case is a separate file, so an interrupted run continues.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Job:
-    """Everything that one run works on."""
+    """All inputs of one run."""
 
     experiment: Experiment
     options: Mapping[str, Any]
@@ -58,7 +58,7 @@ class _Job:
 
 @dataclass(frozen=True)
 class _Trained:
-    """A segmenter as its paradigm left it; or why there is none, then every case is scored as failed."""
+    """A trained segmenter; or the reason why there is none, and then every case is scored as failed."""
 
     segmenter: Segmenter
     history: pd.DataFrame
@@ -68,7 +68,18 @@ class _Trained:
 def run(
     experiment: Experiment, test_datasets: Sequence[str], prompters: Sequence[str], progress: bool = True, workers: int = 1
 ) -> RunResult:
-    """Train the experiment if it is not trained yet, evaluate it, and return all that there is to show."""
+    """Train the experiment if it is not trained yet, evaluate it, and return its results.
+
+    Args:
+        experiment: what to train.
+        test_datasets: names of the data sets that are tested.
+        prompters: names of the prompt settings.
+        progress: show bars.
+        workers: processes that draw phantoms.
+
+    Raises:
+        InputError: for data or settings that cannot be used, before any work starts.
+    """
     check_patients(experiment)
     profile = config.load().profile(experiment.profile)
     options = config.resolve_options(experiment, profile)
@@ -107,7 +118,7 @@ def _identities(
     tests: Mapping[str, Sequence[Case]],
     initial: Path | None,
 ) -> dict[str, Any]:
-    """Hashes of what the weights, and each answer, depend on."""
+    """Hashes of everything that the weights, and each prediction, depend on."""
     data = {"train": sha256_of_cases((*cohort.train, *cohort.validation))}
     data |= {name: sha256_of_cases(cases) for name, cases in tests.items()}
     first = sha256_of_files([initial], initial.parent) if initial else "none"
@@ -120,7 +131,7 @@ def _identities(
 
 
 def _prepare(job: _Job) -> _Trained:
-    """The segmenter as its paradigm leaves it; weights that are there from the same identity are used, also those of another profile."""
+    """The trained segmenter; existing weights of the same identity are used, also those of another profile."""
     segmenter = _untrained(job)
     weights, history_path, identity = job.folder / "weights.pt", job.folder / "history.csv", job.identities["training"]
     trained = job.folder / "trained.json"  # written last, read first: outdated weights are never loaded, not even to look at them
@@ -147,7 +158,7 @@ def _untrained(job: _Job) -> Segmenter:
 
 
 def help_to_train(experiment: Experiment) -> None:
-    """What a process does that torchrun started beside the first: wait until that one trains, and train with it. It writes nothing."""
+    """Work of a further process of torchrun: wait until the first one trains, and train with it. It writes nothing."""
     identity = distributed.broadcast()
     if not identity:
         return
@@ -160,7 +171,7 @@ def help_to_train(experiment: Experiment) -> None:
 
 
 def _take_over(folder: Path, identity: str) -> None:
-    """Copy the same training from where it was done, if it was: profiles differ in what they ask more often than in what they train."""
+    """Copy the same training from another profile, if it exists: profiles more often differ in evaluation than in training."""
     for found in sorted(folder.parents[1].glob("*/*/trained.json")):
         if files.read_json(found).get("identity") == identity:
             for name in ("weights.pt", "history.csv", "trained.json"):
@@ -171,7 +182,7 @@ def _take_over(folder: Path, identity: str) -> None:
 
 
 def _train(job: _Job, segmenter: Segmenter) -> _Trained:
-    """Let the paradigm train. A training that diverges is a result too: its cases are scored as failed, its reason is kept."""
+    """Train by the paradigm. A training that diverges is a result too: its cases are scored as failed, and its reason is kept."""
     # training patients are looked through once, those of validation again and again
     train, validation = Studies(job.cohort.train), [load_study(case) for case in job.cohort.validation]
     paradigm = registry.paradigm(job.experiment.paradigm)
@@ -190,7 +201,7 @@ def _train(job: _Job, segmenter: Segmenter) -> _Trained:
 
 
 def _evaluate(job: _Job, trained: _Trained) -> list[dict[str, Any]]:
-    """One record for each test case and question; those that are there from the same identity are read."""
+    """One record per test case and prompt setting; existing records of the same identity are read."""
     work = [(name, case) for name, cases in job.tests.items() for case in cases]
     return [
         record
@@ -216,7 +227,7 @@ def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Ite
 
 
 def _facts(case: Case, study: Study, segmenter: Segmenter) -> dict[str, Any]:
-    """What a case's record says whatever is asked of it."""
+    """Facts about a case that do not depend on the prompt setting."""
     if not study.references:
         raise InputError(case.case_id, "the case has no reference", "Leave it out of the test set.")
     ceiling = float(segmenter.resolution_ceiling(study.reference))
@@ -229,7 +240,7 @@ def _facts(case: Case, study: Study, segmenter: Segmenter) -> dict[str, Any]:
 
 
 def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: Question) -> dict[str, Any]:
-    """Prompt, predict, score: all rows of one case under one question, averaged over the draws of its jitter."""
+    """Prompt, predict, score: all rows of one case in one prompt setting, averaged over the draws of its errors."""
     reference = study.reference
     pointed_at = job.detectors[dataset].find(case, study) if prompt_setting(question.prompter).from_detector else reference
     keys = {"experiment": job.experiment.name, "test_dataset": dataset, "prompter": question.prompter, "jitter": question.jitter}
@@ -260,7 +271,7 @@ def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, q
 
 @dataclass(frozen=True)
 class _Given:
-    """What a segmenter gave: its last prediction, how many actions of a person its prompts would have cost, why it failed."""
+    """The last prediction of a segmenter, the number of a person's actions that its prompts cost, and the reason if it failed."""
 
     prediction: Prediction
     actions: int = 0
@@ -270,7 +281,7 @@ class _Given:
 def _predict(
     job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, pointed_at: Mask, question: Question, draw: int
 ) -> _Given:
-    """The answer to one question; without jitter it is written to its file."""
+    """The prediction for one case in one prompt setting; without errors in drawing it is written to its file."""
     path = prediction_path(job.folder, dataset, question.prompter, case.case_id)
     if not question.jitter:
         path.unlink(missing_ok=True)
@@ -300,7 +311,7 @@ def _cost_rows(shared: Mapping[str, Any], given: _Given, seconds: float) -> list
 
 
 def _finish(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) -> RunResult:
-    """Complete tables and provenance, written and returned."""
+    """Write complete tables and provenance, and return them."""
     results = tables.results_frame([row for record in records for row in record["rows"]])
     costs = tables.costs_frame([row for record in records for row in record["costs"]])
     tables.require_complete(results, _planned_rows(job), job.folder)
@@ -313,7 +324,7 @@ def _finish(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) 
 
 
 def _protocol_counts(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
-    """Test data set -> prompt setting -> what the published protocols need of each case with a tumor."""
+    """Test data set -> prompt setting -> counts for the published protocols, one record per case with a tumor."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for record in records:
         if record["protocol_counts"]:

@@ -1,4 +1,4 @@
-"""The result tables that are stored with the project: a few files a profile, each with the rows of all of its stored experiments."""
+"""Store result tables with the project: four files per profile, each with the rows of all its stored experiments."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..types import Experiment, InputError
 
 
 class Stored(NamedTuple):
-    """What is kept of an experiment."""
+    """The stored tables of an experiment."""
 
     results: pd.DataFrame
     costs: pd.DataFrame
@@ -38,12 +38,12 @@ _NONE = ""  # name of no experiment
 
 
 def results_folder(experiment: Experiment) -> Path:
-    """Where everything that an experiment leaves behind here is written."""
+    """Folder of everything that an experiment writes on this machine."""
     return project.project_root() / "results" / experiment.profile / experiment.name
 
 
 def folder(profile: str) -> Path:
-    """Where the tables of a profile are kept."""
+    """Folder of a profile's stored tables."""
     return project.project_root() / "data" / "results" / profile
 
 
@@ -67,10 +67,10 @@ def read(profile: str, experiment: str) -> Stored:
 
 
 def write(profile: str, finished: Mapping[str, Stored]) -> Path:
-    """Store experiments, by name, beside those of the profile that are stored already; returns the profile's folder.
+    """Store experiments, by name, in addition to those of the profile that are stored already; returns the profile's folder.
 
-    Stored are the values of `METRICS`, the costs of `COSTS`, the seconds of training, and the provenance, with the failed cases only.
-    If this fails, the old files stay. InputError if another process stores the same profile.
+    Stored are the values of `METRICS`, the costs of `COSTS`, the seconds of training, and the provenance; of the cases, only those that
+    failed. If this fails, the old files stay. InputError if another process stores the same profile.
     """
     place = folder(profile)
     lock = project.project_root() / "results" / profile / ".export.lock"
@@ -91,7 +91,7 @@ def _small(whole: Stored) -> Stored:
 
 
 def _replace(experiments: Mapping[str, Stored], place: Path) -> None:
-    """Write all files before the first takes its place; the list of experiments comes last, so that it names none without tables."""
+    """Write all files, then move them in place. The list of experiments comes last, so it never names one without tables."""
     staged = place / ".0.tmp.files"  # a name that `remove_leftovers` knows
     history = pd.concat([stored.history.assign(experiment=name) for name, stored in experiments.items()])
     try:
@@ -107,7 +107,7 @@ def _replace(experiments: Mapping[str, Stored], place: Path) -> None:
 
 
 def _json(records: Mapping[str, Mapping[str, Any]]) -> str:
-    """A line for each fact: `indent` would give each patient one."""
+    """JSON with one line per fact; `indent` would use one line per patient."""
     return "{\n" + ",\n".join(f" {json.dumps(name)}: {{\n{_lines(record)}\n }}" for name, record in records.items()) + "\n}\n"
 
 
@@ -126,7 +126,7 @@ def _rows(path: Path, experiment: str) -> pd.DataFrame:
 
 
 def _version(path: Path) -> tuple[int, ...]:
-    """Changes with the file."""
+    """A key that changes with the file."""
     if not path.is_file():
         return ()
     status = path.stat()
@@ -147,7 +147,7 @@ def _parsed(path: Path, _stamp: tuple[int, ...]) -> Mapping[str, Mapping[str, An
 
 @lru_cache(maxsize=6)  # two profiles: a page compares no more
 def _by_experiment(path: Path, _stamp: tuple[int, ...]) -> Mapping[str, pd.DataFrame]:
-    """Name of an experiment -> its rows; those of `_NONE` are no rows, with the columns of the table."""
+    """Name of an experiment -> its rows; under `_NONE` an empty table with the same columns."""
     readers = {_RESULTS: tables.read_results, _COSTS: tables.read_costs, _HISTORY: _read_history}
     try:
         frame = readers[path.name](path)

@@ -1,6 +1,6 @@
-"""Any data set as a raw data set of nnU-Net: images, references and dataset.json as `networks.nnunet_steps` writes them for training.
+"""Convert a data set to nnU-Net's raw form: images, references and dataset.json.
 
-The way back needs no code: such a folder, or the table `cases.csv` in it that also keeps the patients, is what `datasets.folder` reads.
+The way back needs no code: `datasets.folder` reads such a folder, or the table `cases.csv` in it, which also keeps the patients.
 """
 
 from __future__ import annotations
@@ -22,11 +22,13 @@ from ..types import Case, InputError
 
 
 def to_nnunet(dataset: str, root: Path, to: Path) -> list[Case]:
-    """Write the labelled cases of a data set below `root` into the new folder `to`, whole or not at all; returns them.
+    """Write the labeled cases of a data set below `root` into the new folder `to`, whole or not at all; returns the cases.
 
-    Of several readers the first reference is taken, which is their consensus where the data set has one. Cases listed in
-    `data/exclusions` are left out. Raises `InputError` for a folder that is there or is not named as nnU-Net wants, for a data set
-    without a labelled case, and for a case that cannot be read.
+    With several readers the first reference is used, which is their consensus if the data set has one. Cases listed in `data/exclusions`
+    are left out.
+
+    Raises:
+        InputError: if the folder exists or is not named as nnU-Net wants, if the data set has no labeled case, or if a case cannot be read.
     """
     to, module = Path(to), registry.dataset(dataset)
     if not re.fullmatch(r"Dataset\d{3}_\w+", to.name):

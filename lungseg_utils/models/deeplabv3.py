@@ -1,4 +1,4 @@
-"""DeepLabV3 (torchvision's) on the slices of a working grid."""
+"""DeepLabV3 of torchvision, on the slices of a working grid."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Medical SAM 2 (Zhu et al. 2024): SAM 2, first version, trained further on medical slices taken as a video."""
+"""Medical SAM 2 (Zhu et al. 2024): SAM 2, first version, fine-tuned on medical volumes treated as videos."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MedSAM: SAM's ViT-B trained on a million and a half medical masks, prompted by a box on a slice."""
+"""MedSAM (Ma et al. 2024): SAM's ViT-B fine-tuned on 1.5 million medical masks, prompted by a box on a slice."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""MedSAM2 (Ma et al. 2025): SAM 2.1 trained further on 3-D medical images, at half the canvas."""
+"""MedSAM2 (Ma et al. 2025): SAM 2.1 fine-tuned on 3-D medical images, at half the canvas."""
 
 from __future__ import annotations
 

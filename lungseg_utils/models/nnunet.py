@@ -1,4 +1,4 @@
-"""nnU-Net (nnunetv2), run in process; by default in sizes that two CPU cores can train."""
+"""nnU-Net (nnunetv2), run in process; the default sizes can be trained on two CPU cores."""
 
 from __future__ import annotations
 

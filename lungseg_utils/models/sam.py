@@ -1,4 +1,4 @@
-"""SAM, ViT-B, with Meta's weights: what promptable segmentation knows without any medical image."""
+"""SAM (ViT-B) with Meta's weights: promptable segmentation without medical training images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SAM 2.1, Hiera tiny, with Meta's weights: what promptable segmentation of videos knows without any medical image."""
+"""SAM 2.1 (Hiera tiny) with Meta's weights: promptable video segmentation without medical training images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""SAM 2-type stand-in: the classes of the package sam2, small, pretrained on drawn clips where the published weights are not at hand."""
+"""SAM 2-type stand-in: a small network of the classes of the package sam2, pretrained on drawn clips."""
 
 from __future__ import annotations
 

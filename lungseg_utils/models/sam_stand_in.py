@@ -1,4 +1,4 @@
-"""SAM-type stand-in: segment-anything's classes, small, pretrained on drawn objects where the published weights are not at hand."""
+"""SAM-type stand-in: a small network of segment-anything's classes, pretrained on drawn objects."""
 
 from __future__ import annotations
 

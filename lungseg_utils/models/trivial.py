@@ -1,4 +1,4 @@
-"""Trivial baselines: answers to each prompt that no network was needed for. What a model must beat to have seen anything.
+"""Trivial baselines: predictions from a prompt by a fixed rule, without a network. A model has to beat them.
 
 | rule | boxes on slices | box on one slice | box in 3-D | clicks | none |
 |---|---|---|---|---|---|
@@ -8,9 +8,9 @@
 | soft_tissue | in the boxes, within a fixed window of HU | in the cuboid, within it | in it, within it | region | largest |
 
 Cuboid and ellipsoid reach half the mean side of the box, in mm, to either side of the prompted slice. Several clicks inside on one slice
-(a RECIST line) span the ball; a single one is the middle of a ball as large as the median lesion of the training phantoms. Regions grow
+(a RECIST line) span the ball; a single one is the center of a ball as large as the median lesion of the training phantoms. Regions grow
 from the clicks inside, through voxels above Otsu's threshold of that ball's bounding box (or within the window), inside a ball of
-twice the size. Clicks outside take away a ball of half the size. Without a prompt: the largest soft tissue in a lung.
+twice the size. Clicks outside remove a ball of half the size. Without a prompt: the largest soft tissue in a lung.
 """
 
 from __future__ import annotations
@@ -25,11 +25,11 @@ from .. import geometry
 from ..core.measure import measure
 from ..types import Box, Image, InputError, Mask, ModelCard, Options, Prediction, Prompt, Segmenter
 
-_TITLES = {
-    "ellipse": "trivial: ellipse or ball",
-    "filled": "trivial: whole box",
-    "otsu": "trivial: Otsu threshold",
-    "soft_tissue": "trivial: soft tissue",
+RULES = {
+    "ellipse": "ellipse or ball",
+    "filled": "whole box",
+    "otsu": "Otsu threshold",
+    "soft_tissue": "soft tissue",
 }
 SOFT_TISSUE_HU = (-200.0, 200.0)
 _LUNG_BELOW_HU = -500.0
@@ -50,13 +50,13 @@ CARD = ModelCard(
 
 def title(options: Options) -> str:
     """What it is called beside a number."""
-    return _TITLES[options["rule"]]
+    return f"trivial: {RULES[options['rule']]}"
 
 
 def build(options: Options, seed: int = 0) -> TrivialSegmenter:
     """The baseline of a rule; nothing about it is random."""
-    if options["rule"] not in _TITLES:
-        raise InputError(f"rule {options['rule']}", "unknown", f"Choose one of {', '.join(_TITLES)}.")
+    if options["rule"] not in RULES:
+        raise InputError(f"rule {options['rule']}", "unknown", f"Choose one of {', '.join(RULES)}.")
     return TrivialSegmenter(options["rule"], float(options["median_diameter_mm"]))
 
 

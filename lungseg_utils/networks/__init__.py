@@ -1,4 +1,4 @@
-"""Network adapters that several models share; torch lives here."""
+"""Networks and their training, shared by several models; torch is imported here."""
 
 from .torchvision_cpu import ensure_torchvision
 

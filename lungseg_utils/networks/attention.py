@@ -1,10 +1,10 @@
-"""The packages' attention without their detours: the same parameters and, to rounding, the same numbers.
+"""Faster attention for segment-anything and sam2: the same parameters and, to rounding, the same numbers.
 
-- segment-anything's writes the table of weights down several times; here it is one fused product.
-- In bfloat16 on a processor torch's fused product uses tiles (AMX) where there are any, and else computes at the speed of full precision,
+- segment-anything's layer writes the attention matrix several times; here it is one fused product.
+- In bfloat16 on a processor, torch's fused product uses tiles (AMX) where available, and else computes at the speed of full precision,
   while plain products use vectors of bfloat16 too. On such a processor two plain products take 0.5 to 0.7 of its time at the shapes of
   SAM and SAM 2 (AMD EPYC, torch 2.13); the weights are rounded between them.
-- In full precision the same holds of many tokens where oneDNN multiplies faster than what the fused product is made of (`products`).
+- In full precision the same holds for many tokens where oneDNN multiplies faster than the parts of the fused product (`products`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Augmentation of whole batches in torch: small affine maps, mirror images, contrast and noise.
 
-MONAI's transforms take one sample at a time: measured side by side they cost a third of a training step, where one
+MONAI's transforms take one sample at a time: in the same measurement they cost a third of a training step, and one
 `grid_sample` over the batch costs a tenth of that.
 """
 

@@ -1,7 +1,7 @@
-"""Automatic 3-D networks on whole CTs: working grid and windows in, one probability per voxel of the original grid out.
+"""Automatic 3-D networks on whole CTs: from a working grid and CT windows to one probability per voxel of the original grid.
 
-A network of this kind maps (batch, channels, slices, rows, columns) to one logit per voxel; a channel is a CT window. It is
-trained on patches and, being convolutional, answers on slabs of whole slices, so that no tile border cuts the context in a slice.
+Such a network maps (batch, channels, slices, rows, columns) to one logit per voxel; a channel is a CT window. It is trained on patches
+and, being convolutional, predicts slabs of whole slices, so no tile border cuts the context in a slice.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Weights from elsewhere: read without running code from them, fitted key by key, refused unless every key fits.
+"""Load published weights: read them without running code from them, fit them key by key, refuse them unless every key fits.
 
 Layouts: a plain state dictionary (segment-anything, MedSAM, Medical SAM 2), one below the key "model" (SAM 2, MedSAM2), or one below
 "weights" (what this project writes). Half-precision tensors (Medical SAM 2's file) become float32.

@@ -1,6 +1,6 @@
-"""What image encoders said, kept for further prompts: in memory within a limit of bytes, and as files for further runs.
+"""Cache of image embeddings: in memory up to a limit of bytes, and optionally as files for later runs.
 
-A prompt on a slice that was seen in the same window then costs prompt encoder and mask decoder only.
+A further prompt on a slice that was encoded in the same window then costs only prompt encoder and mask decoder.
 """
 
 from __future__ import annotations
@@ -8,12 +8,12 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import os
-from collections import OrderedDict
 from collections.abc import Callable, Hashable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 import torch
+from cachetools import LRUCache
 
 from ..core import files
 
@@ -24,38 +24,26 @@ Embedding = list[torch.Tensor]  # of one picture, coarse and fine levels: (1, ch
 
 
 class EmbeddingCache:
-    """Embeddings by key; beyond `max_mb` (1e6 bytes each) those least recently asked for are dropped."""
+    """Embeddings by key; beyond `max_mb` (1e6 bytes each) the least recently used are dropped."""
 
     def __init__(self, max_mb: float):
-        self.max_mb = max_mb
-        self._kept: OrderedDict[Hashable, Embedding] = OrderedDict()
-        self._bytes = 0
+        self._kept: LRUCache[Hashable, Embedding] = LRUCache(max_mb * 1e6, getsizeof=_bytes)
 
     def __len__(self) -> int:
         return len(self._kept)
 
-    @property
-    def mb(self) -> float:
-        """What is kept now."""
-        return self._bytes / 1e6
-
     def get(self, key: Hashable) -> Embedding | None:
         """The embedding, now the last one to be dropped; None if it is not kept."""
-        if key in self._kept:
-            self._kept.move_to_end(key)
         return self._kept.get(key)
 
     def put(self, key: Hashable, embedding: Embedding) -> None:
         """Keep a new embedding; one that is larger than the limit by itself is not kept."""
-        self._kept[key] = embedding
-        self._bytes += _bytes(embedding)
-        while self._bytes > self.max_mb * 1e6:
-            self._bytes -= _bytes(self._kept.popitem(last=False)[1])
+        if _bytes(embedding) <= self._kept.maxsize:
+            self._kept[key] = embedding
 
     def clear(self) -> None:
         """Drop everything."""
         self._kept.clear()
-        self._bytes = 0
 
 
 def _bytes(embedding: Embedding) -> int:
@@ -63,10 +51,10 @@ def _bytes(embedding: Embedding) -> int:
 
 
 class EmbeddingFolder:
-    """Embeddings as files, for any number of processes; beyond `max_gb` (1e9 bytes each) those least recently used are removed.
+    """Embeddings as files, for any number of processes; beyond `max_gb` (1e9 bytes each) the least recently used are removed.
 
-    An embedding is found by what it was computed from: the picture itself, hence image, window and preprocessing, and the `identity` of
-    what computes it (weights, normalization, precision). It comes back bit by bit.
+    An embedding is found by its input: the image as the network gets it (after windowing and preprocessing), and the `identity` of the
+    encoder (weights, normalization, precision). It is restored bit by bit.
     """
 
     def __init__(self, folder: Path, max_gb: float = _DEFAULT_GB):
@@ -75,7 +63,7 @@ class EmbeddingFolder:
     def complete(
         self, identity: str, pictures: Sequence[np.ndarray], encode: Callable[[Sequence[np.ndarray]], list[Embedding]]
     ) -> list[Embedding]:
-        """Embeddings of pictures, read where they are there; the others are computed, at once, and written."""
+        """Embeddings of pictures: existing ones are read from files, the others are encoded in one call and written."""
         paths = [self._path(identity, picture) for picture in pictures]
         found = [self._read(path) for path in paths]
         missing = [n for n, embedding in enumerate(found) if embedding is None]
@@ -111,7 +99,7 @@ class EmbeddingFolder:
                 path.unlink(missing_ok=True)
 
     def _files(self) -> Iterator[tuple[float, int, Path]]:
-        """When each file was last used, its bytes, and the file."""
+        """Time of last use, size in bytes and path of each file."""
         for path in self.folder.glob("[!.]*.pt"):  # a name with a dot is of a file that is just being written
             with contextlib.suppress(FileNotFoundError):  # removed by another process just now
                 status = path.stat()
@@ -121,7 +109,7 @@ class EmbeddingFolder:
 def folder_from_environment() -> EmbeddingFolder | None:
     """The folder that `LUNGSEG_EMBEDDINGS` names, up to `LUNGSEG_EMBEDDINGS_GB`; None without one.
 
-    Kept by choice alone: what is found on disk takes no encoder's seconds, so that costs of such a run are those of a warm one.
+    It is optional, because embeddings read from files take no encoding time: the measured costs of such a run are those of a warm cache.
     """
     folder = os.environ.get(FOLDER_VARIABLE)
     return EmbeddingFolder(Path(folder), float(os.environ.get(LIMIT_VARIABLE, _DEFAULT_GB))) if folder else None

@@ -1,4 +1,4 @@
-"""How a network starts."""
+"""Initialize networks for a rare foreground."""
 
 from __future__ import annotations
 

@@ -1,9 +1,9 @@
-"""nnU-Net itself, in this process, behind the contract of every other segmenter.
+"""nnU-Net, run in this process behind the interface of every other segmenter.
 
 Fingerprint, plans, preprocessing, network, training recipe, sliding window and resampling are nnunetv2's (Isensee et al. 2021,
-doi:10.1038/s41592-020-01008-z). Ours are only sizes and budget, which a CPU needs smaller: an additional configuration in the plans
-holds them, and what is left empty stays nnU-Net's choice. The network is planned from training data, so there is none before
-`fit` or `load`. A training that was interrupted starts again.
+doi:10.1038/s41592-020-01008-z). Only sizes and budget are ours, because a CPU needs smaller ones: an additional configuration in the
+plans holds them, and everything left empty stays nnU-Net's choice. The network is planned from training data, so there is none before
+`fit` or `load`. An interrupted training starts again.
 """
 
 from __future__ import annotations

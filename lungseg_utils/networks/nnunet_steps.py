@@ -1,4 +1,4 @@
-"""What nnU-Net does, called in its own order: raw data, check, fingerprint, plans, preprocessing, training, prediction.
+"""The steps of nnU-Net in its own order: raw data, check, fingerprint, plans, preprocessing, training, prediction.
 
 Imported by `nnunet` alone, when it is needed: importing nnunetv2 takes seconds and sets matplotlib's backend.
 nnU-Net's readers give (slices, rows, columns) as (z, y, x), without turning any axis; `geometry.zyx` does that.

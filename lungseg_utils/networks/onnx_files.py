@@ -1,4 +1,4 @@
-"""SAM-type networks as two ONNX files each, so that a page without Python can ask them."""
+"""Export SAM-type networks as two ONNX files each, for pages without Python."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which windows of slices a person will probably ask about next, so that they can be encoded while nobody waits."""
+"""Predict which slices and windows are asked for next, to encode them in idle time."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Products of matrices in full precision, by the library that uses the whole width of the processor.
+"""Full-precision matrix products by the library that uses the full vector width of the processor.
 
-torch multiplies matrices by MKL. On an AMD processor MKL keeps to half of the width of its vectors (AVX2 where there is AVX-512); oneDNN,
-which torch brings for convolutions, takes all of it and is about twice as fast (EPYC of the Zen 5 kind, torch 2.13). Its operation has no
-way back to a gradient, so that training stays with MKL.
+torch multiplies matrices by MKL. On an AMD processor MKL uses half of the vector width (AVX2 where there is AVX-512). oneDNN, which torch
+includes for convolutions, uses all of it and is about twice as fast (EPYC of the Zen 5 kind, torch 2.13). Its operation has no gradient,
+so training stays with MKL.
 """
 
 from __future__ import annotations

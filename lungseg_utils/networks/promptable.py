@@ -1,7 +1,7 @@
-"""What all promptable networks share: how a CT slice becomes their picture, how an answer gets back, how prompts are walked through.
+"""Base of all promptable networks: from a CT slice to their input, from their output to the slice, and through the prompts of a volume.
 
-A network of this kind sees one slice, or a stack of slices, inside a window of the axial plane, resized to a square canvas. Published
-models see the whole slice; small ones a window around the prompt, since a small canvas over a whole chest would blur the lesion away.
+Such a network sees one slice, or a stack of slices, inside a window of the axial plane, resized to a square canvas. Published models see
+the whole slice. Small ones see a window around the prompt, because a small canvas over a whole chest would blur the lesion away.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""The control of every rung: an automatic model that is given the same prompt as the promptable ones.
+"""Control for every prompt setting: an automatic model that gets the same prompt as the promptable ones.
 
-What it found is kept where it touches the prompt, and cut to the prompt's box grown by 5 mm. So much a prompt gives to a model that
-cannot read it; a promptable model is worth what it adds to that.
+The predicted components that touch the prompt are kept, and cut to the prompt's box grown by 5 mm. This measures what a prompt gives to a
+model that cannot read it; a promptable model is worth what it adds.
 """
 
 from __future__ import annotations

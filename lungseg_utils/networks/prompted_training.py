@@ -1,4 +1,4 @@
-"""How promptable networks are trained: settings, which parts move, augmentation; alike for pretraining and for fine-tuning."""
+"""Training of promptable networks: settings, trainable parts, augmentation; the same for pretraining and for fine-tuning."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""From one prompted slice to a volume for models that see one slice at a time: the same rule for all of them."""
+"""Propagate a prediction from one prompted slice to a volume: one rule for all models that see one slice at a time."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""SAM (segment-anything's own classes) at any size, on CT slices with a box or clicks each. The state dictionary is that of the package.
+"""SAM (segment-anything's own classes) of any size, on CT slices with a box or clicks each. The state dictionary is that of the package.
 
-The published ViT-B (SAM, MedSAM) and a small stand-in differ in numbers only: `Size`, the view, and the weights.
+The published ViT-B (SAM, MedSAM) and a small stand-in differ only in numbers: `Size`, the view, and the weights.
 """
 
 from __future__ import annotations

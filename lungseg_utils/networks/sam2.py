@@ -1,7 +1,7 @@
-"""SAM 2 (the classes and configurations of the package sam2) at any size: CT slices as pictures, or as a video with a memory.
+"""SAM 2 (classes and configurations of the package sam2) of any size: CT slices as images, or as a video with a memory.
 
-Published networks (SAM 2, MedSAM2, Medical SAM 2) and a small stand-in differ in numbers only: `Size`, the view, and the weights. The
-state dictionary is that of the package. One function, `PromptedSam2.look`, answers a slice in training and in use.
+Published networks (SAM 2, MedSAM2, Medical SAM 2) and a small stand-in differ only in numbers: `Size`, the view, and the weights. The
+state dictionary is that of the package. One function, `PromptedSam2.look`, computes a slice in training and in use.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""2-D networks on volumes: every slice is answered for itself, and may see its neighbours as further channels."""
+"""2-D networks on volumes: every slice is segmented separately, with its neighbors as optional further channels."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""Makes torchvision importable beside a CPU build of torch.
+"""Make torchvision importable with a CPU build of torch.
 
-The wheels of torchvision on PyPI are linked against CUDA. Beside a CPU build of torch their compiled library cannot be loaded, and
+The wheels of torchvision on PyPI are linked against CUDA. With a CPU build of torch their compiled library cannot be loaded, and
 `import torchvision` fails: "operator torchvision::nms does not exist". So do segment_anything, timm (hence nnunetv2) and peft, which
-import it. Of all compiled operators the import needs only non-maximum suppression, so that one is given here in plain torch.
+import it. Of all compiled operators the import needs only non-maximum suppression, which is given here in plain torch.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""One seeded loop for every network that the project trains itself: budget in steps, exact resume, best checkpoint.
+"""One seeded training loop for every network that the project trains itself: budget in steps, exact resume, best checkpoint.
 
-Randomness of step s is drawn from (seed, s) alone, so that a run that was interrupted goes on to the same weights.
+The randomness of step s is drawn from (seed, s) alone, so an interrupted run continues to the same weights.
 """
 
 from __future__ import annotations

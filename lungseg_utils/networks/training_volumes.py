@@ -1,6 +1,6 @@
-"""Training material of promptable networks: stacks of slices around one object, with what a prompt on them looks like.
+"""Training data of promptable networks: stacks of slices around one object, and the prompts on them.
 
-The object is a lesion of a labelled patient, or one drawn for pretraining; from here on both are treated alike.
+The object is a lesion of a labeled patient, or one drawn for pretraining; from here on both are treated alike.
 """
 
 from __future__ import annotations

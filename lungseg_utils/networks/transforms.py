@@ -1,4 +1,4 @@
-"""From Hounsfield units on any grid to what a network sees, and back: windowing, working grids, padding."""
+"""From Hounsfield units on any grid to the input of a network, and back: windowing, working grids, padding."""
 
 from __future__ import annotations
 

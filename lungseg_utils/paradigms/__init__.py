@@ -1,1 +1,1 @@
-"""Paradigms: one file each, with CARD and prepare()."""
+"""Paradigms (training regimes): one file each, with CARD and prepare()."""

@@ -1,4 +1,4 @@
-"""Few-shot: k labelled patients of the target data set and not one more, so there is none left to validate on."""
+"""Few-shot: training on exactly k labeled patients of the target data set, without validation patients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fine-tuning: a pretrained segmenter goes on learning on all training patients, the best checkpoint chosen on validation patients."""
+"""Fine-tuning: a pretrained segmenter is trained on all training patients, the best checkpoint chosen on validation patients."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Zero-shot: the segmenter answers as it is; no labelled target patient is used in any way."""
+"""Zero-shot: the segmenter is used as it is, without any labeled patient of the target data set."""
 
 from __future__ import annotations
 

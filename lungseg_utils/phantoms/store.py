@@ -1,18 +1,16 @@
-"""A folder of patients: each written whole or not at all, kept when the generator is the same, else made again."""
+"""A folder of phantoms: each patient is written whole or not at all, and drawn again only if the generator changed."""
 
 from __future__ import annotations
 
 import csv
-import fcntl
 import hashlib
 import json
-import os
 import shutil
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from contextlib import contextmanager
 from pathlib import Path
 
+from ..core import files, locks
 from .fields import Grid
 
 _PARTS = ("fields.py", "anatomy.py", "vessels.py", "lesions.py", "acquisition.py", "cohort.py", "writers.py")
@@ -29,14 +27,6 @@ def generator_hash() -> str:
     return digest.hexdigest()
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Write a text file so that it is either the old or the new one."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    temporary.write_text(text)
-    temporary.replace(path)
-
-
 def prepare_root(root: Path, grid: Grid) -> None:
     """Record generator and grid in `root`; patients of another generator or grid are removed."""
     wanted = {"generator_sha256": generator_hash(), "shape": list(grid.shape), "spacing_mm": list(grid.spacing_mm)}
@@ -46,7 +36,7 @@ def prepare_root(root: Path, grid: Grid) -> None:
     facts = root / FACTS_FOLDER
     if facts.exists():
         shutil.rmtree(facts)
-    write_atomically(path, json.dumps(wanted, indent=1) + "\n")
+    files.write_text(json.dumps(wanted, indent=1) + "\n", path)
 
 
 def done(root: Path, patient_id: str) -> bool:
@@ -56,7 +46,7 @@ def done(root: Path, patient_id: str) -> bool:
 
 def finish(root: Path, patient_id: str, facts: dict[str, str]) -> None:
     """Mark a patient as finished."""
-    write_atomically(root / FACTS_FOLDER / f"{patient_id}.json", json.dumps(facts))
+    files.write_text(json.dumps(facts), root / FACTS_FOLDER / f"{patient_id}.json")
 
 
 def replace_folder(temporary: Path, final: Path) -> None:
@@ -72,7 +62,7 @@ def write_facts_table(root: Path) -> list[dict[str, str]]:
     rows = [json.loads(p.read_text()) for p in sorted((root / FACTS_FOLDER).glob("*.json"))]
     if rows:
         lines = [",".join(rows[0])] + [",".join(row[c] for c in rows[0]) for row in rows]
-        write_atomically(root / FACTS_FILE, "\n".join(lines) + "\n")
+        files.write_text("\n".join(lines) + "\n", root / FACTS_FILE)
     return rows
 
 
@@ -88,18 +78,10 @@ def generate_patients(
     """Call `make(root, patient_id, grid)` for every patient that is not finished yet; `progress` wraps the ids (e.g. tqdm)."""
     root = Path(root)
     root.mkdir(parents=True, exist_ok=True)
-    with _only_one(root):
+    with locks.exclusive(root / ".lock", "another process draws phantoms here", locks.WITHOUT_END):
         prepare_root(root, grid)
         _make_missing(root, patient_ids, grid, make, workers, progress)
         write_facts_table(root)
-
-
-@contextmanager
-def _only_one(root: Path) -> Iterator[None]:
-    """Wait until no other process generates into `root`; the lock goes when its process ends."""
-    with (root / ".lock").open("w") as handle:
-        fcntl.flock(handle, fcntl.LOCK_EX)
-        yield
 
 
 def _make_missing(

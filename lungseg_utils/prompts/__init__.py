@@ -1,1 +1,1 @@
-"""What a segmenter is told about a lesion: boxes, lines, clicks, how people err in drawing them, and the ladder of all rungs."""
+"""Prompts: boxes, lines, clicks, errors in drawing them, and the ladder of all prompt settings."""

@@ -1,4 +1,4 @@
-"""Clicks: one inside the lesion, and further ones where an answer is most wrong."""
+"""Clicks: one inside the lesion, and corrective ones where a prediction is most wrong."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""How people err when they draw: a share of the prompt's own size, consistently over a lesion, a little anew on each slice.
+"""Errors in drawing prompts: offsets by a share of the prompt's size, consistent over a lesion, with a small part drawn anew on each slice.
 
 Every side of a box is moved outwards or inwards by up to `share` of the box's length along that axis, by at least one voxel. One
 offset per side holds for the whole lesion; a quarter of the share is drawn anew on each slice. Along z the first and last slice move
-alike, so that slices are left out or added. Clicks and the slice of a single box move by up to `share` of the lesion's size as the
+alike, so slices are left out or added. Clicks and the slice of a single box move by up to `share` of the lesion's size as the
 prompt shows it. A box may miss the lesion; it is never empty and never leaves the image.
 """
 

@@ -1,4 +1,4 @@
-"""Prompts as JSON: what pages and recorded sessions keep of them. All indices are voxels of the original image.
+"""Prompts as JSON, for pages and recorded sessions. All indices are voxels of the original image.
 
 One prompt: {"lesion_id", "find_ends", "actions", "box_3d": null or [[i, j, k], [i, j, k]] (half-open), "slices": [{"index": k,
 "box": null or [i_min, i_max, j_min, j_max] (half-open), "points": [{"i", "j", "inside"}, ...]}, ...]}.

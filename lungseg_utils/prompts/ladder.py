@@ -1,8 +1,8 @@
-"""The prompt ladder: what a segmenter is told about a lesion, from a box on every slice down to nothing.
+"""The prompt ladder: one record per prompt setting, from a box on every slice down to no prompt.
 
-A prompter is a dialogue (a generator). It is given a mask and a random generator, yields the prompts of one look, receives the
-prediction that they led to, and ends when it has no more to say. The mask is the reference, or for `detector_box` what a detector
-found; what a rung leaks of the reference is written beside every number.
+A prompter is a generator. It gets a mask and a random generator, yields prompts, receives the prediction that they led to, and ends when
+it has no further prompt. The mask is the reference, or for `detector_box` the findings of a detector. What a prompt setting gives away of
+the reference is shown with every number.
 """
 
 from __future__ import annotations

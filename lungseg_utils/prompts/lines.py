@@ -1,4 +1,4 @@
-"""The line that radiologists draw for RECIST: the longest one through the lesion on its largest slice."""
+"""RECIST lines: the longest line through the lesion on its largest slice, as radiologists draw it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""What a person said to models about a case: sessions as JSON (`session.schema.json`), and as a rung of the prompt ladder.
+"""Recorded sessions: the prompts that a person gave on a case, as JSON (`session.schema.json`) and as a prompt setting of the ladder.
 
-On the ladder counts what stood at the end of a session; what came before it is there for times and for showing it again.
+On the ladder only the prompts at the end of a session count. Earlier ones are kept for their times and for replay.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The command `report`. Imports happen inside it, so the command line starts fast."""
+"""The command `report`. It imports what it needs when it runs, so the command line starts fast."""
 
 from __future__ import annotations
 

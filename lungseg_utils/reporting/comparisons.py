@@ -19,12 +19,19 @@ from .style import method_looks, plot_style
 
 
 def contrasts(profile: str, dataset: str) -> pd.DataFrame:
-    """The six planned contrasts on one data set, Holm inside the family; a place that this profile cannot fill says why.
+    """The six planned contrasts on one data set, with Holm's correction within the family.
 
-    The sides are trained on that data set, where the profile trains on it, else on its first one. Columns: name, a, b (titles with
-    rungs), n, difference, low, high, p, p_holm (all for these trained models), detectable (minimum detectable difference), p_wilcoxon (for
-    the appendix), the secondary metric's secondary, secondary_low, secondary_high, secondary_n; runs (the fewer of the two sides),
-    over_runs_low, over_runs_high, over_runs_how (the interval for the methods, NaN with one run), and method.
+    The sides are trained on that data set if the profile trains on it, else on the profile's first one.
+
+    Args:
+        profile: name of a profile.
+        dataset: the tested data set.
+
+    Returns:
+        One row per contrast. A contrast that the profile cannot fill has n = 0 and the reason in `method`. Columns: name, a, b (titles with
+        prompt settings), n, difference, low, high, p, p_holm (all for these trained models), detectable (minimum detectable difference),
+        p_wilcoxon (for the appendix); secondary, secondary_low, secondary_high, secondary_n (of the secondary metric); runs (the fewer of
+        the two sides), over_runs_low, over_runs_high, over_runs_how (interval for the methods, NaN with one run); method.
     """
     filled = {c.name: _contrast(c, profile, dataset) for c in analysis_plan.load().contrasts}
     made = [found.contrast for found in filled.values() if isinstance(found, _Filled)]
@@ -42,7 +49,7 @@ def contrasts(profile: str, dataset: str) -> pd.DataFrame:
 
 @dataclass(frozen=True)
 class _Filled:
-    """A place of the family that could be filled: the contrast, its sides by name, and what stands beside it."""
+    """A contrast of the family with its sides by name and further columns."""
 
     contrast: comparisons.Contrast
     a: str
@@ -65,7 +72,7 @@ class _Filled:
 
 
 def _contrast(planned: analysis_plan.PlannedContrast, profile: str, dataset: str) -> _Filled | str:
-    """The contrast and what stands beside it; or why this profile has none."""
+    """The contrast with its further columns; or the reason why this profile has none."""
     known, sides = [line.notebook for line in config.load().lines(profile)], []
     for notebook, rung in (planned.a, planned.b):
         if notebook not in known or rung not in config.load().profile(profile).prompters:
@@ -98,10 +105,10 @@ def _side(method: Method, rung: str) -> str:
 
 
 def ranks(finished: Sequence[results.RunResult], dataset: str, rung: str) -> pd.DataFrame:
-    """Rank of each method on one rung with the bootstrap's rank range; see `comparisons.rank_sets`. Index: titles.
+    """Rank of each method in one prompt setting with the bootstrap's rank range; see `comparisons.rank_sets`. Index: titles.
 
-    Where methods were trained on the data set, those trained on another one are not ranked beside them; nor is a method that was tested
-    on a part of the patients only, as few-shot training is out of fold.
+    If methods were trained on the data set, those trained on another one are left out. So is a method that was tested on only some of the
+    patients, as few-shot training is out of fold.
     """
     asked, names = [method for method in group_runs(finished) if method.asked(dataset, rung)], titles(finished)
     kinds = {method.name: training(method.experiment, dataset) for method in asked}
@@ -113,7 +120,7 @@ def ranks(finished: Sequence[results.RunResult], dataset: str, rung: str) -> pd.
 
 
 def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
-    """`comparisons.contrasts` for people; a place that is empty says why, in the place of the two sides."""
+    """`contrasts` as a table for a page; an empty contrast shows its reason in place of the two sides."""
     empty = table["p"].isna() & (table["n"] == 0)
     sides = [row["method"] if gap else f"{row['a']} minus {row['b']}" for gap, (_, row) in zip(empty, table.iterrows(), strict=True)]
     return pd.DataFrame(
@@ -136,7 +143,7 @@ def _over_both_runs(table: pd.DataFrame) -> dict[str, Any]:
 
 
 def printable_appendix(table: pd.DataFrame) -> pd.DataFrame:
-    """The filled places of `comparisons.contrasts` by the key secondary metric, and by another test of the primary one."""
+    """The filled contrasts by the key secondary metric, and by another test of the primary one."""
     filled, secondary = table[table["n"] > 0], analysis_plan.load().raw["secondary_metric"]
     return pd.DataFrame(
         {
@@ -156,7 +163,7 @@ def _unadjusted(p: float) -> str:
 
 
 def contrast_note(table: pd.DataFrame) -> str:
-    """One line of Markdown: how the contrasts of a family were made."""
+    """One line of Markdown: how the contrasts of a family were computed."""
     methods = list(dict.fromkeys(table.loc[table["n"] > 0, "method"]))
     over_runs = list(dict.fromkeys(table.loc[table["runs"] > 1, "over_runs_how"]))
     return f"How: {'; or '.join(methods + over_runs)}." if methods else "No place of the family could be filled."
@@ -167,7 +174,7 @@ def _p(value: float) -> str:
 
 
 def rank_figure(table: pd.DataFrame) -> Any:
-    """Rank of each method with the range that 95 % of the resamples hold. `table`: of `comparisons.ranks`, on one rung."""
+    """Rank of each method with the range that holds 95 % of the resamples. `table`: from `ranks`, of one prompt setting."""
     plot_style()
     import matplotlib.pyplot as plt
 
@@ -183,12 +190,12 @@ def rank_figure(table: pd.DataFrame) -> Any:
 
 
 def rank_answers(table: pd.DataFrame, rung: str) -> dict[str, int]:
-    """Values by glue key: how many methods a rung has, and how many may be first. `table`: of `comparisons.ranks`."""
+    """Values by glue key: how many methods a prompt setting has, and how many may be first. `table`: from `ranks`."""
     return {f"ranks_{rung}_methods": len(table), f"ranks_{rung}_may_be_first": int((table["rank_low"] <= 1).sum())}
 
 
 def contrast_answers(table: pd.DataFrame) -> dict[str, Any]:
-    """Values for the text of a page by glue key, from `comparisons.contrasts` of one data set."""
+    """Values for the text of a page by glue key, from `contrasts` of one data set."""
     tested = table[table["p"].notna()]
     found = tested[tested["p_holm"] < 0.05]
     named = [f"{r['name']} ({interval_text(r['difference'], r['low'], r['high'])})" for _, r in found.iterrows()]

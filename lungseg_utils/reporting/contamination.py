@@ -1,8 +1,8 @@
-"""What published weights may have seen of the data sets that they are judged on: a checked table, each entry with its source.
+"""Page "Contamination": which data sets published weights may have been trained on; a checked table, each entry with its source.
 
-The level of (weights, data set) is the strongest that a source supports. `none` needs a source for all images that the weights
-were trained on with masks (what an encoder was initialised from without any is said in the note); what no source settles is
-`unknown`. Only `none` may be called zero-shot in a headline.
+The level of (weights, data set) is the strongest that a source supports. `none` needs a source for all images that the weights were
+trained on with masks (the note says what an encoder was pretrained on without masks). If no source settles it, the level is `unknown`.
+Only `none` may be called zero-shot in a headline.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import pandas as pd
 
 from .. import registry
 from ..core import files, project
+from ..experiments import config
 from ..types import Checkpoint, InputError, Pretraining
 
 FILE = Path("data") / "contamination.csv"
@@ -42,15 +43,15 @@ WEIGHTS: Mapping[str, str] = {  # as the table calls them -> what they are
     "sam2_stand_in__shapes": "stand-in",
     "sam2_stand_in__ct_like": "stand-in",
 }
-DATASETS: Mapping[str, str] = {  # as the code calls them -> what a reader calls them
-    "msd_lung": "MSD Task06_Lung",
-    "nsclc_radiomics": "NSCLC-Radiomics",
-    "nsclc_radiomics_interobserver1": "NSCLC-Radiomics-Interobserver1",
-    "lidc_idri": "LIDC-IDRI",
-    "rider_lung_ct": "RIDER Lung CT",
-    "phantom_nsclc": "phantoms, NSCLC-like",
-    "phantom_msd": "phantoms, MSD-like",
-}
+
+
+def datasets() -> list[str]:
+    """The data sets that need a row for each file of weights: all that any profile trains or tests on, real ones first."""
+    return sorted(config.load().datasets(), key=lambda name: registry.card("datasets", name).phantom)
+
+
+def _label(dataset: str) -> str:
+    return registry.card("datasets", dataset).label
 
 
 def read(path: Path | None = None) -> pd.DataFrame:
@@ -59,7 +60,7 @@ def read(path: Path | None = None) -> pd.DataFrame:
     frame = files.read_csv(path, "Restore it from the repository.", dtype=str, keep_default_na=False)
     if tuple(frame.columns) != COLUMNS:
         raise InputError(path, f"its columns are {list(frame.columns)}", f"Expected {list(COLUMNS)}.")
-    for column, known in (("weights", WEIGHTS), ("dataset", DATASETS), ("level", LEVELS)):
+    for column, known in (("weights", WEIGHTS), ("dataset", datasets()), ("level", LEVELS)):
         strange = sorted(set(frame[column]) - set(known))
         if strange:
             raise InputError(path, f"unknown {column} {strange}", f"Known: {', '.join(known)}.")
@@ -71,7 +72,7 @@ def read(path: Path | None = None) -> pd.DataFrame:
 def _check_pairs(frame: pd.DataFrame, path: Path) -> None:
     pairs = list(zip(frame["weights"], frame["dataset"], strict=True))
     doubled = sorted({pair for pair in pairs if pairs.count(pair) > 1})
-    missing = [(w, d) for w in WEIGHTS for d in DATASETS if (w, d) not in set(pairs)]
+    missing = [(w, d) for w in WEIGHTS for d in datasets() if (w, d) not in set(pairs)]
     for problem, found in (("stands there twice", doubled), ("is missing", missing)):
         if found:
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
@@ -93,22 +94,17 @@ def _check_evidence(frame: pd.DataFrame, path: Path) -> None:
 
 def level(weights: str, dataset: str) -> str:
     """One of `LEVELS`; InputError for weights or a data set that the table does not know."""
-    for name, known in ((weights, WEIGHTS), (dataset, DATASETS)):
+    for name, known in ((weights, WEIGHTS), (dataset, datasets())):
         if name not in known:
             raise InputError(name, f"not in {FILE}", f"Known: {', '.join(known)}.")
     frame = read()
     return str(frame.loc[(frame["weights"] == weights) & (frame["dataset"] == dataset), "level"].iloc[0])
 
 
-def may_be_called_zero_shot(weights: str, dataset: str) -> bool:
-    """Whether a score of these weights on this data set may stand under the words zero-shot: only where nothing was seen."""
-    return level(weights, dataset) == NONE
-
-
 def printable(frame: pd.DataFrame) -> pd.DataFrame:
     """Levels for people: one row per file of weights, one column per data set."""
-    wide = frame.pivot(index="weights", columns="dataset", values="level").reindex(index=list(WEIGHTS), columns=list(DATASETS))
-    wide = wide.rename(columns=dict(DATASETS)).rename_axis(columns=None)
+    wide = frame.pivot(index="weights", columns="dataset", values="level").reindex(index=list(WEIGHTS), columns=datasets())
+    wide = wide.rename(columns=_label).rename_axis(columns=None)
     wide.insert(0, "kind", pd.Series(WEIGHTS))
     return wide.reset_index()
 
@@ -119,15 +115,36 @@ def sources(frame: pd.DataFrame) -> str:
     for weights, part in frame.groupby("weights", sort=False):
         lines += [f"**{weights}**", ""]
         for (name, quote, source, note), rows in part.groupby(["level", "quote", "source", "note"], sort=False):
-            where = "; ".join(DATASETS[dataset] for dataset in rows["dataset"])
+            where = "; ".join(_label(dataset) for dataset in rows["dataset"])
             said = f" “{quote}” ({source})." if quote else f" ({source})." if source else ""
             lines.append(f"- {where}: *{name}*.{said} {note}")
         lines.append("")
     return "\n".join(lines)
 
 
+def page_values(frame: pd.DataFrame, stand_ins: int) -> dict[str, int]:
+    """Values by glue key: pairs of published weights and data set (contamination_pairs), of which none, something or nobody knows what was
+    seen (_clean, _seen, _unknown), the weights with a clean pair (_clean_files), and the profile's stand-ins.
+    """
+    published = frame[frame["weights"].map(WEIGHTS) == "published"]
+    clean, unknown = published[published["level"] == NONE], published[published["level"] == UNKNOWN]
+    return {
+        "contamination_pairs": len(published),
+        "contamination_clean": len(clean),
+        "contamination_clean_files": clean["weights"].nunique(),
+        "contamination_unknown": len(unknown),
+        "contamination_seen": len(published) - len(clean) - len(unknown),
+        "contamination_stand_ins": stand_ins,
+    }
+
+
+def levels_in_words() -> str:
+    """Markdown: what each level means."""
+    return "\n".join(f"- *{name}*: {meaning}" for name, meaning in LEVELS.items())
+
+
 def weights_of(model: str, options: Mapping[str, Any]) -> str:
-    """What the table calls the first weights of a model under these options; "" for random ones."""
+    """Name of a model's first weights in the table; "" for random ones."""
     first = registry.initial_weights(model, options)
     if isinstance(first, Pretraining):
         return f"{model}__{first.kind}"
@@ -137,11 +154,11 @@ def weights_of(model: str, options: Mapping[str, Any]) -> str:
     return ""
 
 
-def sentence(model: str, options: Mapping[str, Any], datasets: Iterable[str]) -> str:
+def sentence(model: str, options: Mapping[str, Any], tested: Iterable[str]) -> str:
     """One line of Markdown for the head of a page with zero-shot numbers: what the first weights may have seen of each data set."""
     weights = weights_of(model, options)
     if not weights:
         return "**What the weights have seen:** nothing, they are random."
-    found = [f"{DATASETS[name]}: *{level(weights, name)}*" for name in DATASETS if name in set(datasets)]
+    found = [f"{_label(name)}: *{level(weights, name)}*" for name in datasets() if name in set(tested)]
     text = f"**What the first weights (`{weights}`) have seen** of the data sets below: {'; '.join(found)}"
     return f"{text}. Sources stand on the page *Contamination*."

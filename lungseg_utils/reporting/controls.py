@@ -1,4 +1,4 @@
-"""The roles of methods: model, automatic control, trivial baseline; and the labels each has used."""
+"""Roles of methods: model, automatic control, trivial baseline; and the labels that each has used."""
 
 from __future__ import annotations
 
@@ -9,12 +9,11 @@ from ..experiments import analysis_plan, config, detector, planning, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import Experiment
 from . import methods
-
-TRIVIAL_MODEL = "trivial"
+from .labels import TRIVIAL_MODEL
 
 
 def target_labels_used(result: results.RunResult, dataset: str, rung: str) -> int:
-    """Labelled patients of the tested data set that an answer rests on, training and validation, those of a detector included."""
+    """Number of labeled patients of the tested data set that a prediction depends on: training, validation, and those of a detector."""
     used = labels_of(result.experiment, result.provenance["patients"], dataset)
     if PROMPT_SETTINGS[rung].from_detector:
         finder = results.open_result(detector.detector_of(result.experiment, dataset))
@@ -30,14 +29,14 @@ NOT_TRAINED, TARGET, EXTERNAL = "", "target", "external"
 
 
 def training(experiment: Experiment, dataset: str) -> str:
-    """What an answer on a data set was trained on: `TARGET` that data set, `EXTERNAL` another one, `NOT_TRAINED` no labelled patients."""
+    """Training data of a method on a data set: `TARGET` that data set, `EXTERNAL` another one, `NOT_TRAINED` no labeled patients."""
     if experiment.train_dataset == config.NO_DATASET:
         return NOT_TRAINED
     return TARGET if experiment.train_dataset == dataset else EXTERNAL
 
 
 def control_experiment(experiment: Experiment, dataset: str) -> Experiment:
-    """The planned automatic control by its `methods.group_key`: trained on what the other was, else on the tested data set if it can be."""
+    """The planned automatic control by its `methods.group_key`: trained on the same data set, else on the tested one if possible."""
     notebook, profile = analysis_plan.load().automatic_control, experiment.profile
     choices = config.load().train_datasets(notebook, profile)
     train_dataset = next((name for name in (experiment.train_dataset, dataset) if name in choices), choices[0])

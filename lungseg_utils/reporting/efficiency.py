@@ -1,6 +1,6 @@
-"""Costs of full-size architectures in, figures and printable tables out. No accuracy: that of a stand-in is not that of its full size.
+"""Page "Efficiency": costs of full-size architectures, as tables and figures. No accuracy: a stand-in's is not that of its full size.
 
-Colours are safe for colour-blind readers, and shapes and hatches say the same in grey; every axis has its unit.
+Colors are safe for color-blind readers, and shapes and hatches repeat the information in gray; every axis has its unit.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ _ALIKE = 0.002, 0.2  # decades in FLOPs and seconds between points that share a 
 
 
 def model_title(name: str) -> str:
-    """Reader's name of a subject; unknown names stay as they are."""
+    """Title of an architecture; unknown names stay as they are."""
     return _TITLES.get(name, name)
 
 
 def human_seconds(prompts: float) -> tuple[float, float]:
-    """What a person takes for that many boxes, from extreme clicking to dragging; arXiv:1708.02750, natural images."""
+    """Seconds of a person for that many boxes, from extreme clicking to dragging; arXiv:1708.02750, natural images."""
     low, high = HUMAN_SECONDS_PER_BOX
     return low * prompts, high * prompts
 
@@ -45,8 +45,8 @@ def human_seconds(prompts: float) -> tuple[float, float]:
 def by_model(frame: pd.DataFrame) -> pd.DataFrame:
     """One row per model of one setting (`table.one_setting`), in the order of the table.
 
-    `slice_*` is the cost of one slice: of an automatic network a volume's over its slices, of a promptable one an encoded slice and a
-    prompt on it. `memory_mb` is the highest of all passes of the network; arrays of the whole volume are not among them.
+    `slice_*` is the cost of one slice: for an automatic network that of a volume divided by its slices, for a promptable one that of an
+    encoded slice with one prompt. `memory_mb` is the highest of all passes of the network, without arrays of the whole volume.
     """
     values = _values(frame)
     rows = []
@@ -65,7 +65,7 @@ def by_model(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def by_volume(frame: pd.DataFrame) -> pd.DataFrame:
-    """One row per model and way of asking about the reference volume: slices, prompts, seconds, FLOPs, and whether it was extrapolated."""
+    """One row per model and prompt setting on the reference volume: slices, prompts, seconds, FLOPs, and whether it was extrapolated."""
     rows = []
     seconds = frame[frame["stage"].str.startswith(VOLUME) & (frame["quantity"] == "seconds")]
     values = _values(frame)
@@ -90,7 +90,7 @@ def _input(frame: pd.DataFrame, name: str) -> str:
 
 
 def seconds_over_flops(frame: pd.DataFrame) -> Any:
-    """Seconds over FLOPs, both for one slice, on logarithmic axes; grey lines join equal speeds. One point per architecture."""
+    """Seconds over FLOPs, both for one slice, on logarithmic axes; gray lines join equal speeds. One point per architecture."""
     sns = plot_style()
     import matplotlib.pyplot as plt
 
@@ -119,7 +119,7 @@ def seconds_over_flops(frame: pd.DataFrame) -> Any:
 
 
 def _labels(table: pd.DataFrame) -> list[tuple[float, float, str]]:
-    """Where a label stands (GFLOP, s), and its text; points on top of each other share one."""
+    """Position (GFLOP, s) and text of each label; points on top of each other share one."""
     groups: list[tuple[float, float, list[str]]] = []
     for _, row in table.sort_values("slice_flops", kind="stable").iterrows():
         x, y, name = row["slice_flops"] / _GIGA, row["slice_seconds"], model_title(row["model"])
@@ -132,7 +132,7 @@ def _labels(table: pd.DataFrame) -> list[tuple[float, float, str]]:
 
 
 def _label(axes: Any, labels: Sequence[tuple[float, float, str]]) -> None:
-    """Each label beside its point, on the first side where it stays inside and covers no point and no other label, if there is one."""
+    """Place each label next to its point, on the first side where it stays inside and covers no point or other label, if any."""
     axes.figure.draw_without_rendering()  # the layout settles
     points = [axes.transData.transform((x, y)) for x, y, _ in labels]
     taken = [axes.get_legend().get_window_extent()]
@@ -153,7 +153,7 @@ def _label(axes: Any, labels: Sequence[tuple[float, float, str]]) -> None:
 
 
 def _lines_of_equal_speed(axes: Any, slowest: float, fastest: float) -> None:
-    """GFLOP/s as grey diagonals, whole decades around the speeds that occur, numbered at their upper ends; the axes keep their limits."""
+    """GFLOP/s as gray diagonals, whole decades around the measured speeds, numbered at their upper ends; the axes keep their limits."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     for speed in 10.0 ** np.arange(np.floor(np.log10(slowest)), np.ceil(np.log10(fastest)) + 1):
         axes.plot([left, right], [left / speed, right / speed], color="0.75", linewidth=0.9, linestyle="--", zorder=1)
@@ -164,7 +164,7 @@ def _lines_of_equal_speed(axes: Any, slowest: float, fastest: float) -> None:
 
 
 def memory(frame: pd.DataFrame) -> Any:
-    """Peak memory of each model in one pass: its weights, and what is allocated beside them."""
+    """Peak memory of each model in one pass: its weights, and further allocations."""
     sns = plot_style()
     import matplotlib.pyplot as plt
 
@@ -186,9 +186,9 @@ def memory(frame: pd.DataFrame) -> Any:
 
 
 def seconds_per_volume(frame: pd.DataFrame) -> Any:
-    """Seconds for the reference volume on a logarithmic axis, one panel per way of asking; pale bars are extrapolated.
+    """Seconds for the reference volume on a logarithmic axis, one panel per prompt setting; pale bars are extrapolated.
 
-    Below the bar of a prompted model stands a hatched band: what a person takes for its boxes. The two are not added up.
+    A hatched band below the bar of a prompted model shows a person's seconds for its boxes. The two are not added up.
     """
     sns = plot_style()
     import matplotlib.pyplot as plt
@@ -261,7 +261,7 @@ def _three(value: float) -> str:
 
 
 def printable_models(frame: pd.DataFrame) -> pd.DataFrame:
-    """`by_model` for people."""
+    """`by_model` as a table for a page."""
     table = by_model(frame)
 
     def column(name: str, scale: float = 1.0) -> list[str]:
@@ -284,7 +284,7 @@ def printable_models(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def printable_machines(one: pd.DataFrame, other: pd.DataFrame) -> pd.DataFrame:
-    """The reference volume on two machines, and how much faster the second is; of what was measured on both. Each of one setting."""
+    """Models measured on both of two machines: the reference volume on each, and the speed-up. Each table is of one setting."""
     both = _on_both(one, other)
     asked = [label_of(p) if p != MIRRORED else f"{label_of('none')}, mirrored" for p in both["prompter"]]
     shown = {"model": [model_title(name) for name in both["model"]], "prompt": asked}
@@ -304,7 +304,7 @@ def _setting(frame: pd.DataFrame) -> str:
 
 
 def machine_answers(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, str]:
-    """Values for the text of a page on two machines: both, what was not measured on the second, the smallest and largest gain."""
+    """Values for the text of a page on two machines: both, the models not measured on the second, the smallest and largest speed-up."""
     both = _on_both(one, other)
     gains = both["seconds"] / both["seconds_other"]
     missing = [model_title(name) for name in dict.fromkeys(one["model"]) if name not in set(other["model"])]
@@ -320,7 +320,7 @@ def machine_answers(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, str]:
 
 
 def printable_volumes(frame: pd.DataFrame) -> pd.DataFrame:
-    """`by_volume` for people, with what a person takes for the boxes."""
+    """`by_volume` as a table for a page, with a person's seconds for the boxes."""
     table = by_volume(frame)
     boxes = [int(n) for n in table["prompts"]]
     asked = [label_of(p) if p != MIRRORED else f"{label_of('none')}, mirrored" for p in table["prompter"]]
@@ -339,7 +339,7 @@ def printable_volumes(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def printable_family(frame: pd.DataFrame, model: str) -> pd.DataFrame:
-    """What the full sizes of one model of the grid cost: one row per size, for a slice and for the reference volume by way of asking."""
+    """Costs of the full sizes of one model of the grid: one row per size, for a slice and for the reference volume by prompt setting."""
     sizes = [subject.name for subject in SUBJECTS if subject.model == model and subject.name in set(frame["model"])]
     own = frame[frame["model"].isin(sizes)]
     volumes = by_volume(own)
@@ -359,13 +359,13 @@ def printable_family(frame: pd.DataFrame, model: str) -> pd.DataFrame:
 
 
 def spread(frame: pd.DataFrame) -> float:
-    """Largest ratio of the slowest to the fastest of the timed runs of any stage: what else the machine was doing."""
+    """Largest ratio of the slowest to the fastest timed run of any stage, a measure of other load on the machine."""
     wide = frame.pivot_table(index=["model", "stage"], columns="quantity", values="value")
     return float((wide["seconds_max"] / wide["seconds_min"]).max())
 
 
 def spread_of_twins(frame: pd.DataFrame) -> float:
-    """Largest ratio between two models that compute the same, FLOPs within a thousandth in every stage: how far two processes differ."""
+    """Largest ratio between two models with equal FLOPs in every stage (within a thousandth): two runs of one model differ by that."""
     wide = frame.pivot_table(index="stage", columns=["quantity", "model"], values="value")
     seconds, flops = wide["seconds"], wide["flops"]
     ratios = [

@@ -15,10 +15,19 @@ from .labels import counted, interval_text, label_of
 
 
 def external_results(finished: Sequence[results.RunResult], home: str, elsewhere: str) -> pd.DataFrame:
-    """Mean DSC by method and rung on the data set that was trained on and on another one, and the drop between the two.
+    """Mean DSC by method and prompt setting on the internal and an external test set, and the drop between the two.
 
-    An experiment that was trained on `elsewhere` is at home there; one that was not trained at all, on `home`. The patients differ, so
-    that the groups are independent. Columns: title, rung, trained, home, elsewhere, drop with interval, n_home, n_elsewhere.
+    For experiments trained on the external set the two roles are swapped; for untrained ones `home` counts as internal. The two groups are
+    independent, because their patients differ.
+
+    Args:
+        finished: results of all experiments.
+        home: the internal data set.
+        elsewhere: the external data set.
+
+    Returns:
+        One row per method and prompt setting. Columns: title, rung (prompt setting), trained (whether it was trained at all), home and
+        elsewhere (mean DSC, internal and external), drop, drop_low, drop_high, n_home, n_elsewhere.
     """
     rows, names, found = [], methods.titles(finished), methods.group_runs(finished)
     for rung in PROMPT_SETTINGS:
@@ -34,7 +43,7 @@ def external_results(finished: Sequence[results.RunResult], home: str, elsewhere
 
 
 def external_table(table: pd.DataFrame) -> pd.DataFrame:
-    """`external_validation.external_results` for people."""
+    """`external_results` as a table for a page."""
     n = counted(table["n_home"]), counted(table["n_elsewhere"])
     return pd.DataFrame(
         {
@@ -47,8 +56,15 @@ def external_table(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
+def drop_values(method: methods.Method, home: str, elsewhere: str, rung: str = "none") -> dict[str, Any]:
+    """Values for the text of a page: how much lower one method's mean DSC is on `elsewhere` (drop), and the patients of both (n_...)."""
+    own, other = (method.mean(name, rung).to_numpy() for name in (home, elsewhere))
+    drop = intervals.summarize_difference(own, other)
+    return {"drop": interval_text(drop.mean, drop.low, drop.high), "n_home": len(own), "n_abroad": len(other)}
+
+
 def external_values(table: pd.DataFrame, rung: str) -> dict[str, Any]:
-    """Values for the text of a page, of `external_results` on one rung: how many trained methods there are, do worse abroad, drop most."""
+    """Values for the text of a page, of `external_results` in one prompt setting: numbers of trained methods and drops, largest drop."""
     part = table[(table["rung"] == rung) & table["trained"]]
     if part.empty:
         return dict.fromkeys(("n_methods", "n_lower", "largest_drop", "largest_drop_of"), "(not run yet)")

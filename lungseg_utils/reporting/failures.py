@@ -14,9 +14,11 @@ WORST_SHOWN = 3
 
 
 def failure_table(finished: Sequence[RunResult], datasets: Sequence[str]) -> pd.DataFrame:
-    """Every failed and every empty answer, and the worst ones of each method and rung over all its runs: what, where, why, DSC.
+    """Every failed and every empty prediction, and the worst ones of each method and prompt setting over all its runs.
 
-    `experiment`: the method's name. `first_run`: whether the answer is of the run that the book's viewers show.
+    Returns:
+        One row per prediction. Columns: method (title), rung (prompt setting), test_dataset, case, experiment (name of the method),
+        first_run (whether it is of the run that the book's viewers show), kind ("failed", "empty" or "worst"), dsc, reference_ml, reason.
     """
     rows, names = [], methods.titles(finished)
     for method in methods.group_runs(finished):
@@ -46,7 +48,7 @@ def _wide(results: pd.DataFrame, datasets: Sequence[str]) -> pd.DataFrame:
 
 
 def printable_failures(table: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFrame:
-    """`failures.failure_table` of some kinds, for people."""
+    """`failure_table` of some kinds, as a table for a page."""
     part = table[table["kind"].isin(kinds)].sort_values(["method", "test_dataset", "dsc"], kind="stable")
     return pd.DataFrame(
         {
@@ -63,13 +65,23 @@ def printable_failures(table: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFram
 
 
 def failure_counts(table: pd.DataFrame) -> pd.DataFrame:
-    """How many answers failed or were empty: a row for each method and prompt, a column for each test set, of `failures.failure_table`."""
+    """Number of failed or empty predictions: a row per method and prompt, a column per test set, from `failure_table`."""
     bad = table[table["kind"].isin(["failed", "empty"])]
     counts = bad.groupby(["method", "rung", "test_dataset"], sort=False)["kind"].agg(_counted_kinds).unstack("test_dataset").fillna("–")
     sets = [name for name in dict.fromkeys(table["test_dataset"]) if name in counts]
     shown = counts.reindex(bad.drop_duplicates(["method", "rung"]).set_index(["method", "rung"]).index)[sets].reset_index()
     shown["rung"] = [label_of(rung) for rung in shown["rung"]]
     return shown.rename(columns={"rung": "prompt", **{name: label_of(name) for name in sets}}).rename_axis(columns=None)
+
+
+def failure_values(table: pd.DataFrame) -> dict[str, int]:
+    """Values by glue key: failures_failed, failures_empty, and failures_empty_prompted (empty despite a prompt)."""
+    empty = table[table["kind"] == "empty"]
+    return {
+        "failures_failed": int((table["kind"] == "failed").sum()),
+        "failures_empty": len(empty),
+        "failures_empty_prompted": int((empty["rung"] != "none").sum()),
+    }
 
 
 def _counted_kinds(kinds: pd.Series) -> str:

@@ -13,35 +13,41 @@ from ..evaluation import intervals
 from ..experiments import planning, results
 from ..types import Experiment
 from . import methods
-from .controls import EXTERNAL, TRIVIAL_MODEL, control_experiment, training
-from .labels import counted, interval_text
+from .controls import EXTERNAL, control_experiment, training
+from .labels import TRIVIAL_MODEL, counted, interval_text
 from .methods import Method
 from .seeds import interval_columns, method_intervals, spread_row
 from .style import method_looks, plot_style
 
 
 def few_shot(finished: Sequence[results.RunResult], dataset: str, rung: str) -> pd.DataFrame:
-    """Mean DSC of each run by model and k; "all" stands for full training or fine-tuning of the same model, where it was run.
+    """Mean DSC of each run by model and k; "all" is full training or fine-tuning of the same model, if it was run.
 
-    Only methods that learned from this data set, or from none: *k* counts its patients. Columns: model, k, draw, seed, dsc, n.
+    Only methods trained on this data set, or on none, because *k* counts its patients. Columns: model, k, draw, seed, dsc, n.
     """
     rows = []
     for method in _learning(finished, dataset, rung):
         table, first = method.table(dataset, rung), {label: parts[0].experiment for label, parts in method.runs(dataset).items()}
         for label, values in table.items():
-            row = {"model": _model(method.experiment), "k": _shots(method.experiment), "draw": first[label].draw, "seed": first[label].seed}
+            row = {
+                "model": planning.model_title(method.experiment),
+                "k": _shots(method.experiment),
+                "draw": first[label].draw,
+                "seed": first[label].seed,
+            }
             rows.append(row | {"dsc": values.mean(), "n": int(values.notna().sum())})
     return pd.DataFrame(rows, columns=["model", "k", "draw", "seed", "dsc", "n"])
 
 
 def few_shot_runs(finished: Sequence[results.RunResult], dataset: str, rung: str) -> pd.DataFrame:
-    """The same by model and k over all draws: lowest, highest and SD of the runs' means, and both estimands with their intervals.
+    """Spread of the runs by model and k over all draws, both estimands, and the gain over the automatic control.
 
-    Columns beside those of `_spread`: model, k, and over_<automatic>: paired difference to the automatic model trained on the same draws
-    of the same k ("the method", matched runs), with interval.
+    Returns:
+        One row per model and k. Columns: model, k, those of `seeds.spread_row`, and over_control, over_control_low, over_control_high,
+        over_control_runs: paired difference to the automatic model trained on the same draws of the same k ("the method", matched runs).
     """
-    groups = {(_model(m.experiment), _shots(m.experiment)): m for m in _learning(finished, dataset, rung)}
-    control, rows = _model(control_experiment(finished[0].experiment, dataset)), []
+    groups = {(planning.model_title(m.experiment), _shots(m.experiment)): m for m in _learning(finished, dataset, rung)}
+    control, rows = planning.model_title(control_experiment(finished[0].experiment, dataset)), []
     for (model, k), method in sorted(groups.items(), key=lambda item: (item[0][0], np.inf if item[0][1] == "all" else item[0][1])):
         table, other = method.table(dataset, rung), groups.get((control, k)) if model != control else None
         row = {"model": model, "k": k} | spread_row(table)
@@ -50,7 +56,7 @@ def few_shot_runs(finished: Sequence[results.RunResult], dataset: str, rung: str
 
 
 def _matched_difference(name: str, a: pd.DataFrame, b: pd.DataFrame | None) -> dict[str, Any]:
-    """On the runs that both sides have; fewer than two common ones say nothing of the methods."""
+    """Difference on the runs that both sides have; NaN with fewer than two common runs."""
     common = [] if b is None else [run_label for run_label in a.columns if run_label in b.columns]
     if len(common) < 2:
         return {f"over_{name}": np.nan, f"over_{name}_low": np.nan, f"over_{name}_high": np.nan, f"over_{name}_runs": len(common)}
@@ -59,14 +65,9 @@ def _matched_difference(name: str, a: pd.DataFrame, b: pd.DataFrame | None) -> d
 
 
 def _learning(finished: Iterable[results.RunResult], dataset: str, rung: str) -> list[Method]:
-    """The methods with a network that learned from a data set, or from none, and were asked there."""
+    """Methods with a network, evaluated on `dataset` and trained on it or on no data set."""
     asked = [method for method in methods.group_runs(finished) if method.asked(dataset, rung) and method.experiment.model != TRIVIAL_MODEL]
     return [method for method in asked if training(method.experiment, dataset) != EXTERNAL]
-
-
-def _model(experiment: Experiment) -> str:
-    """A title without its paradigm and number of patients."""
-    return planning.experiment_title(experiment).rsplit(", k =", 1)[0].rsplit(", ", 1)[0]
 
 
 def _shots(experiment: Experiment) -> int | str:
@@ -76,7 +77,7 @@ def _shots(experiment: Experiment) -> int | str:
 
 
 def few_shot_figure(table: pd.DataFrame) -> Any:
-    """Mean DSC of each draw over the number of labelled patients. `table`: of `few_shot.few_shot`, on one rung."""
+    """Mean DSC of each draw over the number of labeled patients. `table`: from `few_shot`, of one prompt setting."""
     plot_style()
     import matplotlib.pyplot as plt
 
@@ -97,7 +98,7 @@ def few_shot_figure(table: pd.DataFrame) -> Any:
 
 
 def printable_few_shot(table: pd.DataFrame) -> pd.DataFrame:
-    """`few_shot.few_shot_runs` for people."""
+    """`few_shot_runs` as a table for a page."""
     return pd.DataFrame(
         {
             "model": table["model"],
@@ -119,7 +120,7 @@ def _gain(row: pd.Series) -> str:
 
 
 def few_shot_answers(table: pd.DataFrame, rung: str) -> dict[str, str]:
-    """The answer on one rung as one sentence, by glue key: mean DSC over the draws by model and k. `table`: `few_shot.few_shot_runs`."""
+    """One sentence on one prompt setting, by glue key: mean DSC over the draws by model and k. `table`: from `few_shot_runs`."""
     parts = []
     for model, part in table.groupby("model", sort=False):
         parts.append(f"{model} {', '.join(_step(row) for _, row in part.iterrows())}")

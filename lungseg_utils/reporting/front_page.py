@@ -1,4 +1,4 @@
-"""experiments.yml as checked records: profiles, experiments, and the options that a model ends up with."""
+"""Front page: the figure of three panels and the numbers in the text."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ import pandas as pd
 from ..experiments import analysis_plan, planning
 from ..experiments.costs import subjects
 from . import efficiency, style, wording
-from .labels import CONTROL, TRIVIAL, interval_text, label_of
+from .labels import interval_text, label_of
 
-# of what a book's first page speaks, beside the plan's automatic control: what the planned contrasts on the primary rungs compare
+# notebooks whose results the front page cites, apart from the automatic control; the planned contrasts compare them
 FRONT_PAGE = ("baselines_zero_shot", "medsam_fine_tuned", "medsam2_fine_tuned")
 _ARCHITECTURES = ("unet_wide", "deeplabv3_resnet101", "nnunet_3d", "sam", "medsam", "sam2", "medsam2", "medical_sam2")
 _RUNGS = {"none": ("o", "no prompt"), "box_one_slice": ("^", "box on one slice"), "box_every_slice": ("s", "box on every slice")}
@@ -23,7 +23,7 @@ _DPI = 170  # sharp on dense screens, and some 150 kB
 
 
 def methods(profile: str) -> list[str]:
-    """Experiments of the first panel: the trivial answer, the automatic control and the two fine-tuned promptable ones."""
+    """Experiments of the first panel: the trivial baseline, the automatic control and the two fine-tuned promptable models."""
     baseline, *promptable = FRONT_PAGE
     return [
         planning.make_experiment(notebook, profile).name for notebook in (baseline, analysis_plan.load().automatic_control, *promptable)
@@ -32,7 +32,7 @@ def methods(profile: str) -> list[str]:
 
 @dataclass(frozen=True)
 class _Shape:
-    """Of the figure: inches, shares of the width, and how many letters fit into a line."""
+    """Shape of the figure: inches, shares of the width, and letters per line."""
 
     size: tuple[float, float]
     margins: Mapping[str, float]
@@ -48,9 +48,14 @@ _NARROW = _Shape((4.6, 15.5), {"left": 0.43, "right": 0.965, "top": 0.97, "botto
 
 
 def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, profile: str, narrow: bool = False) -> Any:
-    """The three panels. `ladder`: of `ladder.ladder_table`; `trap`: of `protocol_trap.protocol_trap`; `costs`: one setting of `table.read`.
+    """The three panels of the front page.
 
-    `narrow`: the same for a column as wide as a phone, with letters that can be read there.
+    Args:
+        ladder: from `ladder.ladder_table`.
+        trap: from `protocol_trap.protocol_trap`.
+        costs: one setting of `table.read`.
+        profile: whose results are shown.
+        narrow: for a column as wide as a phone, with readable letters.
     """
     style.plot_style()
     import matplotlib.pyplot as plt
@@ -76,7 +81,7 @@ def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, 
 
 
 def _draw_prompts(axes: Any, ladder: pd.DataFrame, order: list[str], shape: _Shape) -> None:
-    """Mean DSC with interval by what was told (rows) and method; a trivial answer to no prompt is empty, and left out."""
+    """Mean DSC with interval by prompt (rows) and method; trivial baselines without a prompt are empty, and left out."""
     import seaborn as sns
 
     rungs, labels = [name for name in _RUNGS if name in set(ladder["rung"])], {}
@@ -87,7 +92,7 @@ def _draw_prompts(axes: Any, ladder: pd.DataFrame, order: list[str], shape: _Sha
             row, (marker, color) = part.loc[name], looks[name]
             y = place + 0.19 * (number - (len(part) - 1) / 2)
             axes.plot([row["dsc_low"], row["dsc_high"]], [y, y], color=color, linewidth=2)
-            labels[name] = axes.plot(row["dsc"], y, marker, color=color, linestyle="", label=_short(row["title"]))[0]
+            labels[name] = axes.plot(row["dsc"], y, marker, color=color, linestyle="", label=_short(row))[0]
     axes.set(
         yticks=range(len(rungs)),
         yticklabels=[_line(label_of(name), shape) for name in rungs],
@@ -110,15 +115,15 @@ def _legend(axes: Any, handles: list[Any], columns: int) -> None:
     )  # fmt: skip
 
 
-def _short(name: str) -> str:
-    """Without what differs from rung to rung."""
-    if name.startswith(TRIVIAL):
+def _short(row: pd.Series) -> str:
+    """Name of a method without what differs from one prompt setting to the next."""
+    if row["role"] == "trivial":
         return "trivial: ellipse or ellipsoid, no voxel looked at"
-    return f"{name.removesuffix(CONTROL)}; with a prompt, cut to it" if name.endswith(CONTROL) else name
+    return f"{row['model']}, {row['regime']}; with a prompt, cut to it" if row["role"] == "control" else row["title"]
 
 
 def _draw_protocols(axes: Any, trap: pd.DataFrame, shape: _Shape) -> None:
-    """One model's same masks by every protocol, this project's own first and as a line."""
+    """The same masks of one model by every protocol, this project's own first and as a line."""
     import seaborn as sns
 
     own, places = trap["value"].iloc[0], np.arange(len(trap))
@@ -132,13 +137,13 @@ def _draw_protocols(axes: Any, trap: pd.DataFrame, shape: _Shape) -> None:
         axes.annotate(f"{value:.2f}", (value, place), (side, 0), ha=align, **near)
     names = [_line(name, shape) for name in trap["protocol"]]
     axes.set(yticks=places, yticklabels=names, xlim=(-0.02, 1.02), ylim=(len(trap) - 0.4, -0.6))
-    model = trap["title"].iloc[0].partition(",")[0]
+    model = trap["model"].iloc[0]
     axes.set(title=f"What the protocol does: the same masks of one {model}")
     axes.set_xlabel(f"DSC by this protocol, no prompt,\n{trap['n'].iloc[0]} patients with a tumor")
 
 
 def _draw_costs(axes: Any, volumes: pd.DataFrame, shape: _Shape) -> None:
-    """Seconds of the machine for the reference volume by way of asking; hatched bands: a person's seconds for the boxes."""
+    """Seconds of the machine for the reference volume by prompt setting; hatched bands: a person's seconds for the boxes."""
     import seaborn as sns
 
     names, handles = [name for name in _ARCHITECTURES if name in set(volumes["model"])], []

@@ -3,38 +3,49 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from functools import cache
 
 import numpy as np
 import pandas as pd
 
+from .. import registry
 from ..evaluation.metrics import LESION_METRICS, METRICS
+from ..experiments import config
 from ..prompts.ladder import PROMPT_SETTINGS
 
-TRIVIAL = "trivial: "  # what the names of answers without a network begin with
+TRIVIAL_MODEL = "trivial"
 CONTROL = " + prompt"  # an automatic model given the same prompt as the promptable ones
-TITLES: Mapping[str, str] = {
-    "phantom_nsclc": "phantoms, NSCLC-like",
-    "phantom_msd": "phantoms, MSD-like",
-    "nsclc_radiomics": "NSCLC-Radiomics (real)",
-    "lidc_idri": "LIDC-IDRI (real)",
-    "ibsi_ct_phantom": "IBSI CT phantom (real)",
-    "nsclc_radiomics_interobserver1": "NSCLC-Radiomics-Interobserver1 (real)",
-    "msd_lung": "MSD Task06 Lung (real)",
-    "rider_lung_ct": "RIDER Lung CT (real)",
-    **{metric.name: metric.label for metric in (*METRICS, *LESION_METRICS)},
-    **{name: card.title for name, card in PROMPT_SETTINGS.items()},
-}
+_METRICS: Mapping[str, str] = {metric.name: metric.label for metric in (*METRICS, *LESION_METRICS)}
 
 
 def label_of(name: str) -> str:
-    """Reader's name of a data set, metric or prompter; unknown names stay as they are."""
-    return PROMPT_SETTINGS[name].title if name in PROMPT_SETTINGS else TITLES.get(name, name)
+    """Reader's name of a data set, metric or prompt setting; unknown names stay as they are."""
+    if name in PROMPT_SETTINGS:
+        return PROMPT_SETTINGS[name].title
+    if name in _METRICS:
+        return _METRICS[name]
+    if name in registry.names("datasets"):
+        card = registry.card("datasets", name)
+        return card.label if card.phantom else f"{card.label} (real)"
+    return name
+
+
+def reading_order() -> list[str]:
+    """Data sets, in the order of experiments.yml, then prompt settings, from most help to none."""
+    return [*config.load().datasets(), *PROMPT_SETTINGS]
+
+
+@cache
+def trivial_rules() -> Mapping[str, str]:
+    """Title of a trivial baseline -> its rule in words."""
+    module = registry.plugin("models", TRIVIAL_MODEL)
+    return {module.title({"rule": rule}): words for rule, words in module.RULES.items()}
 
 
 def method_titles(results: pd.DataFrame, models: Mapping[str, str]) -> dict[tuple[str, str], str]:
-    """(experiment, rung) -> name: an automatic model is named as such where it was given a prompt. `models`: experiment -> name."""
+    """(experiment, prompt setting) -> title, which marks an automatic model with a prompt as control. `models`: experiment -> title."""
     pairs = set(zip(results["experiment"], results["prompter"], strict=True))
-    automatic = {e for e, rung in pairs if rung == "none" and not models[e].startswith(TRIVIAL)}
+    automatic = {e for e, rung in pairs if rung == "none" and models[e] not in trivial_rules()}
     return {(e, rung): models[e] + (CONTROL if rung != "none" and e in automatic else "") for e, rung in pairs}
 
 
@@ -55,5 +66,5 @@ def number_text(value: float, digits: int) -> str:
 
 
 def in_reading_order(frame: pd.DataFrame, column: str) -> pd.DataFrame:
-    known = list(TITLES)
+    known = reading_order()
     return frame.sort_values(column, key=lambda names: [known.index(n) if n in known else len(known) for n in names], kind="stable")

@@ -9,22 +9,28 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation.intervals import summarize_method, summarize_trained_models
-from ..experiments import analysis_plan, detector, results
+from ..experiments import analysis_plan, detector, planning, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from .controls import control_experiment, role_of, target_labels_used, training
-from .labels import CONTROL, TRIVIAL, counted, interval_text, label_of
+from .labels import CONTROL, counted, interval_text, label_of, trivial_rules
 from .methods import Method, group_key, group_runs, pair_methods, titles
 from .style import method_looks, plot_style
 
 
 def ladder_table(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
-    """One row per method and rung of one data set, from most help to none.
+    """Results of every method in every prompt setting on one data set, from most help to none.
 
-    Columns: experiment (the method's first), title, rung, role ("model", "control", "trivial"), training (see `training`), runs, n, dsc
-    with interval for these trained models, method_low and method_high (that of the method, NaN with one run), nsd_3mm, hit (lesion
-    sensitivity), dsc_detected (mean DSC of hit lesions) with n_detected (over all runs), actions per patient, labels (of the target
-    used), failed (answers, over all runs), and the paired differences of these trained models to the control and to the best trivial
-    answer with the same prompt, with intervals.
+    Args:
+        finished: results of all experiments.
+        dataset: the tested data set.
+
+    Returns:
+        One row per method and prompt setting. Columns: experiment (the method's first), title, rung (prompt setting), role ("model",
+        "control", "trivial"), training (see `training`), runs, n; dsc, dsc_low, dsc_high (for these trained models), method_low,
+        method_high (for the method, NaN with one run), nsd_3mm, hit (lesion sensitivity), dsc_detected (mean DSC of hit lesions) with
+        n_detected (over all runs), actions (per patient), labels (patients of the target used), failed (predictions, over all runs);
+        over_control and over_trivial with _low and _high: paired differences of these trained models to the control, and to the best
+        trivial baseline with the same prompt.
     """
     found, names, rows = group_runs(finished), titles(finished), []
     for rung in [name for name in PROMPT_SETTINGS if any(m.asked(dataset, name) for m in found)]:
@@ -33,6 +39,7 @@ def ladder_table(finished: Sequence[results.RunResult], dataset: str) -> pd.Data
         best = max(trivial, key=lambda method: method.mean(dataset, rung).mean()) if trivial else None
         for method in here:
             row = {"experiment": method.name, "title": names[method.name, rung], "rung": rung} | _ladder_row(method, dataset, rung)
+            row |= {"model": planning.model_title(method.experiment), "regime": planning.regime_title(method.experiment)}
             role = role_of(method.experiment)
             row["role"] = "control" if role == "automatic" and rung != "none" else "trivial" if role == "trivial" else "model"
             row |= _difference("control", method, rung, _control(method, here, dataset, rung), dataset)
@@ -41,7 +48,7 @@ def ladder_table(finished: Sequence[results.RunResult], dataset: str) -> pd.Data
 
 
 def _control(method: Method, here: Sequence[Method], dataset: str, rung: str) -> tuple[Method | None, str]:
-    """What an answer is measured against, with its rung: the automatic model with the same prompt, or the detector's own mask."""
+    """Control of a method, with its prompt setting: the automatic model with the same prompt, or the detector's own mask."""
     if PROMPT_SETTINGS[rung].from_detector:
         detectors = dict.fromkeys(detector.detector_of(result.experiment, dataset) for result in method.results)
         return Method(tuple(map(results.open_result, detectors))), "none"
@@ -93,9 +100,9 @@ _TRIVIAL_FAMILY, _AUTOMATIC_FAMILY = "trivial", "automatic (with a prompt: the c
 
 
 def ladder_figure(table: pd.DataFrame) -> Any:
-    """Mean DSC over the rungs, from most help to none, one panel per family of models; trivial answers grey in all of them.
+    """Mean DSC over the prompt settings, from most help to none, one panel per family of models; trivial baselines gray in all of them.
 
-    `table`: of `ladder.ladder_table`. Automatic networks stand in one panel: with a prompt they are the controls.
+    `table`: from `ladder_table`. Automatic networks share one panel: with a prompt they are the controls.
     """
     plot_style()
     import matplotlib.pyplot as plt
@@ -124,13 +131,13 @@ def ladder_figure(table: pd.DataFrame) -> Any:
 def _family(part: pd.DataFrame) -> str:
     if (part["role"] == "trivial").any():
         return _TRIVIAL_FAMILY
-    return _AUTOMATIC_FAMILY if "none" in set(part["rung"]) else part["title"].iloc[0].split(",")[0]
+    return _AUTOMATIC_FAMILY if "none" in set(part["rung"]) else part["model"].iloc[0]
 
 
 def _plot_method(axes: Any, part: pd.DataFrame, places: Mapping[str, int], style: str, number: int) -> None:
     name = part["title"].iloc[0].removesuffix(CONTROL)
     looks = method_looks(name, number)
-    label = name if name.startswith(TRIVIAL) else name.partition(", ")[2] if style == "-" else name
+    label = part["regime"].iloc[0] if style == "-" else name
     part = part.set_index("rung").reindex(list(places))  # a line breaks where a method has no answer
     where = np.arange(len(places)) + (number % 7 - 3) * 0.04
     axes.plot(where, part["dsc"], style, **looks, markersize=5, label=label)
@@ -138,10 +145,10 @@ def _plot_method(axes: Any, part: pd.DataFrame, places: Mapping[str, int], style
 
 
 def printable_ladder(table: pd.DataFrame, rung: str) -> pd.DataFrame:
-    """One rung of `ladder.ladder_table`, the best on top; differences are paired, intervals 95 %.
+    """One prompt setting of `ladder_table`, the best on top; differences are paired, intervals 95 %.
 
-    Where there are methods with several runs, their number and the interval for the method stand beside DSC; where some were trained on
-    the data set and some on another one, which; the latter then stand below.
+    If methods have several runs, their number and the interval for the method are shown with DSC. If some were trained on the data set and
+    some on another one, the table says which; the latter come last.
     """
     both = {"target", "external"} <= set(table["training"])
     part = table[table["rung"] == rung].assign(apart=(table["training"] == "external") & both)
@@ -178,7 +185,7 @@ def _over_runs(part: pd.DataFrame) -> dict[str, Any]:
 
 
 def printable_rungs(table: pd.DataFrame) -> pd.DataFrame:
-    """What each rung is and costs: leaks, actions per patient, a band of seconds where there is a source, best model, control, trivial."""
+    """Information and cost of each prompt setting: leaks, actions per patient, seconds if sourced, best model, control, trivial."""
     rows = []
     for rung in [name for name in PROMPT_SETTINGS if name in set(table["rung"])]:
         part, card = table[table["rung"] == rung], PROMPT_SETTINGS[rung]
@@ -204,18 +211,18 @@ def _best(part: pd.DataFrame) -> str:
     if part.empty:
         return "–"
     row = part.loc[part["dsc"].idxmax()]
-    return f"{interval_text(row['dsc'], row['dsc_low'], row['dsc_high'])}, {row['title'].removeprefix(TRIVIAL)}"
+    return f"{interval_text(row['dsc'], row['dsc_low'], row['dsc_high'])}, {trivial_rules().get(row['title'], row['title'])}"
 
 
 def gain_text(row: pd.Series, other: str) -> str:
-    """The paired difference of a row of `ladder.ladder_table` to "control" or "trivial", with its interval."""
+    """The paired difference of a row of `ladder_table` to "control" or "trivial", with its interval."""
     return interval_text(*(row[f"over_{other}{end}"] for end in ("", "_low", "_high")))
 
 
 def ladder_answers(table: pd.DataFrame, rungs: Sequence[str]) -> dict[str, Any]:
-    """Values for the text of a page by glue key, of `ladder.ladder_table`: on each rung the best model, and what it is worth there; and n.
+    """Values for the text of a page by glue key, from `ladder_table`: the best model in each prompt setting, its gains, and n.
 
-    ladder_RUNG, ladder_RUNG_title, ladder_RUNG_over_trivial and ladder_RUNG_over_control; "(not run)" where no model was asked.
+    Keys: ladder_RUNG, ladder_RUNG_title, ladder_RUNG_over_trivial and ladder_RUNG_over_control; "(not run)" if no model was evaluated.
     """
     best = table[table["role"] == "model"].sort_values("dsc").groupby("rung").tail(1).set_index("rung")
     values: dict[str, Any] = {"ladder_n": int(best["n"].max()) if len(best) else 0}
@@ -228,7 +235,7 @@ def ladder_answers(table: pd.DataFrame, rungs: Sequence[str]) -> dict[str, Any]:
 
 
 def board(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All rungs of all data sets as one printable table. `tables`: data set -> `ladder.ladder_table`."""
+    """All prompt settings of all data sets as one table for a page. `tables`: data set -> `ladder_table`."""
     parts = []
     for name, table in tables.items():
         for rung in table["rung"].unique():

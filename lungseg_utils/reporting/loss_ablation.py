@@ -13,9 +13,9 @@ from .values import dsc_of_rows
 
 
 def printable_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> pd.DataFrame:
-    """Mean DSC with interval by training, rung and data set (rows), for each loss (columns).
+    """Mean DSC with interval by training, prompt setting and data set (rows), for each loss (columns).
 
-    `records`: experiment -> provenance; `names`: experiment -> what is shown of it.
+    `records`: experiment -> provenance; `names`: experiment -> title.
     """
     cells: dict[tuple[str, str, str], dict[str, str]] = {}
     for (dataset, rung, name), series in dsc_of_rows(results, ["experiment"]).items():
@@ -32,7 +32,7 @@ def _loss(record: Mapping[str, Any]) -> str:
 
 
 def best_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], dataset: str = "phantom_nsclc") -> dict[str, Any]:
-    """Per model: the best loss and the default one by mean DSC on `dataset` (told most), and their paired difference, as text by key."""
+    """Text by glue key, per model: best and default loss by mean DSC on `dataset` with most help, and their paired difference."""
     values: dict[str, Any] = {}
     rungs = {"unet": "none", "sam_stand_in": "box_every_slice"}
     series = {(rung, name): part for (d, rung, name), part in dsc_of_rows(results, ["experiment"]).items() if d == dataset}

@@ -1,8 +1,9 @@
-"""Methods: experiments that differ only in what makes runs differ (seed, fold, draw), and their answers as tables patients x runs.
+"""Group experiments into methods, and arrange their predictions as tables patients x runs.
 
-Where every run is tested on the same patients, each is a column. Where a fold is tested by the training that left it out, the folds of
-one seed and draw are one answer to each patient: a cross-validation is one run. What runs, and what patients, there must be is the
-profile's plan, so that a missing or doubled patient is an error and never another n.
+The experiments of a method differ only in what makes runs differ (seed, fold, draw). If every run is tested on the same patients, each run
+is a column. If a fold is tested by the training that left it out, the folds of one seed and draw give one prediction per patient: a
+cross-validation is one run. The profile's plan says which runs and patients must exist, so a missing or doubled patient is an error and
+never another n.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from . import labels
 
 
 def group_key(experiment: Experiment) -> Experiment:
-    """What the runs of one method share: the experiment without seed, fold and draw."""
+    """The experiment without seed, fold and draw: equal for all runs of one method."""
     return replace(experiment, seed=0, fold=0, draw=0)
 
 
 def group_runs(finished: Iterable[RunResult]) -> list[Method]:
-    """The methods of some experiments, in the order in which their first ones stand."""
+    """The methods of some experiments, in the order of their first ones."""
     found: dict[Experiment, list[RunResult]] = {}
     for result in finished:
         found.setdefault(group_key(result.experiment), []).append(result)
@@ -38,7 +39,7 @@ def group_runs(finished: Iterable[RunResult]) -> list[Method]:
 
 @dataclass(frozen=True, eq=False)
 class Method:
-    """One method by the experiments that were run of it, in the order of the plan; it bears the name and title of the first."""
+    """One method: the experiments that are its runs, in the order of the plan; name and title are those of the first."""
 
     results: tuple[RunResult, ...]
 
@@ -54,35 +55,35 @@ class Method:
 
     @property
     def is_trained(self) -> bool:
-        """Whether runs of it can differ: it learns from labelled patients of the target."""
+        """Whether its runs can differ: it is trained on labeled patients of the target."""
         return registry.card("paradigms", self.experiment.paradigm).uses_target_labels
 
     @cached_property
     def _asked(self) -> dict[str, dict[tuple[str, str, float], pd.DataFrame]]:
-        """Name of an experiment -> (test data set, rung, jitter) -> its rows. The tables of a profile are long, and looked at often."""
+        """Name of an experiment -> (test data set, prompt setting, jitter) -> its rows. Cached: the tables are long and often read."""
         keys = ["test_dataset", "prompter", "jitter"]
         return {r.experiment.name: dict(list(r.results.groupby(keys, sort=False))) for r in self.results}
 
     def asked(self, dataset: str, rung: str, jitter: float = 0.0) -> bool:
-        """Whether it was asked on a rung of a test data set; `jitter`: the share by which prompts were drawn wrongly."""
+        """Whether it was evaluated in a prompt setting on a test data set; `jitter`: the error in drawing, as a share."""
         return any((dataset, rung, jitter) in parts for parts in self._asked.values())
 
     def rows(self, dataset: str, rung: str, jitter: float = 0.0) -> pd.DataFrame:
-        """The rows of all its experiments on one rung of one data set; it must have been asked there."""
+        """The rows of all its experiments in one prompt setting on one data set, on which it must have been evaluated."""
         found = [parts[dataset, rung, jitter] for parts in self._asked.values() if (dataset, rung, jitter) in parts]
         return pd.concat(found) if len(found) > 1 else found[0]
 
     def runs(self, dataset: str) -> dict[str, tuple[RunResult, ...]]:
-        """Label -> the experiments that together answer each tested patient once: one of them, or the folds of a cross-validation.
+        """Label -> the experiments that together predict each test patient once: one of them, or the folds of a cross-validation.
 
-        InputError names a patient whom a cross-validation answers not at all, or twice.
+        InputError names a patient whom a cross-validation predicts not at all, or twice.
         """
         if dataset not in self._runs:
             self._runs[dataset] = _runs(self.results, dataset)
         return self._runs[dataset]
 
     def first_run(self, dataset: str) -> tuple[RunResult, ...]:
-        """The experiments of the first of its `runs`, which is the one that viewers show."""
+        """The experiments of the first of its `runs`, which viewers show."""
         return next(iter(self.runs(dataset).values()))
 
     @cached_property
@@ -99,24 +100,24 @@ class Method:
         return pd.DataFrame(columns)
 
     def mean(self, dataset: str, rung: str, metric: str = "dsc", jitter: float = 0.0) -> pd.Series:
-        """One value per patient, averaged over its runs: what stands for "these trained models"."""
+        """One value per patient, averaged over its runs: the values of "these trained models"."""
         return self.table(dataset, rung, metric, jitter).mean(axis=1)
 
     def averaged(self) -> pd.DataFrame:
-        """A results table of the method, as of one experiment: what several runs say of one case is averaged (`tables.mean_rows`)."""
+        """A results table of the method, as of one experiment: runs are averaged case by case (`tables.mean_rows`)."""
         if len(self.results) == 1:
             return self.results[0].asked()
         return tables.mean_runs([result.asked() for result in self.results], self.name)
 
     def shares_runs(self, other: Method) -> bool:
-        """Whether run r of both rests on the same draw of patients, or leaves out the same fold; equal seeds alone share nothing."""
+        """Whether run r of both uses the same draw of patients, or leaves out the same fold; equal seeds alone share nothing."""
         return len({result.experiment.seed for result in (*self.results, *other.results)}) == 1
 
 
 class FirstRun:
-    """The first run of a method as one result, with the answers that `results.RunResult` gives: of a cross-validation all folds.
+    """The first run of a method as one result, with the interface of `results.RunResult`; of a cross-validation all folds.
 
-    What several experiments answered bears the name of the method.
+    Rows of several experiments have the name of the method.
     """
 
     def __init__(self, method: Method):
@@ -163,7 +164,7 @@ def _runs(results: Sequence[RunResult], dataset: str) -> dict[str, tuple[RunResu
 
 
 def was_asked(result: RunResult, dataset: str, rung: str) -> bool:
-    """Whether one experiment was asked on a rung of a data set, with prompts as they should be drawn."""
+    """Whether one experiment was evaluated in a prompt setting on a data set, without errors in drawing."""
     rows = result.results
     return bool(((rows["test_dataset"] == dataset) & (rows["prompter"] == rung) & (rows["jitter"] == 0)).any())
 
@@ -180,7 +181,7 @@ def _require_each_once(dataset: str, label: str, parts: Sequence[RunResult]) -> 
 
 @dataclass(frozen=True)
 class Pair:
-    """Two methods on the patients whom both were tested on: `a` and `b` as patients x runs, and whether run r of both belong together."""
+    """Two methods on their common patients: `a` and `b` as patients x runs, and whether run r of both belong together."""
 
     a: pd.DataFrame
     b: pd.DataFrame
@@ -196,10 +197,10 @@ class Pair:
 
 
 def pair_methods(a: Method, a_rung: str, b: Method, b_rung: str, dataset: str, metric: str = "dsc") -> Pair:
-    """Two methods side by side on one data set.
+    """Pair two methods on one data set.
 
-    Few-shot training leaves out one fold only, a cross-validation all of them: of two such methods the patients of the smaller test
-    are compared. What is not trained answers every run of the other side with the same.
+    Few-shot training leaves out one fold, a cross-validation all of them: of two such methods the patients of the smaller test are
+    compared. An untrained method is compared with every run of the other side.
     """
     left, right = a.table(dataset, a_rung, metric), b.table(dataset, b_rung, metric)
     if set(left.index) < set(right.index):
@@ -219,21 +220,21 @@ def _repeated(one: pd.DataFrame, runs: pd.DataFrame) -> pd.DataFrame:
 
 
 def titles(finished: Iterable[RunResult]) -> dict[tuple[str, str], str]:
-    """(name of a method, rung) -> what it is called beside a number; see `labels.method_titles`."""
+    """(name of a method, prompt setting) -> title, for tables and pages; see `labels.method_titles`."""
     pairs = [(method, result) for method in group_runs(finished) for result in method.results]
     asked = pd.concat([result.asked()[["prompter"]].drop_duplicates().assign(experiment=method.name) for method, result in pairs])
     return labels.method_titles(asked, {method.name: planning.experiment_title(method.experiment) for method, _ in pairs})
 
 
 def at_hand(notebook: str, profile: str, dataset: str) -> list[RunResult]:
-    """The finished runs of a notebook's own method: that which was trained on `dataset`, or (if none is) on the profile's first one."""
+    """The finished runs of a notebook's own method: the one trained on `dataset`, or (if none is) on the profile's first data set."""
     choices = config.load().train_datasets(notebook, profile)
     own = group_key(planning.make_experiment(notebook, profile, train_dataset=dataset if dataset in choices else choices[0]))
     return [open_result(e) for e in finished_only(e for e in planning.planned_runs(notebook, profile) if group_key(e) == own)]
 
 
 def one_of_several(experiment: Experiment, notebook: str) -> str:
-    """A sentence for a page that shows one training: how many the profile plans of its notebook; empty if it is the only one."""
+    """A sentence for a page that shows one training: how many trainings the profile plans of its notebook; empty if it is the only one."""
     planned = planning.planned_runs(notebook, experiment.profile)
     alike = [e for e in planned if e.options == experiment.options]
     if len(alike) < 2:

@@ -1,7 +1,6 @@
-"""Tables of the overview page of each model: what ran, how it was set up, what it reached beside its controls, where it failed.
+"""Tables of the overview pages of models: their runs, settings, results with controls, and failures.
 
-A family is a model of the grid by its name in `models/`; what ran in its place under a profile is named as that. Nothing is computed
-here that `analysis` does not compute.
+A family is a model of the grid by its name in `models/`; a stand-in that ran in its place is named as one.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from ..evaluation import tables
 from ..experiments import analysis_plan, config, planning
 from ..experiments.results import RunResult
 from . import methods
-from .controls import TRIVIAL_MODEL
 from .failures import failure_table
-from .labels import interval_text, label_of
+from .labels import TRIVIAL_MODEL, interval_text, label_of
+from .strata import SMALL_MM
 from .values import training_seconds
 
 # options that a reader asks for, in the words of the field; the rest stands at the foot of each experiment's page
@@ -61,16 +60,15 @@ _TRAINING = (
 )
 _WORDS = {"dice_ce": "Dice + cross-entropy", "dice_bce_per_image": "Dice + cross-entropy, per image", "ct_like": "CT-like"}
 _NOT_SAID = "–"
-SMALL_MM = 30
 
 
 def names(profile: str) -> list[str]:
-    """Models that a profile runs, or runs others in the place of, in the order of the grid; without the trivial answers."""
+    """Models of a profile, also those that stand-ins replace, in the order of the grid; without the trivial baselines."""
     return [name for name in dict.fromkeys(line.model for line in config.load().lines(profile)) if name != TRIVIAL_MODEL]
 
 
 def members(model: str, profile: str, finished: Sequence[RunResult]) -> list[RunResult]:
-    """What ran under the notebooks of a model, its first k if it has several: all runs, and the variants that stand beside it."""
+    """The finished runs of a model's notebooks, for the first k if there are several, and their variants."""
     known = {result.experiment.name: result for result in finished}
     found: dict[str, RunResult] = {}
     for line in (line for line in config.load().lines(profile) if line.model == model):
@@ -81,26 +79,27 @@ def members(model: str, profile: str, finished: Sequence[RunResult]) -> list[Run
 
 
 def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[RunResult]) -> pd.DataFrame:
-    """Mean DSC of a family on the primary rungs, and under them of the automatic control and the best trivial answer to the same prompt.
+    """Mean DSC of a family in the primary prompt settings, and below it of the automatic control and the best trivial baseline.
 
-    `ladders`: data set -> `ladder.ladder_table`; differences are paired, on the first data set. One row per rung and method.
+    `ladders`: data set -> `ladder.ladder_table`; differences are paired, on the first data set. One row per prompt setting and method.
     """
     home = next(iter(ladders.values()))
     own, rows = [method.name for method in methods.group_runs(results)], []
     for rung in [name for name in analysis_plan.load().primary_rungs if name in set(home[home["experiment"].isin(own)]["rung"])]:
         part = home[home["rung"] == rung]
-        rows += [_numbers_row(row, ladders) for _, row in pd.concat([part[part["experiment"].isin(own)], _beside(part, own)]).iterrows()]
+        rows += [
+            _numbers_row(row, ladders)
+            for _, row in pd.concat([part[part["experiment"].isin(own)], _beside(part, own, results[0].experiment.profile)]).iterrows()
+        ]
     return pd.DataFrame(rows)
 
 
-def _beside(part: pd.DataFrame, own: Sequence[str]) -> pd.DataFrame:
+def _beside(part: pd.DataFrame, own: Sequence[str], profile: str) -> pd.DataFrame:
     """Of one rung, the rows of the planned control (unless it is of the family) and of the best trivial answer."""
     controls = part[(part["role"] == "control") & ~part["experiment"].isin(own)]
     trivial = part[part["role"] == "trivial"].nlargest(1, "dsc")
-    profile = next(iter(part["experiment"])).partition("__")[0]
-    return pd.concat(
-        [controls[controls["experiment"] == planning.make_experiment(analysis_plan.load().automatic_control, profile).name], trivial]
-    )
+    control = planning.make_experiment(analysis_plan.load().automatic_control, profile).name
+    return pd.concat([controls[controls["experiment"] == control], trivial])
 
 
 def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[str, str]:
@@ -111,14 +110,14 @@ def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[st
         text = _NOT_SAID if values is None else interval_text(values["dsc"], values["dsc_low"], values["dsc_high"])
         if values is not None and values["n"] < table["n"].max():
             text += f", n = {values['n']}"
-        shown[f"DSC, {label_of(dataset).removeprefix('phantoms, ')}, n = {table['n'].max()}"] = text
+        shown[f"DSC, {registry.card('datasets', dataset).short_title or label_of(dataset)}, n = {table['n'].max()}"] = text
     for name, heading in (("trivial", "minus best trivial"), ("control", "minus control")):
         shown[heading] = interval_text(*(row[f"over_{name}{end}"] for end in ("", "_low", "_high")))
     return shown
 
 
 def setup(model: str, profile: str, results: Sequence[RunResult]) -> pd.DataFrame:
-    """How the family was set up: one row per option, one column per notebook, and what the published model gets where another one ran."""
+    """Settings of a family: one row per option, one column per notebook, and the published model's settings if a stand-in ran."""
     lines = [line for line in config.load().lines(profile) if line.model == model]
     known = {methods.group_key(method.experiment): method.results[0] for method in methods.group_runs(results)}
     shown = {_column(line): known.get(methods.group_key(planning.make_experiment(line.notebook, profile))) for line in lines}
@@ -182,9 +181,9 @@ def _text(name: str, value: Any) -> str:
 
 
 def failures(results: Sequence[RunResult], facts: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """Where the family fails on one data set, by method and primary rung: failed and empty answers, the lowest DSC, small tumors.
+    """Failures of a family on one data set, by method and primary prompt setting: failed and empty predictions, lowest DSC, small tumors.
 
-    `facts`: of `strata.facts_of_cases`. Small: at most 30 mm in the axial plane.
+    `facts`: from `strata.facts_of_cases`. Small: at most 30 mm in the axial plane.
     """
     small, names_of = facts[facts["diameter_mm"] <= SMALL_MM].index, methods.titles(results)
     bad, rows = failure_table(results, [dataset]), []
@@ -204,7 +203,7 @@ def failures(results: Sequence[RunResult], facts: pd.DataFrame, dataset: str) ->
 
 
 def answers(model: str, results: Sequence[RunResult], datasets: Sequence[str]) -> dict[str, Any]:
-    """Values for the text of the model's page, by glue key: what ran, and how many of its answers (over all runs) failed or were empty."""
+    """Values for the text of the model's page, by glue key: what ran, and how many predictions (over all runs) failed or were empty."""
     found = failure_table(results, datasets)
     asked = pd.concat([tables.case_values(result.asked(), "dsc") for result in results])
     ran = dict.fromkeys(planning.experiment_title(r.experiment) for r in results)
@@ -218,13 +217,13 @@ def answers(model: str, results: Sequence[RunResult], datasets: Sequence[str]) -
 
 
 def shade(table: pd.DataFrame, results: Sequence[RunResult]) -> Any:
-    """A table of `numbers` for a page, with the answers that stand beside the family's own in italics."""
+    """A table of `numbers` for a page, with the rows of other methods in italics."""
     own = set(methods.titles(results).values())
     beside = ~table["method"].isin(own)
     return table.style.hide(axis="index").apply(lambda row: np.where(beside[row.name], ["font-style: italic"] * len(row), ""), axis=1)
 
 
 def heading(model: str, results: Sequence[RunResult]) -> str:
-    """Name of a family: that of its model, or that something else ran in its place."""
+    """Name of a family: that of its model, or of the stand-in that replaced it."""
     name = registry.card("models", model).title.partition(" (")[0]
     return name if all(r.experiment.model == model for r in results) else f"In the place of {name}"

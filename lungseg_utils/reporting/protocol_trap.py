@@ -9,23 +9,27 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation import comparisons, protocols
+from ..experiments import planning
 from ..experiments.results import RunResult
 from . import methods
 from .style import looks_of, plot_style
 
 
 def protocol_trap(finished: Sequence[RunResult], dataset: str, rungs: Sequence[str]) -> pd.DataFrame:
-    """The stored predictions of every method and rung, scored by every published protocol; this project's own stands first.
+    """Score the stored predictions of every method and prompt setting by every published protocol; this project's own comes first.
 
-    Columns: experiment, title, rung, protocol, formula, value (mean over runs), n (of one run), unit, share (of all slices that were
-    looked at), shift (against the own protocol), rank (among the methods of the rung, 1 is best).
+    Returns:
+        One row per method, prompt setting and protocol. Columns: experiment, title, rung (prompt setting), protocol, formula, value (mean
+        over runs), n (of one run), unit, share (of all slices that were scored), shift (from the own protocol), rank (among the methods in
+        the prompt setting, 1 is best).
     """
     names, rows = methods.titles(finished), []
     for method in methods.group_runs(finished):
         for rung in [name for name in rungs if method.asked(dataset, name)]:
             asked = method.runs(dataset).values()
             runs = [[case for result in results for case in result.protocol_counts(dataset, rung)] for results in asked]
-            rows += _trap_rows({"experiment": method.name, "title": names[method.name, rung], "rung": rung}, runs)
+            named = {"experiment": method.name, "title": names[method.name, rung], "model": planning.model_title(method.experiment)}
+            rows += _trap_rows(named | {"rung": rung}, runs)
     table = pd.DataFrame(rows)
     table["rank"] = table.groupby(["rung", "protocol"])["value"].rank(ascending=False, method="min")
     return table
@@ -42,9 +46,9 @@ def _trap_rows(shared: Mapping[str, Any], runs: Sequence[Sequence[protocols.Case
 
 
 def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
-    """Kendall's tau between the methods' ranks by the own protocol and by each other one, per rung (rows: protocols).
+    """Kendall's tau between the ranks of methods by the own protocol and by each other one, per prompt setting (rows: protocols).
 
-    NaN where a protocol gives some method no value, such as "only detected cases" to one that detected none.
+    NaN if a protocol has no value for some method, such as "only detected cases" for one that detected none.
     """
     own, result = trap["protocol"].iloc[0], {}
     for rung, part in trap.groupby("rung", sort=False):
@@ -58,7 +62,7 @@ def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
 def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
     """The same predictions under every protocol: mean DSC on the left, rank of each method on the right.
 
-    `trap`: of `protocol_trap.protocol_trap`.
+    `trap`: from `protocol_trap`.
     """
     plot_style()
     import matplotlib.pyplot as plt
@@ -84,7 +88,7 @@ def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
 
 
 def printable_trap(trap: pd.DataFrame, experiment: str, rung: str) -> pd.DataFrame:
-    """One method under every protocol: formula, value, shift against the own protocol, n, share of slices looked at, rank."""
+    """One method under every protocol: formula, value, shift from the own protocol, n, share of scored slices, rank."""
     part = trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)]
     return pd.DataFrame(
         {
@@ -108,8 +112,24 @@ def trap_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, st
     return values
 
 
+def own_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, Any]:
+    """Values by glue key: one method by the own protocol (trap_own, trap_n), by the most flattering one (trap_most, trap_most_name) and
+    by the least (trap_least); trap_own_dsc and trap_most_dsc are numbers.
+    """
+    part = trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)]
+    own, most = part.iloc[0], part.loc[part["shift"].idxmax()]
+    values = {"trap_own": own["value"], "trap_most": most["value"], "trap_least": part["value"].min()}
+    texts = {key: f"{value:.2f}" for key, value in values.items()}
+    return texts | {
+        "trap_most_name": most["protocol"],
+        "trap_own_dsc": float(own["value"]),
+        "trap_most_dsc": float(most["value"]),
+        "trap_n": int(own["n"]),
+    }
+
+
 def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, rung: str) -> dict[str, Any]:
-    """Values by glue key: how many of the other protocols put another method first on a rung, and the lowest agreement of ranks."""
+    """Values by glue key: how many other protocols rank another method first in a prompt setting, and the lowest agreement of ranks."""
     part = trap[trap["rung"] == rung]
     best = part[part["rank"] == 1].groupby("protocol", sort=False)["experiment"].agg(set)
     others = best.drop(part["protocol"].iloc[0])

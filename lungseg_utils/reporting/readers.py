@@ -1,7 +1,7 @@
-"""Agreement among the readers of a case, of models with each reader, and reference noise on cases that have one reader only.
+"""Page "Readers": agreement among readers, of models with each reader, and reference noise on cases with one reader only.
 
-Readers are people. `simulated_readers` are none: smooth random displacements of one reference, called "reference noise"
-everywhere, never human. What may be drawn as a human band, and when, is fixed (`human_band`).
+Readers are people. `simulated_readers` are smooth random displacements of one reference; they are called "reference noise" everywhere,
+never human. `human_band` fixes what may be drawn as a human band, and when.
 """
 
 from __future__ import annotations
@@ -16,10 +16,13 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from ..data.cases import load_study
 from ..evaluation import comparisons, intervals, metrics, plan, tables
+from ..experiments import analysis_plan, cohorts, config, grid
+from ..experiments.results import RunResult
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import InputError, Mask, Study
-from . import style
+from . import results, style
 from .labels import interval_text, label_of
 
 DATASETS = ("lidc_idri", "nsclc_radiomics_interobserver1")  # whose references are given reader by reader
@@ -33,19 +36,53 @@ MIN_READERS_FOR_BAND = 3
 NOISE_SD_MM = 1.0
 NOISE_CORRELATION_MM = 12.0
 _KERNEL_RADIUS = 4.0  # of the smoothing, in its own standard deviations
+NOISY_COPIES = 3  # of each reference
+NOISY_PATIENTS = 12  # phantoms at most
+_PANEL_SETTINGS = ("box_one_slice", "none")  # shown case by case
 PAIR_COLUMNS = ["patient_id", "case_id", "reader_a", "reader_b", "both_outlined", *METRICS]
 
 
 def readers_of(study: Study) -> dict[str, Mask]:
-    """The single readers' masks of a study; none if its reference is not given reader by reader."""
+    """The masks of single readers of a study; empty if its reference is not given reader by reader."""
     return {name: mask for name, mask in study.references.items() if name.startswith(READER)}
+
+
+@dataclass(frozen=True)
+class ReadDataset:
+    """A data set whose references are given reader by reader: pairs of its readers, and every method against each of them.
+
+    `pairs`: of `readers_among_themselves`; `against`: of `models_against_readers`, at the primary prompt settings.
+    """
+
+    dataset: str
+    n_cases: int
+    pairs: pd.DataFrame
+    against: pd.DataFrame
+
+
+def read_datasets(profile: str, finished: Sequence[RunResult]) -> list[ReadDataset]:
+    """Those of `DATASETS` whose files are here and which the profile tests; reads all of their masks."""
+    here, rows = grid.real_datasets(profile), results.results_of(finished)
+    found = []
+    for name in (name for name in DATASETS if name in here):
+        cases = {(case.patient_id, case.case_id): load_study(case) for case in finished[0].cases(name)}
+        against = models_against_readers(rows, name)
+        primary = against["prompter"].isin(analysis_plan.load().primary_rungs)
+        found.append(ReadDataset(name, len(cases), readers_among_themselves(cases), against[primary]))
+    return found
+
+
+def missing_sentence(found: Sequence[ReadDataset]) -> str:
+    """Markdown that names the data sets with several readers that are not here; empty if all are."""
+    missing = [label_of(name) for name in DATASETS if name not in {part.dataset for part in found}]
+    return f"**Not here: {', '.join(missing)}.** This page has no part of it." if missing else ""
 
 
 def pairwise(masks: Mapping[str, Mask]) -> pd.DataFrame:
     """One row per pair of masks: reader_a, reader_b, both_outlined, and `METRICS` (all symmetric).
 
-    Of two masks one of which is empty the DSC is 0 and HD95 infinite, of two empty ones nothing is defined. The end of a slab
-    that cuts either mask is no surface.
+    If one of two masks is empty, DSC is 0 and HD95 infinite; if both are, nothing is defined. The end of a slab that cuts either mask is no
+    surface.
     """
     rows = []
     for a, b in itertools.combinations(masks, 2):
@@ -70,9 +107,9 @@ def _by_case(masks: Mapping[tuple[str, str], Mapping[str, Mask]]) -> pd.DataFram
 
 
 def models_against_readers(results: pd.DataFrame, dataset: str) -> pd.DataFrame:
-    """One row per experiment, rung, case and single reader, with `METRICS` as columns; rows of jittered prompts are refused.
+    """One row per experiment, prompt setting, case and single reader, with `METRICS` as columns; rows of jittered prompts are refused.
 
-    Undefined (NaN) where the reader outlined nothing.
+    Undefined (NaN) if the reader outlined nothing.
     """
     keys = ["experiment", "prompter", "patient_id", "case_id", "reader"]
     rows = results[(results["test_dataset"] == dataset) & (results["lesion_id"] == "") & results["metric"].isin(METRICS)]
@@ -87,7 +124,7 @@ def models_against_readers(results: pd.DataFrame, dataset: str) -> pd.DataFrame:
 class AgreementWithReaders:
     """One metric of one method: per patient (index) its mean over readers, the mean over their pairs, and the difference.
 
-    `comparison` is None under ten patients, and for HD95: then there are points and nothing else.
+    `comparison` is None under ten patients, and for HD95: then only points are shown.
     """
 
     points: pd.DataFrame
@@ -95,10 +132,10 @@ class AgreementWithReaders:
 
 
 def agreement_with_readers(against: pd.DataFrame, pairs: pd.DataFrame, metric: str, seed: int = 0) -> AgreementWithReaders:
-    """A method against the readers, beside the readers among themselves, on the same patients and by the same metric.
+    """Agreement of a method with the readers and of the readers with each other, on the same patients and by the same metric.
 
-    `against`: rows of `models_against_readers` of one experiment and rung. Both sides are about readers who outlined something:
-    who did not differs in detection, which is shown apart. Patients without two such readers are left out of both sides.
+    `against`: rows of `models_against_readers` of one experiment and prompt setting. Both sides use only readers who outlined something:
+    who outlined nothing differs in detection, which is shown separately. Patients without two such readers are left out of both sides.
     """
     if len(against[["experiment", "prompter"]].drop_duplicates()) > 1:
         raise InputError("agreement with readers", "more than one method or rung", "Take one at a time.")
@@ -117,7 +154,7 @@ def agreement_with_readers(against: pd.DataFrame, pairs: pd.DataFrame, metric: s
 def human_band(pairs: pd.DataFrame, metric: str) -> tuple[float, float] | None:
     """Quartiles over patients of the readers' mean agreement; None unless 10 patients have at least 3 readers who outlined.
 
-    A band of other patients, of another metric or of simulated noise is no substitute, so that None means: draw none.
+    None means: draw no band. A band of other patients, of another metric or of simulated noise is no substitute.
     """
     if pairs["reader_a"].str.startswith(NOISE.strip()).any():
         raise InputError("human band", "reference noise is not human", "Give pairs of readers.")
@@ -142,7 +179,7 @@ def simulated_readers(
 
     The displacement along the surface's normal is a Gaussian random field with mean 0, standard deviation `sd_mm` and a
     correlation that falls to 1/e over `correlation_mm`, cut at the signed distance to the surface. With `sd_mm` 0 each copy is the
-    reference; a lesion smaller than the displacement may vanish. Where the volume ends there is no surface to displace.
+    reference; a lesion smaller than the displacement may vanish. The end of the volume is no surface.
     """
     if not reference.array.any():
         raise InputError("reference", "it is empty, and has no surface to displace", "Leave tumor-free cases out.")
@@ -172,6 +209,14 @@ def reference_noise(
     return _by_case({key: simulated_readers(mask, seeds[key], n, sd_mm, correlation_mm) for key, mask in references.items()})
 
 
+def phantom_noise(profile: str) -> pd.DataFrame:
+    """`reference_noise` of the first NSCLC-like test phantoms of a profile, tumor-free ones left out; draws them if they are not here."""
+    phantoms = cohorts.cases_to_test("phantom_nsclc", config.load().profile(profile), progress=False)[:NOISY_PATIENTS]
+    references = {(c.patient_id, c.case_id): load_study(c).reference for c in phantoms}
+    tumors = {key: mask for key, mask in references.items() if mask.array.any()}
+    return reference_noise(tumors, analysis_plan.load().seed, n=NOISY_COPIES)
+
+
 def _grown_box(array: np.ndarray, margin: np.ndarray) -> tuple[slice, ...]:
     hits = np.argwhere(array)
     low, high = hits.min(axis=0) - margin, hits.max(axis=0) + margin + 1
@@ -179,7 +224,7 @@ def _grown_box(array: np.ndarray, margin: np.ndarray) -> tuple[slice, ...]:
 
 
 def _signed_distance_mm(inside: np.ndarray, spacing: np.ndarray) -> np.ndarray:
-    """Distance of each voxel's centre to the surface, negative inside: never 0, as surfaces run between centres."""
+    """Distance of each voxel's center to the surface, negative inside: never 0, because surfaces run between centers."""
     distance = np.full(inside.shape, -np.inf)  # a mask that fills its box has no surface there
     if inside.all():
         return distance
@@ -205,7 +250,7 @@ def _random_field(rng: np.random.Generator, shape: Sequence[int], spacing: np.nd
 
 
 def printable_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
-    """One row per case: how many masks hold something, and median, lowest and highest agreement of two of them; no mean over cases."""
+    """One row per case: number of non-empty masks, and median, lowest and highest agreement of two of them; no mean over cases."""
     simulated = bool(pairs["reader_a"].str.startswith(NOISE.strip()).any())
     everyone, drew = ("noisy copies", "not vanished") if simulated else ("readers", "outlined it")
     rows = []
@@ -218,7 +263,7 @@ def printable_pairs(pairs: pd.DataFrame) -> pd.DataFrame:
 
 
 def printable_models(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping[str, str], metric: str = "dsc") -> pd.DataFrame:
-    """One row per method and rung: median, lowest and highest agreement with a reader, by case; the readers' own on top."""
+    """One row per method and prompt setting: median, lowest and highest agreement with a reader, by case; the readers' own on top."""
     if pairs.empty:
         return pd.DataFrame(columns=["prompt", "method"])
     among = dict(iter(pairs[pairs["both_outlined"].astype(bool)].groupby("case_id", sort=False)[metric]))
@@ -231,9 +276,9 @@ def printable_models(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping
 
 
 def printable_variability(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping[str, str], nsd: str = "nsd_3mm") -> pd.DataFrame:
-    """One row per method and rung: (method against readers) minus (readers among themselves) by DSC and NSD, and what may be said of it.
+    """One row per method and prompt setting: (method against readers) minus (readers among themselves) by DSC and NSD, and the verdict.
 
-    Empty under ten patients with two readers who outlined something: then there are points and nothing that sums them up.
+    Empty under ten patients with two readers who outlined something: then only points are shown.
     """
     rows = []
     for rung, name in _methods(against):
@@ -256,7 +301,7 @@ def _verdict(dsc: comparisons.ReaderComparison, nsd: comparisons.ReaderCompariso
 
 
 def _methods(against: pd.DataFrame) -> list[tuple[str, str]]:
-    """(rung, experiment), rungs from most help to none."""
+    """(prompt setting, experiment), from most help to none."""
     pairs = dict.fromkeys(zip(against["prompter"], against["experiment"], strict=True))
     return sorted(pairs, key=lambda pair: list(PROMPT_SETTINGS).index(pair[0]))
 
@@ -294,9 +339,32 @@ def agreement_figure(pairs: pd.DataFrame, against: pd.DataFrame, titles: Mapping
 
 
 def band_sentence(pairs: pd.DataFrame, metric: str = "dsc") -> str:
-    """One sentence on the human band of these readers: what it is, or why there is none."""
+    """One sentence on the human band of these readers: its range, or why there is none."""
     band = human_band(pairs, metric)
     if band:
         return f"Human band (quartiles over patients): {band[0]:.2f} to {band[1]:.2f}."
     wanted = f"{MIN_PATIENTS_FOR_BAND} patients with at least {MIN_READERS_FOR_BAND} readers each"
     return f"No human band is drawn: that takes {wanted} (patients of that kind here: {len(_patients_with_readers(pairs))})."
+
+
+def case_figures(found: Sequence[ReadDataset], titles: Mapping[str, str]) -> list[Any]:
+    """`agreement_figure` of each data set with too few patients for an interval, where each case is a panel."""
+    few = [part for part in found if part.n_cases < intervals.MIN_PATIENTS_FOR_INTERVAL]
+    return [agreement_figure(part.pairs, part.against[part.against["prompter"].isin(_PANEL_SETTINGS)], titles) for part in few]
+
+
+def reader_values(found: Sequence[ReadDataset], noise: pd.DataFrame) -> dict[str, Any]:
+    """Values for the text of the page by glue key: readers_cases and readers_dsc of LIDC-IDRI; noise_sd, _correlation and, over patients,
+    noise_dsc, _nsd_3mm and _n.
+    """
+    lidc = next((part for part in found if part.dataset == "lidc_idri"), None)
+    values = {"readers_cases": lidc.n_cases if lidc else 0, "readers_dsc": "–"}
+    if lidc and lidc.pairs["both_outlined"].any():
+        by_case = lidc.pairs[lidc.pairs["both_outlined"].astype(bool)].groupby("case_id")["dsc"]
+        values["readers_dsc"] = "; ".join(f"{case}: {range_text(part, 2)}" for case, part in by_case)
+    values |= {"noise_sd": NOISE_SD_MM, "noise_correlation": NOISE_CORRELATION_MM}
+    by_patient = noise.groupby("patient_id")[["dsc", "nsd_3mm"]].mean()
+    for name in by_patient:
+        summary = intervals.summarize_mean(by_patient[name].to_numpy())
+        values[f"noise_{name}"] = interval_text(summary.mean, summary.low, summary.high)
+    return values | {"noise_n": len(by_patient)}

@@ -8,51 +8,44 @@ from typing import Any
 import pandas as pd
 
 from ..evaluation import intervals, tables
-from ..experiments import config, planning
+from ..experiments import planning
 from ..experiments.results import RunResult
-from . import labels, methods
-from .labels import CONTROL, counted, interval_text, label_of, method_titles, number_text
+from . import methods
+from .labels import counted, interval_text, label_of, method_titles, number_text
 from .style import method_looks, plot_style
 from .values import dsc_of_rows, training_seconds
 
 
-def tested_datasets(finished: Sequence[RunResult]) -> list[str]:
-    """The data sets that were tested on, without those that are shown case by case; in reading order."""
-    case_by_case = config.load().profile(finished[0].experiment.profile).real_datasets
-    known = {name for r in finished for name in r.results["test_dataset"].unique()} - set(case_by_case)
-    return [name for name in labels.TITLES if name in known]
-
-
 def experiment_titles(finished: Iterable[RunResult]) -> dict[str, str]:
-    """Experiment -> what it is called beside a number."""
+    """Experiment -> title, for tables and pages."""
     return {r.experiment.name: planning.experiment_title(r.experiment) for r in finished}
 
 
 def results_of(finished: Iterable[RunResult]) -> pd.DataFrame:
-    """All results with prompts as they should be drawn, in one table; a method with several runs stands there once, with their means."""
+    """All results without errors in drawing, in one table; a method with several runs appears once, with their means."""
     return pd.concat([method.averaged() for method in methods.group_runs(finished)], ignore_index=True)
 
 
 def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: str) -> Any:
-    """Mean DSC with 95 % interval of every method on one data set, one panel per rung, the best on top; trivial answers in grey."""
+    """Mean DSC with 95 % interval of every method on one data set, one panel per prompt setting, best on top; trivial baselines gray."""
     plot_style()
     import matplotlib.pyplot as plt
 
     means = {key[1:]: part for key, part in dsc_of_rows(results[results["test_dataset"] == dataset], ["experiment"]).items()}
     rungs = [rung for rung in ("none", "box_one_slice", "box_every_slice") if any(key[0] == rung for key in means)]
     summaries, names = {key: intervals.summarize_mean(series.to_numpy()) for key, series in means.items()}, method_titles(results, models)
-    rows = [sorted((s.mean, names[e, r], s) for (r, e), s in summaries.items() if r == rung) for rung in rungs]
+    rows = [sorted((s.mean, names[e, r], names[e, r] != models[e], s) for (r, e), s in summaries.items() if r == rung) for rung in rungs]
     heights = [len(part) for part in rows]
     figure, panels = plt.subplots(
         len(rungs), 1, figsize=(8.5, 0.9 * len(rungs) + 0.27 * sum(heights)), sharex=True, layout="constrained", squeeze=False,
         gridspec_kw={"height_ratios": heights},
     )  # fmt: skip
     for axes, rung, part in zip(panels[:, 0], rungs, rows, strict=True):
-        for place, (mean, name, summary) in enumerate(part):
-            color = method_looks(name, 1 if name.endswith(CONTROL) else 0)["color"]
+        for place, (mean, name, is_control, summary) in enumerate(part):
+            color = method_looks(name, int(is_control))["color"]
             axes.plot([summary.low, summary.high], [place, place], color=color, linewidth=2)
             axes.plot(mean, place, "o", color=color)
-        axes.set(yticks=range(len(part)), yticklabels=[name for _, name, _ in part], title=label_of(rung), xlim=(-0.02, 1.02))
+        axes.set(yticks=range(len(part)), yticklabels=[name for _, name, *_ in part], title=label_of(rung), xlim=(-0.02, 1.02))
         axes.set_ylim(-0.6, len(part) - 0.4)
     panels[-1, 0].set_xlabel(f"mean 3-D DSC, {label_of(dataset)}, {counted(s.n for s in summaries.values())}")
     plt.close(figure)
@@ -62,8 +55,8 @@ def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: s
 def cohort_answers(results: pd.DataFrame, experiments: Mapping[str, str], roles: Mapping[str, str]) -> dict[str, Any]:
     """Values for the front page, by glue key NOTEBOOK_ROLE_(dsc|dsc_low|dsc_high|n) or, with a prompt, NOTEBOOK_RUNG_ROLE_...
 
-    `experiments`: notebook -> name of its own method; `roles`: data set -> ROLE, as `wording.roles` gives it. The trivial answers to a box
-    on every slice or on one are called box_ellipse and box_ellipsoid.
+    `experiments`: notebook -> name of its own method; `roles`: data set -> ROLE, as `wording.roles` gives it. The trivial baselines for a
+    box on every slice or on one are called box_ellipse and box_ellipsoid.
     """
     means = dsc_of_rows(results, ["experiment"])
     values: dict[str, Any] = {}
@@ -82,9 +75,9 @@ _TRIVIAL_KEYS = {
 
 
 def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung: str, datasets: Sequence[str]) -> pd.DataFrame:
-    """One row per method for one rung of the prompt ladder, best mean DSC on the first of `datasets` on top; intervals are 95 %.
+    """One row per method in one prompt setting, best mean DSC on the first of `datasets` on top; intervals are 95 %.
 
-    Where a method was tested on fewer patients than the head of the column says, its own n stands beside the value.
+    A method that was tested on fewer patients than the head of the column says has its n next to the value.
     """
     table = intervals.cohort_table(results[(results["prompter"] == rung) & results["test_dataset"].isin(datasets)])
     rows = {(row["experiment"], row["test_dataset"]): row for _, row in table.iterrows()}
@@ -110,7 +103,7 @@ def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung:
 
 
 def printable_case_matrix(results: pd.DataFrame, datasets: Sequence[str], models: Mapping[str, str]) -> pd.DataFrame:
-    """DSC of every method (rows, by rung) on every case (columns) of `datasets`, against each data set's own reference."""
+    """DSC of every method (rows, by prompt setting) on every case (columns) of `datasets`, against each data set's own reference."""
     names = method_titles(results, models)
     whole = results[(results["lesion_id"] == "") & results["test_dataset"].isin(datasets) & (results["metric"] == "dsc")]
     whole = tables.require_plain(whole[~whole["reader"].str.startswith("reader-")])
@@ -128,7 +121,7 @@ def printable_case_matrix(results: pd.DataFrame, datasets: Sequence[str], models
 
 
 def printable_training(finished: Sequence[Any]) -> pd.DataFrame:
-    """Of each experiment that was trained (`results.RunResult`): steps, seconds, parameters, device."""
+    """Steps, seconds, parameters and device of each trained experiment (`results.RunResult`)."""
     trained = [result for result in finished if len(result.history)]
     return pd.DataFrame(
         {

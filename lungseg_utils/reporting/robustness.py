@@ -17,7 +17,11 @@ from .style import looks_of, plot_style
 
 
 def robustness(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
-    """Mean DSC with interval by method, rung and share of wrong drawing (0 first); draws are averaged within the patient."""
+    """Mean DSC with interval by method, prompt setting and error in drawing (0 first); draws are averaged within the patient.
+
+    Returns:
+        Columns: experiment, title, rung (prompt setting), jitter (error as a share of the size), n, dsc, dsc_low, dsc_high.
+    """
     rows, names = [], methods.titles(finished)
     for method in methods.group_runs(finished):
         for rung, shares in _wrongly(method, dataset).items():
@@ -29,16 +33,16 @@ def robustness(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFr
 
 
 def _wrongly(method: Method, dataset: str) -> dict[str, list[float]]:
-    """Rung -> the shares by which prompts were drawn wrongly, the smallest first."""
+    """Prompt setting -> its errors in drawing (shares), the smallest first."""
     asked = pd.concat([r.results[(r.results["test_dataset"] == dataset) & (r.results["jitter"] > 0)] for r in method.results])
     shares = {rung: sorted(part["jitter"].unique()) for rung, part in asked.groupby("prompter")}
     return {rung: shares[rung] for rung in PROMPT_SETTINGS if rung in shares}
 
 
 def best_of_draws(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
-    """What is gained by keeping the best of several wrongly drawn prompts by the reference: by method, rung and share of wrong drawing.
+    """Gain from keeping, by the reference, the best of several prompts drawn with errors: by method, prompt setting and error.
 
-    Columns: title, rung, jitter, n, dsc (draws averaged within the patient), best (best draw of each case), gain with interval.
+    Columns: title, rung, jitter, n, dsc (draws averaged within the patient), best (best draw of each case), gain, gain_low, gain_high.
     """
     rows, names = [], methods.titles(finished)
     for method in methods.group_runs(finished):
@@ -53,7 +57,7 @@ def best_of_draws(finished: Sequence[results.RunResult], dataset: str) -> pd.Dat
 
 
 def robustness_figure(table: pd.DataFrame) -> Any:
-    """Mean DSC over the share of wrong drawing, one panel per rung. `table`: of `robustness.robustness`."""
+    """Mean DSC over the error in drawing, one panel per prompt setting. `table`: from `robustness`."""
     plot_style()
     import matplotlib.pyplot as plt
 
@@ -73,7 +77,7 @@ def robustness_figure(table: pd.DataFrame) -> Any:
 
 
 def jitter_note(profile: str, draws: int, rows: int) -> str:
-    """One sentence of Markdown: how often prompts were drawn wrongly, or that this profile does not ask for it."""
+    """One sentence of Markdown: how many draws with errors were made, or that this profile has none."""
     if rows:
         drawn = f"{draws} draws of each error for each case, averaged within the patient"
         return f"Profile `{profile}`: {drawn}. Bands are 95 % intervals over patients."
@@ -81,7 +85,7 @@ def jitter_note(profile: str, draws: int, rows: int) -> str:
 
 
 def printable_robustness(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean DSC by method and rung (rows) and error in drawing (columns)."""
+    """Mean DSC by method and prompt setting (rows) and error in drawing (columns)."""
     shown = table.assign(
         text=[interval_text(r["dsc"], r["dsc_low"], r["dsc_high"]) for _, r in table.iterrows()],
         error=[f"{100 * share:g} %" for share in table["jitter"]],
@@ -94,7 +98,7 @@ def printable_robustness(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def printable_best_of_draws(table: pd.DataFrame) -> pd.DataFrame:
-    """`robustness.best_of_draws` for people."""
+    """`best_of_draws` as a table for a page."""
     return pd.DataFrame(
         {
             "method": table["title"],
@@ -109,7 +113,7 @@ def printable_best_of_draws(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def robustness_answers(table: pd.DataFrame) -> dict[str, str]:
-    """The answer of the page as one sentence, by glue key."""
+    """The finding of the page as one sentence, by glue key."""
     if table.empty:
         return {"robustness_answer": "This profile gives no answer: it asks with prompts as they should be drawn only."}
     most = table["jitter"].max()

@@ -18,9 +18,9 @@ from .style import plot_style
 
 
 def seed_spread(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
-    """Per method and rung that was trained more than once: how far its runs differ, and both estimands; see `_spread`.
+    """Spread of the runs, and both estimands, of each method and prompt setting with more than one training; see `spread_row`.
 
-    Columns: title, rung, those of `_spread`.
+    Columns: title, rung (prompt setting), and those of `spread_row`.
     """
     names, found, rows = methods.titles(finished), methods.group_runs(finished), []
     for rung in PROMPT_SETTINGS:
@@ -32,9 +32,9 @@ def seed_spread(finished: Sequence[results.RunResult], dataset: str) -> pd.DataF
 
 
 def method_differences(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
-    """Promptable methods minus the automatic one with the same prompt, over other patients AND other trainings of both.
+    """Promptable methods minus the automatic one with the same prompt, over other patients and other trainings of both.
 
-    Columns: a, b, rung, runs, n, difference, low, high, how; rungs on which both were trained more than once.
+    Columns: a, b, rung (prompt setting), runs, n, difference, low, high, how; only where both were trained more than once.
     """
     names, found, rows = methods.titles(finished), methods.group_runs(finished), []
     for rung in [name for name in PROMPT_SETTINGS if name != "none"]:
@@ -57,7 +57,7 @@ _SPREAD_COLUMNS = (
 
 
 def spread_row(table: pd.DataFrame) -> dict[str, Any]:
-    """Of a table patients x runs: mean DSC, the runs' lowest and highest mean and their SD, and the intervals of both estimands."""
+    """Mean DSC, lowest and highest mean and SD of the runs, and the intervals of both estimands, from a table patients x runs."""
     means, trained, method = table.mean(), intervals.summarize_trained_models(table), intervals.summarize_method(table)
     return {
         "runs": table.shape[1], "n": trained.n, "dsc": trained.mean, "lowest": means.min(), "highest": means.max(),
@@ -76,7 +76,7 @@ def method_intervals(table: pd.DataFrame) -> list[str]:
 
 
 def seeds_figure(spread: pd.DataFrame) -> Any:
-    """Mean DSC by method and rung, intervals of both estimands, and the range of the runs. `spread`: `seeds.seed_spread`."""
+    """Mean DSC by method and prompt setting, intervals of both estimands, and the range of the runs. `spread`: from `seed_spread`."""
     sns = plot_style()
     import matplotlib.pyplot as plt
 
@@ -99,7 +99,7 @@ def seeds_figure(spread: pd.DataFrame) -> Any:
 
 
 def printable_spread(spread: pd.DataFrame) -> pd.DataFrame:
-    """`seeds.seed_spread` for people."""
+    """`seed_spread` as a table for a page."""
     return pd.DataFrame(
         {
             "method": spread["title"],
@@ -115,7 +115,7 @@ def printable_spread(spread: pd.DataFrame) -> pd.DataFrame:
 
 
 def printable_differences(table: pd.DataFrame) -> pd.DataFrame:
-    """`seeds.method_differences` for people."""
+    """`method_differences` as a table for a page."""
     return pd.DataFrame(
         {
             "method": table["a"],
@@ -129,12 +129,12 @@ def printable_differences(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def how(column: pd.Series) -> str:
-    """How a table's intervals were made, for its caption: each way once."""
+    """How the intervals of a table were computed, for its caption: each way once."""
     return f"95 % intervals: {'; '.join(dict.fromkeys(column))}."
 
 
 def seed_answers(spread: pd.DataFrame) -> dict[str, str]:
-    """The answer as one sentence, by glue key: the smallest and the largest SD of runs, and what they belong to."""
+    """The finding as one sentence, by glue key: the smallest and the largest SD of runs, and their methods."""
     if spread.empty:
         return {"seeds_answer": "Nothing was trained more than once, so nothing is known of how far one training is from the next."}
     least, most = spread.loc[spread["sd"].idxmin()], spread.loc[spread["sd"].idxmax()]

@@ -18,11 +18,21 @@ SELECTION_SPLITS = 500
 
 
 def selection(finished: Sequence[results.RunResult], dataset: str, rung: str, others: int = 20, seed: int = 0) -> pd.DataFrame:
-    """What it brings to choose the number of training steps by patients whose labels are not counted, for one few-shot method.
+    """Effect of choosing the number of training steps on patients whose labels are not counted, for one few-shot method.
 
-    The tested patients are split at random, `SELECTION_SPLITS` times: `others` of them play labelled patients at hand, the rest are
-    tested. Rows: steps fixed beforehand; chosen by the others ("free validation"); chosen by the tested patients themselves. Columns:
-    rule, labels (k and what else was used), dsc, shift (against the first), shift_low and shift_high (lowest and highest draw), draws, n.
+    The test patients are split at random, `SELECTION_SPLITS` times: `others` of them serve as further labeled patients, the rest are
+    tested.
+
+    Args:
+        finished: results of one few-shot method with several numbers of steps.
+        dataset: the tested data set.
+        rung: prompt setting.
+        others: number of test patients that serve as labeled ones.
+        seed: of the splits.
+
+    Returns:
+        Three rows: steps fixed beforehand; chosen by the others ("free validation"); chosen by the tested patients themselves. Columns:
+        rule, labels (k and all others used), dsc, shift (from the first row), shift_low and shift_high (lowest and highest draw), draws, n.
     """
     fixed = dict(planning.make_experiment(_notebook(finished[0].experiment), finished[0].experiment.profile).options)["steps"]
     found: dict[int, dict[int, pd.Series]] = {}
@@ -43,7 +53,7 @@ def selection(finished: Sequence[results.RunResult], dataset: str, rung: str, ot
 
 
 def _chosen_scores(table: pd.DataFrame, fixed: int, others: int, seed: int) -> tuple[float, float, float]:
-    """Mean over splits of the tested patients' mean: with fixed steps, with those that are best on the others, on themselves."""
+    """Mean over splits of the tested patients' mean: with fixed steps, with the best steps on the others, with the best on themselves."""
     rng, values, scores = np.random.default_rng(seed), intervals.complete_table(table, "steps"), []
     for _ in range(SELECTION_SPLITS):
         order = rng.permutation(len(values))
@@ -58,7 +68,7 @@ def _notebook(experiment: Experiment) -> str:
 
 
 def printable_selection(table: pd.DataFrame) -> pd.DataFrame:
-    """`selection.selection` for people."""
+    """`selection` as a table for a page."""
     return pd.DataFrame(
         {
             "number of steps": table["rule"],
@@ -71,7 +81,7 @@ def printable_selection(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def selection_answers(table: pd.DataFrame) -> dict[str, Any]:
-    """Values for the text, by glue key: the shifts, and what was measured on."""
+    """Values for the text, by glue key: the shifts, and the numbers of patients and draws."""
     _, free, tested = (row for _, row in table.iterrows())
     values = {"free": f"{free['shift']:+z.3f}", "tested": f"{tested['shift']:+z.3f}", "n": int(free["n"]), "draws": int(free["draws"])}
     return {f"selection_{key}": value for key, value in values.items()}

@@ -1,7 +1,7 @@
-"""How fast this project's code is beside the scripts that people use: the table that `python -m benchmarks` writes, and how it is shown.
+"""Page "Speed": the table that `python -m benchmarks` writes, which compares this project's code with common scripts.
 
 A row is one piece of work, done in turn by the fast path (this project) and the plain one, in one run on one machine. Machines are noisy,
-so that pairs are compared and not times: `gain` is plain over fast seconds (at least `goal`), `extra` fast minus plain seconds (at most).
+so pairs are compared instead of times: `gain` is plain over fast seconds (at least `goal`), `extra` fast minus plain seconds (at most).
 """
 
 from __future__ import annotations
@@ -93,7 +93,7 @@ def floor_seconds(frame: pd.DataFrame) -> pd.Series:
 
 
 def printable(frame: pd.DataFrame) -> pd.DataFrame:
-    """The table as people read it."""
+    """The table for a page."""
     return pd.DataFrame(
         {
             "row": labels(frame),
@@ -108,7 +108,7 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def works(frame: pd.DataFrame) -> pd.DataFrame:
-    """What each row does and what it is set beside, once for all machines that did the same."""
+    """Work and comparison of each row, once for all machines that did the same."""
     columns = {
         "row": frame["row"],
         "work": frame["work"],
@@ -156,7 +156,7 @@ def gains(frame: pd.DataFrame) -> Any:
 
 
 def answers(frame: pd.DataFrame) -> dict[str, str]:
-    """What the text of the page says: how many rows reach their goal, which do not, and the setting."""
+    """Values for the text of the page: how many rows reach their goal, which do not, and the setting."""
     with_goal = frame[frame["goal"].notna()]
     met = is_met(with_goal)
     shared = {name: "; ".join(dict.fromkeys(frame[name].astype(str))) for name in ("device", "threads", "versions", "commit")}
@@ -165,7 +165,7 @@ def answers(frame: pd.DataFrame) -> dict[str, str]:
 
 
 def provenance(frame: pd.DataFrame) -> pd.DataFrame:
-    """Where the rows come from: a line for each machine, setting and commit."""
+    """Provenance of the rows: a line for each machine, setting and commit."""
     return frame.groupby(["device", "threads", "versions", "commit"], sort=False)["row"].agg(", ".join).rename("rows").reset_index()
 
 

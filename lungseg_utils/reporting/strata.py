@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,9 +12,11 @@ from ..evaluation import tables
 from ..experiments import analysis_plan, results
 from . import methods
 
+SMALL_MM = 30  # longest axial diameter, up to which a tumor is called small
+
 
 def facts_of_cases(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
-    """What each case with a tumor is like (index case_id): diameter class in mm and the attributes of the plan's strata."""
+    """Properties of each case with a tumor (index case_id): diameter class in mm and the attributes of the plan's strata."""
     edges = [0.0, *analysis_plan.load().diameter_mm, np.inf]
     labels = [f"≤ {edges[1]:g} mm", *(f"{a:g}–{b:g} mm" for a, b in zip(edges[1:-2], edges[2:-1], strict=True)), f"> {edges[-2]:g} mm"]
     rows = {}
@@ -25,10 +28,18 @@ def facts_of_cases(finished: Sequence[results.RunResult], dataset: str) -> pd.Da
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
+def size_answers(dsc: pd.Series, facts: pd.DataFrame) -> dict[str, Any]:
+    """Values by glue key: mean DSC of cases with a small and with a larger tumor, and how many there are. `dsc`: by case."""
+    small = facts[facts["diameter_mm"] <= SMALL_MM].index
+    parts = {"strata_small": dsc.reindex(small), "strata_large": dsc.drop(small)}
+    means = {key: f"{part.mean():.2f}" if len(part) else "–" for key, part in parts.items()}
+    return means | {f"{key}_n": len(part) for key, part in parts.items()}
+
+
 def strata(finished: Sequence[results.RunResult], dataset: str, rung: str, facts: pd.DataFrame) -> pd.DataFrame:
     """Mean DSC by method (rows) and level of each stratum (columns "what: level (n)"); descriptive.
 
-    Cases are averaged over runs first. A method that was tested on a part of the cases of a level only has no value there.
+    Cases are averaged over runs first. A method that was tested on only some cases of a level has no value there.
     """
     names, rows = methods.titles(finished), {}
     for method in (m for m in methods.group_runs(finished) if m.asked(dataset, rung)):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable
 from typing import Any
 
-from .labels import TRIVIAL
+from .labels import trivial_rules
 
 GREY = "0.55"  # the colour of trivial answers, which no other method has
 _MARKERS = "os^Dv<>hp*PX"
+_FIGURE = "matplotlib.figure.Figure"
 
 
 def plot_style() -> Any:
@@ -17,22 +19,32 @@ def plot_style() -> Any:
 
     palette = [color for color in sns.color_palette("colorblind") if max(color) - min(color) > 0.1]  # without its grey
     sns.set_theme(style="whitegrid", context="notebook", palette=palette, rc={"figure.dpi": 110, "savefig.dpi": 110})
+    _show_pictures()
     return sns
 
 
+def _show_pictures() -> None:
+    """Let a notebook show figures as pictures, where a library that was imported before has chosen a backend for files (nnunetv2 does)."""
+    shell = getattr(sys.modules.get("IPython"), "get_ipython", lambda: None)()
+    if shell is not None and _FIGURE not in shell.display_formatter.formatters["image/png"]:
+        from IPython.core.pylabtools import select_figure_formats
+
+        select_figure_formats(shell, {"png"}, bbox_inches="tight")
+
+
 def method_looks(name: str, number: int) -> dict[str, Any]:
-    """Colour and marker of the method with this number in a figure, as arguments of `plot`; a trivial answer is grey."""
+    """Color and marker of the method with this number in a figure, as arguments of `plot`; a trivial baseline is gray."""
     import seaborn as sns
 
     palette = sns.color_palette()
-    color = GREY if name.startswith(TRIVIAL) else palette[number % len(palette)]
+    color = GREY if name in trivial_rules() else palette[number % len(palette)]
     return {"color": color, "marker": _MARKERS[number % len(_MARKERS)]}
 
 
 def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
-    """`method_looks` of all methods of a figure; trivial answers are numbered from the end and take no colour from the others."""
+    """`method_looks` of all methods of a figure; trivial baselines are numbered from the end and use no color of the others."""
     trivial, others = [], []
     for name in dict.fromkeys(names):
-        (trivial if name.startswith(TRIVIAL) else others).append(name)
+        (trivial if name in trivial_rules() else others).append(name)
     numbers = {name: number for number, name in enumerate(others)} | {name: -1 - number for number, name in enumerate(trivial)}
     return {name: method_looks(name, number) for name, number in numbers.items()}

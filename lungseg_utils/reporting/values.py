@@ -1,4 +1,4 @@
-"""Values by patient and case that several pages read."""
+"""Values by patient and case that several pages use."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from ..experiments.results import RunResult
 
 
 def dsc_by_patient(result: RunResult, dataset: str, rung: str, jitter: float = 0.0) -> pd.Series:
-    """One DSC per patient with a tumor (index patient_id) of one experiment; empty if this was not asked."""
+    """One DSC per patient with a tumor (index patient_id) of one experiment; empty if it was not evaluated in this prompt setting."""
     rows = tables.case_values(result.results[result.results["jitter"] == jitter], "dsc")
     return intervals.patient_means(rows[(rows["test_dataset"] == dataset) & (rows["prompter"] == rung)])
 

@@ -1,4 +1,4 @@
-"""Sentences that say what the numbers of a page rest on."""
+"""Sentences that say which data the numbers of a page come from."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 
 from .. import registry
 from ..experiments import analysis_plan, cohorts, config, store
-from ..experiments.planning import all_planned, experiment_title
+from ..experiments.planning import all_planned, experiment_title, method_title
 from ..experiments.results import RunResult, finished_only, is_finished
 from ..prompts.ladder import prompt_setting
 from ..types import Experiment
@@ -16,19 +16,19 @@ from . import labels
 
 
 def datasets(profile: str) -> list[str]:
-    """The data sets that a profile is tested on, home first, then in reading order."""
+    """The test data sets of a profile, the internal one first, then in reading order."""
     grid = config.load()
     tested = {name for line in grid.lines(profile) for name in grid.test_datasets(line.notebook, profile)}
     return sorted(tested, key=lambda name: (name != home(profile), *_place(name)))
 
 
 def _place(dataset: str) -> tuple[int, str]:
-    known = list(labels.TITLES)
+    known = labels.reading_order()
     return (known.index(dataset) if dataset in known else len(known), dataset)
 
 
 def home(profile: str) -> str:
-    """The data set that a profile's methods are trained on; the first where there are several."""
+    """The internal data set: the one that a profile's methods are trained on, or the first of several."""
     return config.load().train_datasets(analysis_plan.load().automatic_control, profile)[0]
 
 
@@ -38,25 +38,22 @@ def targets(profile: str) -> list[str]:
 
 
 def elsewhere(profile: str) -> list[str]:
-    """All of `datasets` but home."""
+    """All of `datasets` but the internal one."""
     return datasets(profile)[1:]
 
 
 def roles(profile: str) -> dict[str, str]:
-    """Data set -> what it is called in keys of glued values: home, abroad, or its own name."""
+    """Data set -> its name in keys of glued values: home (internal), abroad (external), or its own name."""
     return dict(zip(datasets(profile), ("home", "abroad"), strict=False)) | {name: name for name in datasets(profile)[2:]}
 
 
 def named(dataset: str) -> str:
     """The tested patients in a sentence: "NSCLC-like phantoms", or "patients of RIDER Lung CT"."""
-    title = labels.label_of(dataset)
-    if registry.card("datasets", dataset).phantom:
-        return f"{title.removeprefix('phantoms, ')} phantoms"
-    return f"patients of {title.removesuffix(' (real)')}"
+    return registry.card("datasets", dataset).patients
 
 
 def caption(dataset: str, profile: str) -> str:
-    """`named` at the head of a table; says if methods that were trained on the data set are tested out of fold."""
+    """`named` as the head of a table; says if methods trained on the data set are tested out of fold."""
     text = named(dataset)[0].upper() + named(dataset)[1:]
     return f"{text} (out of fold, by what was trained on them)" if _out_of_fold(dataset, profile) else text
 
@@ -72,7 +69,7 @@ def _phantoms_only(profile: str) -> bool:
 
 
 def words(profile: str) -> dict[str, str]:
-    """Words of the text of a page, by glue key: who was tested (at home, abroad, at all), and what the results are called."""
+    """Words for the text of a page, by glue key: the tested patients (internal, external, all), and the name of the results."""
     phantoms = _phantoms_only(profile)
     others = elsewhere(profile)
     return {
@@ -93,7 +90,7 @@ def statement(profile: str) -> str:
         )
     listed = "; ".join(named(name) for name in datasets(profile))
     text = f"**These are results on patients**: {listed}. "
-    if out_of_fold := [labels.label_of(name).removesuffix(" (real)") for name in targets(profile) if _out_of_fold(name, profile)]:
+    if out_of_fold := [registry.card("datasets", name).label for name in targets(profile) if _out_of_fold(name, profile)]:
         text += f"{', '.join(out_of_fold)} has no fixed test part: what was trained on it is tested out of fold, and all folds together "
         text += "are one run. "
     if len(targets(profile)) > 1:
@@ -109,7 +106,7 @@ def glue_words(profile: str, glue: Any) -> None:
 
 
 def what_runs_here(experiment: Experiment, notebook: str) -> str:
-    """One Markdown paragraph for the head of a page: what the numbers below are from, and what they are not."""
+    """One paragraph of Markdown for the head of a page: what the numbers below come from, and what they do not show."""
     asked, line = experiment_title(experiment), config.load().experiment(notebook)
     if experiment.model == line.model:
         return f"**What runs here:** {asked}."
@@ -123,8 +120,8 @@ def what_runs_here(experiment: Experiment, notebook: str) -> str:
 
 def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
     """One paragraph of Markdown for the head of a page: which run its numbers are from, and what of the plan is still missing."""
-    wanted = Counter(experiment_title(e).partition(", k =")[0] for e in all_planned(profile))
-    done = Counter(experiment_title(r.experiment).partition(", k =")[0] for r in finished)
+    wanted = Counter(method_title(e) for e in all_planned(profile))
+    done = Counter(method_title(r.experiment) for r in finished)
     missing = [name + (f" ({done[name]} of {n} runs are here)" if n > 1 else "") for name, n in wanted.items() if done[name] < n]
     own = all(r.folder == store.results_folder(r.experiment) for r in finished)
     where = "run with this book" if own else "run once, its tables are stored with the project (`data/results`)"
@@ -142,7 +139,7 @@ def what_is_shown(profile: str, finished: Sequence[RunResult]) -> str:
 
 
 def _whose_boxes(finished: Sequence[RunResult]) -> str:
-    """Words where the boxes of a detector may not be those of the training of it that is shown; "" where they all are."""
+    """Words for pages on which another training of the detector drew the boxes than the one shown; "" if none did."""
     shown = {r.experiment.name: r.provenance["sha256"]["weights"] for r in finished}
     asked = [r for r in finished if any(prompt_setting(name).from_detector for name in r.results["prompter"].unique())]
     drawn_by = [r.provenance["detectors"] for r in asked if "detectors" in r.provenance]

@@ -1,1 +1,1 @@
-"""What is looked at: slices, pages of cases and of prompts, and with a kernel the playground."""
+"""Viewers: slices, the pages of cases and prompts, and with a kernel the playground."""

@@ -1,8 +1,8 @@
-"""Styles and scripts that lie beside this file, as text for an element or a widget of its own.
+"""Load the styles and scripts of this folder as text for a page or a widget.
 
-A script inside a page, or in a widget, is one module that can import nothing. `script` makes that module out of the modules that import
-each other here: it follows the imports of one file, and puts each module behind those that it needs. All of them then share one scope, so
-what would mean something else there is refused: two top-level names that are alike, imports under another name, addresses of a module.
+A script inside a page, or in a widget, is one module that cannot import anything. `script` joins the modules that import each other here
+into that one module: it follows the imports of one file, and puts each module after those that it needs. All of them then share one scope,
+so everything that would mean something else there is refused: two equal top-level names, imports under another name, module addresses.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""Every test case with all answers to it, as files that the page "Look at any case" loads one by one. `case_explorer.js` shows them.
+"""Data of the page "Look at any case": every test case with all predictions, one file per case. `js/case_explorer/` shows them.
 
-`index.json` names data sets, methods, rungs and cases, with the DSC of every answer to rank cases by. `<data set>/<case>.json` holds
-one case: the CT around its reference, all masks cut to that, the prompts, and the values of the results tables. Where a prediction
-reaches beyond, `<case>.all.json` holds CT and masks around all of them: most of a scan, so it is loaded only when asked for.
+`index.json` names data sets, methods, prompt settings and cases, with the DSC of every prediction to rank cases by. `<data
+set>/<case>.json` holds one case: the CT around its reference, all masks cut to that, the prompts, and the values of the result tables.
+Where a prediction reaches beyond, `<case>.all.json` holds CT and masks around all of them: most of a scan, so it is loaded only on demand.
 """
 
 from __future__ import annotations

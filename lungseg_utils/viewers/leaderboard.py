@@ -1,4 +1,4 @@
-"""A table of results that sorts and filters in the page and can be downloaded as CSV; without scripts it is a plain table."""
+"""A table of results that can be sorted, filtered and downloaded as CSV in the page; without scripts it is a plain table."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
-"""Data of the page "Prompt it yourself": small networks as ONNX files, and cases to ask them about. `prompt_page.js` reads it.
+"""Data of the page "Prompt it yourself": small networks as ONNX files, and cases. `js/prompt_page.js` reads it.
 
-A network of this page sees a window of a slice that depends on the prompt, so there is nothing of a slice to be computed beforehand:
+A network of this page sees a window of a slice that depends on the prompt, so nothing of a slice can be computed beforehand:
 image encoder, prompt encoder and mask decoder all run in the page.
 """
 

@@ -1,4 +1,4 @@
-"""From a finished experiment to the cases that a slice viewer shows."""
+"""Slice viewers over the results of a finished experiment."""
 
 from __future__ import annotations
 

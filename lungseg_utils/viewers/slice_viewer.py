@@ -1,7 +1,7 @@
 """The slice viewer: CT cases with masks as one self-contained piece of HTML.
 
 The same output works in a built book without kernel or network (also from a file), in JupyterLab and in voila. Voxels
-travel as base64 of gzip inside the output; `slice_viewer.js` unpacks and draws them.
+travel as base64 of gzip inside the output; `js/slice_viewer.js` unpacks and draws them.
 """
 
 from __future__ import annotations

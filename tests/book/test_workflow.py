@@ -105,8 +105,8 @@ def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
     monkeypatch.setattr(samples, "available", lambda name, root: name == "lidc_idri")
     workflow.write_build_info("mini", True, tmp_path / "build_info.json")
     info = json.loads((tmp_path / "build_info.json").read_text())
-    assert info["real_data"] == ["lidc_idri"]
-    assert info["real_data_missing"] == ["nsclc_radiomics", "nsclc_radiomics_interobserver1"]
+    assert info["real_data"] == ["LIDC-IDRI"]
+    assert info["real_data_missing"] == ["NSCLC-Radiomics", "NSCLC-Radiomics-Interobserver1"]
     assert info["public"] is True
 
 
@@ -117,6 +117,13 @@ def test_a_stand_in_that_two_models_share_is_asked_what_either_is_asked(monkeypa
     assert "click" in asked
     assert "click" not in rungs(planning.make_experiment("medsam_zero_shot", "smoke"))
     assert rungs(planning.make_experiment("unet_full", "mini")) == ["box_every_slice", "box_one_slice", "none"]
+
+
+@pytest.mark.parametrize("chosen", [{"seed": 1}, {"fold": 3}, {"k": 3, "draw": 7}])
+def test_a_run_that_no_profile_plans_gets_the_prompt_settings_of_its_notebook(chosen):
+    """papermill with another seed asked nothing of the model that it had trained."""
+    for notebook in ["unet_few_shot", "medsam_few_shot"] if "k" in chosen else ["unet_full", "medsam_fine_tuned"]:
+        assert rungs(planning.make_experiment(notebook, "smoke", **chosen)) == rungs(planning.make_experiment(notebook, "smoke")) != []
 
 
 @pytest.fixture

@@ -536,9 +536,9 @@ def test_edition_sentences(monkeypatch):
     monkeypatch.syspath_prepend(str(ROOT / "book" / "_ext"))
     import book_edition
 
-    none = book_edition.real_data_sentence({"real_data": [], "real_data_missing": ["nsclc_radiomics", "lidc_idri"]})
+    none = book_edition.real_data_sentence({"real_data": [], "real_data_missing": ["NSCLC-Radiomics", "LIDC-IDRI"]})
     assert "without any real CT (NSCLC-Radiomics and LIDC-IDRI)" in none
-    some = book_edition.real_data_sentence({"real_data": ["lidc_idri"], "real_data_missing": ["nsclc_radiomics"]})
+    some = book_edition.real_data_sentence({"real_data": ["LIDC-IDRI"], "real_data_missing": ["NSCLC-Radiomics"]})
     assert "LIDC-IDRI, case by case" in some
     assert "NSCLC-Radiomics were not there" in some
     assert book_edition.read_build_info(Path("nowhere"))["commit"] == "unknown"

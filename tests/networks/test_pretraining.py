@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -13,10 +14,11 @@ import lungseg_utils
 from lungseg_utils.networks.pretraining import canvas as drawing
 from lungseg_utils.networks.pretraining import solids
 from lungseg_utils.networks.pretraining.canvas import FIELD_MM
-from lungseg_utils.networks.pretraining.clips import KINDS, Clip, _stands_out, draw_clip, draw_slice
+from lungseg_utils.networks.pretraining.clips import KINDS, Clip, _stands_out, draw_clip
 from lungseg_utils.types import InputError
 
 PACKAGE = Path(lungseg_utils.__file__).parent
+draw_slice = partial(draw_clip, slices=1)
 EVERYWHERE = np.ones((3, 3, 3), bool)
 GRAY_OF_HU = {hu: (hu + 910) / 1500 for hu in (-850, -100, 50)}
 

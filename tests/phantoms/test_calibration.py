@@ -85,11 +85,6 @@ def test_lung_is_found_between_wall_and_mediastinum() -> None:
     assert not lung[60].any()
 
 
-def test_area_under_curve_by_hand() -> None:
-    # Positives score 3 and 1, negatives 2 and 0: three of four pairs are in order.
-    assert realism.area_under_curve(np.array([3.0, 1, 2, 0]), np.array([True, True, False, False])) == 0.75
-
-
 def _noise_study(seed: int, level: float) -> Study:
     rng = np.random.default_rng(seed)
     hu = np.where(np.indices((48, 40, 12)).min(0) >= 0, level, 0) + 20 * rng.standard_normal((48, 40, 12))

@@ -25,6 +25,7 @@ from lungseg_utils.reporting import (
     robustness,
     seeds,
     selection,
+    strata,
 )
 from lungseg_utils.reporting.results import experiment_titles, methods_by_rung
 from lungseg_utils.reporting.values import dsc_by_patient
@@ -235,6 +236,10 @@ def test_a_drop_abroad_is_between_independent_groups(finished):
         **{"n_methods": 1, "n_lower": 1, "largest_drop": "", "largest_drop_of": table["title"].iloc[1]}
     }
     assert external_validation.external_values(table, "click")["n_methods"] == "(not run yet)"
+    (method,) = methods.group_runs([replace(unet, results=pd.concat([unet.results, other]))])
+    values = external_validation.drop_values(method, "phantom_nsclc", "phantom_msd")
+    assert values["drop"].startswith("0.20 [")
+    assert (values["n_home"], values["n_abroad"]) == (12, 12)
 
 
 def test_who_was_trained_elsewhere_is_at_home_there(finished):
@@ -276,6 +281,20 @@ def test_failed_and_empty_answers_are_all_listed_and_the_worst_three(finished):
     assert "MemoryError: no room" in set(table["reason"])
     of = table[table["kind"] == "failed"].iloc[0]
     assert (of["experiment"], of["first_run"]) == (crashed.experiment.name, True)
+
+
+def test_the_text_counts_failed_and_empty_predictions_and_the_empty_ones_despite_a_prompt():
+    kinds = [("failed", "none"), ("empty", "none"), ("empty", "click"), ("empty", "box_one_slice"), ("worst", "click")]
+    values = failures.failure_values(pd.DataFrame(kinds, columns=["kind", "rung"]))
+    assert values == {"failures_failed": 1, "failures_empty": 3, "failures_empty_prompted": 2}
+
+
+def test_small_tumors_end_at_three_centimeters():
+    facts = pd.DataFrame({"diameter_mm": [12.0, 30.0, 31.0]}, index=["a", "b", "c"])
+    values = strata.size_answers(pd.Series({"a": 0.2, "b": 0.6, "c": 0.9}), facts)
+    assert values == {"strata_small": "0.40", "strata_large": "0.90", "strata_small_n": 2, "strata_large_n": 1}
+    only_small = strata.size_answers(pd.Series({"a": 0.2, "b": 0.6}), facts[:2])
+    assert (only_small["strata_large"], only_small["strata_large_n"]) == ("–", 0)
 
 
 def test_failed_and_empty_answers_are_counted_beside_each_other_by_test_set():

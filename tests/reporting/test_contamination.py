@@ -33,7 +33,7 @@ def refused(tmp_path):
 
 
 def test_every_pair_has_one_row(frame):
-    assert len(frame) == len(contamination.WEIGHTS) * len(contamination.DATASETS)
+    assert len(frame) == len(contamination.WEIGHTS) * len(contamination.datasets())
 
 
 def test_lidc_is_burnt_for_one_family_and_nobody_else_is_said_to_have_seen_it(frame):
@@ -43,15 +43,25 @@ def test_lidc_is_burnt_for_one_family_and_nobody_else_is_said_to_have_seen_it(fr
     assert seen["source"].str.endswith("bowang-lab/MedSAM2/issues/5").all()
 
 
-@pytest.mark.parametrize("level", contamination.LEVELS)
-def test_only_none_may_be_called_zero_shot(frame, level, monkeypatch):
-    monkeypatch.setattr(contamination, "read", lambda: frame.assign(level=level))
-    assert contamination.may_be_called_zero_shot("sam_vit_b", "msd_lung") == (level == "none")
+def test_the_text_counts_pairs_of_published_weights_alone(frame):
+    small = (
+        frame[frame["weights"].isin(["sam_vit_b", "medsam_vit_b", "sam_stand_in__shapes"])].groupby("weights", sort=False).head(2).copy()
+    )
+    small.loc[small["weights"] == "sam_vit_b", "level"] = [contamination.NONE, contamination.UNKNOWN]
+    small.loc[small["weights"] == "medsam_vit_b", "level"] = [contamination.NONE, "same institution"]
+    assert contamination.page_values(small, stand_ins=5) == {
+        "contamination_pairs": 4,
+        "contamination_clean": 2,
+        "contamination_clean_files": 2,
+        "contamination_unknown": 1,
+        "contamination_seen": 1,
+        "contamination_stand_ins": 5,
+    }
+    assert contamination.levels_in_words().count("\n- *") == len(contamination.LEVELS) - 1
 
 
 def test_levels_are_looked_up_and_unknown_names_are_errors():
     assert contamination.level("sam_vit_b", "nsclc_radiomics") == "none"
-    assert not contamination.may_be_called_zero_shot("MedSAM2_latest", "msd_lung")  # unknown is not none
     for names in (("sam_vit_h", "msd_lung"), ("sam_vit_b", "luna25")):
         with pytest.raises(InputError, match="not in"):
             contamination.level(*names)
@@ -88,7 +98,7 @@ def test_a_missing_table_is_named(tmp_path):
 
 def test_tables_for_people_hold_every_level_and_every_source_once(frame):
     table = contamination.printable(frame)
-    assert table.shape == (len(contamination.WEIGHTS), len(contamination.DATASETS) + 2)
+    assert table.shape == (len(contamination.WEIGHTS), len(contamination.datasets()) + 2)
     assert set(table.iloc[:, 2:].to_numpy().ravel()) <= set(contamination.LEVELS)
     text = contamination.sources(frame)
     assert all(f"**{name}**" in text for name in contamination.WEIGHTS)

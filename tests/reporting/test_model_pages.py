@@ -120,6 +120,7 @@ def _trap(result):
         row = {
             "experiment": result.experiment.name,
             "title": planning.experiment_title(result.experiment),
+            "model": planning.model_title(result.experiment),
             "rung": "none",
             "n": 12,
             "share": 0.25,
@@ -156,6 +157,21 @@ def test_the_trap_gives_a_value_a_shift_and_a_share_for_each_protocol(finished):
         "+0.02",
         "25 %",
     )
+
+
+def test_the_own_protocol_stands_against_the_most_and_the_least_flattering_one():
+    rows = [("own", 0.5, 0.0, 12), ("flattering", 0.8, 0.3, 9), ("strict", 0.25, -0.25, 12)]
+    trap = pd.DataFrame(rows, columns=["protocol", "value", "shift", "n"]).assign(experiment="e", rung="none")
+    other = trap.assign(experiment="f", value=0.9, shift=0.4)
+    assert protocol_trap.own_answers(pd.concat([other, trap], ignore_index=True), "e", "none") == {
+        "trap_own": "0.50",
+        "trap_most": "0.80",
+        "trap_least": "0.25",
+        "trap_most_name": "flattering",
+        "trap_own_dsc": 0.5,
+        "trap_most_dsc": 0.8,
+        "trap_n": 12,
+    }
 
 
 def test_protocols_that_put_another_method_first_are_counted():

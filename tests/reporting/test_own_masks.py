@@ -18,7 +18,7 @@ from lungseg_utils import __main__
 from lungseg_utils.core import project
 from lungseg_utils.evaluation import metrics, protocols, tables
 from lungseg_utils.reporting.own_masks import matching, scoring
-from lungseg_utils.reporting.own_masks.page import _figures, mark_of, write
+from lungseg_utils.reporting.own_masks.page import _figures, write
 from lungseg_utils.reporting.own_masks.summary import case_table, count_flow, protocol_table, summarize
 from lungseg_utils.types import InputError, Mask
 
@@ -447,7 +447,8 @@ def test_drawings_speak_of_intervals_only_where_they_draw_some(low, high, told):
 def test_the_mark_of_an_interval_comes_with_n(n, mark):
     from lungseg_utils.evaluation import intervals
 
-    assert mark_of(intervals.summarize_mean(np.linspace(0, 1, n)).method) == mark
+    assert intervals.kind_of_interval(n) == mark
+    assert mark in intervals.summarize_mean(np.linspace(0, 1, n)).method
 
 
 def test_the_command_starts_without_what_it_does_not_need():

@@ -1,5 +1,7 @@
 """Readers among themselves, models against readers, and reference noise, which is none of them."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -175,6 +177,62 @@ def test_tables_for_people():
     noise = readers.printable_pairs(readers.reference_noise({("P", "P"): _ball(8)}, seed=0, n=3))
     assert not noise.columns.str.contains("reader").any()
     assert len(readers.agreement_figure(pairs, against, {("e", "none"): "a method"}).axes) == 1
+
+
+# --- the page ---------------------------------------------------------------------------------------------------------
+
+
+def _dataset(name="lidc_idri", n_cases=1):
+    pairs = readers.readers_among_themselves({("P00", "P00"): _study(reader_1=A, reader_2=B, reader_3=EMPTY)})
+    return readers.ReadDataset(name, n_cases, pairs, readers.models_against_readers(_results({"P00": {"reader-1": 0.6}}), "lidc_idri"))
+
+
+def test_data_sets_that_are_not_here_are_named():
+    said = readers.missing_sentence([_dataset()])
+    assert said.startswith("**Not here: NSCLC-Radiomics-Interobserver1 (real).**")
+    assert readers.missing_sentence([_dataset(name) for name in readers.DATASETS]) == ""
+
+
+def test_cases_are_drawn_one_by_one_only_where_they_are_few():
+    titles = {("e", "none"): "a method"}
+    assert len(readers.case_figures([_dataset(n_cases=9), _dataset(n_cases=10)], titles)) == 1
+
+
+def test_the_values_of_the_page_by_hand():
+    noise = _pairs(2, dsc=0.8).assign(nsd_3mm=[1.0, 0.8, 0.6, 0.4])  # two pairs of each patient: 0.9 and 0.5
+    values = readers.reader_values([_dataset()], noise)
+    assert values == {
+        "readers_cases": 1,
+        "readers_dsc": "P00: 0.50",  # of the two who outlined something
+        "noise_sd": readers.NOISE_SD_MM,
+        "noise_correlation": readers.NOISE_CORRELATION_MM,
+        "noise_dsc": "0.80",  # 0.800 and 0.802
+        "noise_nsd_3mm": "0.70",
+        "noise_n": 2,
+    }
+    assert (readers.reader_values([], noise)["readers_cases"], readers.reader_values([], noise)["readers_dsc"]) == (0, "–")
+
+
+def test_only_data_sets_with_several_readers_are_read_and_only_at_the_primary_prompt_settings(monkeypatch):
+    study = _study(consensus=A, reader_1=A, reader_2=B)
+    monkeypatch.setattr(readers.grid, "real_datasets", lambda profile: ["nsclc_radiomics", "lidc_idri"])
+    monkeypatch.setattr(readers, "load_study", lambda case: study)
+    rows = _results({"P00": {"reader-1": 0.6, "reader-2": 0.8}})
+    rows = pd.concat([rows, rows.assign(prompter="recist_line")])
+    monkeypatch.setattr(readers.results, "results_of", lambda finished: rows)
+    run = SimpleNamespace(cases=lambda name: [SimpleNamespace(patient_id="P00", case_id="P00")])
+    (found,) = readers.read_datasets("mini", [run])
+    assert (found.dataset, found.n_cases, len(found.pairs), len(found.against)) == ("lidc_idri", 1, 1, 2)
+    assert set(found.against["prompter"]) == {"none"}
+
+
+def test_noise_is_drawn_on_phantoms_with_a_tumor(monkeypatch):
+    cases = [SimpleNamespace(patient_id=name, case_id=name) for name in ("P1", "P2")]
+    monkeypatch.setattr(readers.cohorts, "cases_to_test", lambda *_, **__: cases)
+    monkeypatch.setattr(readers, "load_study", lambda case: _study(reference=A if case.patient_id == "P1" else EMPTY))
+    noise = readers.phantom_noise("mini")
+    assert set(noise["patient_id"]) == {"P1"}
+    assert len(noise) == 3  # pairs of three copies
 
 
 # --- reference noise --------------------------------------------------------------------------------------------------

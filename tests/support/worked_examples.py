@@ -31,7 +31,8 @@ def copy_project(folder: Path, shared_cache: bool = True) -> Path:
     else:  # with room for a data set of its own
         here.mkdir()
         (here / "phantoms").symlink_to(cache / "phantoms")
-    shutil.copy(ROOT / "experiments.yml", folder)
+    for name in ("experiments.yml", "analysis_plan.yml"):  # the grid, and the constants of metrics and statistics
+        shutil.copy(ROOT / name, folder)
     return folder
 
 

@@ -76,9 +76,9 @@ class _Fresh:
 
 
 def automatic_input(segmenter: Any, image: Image) -> tuple[tuple[int, ...], str]:
-    """What a network on a working grid takes in one pass: (1, windows, slices, rows, columns), and in words.
+    """Input of a network on a working grid in one pass: (1, windows, slices, rows, columns), and in words.
 
-    A network of slices takes one; its neighbours are further channels.
+    A network of slices takes one; its neighbors are further channels.
     """
     from ...networks.slicewise import SliceWise
 
@@ -141,7 +141,7 @@ def _plain(value: Any) -> Any:
 
 
 def _write_fingerprint(folder: Path, dataset: str) -> dict[str, Any]:
-    """What a planner reads: one image of the median shape stands for all. Returns the description of the data set."""
+    """Write what a planner reads, with one image of the median shape for all; returns the description of the data set."""
     raw, preprocessed = (folder / name / dataset for name in ("nnUNet_raw", "nnUNet_preprocessed"))
     description = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "tumor": 1}, "numTraining": LUNG_CASES}
     description |= {"file_ending": ".nii.gz", "overwrite_image_reader_writer": "NibabelIO"}

@@ -1,4 +1,4 @@
-"""Measure the costs of architectures, each in a process of its own."""
+"""Measure the costs of architectures, each in a separate process."""
 
 from __future__ import annotations
 

@@ -28,10 +28,10 @@ class Unit:
 
 
 class Meter:
-    """Times stages, counts what they compute, and collects the rows.
+    """Times stages, counts their operations, and collects the rows.
 
-    Memory is the weights and the highest that was allocated beside them during the timed runs of a stage. On a CPU that is the
-    growth of the resident size since the network was built, with what earlier stages left to the allocator.
+    Memory is the weights plus the highest further allocation during the timed runs of a stage. On a CPU that is the growth of the
+    resident size since the network was built, with what earlier stages left to the allocator.
     """
 
     def __init__(self, subject: Subject, repeats: int, device: str):
@@ -162,7 +162,7 @@ def _resident_mb() -> float:
 
 
 def peak_resident_mb() -> float:
-    """Highest resident size since it was last reset; where that is impossible, since the process began."""
+    """Highest resident size since the last reset; where a reset is impossible, since the process began."""
     import resource
 
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
@@ -170,7 +170,7 @@ def peak_resident_mb() -> float:
 
 
 def reset_peak_resident() -> None:
-    """Let `peak_resident_mb` begin anew, where the system can."""
+    """Start `peak_resident_mb` anew, where the system allows it."""
     try:
         Path("/proc/self/clear_refs").write_text("5")  # Linux: VmHWM starts again at VmRSS
     except OSError:

@@ -1,4 +1,4 @@
-"""The architectures, at full size, whose cost is measured."""
+"""Full-size architectures whose costs are measured."""
 
 from __future__ import annotations
 

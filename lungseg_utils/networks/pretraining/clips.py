@@ -103,10 +103,5 @@ def draw_clip(kind: str, rng: np.random.Generator, size: int = 128, slices: int 
             return Clip(_FINISH[kind](rng, render(rng, scene)), mask)
 
 
-def draw_slice(kind: str, rng: np.random.Generator, size: int = 128) -> Clip:
-    """Like `draw_clip`, but only the middle slice is drawn: arrays (1, size, size)."""
-    return draw_clip(kind, rng, size, slices=1)
-
-
 _SCENES = {"shapes": shapes_scene, "ct_like": ct_scene}
 _FINISH = {"shapes": finish_shapes, "ct_like": finish_ct}

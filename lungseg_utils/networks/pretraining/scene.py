@@ -1,4 +1,4 @@
-"""A scene of one drawing: its parts, blur, noise and streaks, rendered."""
+"""Render a scene: the parts of one drawing, blur, noise and streaks."""
 
 from __future__ import annotations
 

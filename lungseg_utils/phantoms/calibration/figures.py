@@ -1,4 +1,4 @@
-"""Pictures of the calibration: measurements in, matplotlib figure out."""
+"""Figures of the calibration."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Can a classifier tell phantom patches from real ones?"""
+"""Train a classifier to tell phantom patches from real ones."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from scipy import ndimage, optimize
-from scipy.stats import rankdata
+from scipy import ndimage
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
 
 from ... import geometry, registry
 from ...types import Image, InputError, Study
@@ -46,6 +47,7 @@ def measure_real(studies: Mapping[str, Study]) -> pd.DataFrame:
 PATCH_FEATURES = ("mean", "sd", "p10", "p90", "gradient", "laplacian", "neighbour_correlation", "skewness")
 CLASSIFIER_SPACING_MM = (2.25, 2.25, 3.0)
 CLASSIFIER_PATCH = 11
+_RIDGE = 0.01
 
 
 def _patch_features(patch: np.ndarray) -> list[float]:
@@ -87,24 +89,11 @@ def _design(table: pd.DataFrame, like: pd.DataFrame) -> np.ndarray:
     return np.column_stack([raw, raw**2, table["place"] == "tumor", np.ones(len(table))]).astype(float)
 
 
-def _fit_logistic(design: np.ndarray, is_real: np.ndarray, ridge: float = 0.01) -> np.ndarray:
-    """Weights of a ridge logistic regression, both classes weighing the same."""
+def _classifier(train: pd.DataFrame) -> LogisticRegression:
+    """A ridge logistic regression of real against phantom, both classes weighing the same."""
+    is_real = train["real"].to_numpy(dtype=bool)
     weight = np.where(is_real, 0.5 / is_real.sum(), 0.5 / (~is_real).sum())
-    sign = np.where(is_real, 1.0, -1.0)
-
-    def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
-        margin = sign * (design @ weights)
-        slope = -sign * weight / (1 + np.exp(np.clip(margin, -30, 30)))
-        return float((weight * np.logaddexp(0, -margin)).sum() + ridge * weights @ weights), design.T @ slope + 2 * ridge * weights
-
-    return optimize.minimize(loss, np.zeros(design.shape[1]), jac=True, method="L-BFGS-B").x
-
-
-def area_under_curve(scores: np.ndarray, positive: np.ndarray) -> float:
-    """Probability that a positive scores above a negative, ties counted half."""
-    ranks = rankdata(scores)
-    n = int(positive.sum())
-    return float((ranks[positive].sum() - n * (n + 1) / 2) / (n * (len(scores) - n)))
+    return LogisticRegression(C=1 / (2 * _RIDGE), fit_intercept=False, max_iter=1000).fit(_design(train, train), is_real, weight)
 
 
 def classifier_auc(real: Mapping[str, Study], phantoms: Mapping[str, Study], seed: int = 0) -> float:
@@ -123,6 +112,5 @@ def classifier_auc(real: Mapping[str, Study], phantoms: Mapping[str, Study], see
     scores = np.zeros(len(table))
     for fold in range(folds):
         train, test = table[table["fold"] != fold], table[table["fold"] == fold]
-        weights = _fit_logistic(_design(train, train), train["real"].to_numpy(dtype=bool))
-        scores[test.index] = _design(test, train) @ weights
-    return area_under_curve(scores, table["real"].to_numpy(dtype=bool))
+        scores[test.index] = _classifier(train).decision_function(_design(test, train))
+    return float(roc_auc_score(table["real"].to_numpy(dtype=bool), scores))

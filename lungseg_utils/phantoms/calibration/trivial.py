@@ -1,4 +1,4 @@
-"""Dice of trivial predictions, drawn from the reference."""
+"""Dice of trivial predictions that are derived from the reference."""
 
 from __future__ import annotations
 

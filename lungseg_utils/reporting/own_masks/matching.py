@@ -28,16 +28,24 @@ class CaseFiles:
 
     @property
     def paths(self) -> list[Path]:
-        """All files that there are."""
+        """All existing files of the case."""
         return [*self.references.values(), *(path for path in (self.prediction, self.ignore) if path is not None)]
 
 
 def find_cases(predictions: Path, references: Path, ignore: Path | None = None, missing: str = "error") -> list[CaseFiles]:
     """Match NAME.nii or NAME.nii.gz of the folders by NAME, in order of NAME.
 
-    References lie in `references` itself, or, of several readers, in one subfolder each (and then in subfolders only). `patients.csv`
-    beside them (columns case_id, patient_id) tells which cases are of one patient; without it each case is a patient. `missing`:
-    "error" or "failed", what a reference without prediction is. A prediction or an ignore region without reference is an error.
+    References are in `references` itself, or, of several readers, in one subfolder each (and then only in subfolders). `patients.csv` in
+    the same folder (columns case_id, patient_id) tells which cases are of one patient; without it each case is a patient.
+
+    Args:
+        predictions: folder.
+        references: folder.
+        ignore: folder of regions in which nothing is scored.
+        missing: a reference without prediction is an "error", or counts as "failed".
+
+    Raises:
+        InputError: also for a prediction or an ignore region without reference.
     """
     if missing not in ("error", "failed"):
         raise InputError("missing", f"{missing!r} is unknown", 'Give "error" or "failed".')

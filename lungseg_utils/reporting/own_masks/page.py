@@ -32,11 +32,6 @@ MARKS = {
 }
 
 
-def mark_of(method: str) -> str:
-    """ "points only", "descriptive" or "inference": what `intervals` says that an interval is good for."""
-    return next(mark for mark in MARKS if mark in method)
-
-
 def interval_text(row: Mapping[str, Any], digits: int = 2) -> str:
     """ "0.71 [0.65, 0.77]" of a row of `summarize`."""
     from .. import labels
@@ -44,12 +39,18 @@ def interval_text(row: Mapping[str, Any], digits: int = 2) -> str:
     return labels.interval_text(row["value"], row["low"], row["high"], digits)
 
 
+def _kind_of_interval(n: int) -> str:
+    from ...evaluation import intervals  # brings scipy's statistics, which a wrong argument need not wait for
+
+    return intervals.kind_of_interval(n)
+
+
 def headline(scores: Scores) -> str:
     """The result in one line, for a terminal."""
     flow, first = count_flow(scores.results), summarize(scores.results).iloc[0]
     free = f", tumor-free scans: {flow.cases_tumor_free}" if flow.cases_tumor_free else ""
     failed = f", failed: {flow.failed}" if flow.failed else ""
-    return f"{scores.name}: 3-D DSC {interval_text(first)}, n = {first['n']} patients ({mark_of(first['method'])}){free}{failed}"
+    return f"{scores.name}: 3-D DSC {interval_text(first)}, n = {first['n']} patients ({_kind_of_interval(first['n'])}){free}{failed}"
 
 
 def write(scores: Scores, out: Path) -> Path:
@@ -74,7 +75,7 @@ def _page(scores: Scores, summary: pd.DataFrame, shifts: pd.DataFrame) -> str:
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
     cases, flow = case_table(scores), count_flow(scores.results)
-    mark = mark_of(summary["method"].iloc[0])
+    mark = _kind_of_interval(summary["n"].iloc[0])
     card = None if scores.prompter == NOT_STATED else ladder.prompt_setting(scores.prompter)
     return environment.get_template("report.html").render(
         name=scores.name,
@@ -103,7 +104,7 @@ def _row(summary: pd.DataFrame, quantity: str) -> dict[str, Any]:
 
 
 def _tiles(scores: Scores, summary: pd.DataFrame) -> list[dict[str, str]]:
-    """The four numbers to look at first: title, value, what it is."""
+    """The four main numbers: title, value, note."""
     shown = (("dsc", 2), (scores.nsd_metric, 2), ("lesion_sensitivity", 2), ("false_positive_volume", 2))
     rows = [(_row(summary, quantity), digits) for quantity, digits in shown]
     return [
@@ -212,7 +213,7 @@ def _axes(x: str, y: str) -> Any:
 
 
 def _svg(figure: Any, title: str) -> str:
-    """A figure as an element that takes its colours from the page, fits its width and says what it shows."""
+    """A figure as an element that takes its colors from the page, fits its width and has a description."""
     from io import StringIO
 
     import matplotlib

@@ -33,7 +33,7 @@ Fault = tuple[str, str, str]  # of an InputError, which does not travel between 
 
 @dataclass(frozen=True, eq=False)
 class _Packed:
-    """A mask as compressed bits: a tumor in a scan takes some kilobytes, so that all masks are checked before the first is scored."""
+    """A mask as compressed bits: a tumor in a scan takes some kilobytes, so all masks can be checked before the first is scored."""
 
     shape: tuple[int, int, int]
     affine: np.ndarray
@@ -81,7 +81,7 @@ def _described(mask: Mask) -> str:
 
 
 def _check_grids(case: CaseFiles) -> list[Fault]:
-    """What the headers say against a case: unreadable files, and grids that are not that of the first reference."""
+    """Faults of a case by its headers: unreadable files, and grids that are not that of the first reference."""
     faults, first = [], None
     for path in case.paths:
         try:
@@ -110,7 +110,7 @@ def _refuse(faults: Sequence[Fault], where: object) -> None:
 
 
 def _read(task: tuple[CaseFiles, int | None, int | None]) -> _Loaded | list[Fault]:
-    """Every mask of a case, or what is wrong with them. The labels choose a value of references and of the prediction."""
+    """Every mask of a case, or its faults. The labels choose a value of references and of the prediction."""
     case, label, prediction_label = task
     faults: list[Fault] = []
 
@@ -155,7 +155,7 @@ def _processes(workers: int) -> Iterator[Callable]:
 
 
 def _progress(values: Iterable, total: int, text: str) -> list:
-    """All of `values`, with a bar where somebody looks at a terminal."""
+    """All of `values`, with a progress bar on a terminal."""
     return list(tqdm(values, desc=text, total=total, unit="case", disable=None))
 
 
@@ -174,9 +174,9 @@ def _load(cases: Sequence[CaseFiles], label: int | None, prediction_label: int |
 
 @dataclass(frozen=True, eq=False)
 class Scores:
-    """All that was measured. `counts`: one per case and reader. `cut_cases`: lesion cut by an end of the volume.
+    """All measurements. `counts`: one per case and reader. `cut_cases`: lesion cut by an end of the volume.
 
-    `nsd_metric`: the surface metric to quote. `provenance`: files with their hashes, versions, options; nothing of the folders' place.
+    `nsd_metric`: the surface metric to quote. `provenance`: files with their hashes, versions, options, without the folders' paths.
     """
 
     name: str
@@ -202,8 +202,19 @@ def score_folders(
 ) -> Scores:
     """Score every case of the folders (layout: `find_cases`) by `metrics.score_case` and `protocols.measure`.
 
-    `prompter`: the rung of the prompt ladder that the predictions were made with, None if not stated. `name`: of the model (default:
-    of the predictions' folder). `label`: the tumor's value in multi-label files, in predictions `prediction_label` if that differs.
+    Args:
+        predictions: folder.
+        references: folder.
+        ignore: folder of regions in which nothing is scored.
+        prompter: prompt setting of the predictions, None if not stated.
+        name: of the model (default: of the predictions' folder).
+        label: the tumor's value in multi-label files.
+        prediction_label: the same in predictions, if it differs.
+        missing: a reference without prediction is an "error", or counts as "failed".
+        workers: processes that read and score.
+
+    Raises:
+        InputError: for files that cannot be matched, read or scored; it names all of them.
     """
     if prompter is not None:
         ladder.prompt_setting(prompter)

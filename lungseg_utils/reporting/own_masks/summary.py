@@ -18,7 +18,7 @@ EVERYONE = metrics.TUMOR
 
 @dataclass(frozen=True)
 class Flow:
-    """How many of what were scored. A case is tumor-free if no reader saw a tumor; `patients` counts those with a tumor in some case."""
+    """Numbers of scored patients, cases, lesions. A case is tumor-free if no reader saw a tumor; `patients` have a tumor in some case."""
 
     patients: int
     cases: int
@@ -53,10 +53,12 @@ def count_flow(results: pd.DataFrame) -> Flow:
 
 
 def summarize(results: pd.DataFrame) -> pd.DataFrame:
-    """One row per quantity: quantity, of, statistic, value, low, high, n, unit_of_n, unit, method. Intervals are 95 %, over patients.
+    """Summarize all metrics over patients, with 95 % intervals.
 
-    Cases and readers are averaged within the patient first. Values that a rule of the protocol leaves undefined are not in n, which
-    stands in each row for that reason.
+    Cases and readers are averaged within the patient first. Undefined values are not in n, so n is stated in each row.
+
+    Returns:
+        One row per quantity. Columns: quantity, of, statistic, value, low, high, n, unit_of_n, unit, method.
     """
     from ...evaluation import intervals
 
@@ -83,7 +85,7 @@ def summarize(results: pd.DataFrame) -> pd.DataFrame:
 
 
 def _detected_lesions(results: pd.DataFrame, metric: str) -> pd.DataFrame:
-    """Rows with a metric of each lesion that was found."""
+    """Rows with one metric of each lesion that was found."""
     keys = ["case_id", "reader", "lesion_id"]
     hits = results[(results["metric"] == "lesion_hit") & (results["value"] == 1)]
     return results[results["metric"] == metric].merge(hits[keys], on=keys)

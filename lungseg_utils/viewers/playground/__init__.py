@@ -1,4 +1,4 @@
-"""The playground: a person draws prompts on a case, and models answer at once."""
+"""The playground: a person draws prompts on a case, and models predict at once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stands beside the playground's picture: ipywidgets, and the table of scores. What they do is the playground's business."""
+"""Controls of the playground around its picture: ipywidgets and the table of scores. `widget` says what they do."""
 
 from __future__ import annotations
 

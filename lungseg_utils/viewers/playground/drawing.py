@@ -1,4 +1,4 @@
-"""Prompts as a person draws them: one lesion, step by step, each step taken back and done again at will."""
+"""Prompts that a person draws on one lesion, step by step, with undo and redo."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The cases and models that a playground offers."""
+"""Cases and models that a playground offers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What stays of a playground: the session of a person, which can be replayed, and the masks as files."""
+"""Save a playground session, which can be replayed, and its masks as files."""
 
 from __future__ import annotations
 

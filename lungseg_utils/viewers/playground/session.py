@@ -1,4 +1,4 @@
-"""Models asked about one case: predictions, their scores, and their spread when a prompt is drawn a little wrongly. No widgets here."""
+"""Run models on one case: predictions, their scores, and their spread under errors in drawing. No widgets here."""
 
 from __future__ import annotations
 

@@ -1,25 +1,25 @@
-"""The playground: a person draws prompts on a case, and models answer at once. For people with a running kernel (JupyterLab, voila).
+"""The playground as a widget for people with a running kernel (JupyterLab, voila): draw prompts on a case, see predictions at once.
 
-The picture is `PromptCanvas`, whose script is that of the book's viewers; the controls around it are ipywidgets. What goes to and fro:
+The picture is `PromptCanvas`, whose script is that of the book's viewers; the controls around it are ipywidgets. They exchange:
 
-| trait of `PromptCanvas` | from | what |
+| trait of `PromptCanvas` | from | value |
 |---|---|---|
 | `case` | Python | the case as `slice_viewer.embed` packs it, whole (gzipped CT values of 4 HU, reference as bits) |
 | `palette` | Python | the colors of all viewers |
-| `models` | Python | [{name, title, color}] of those that are asked |
-| `answers` | Python | [{name, first, count, bits, spread}], one per model |
-| `prompts` | Python | what stands now, as `prompts.json_form` writes it |
+| `models` | Python | [{name, title, color}] of the selected models |
+| `answers` | Python | [{name, first, count, bits, spread}], one prediction per model |
+| `prompts` | Python | the present prompts, as `prompts.json_form` writes them |
 | `message` | Python | {text, problem} |
-| `answered` | Python | how many times models were asked |
+| `answered` | Python | how many times models have predicted |
 | `heard` | Python | id of the last gesture that arrived |
 | `slice` | both | the slice that is shown (k) |
 | `shows_reference` | script | whether the reference is drawn |
 
-A mask is empty but for the slices `first` to `first + count`, which come as gzipped `bits` (slices, rows, columns). `spread` is null or
+A mask is empty except on the slices `first` to `first + count`, which come as gzipped `bits` (slices, rows, columns). `spread` is null or
 {first, count, bytes, draws}: in how many of the draws each voxel was inside, as gzipped bytes.
 
-Gestures are messages, since each of them counts and values of a trait may be passed over: {kind, id} and, for a "box", {from, to, index}
-(voxels (i, j), both inside, and k), for a "click" {place, index, inside}; "undo" and "redo" have nothing more.
+Gestures are messages, because each of them counts and values of a trait may be skipped: {kind, id} and, for a "box", {from, to, index}
+(voxels (i, j), both inside, and k), for a "click" {place, index, inside}; "undo" and "redo" have no further fields.
 """
 
 from __future__ import annotations
