@@ -85,7 +85,7 @@ def connect(network: torch.nn.Module) -> torch.nn.Module:
 
     for module in network.modules():
         if isinstance(module, _BatchNorm):
-            module.forward = partial(_normalize, module)
+            module.forward = partial(_normalize, module)  # type: ignore[method-assign]  # torch calls what the instance has
     return _team.prepare_model(network)
 
 
@@ -111,6 +111,7 @@ def _mean(values: torch.Tensor) -> torch.Tensor:
     """Mean of each channel over the parts of all processes, with gradients to each of them."""
     from torch.distributed import _functional_collectives, group
 
+    assert group.WORLD is not None  # of the team
     own = _wide(values).mean(dim=[0, *range(2, values.ndim)])
     return _functional_collectives.all_reduce(own, "sum", group.WORLD) / size()
 

@@ -46,11 +46,11 @@ def commit(root: Path, besides: Path | None = None) -> str:
     """
     if named := os.environ.get("LUNGSEG_COMMIT"):
         return named
-    besides = [f":(exclude){besides.resolve().relative_to(root.resolve())}"] if besides and _is_inside(besides, root) else []
+    excluded = [f":(exclude){besides.resolve().relative_to(root.resolve())}"] if besides and _is_inside(besides, root) else []
     try:
         head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        status = ["git", "status", "--porcelain", "--", ".", *besides]
-        status = subprocess.run(status, cwd=root, capture_output=True, text=True, check=True)
+        command = ["git", "status", "--porcelain", "--", ".", *excluded]
+        status = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip() + ("+" if status.stdout.strip() else "")

@@ -119,7 +119,9 @@ def _write_member(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Pat
         place.mkdir(parents=True, exist_ok=True)
         return
     place.parent.mkdir(parents=True, exist_ok=True)
-    with archive.extractfile(member) as source, place.open("wb") as target:
+    source = archive.extractfile(member)
+    assert source is not None  # a member that is neither file nor folder was refused before
+    with source, place.open("wb") as target:
         shutil.copyfileobj(source, target)
 
 
@@ -132,7 +134,7 @@ def _entries() -> list[_Entry]:
     for number, parts in parsed:
         if len(parts) != 3 or not re.fullmatch("[0-9a-f]{64}", parts[1]) or not _stays_inside(parts[0]):
             raise InputError(f"{REGISTRY}, line {number}", "not of the form `name sha256 url`", "Correct the line.")
-    return [_Entry(*parts, line=number) for number, parts in parsed]
+    return [_Entry(name, sha256, url, number) for number, (name, sha256, url) in parsed]
 
 
 def _stays_inside(name: str) -> bool:
@@ -228,7 +230,7 @@ def _copier(mirror: Path) -> Callable[[str, str, Any], None]:
     return copy
 
 
-def _download_one(store: Any, entry: _Entry, downloader: Callable) -> None:
+def _download_one(store: Any, entry: _Entry, downloader: Callable[..., None]) -> None:
     import requests
 
     try:

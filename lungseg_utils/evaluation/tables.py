@@ -67,7 +67,7 @@ def _read(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
 
 def validate(frame: pd.DataFrame, where: object = "results") -> pd.DataFrame:
     """Return `frame` if it obeys the schema: known metrics with their units, known statuses, one row per key."""
-    units = metrics.UNITS | metrics.LESION_UNITS | {metrics.BEST_OF_DRAWS: metrics.UNITS["dsc"]}
+    units = {**metrics.UNITS, **metrics.LESION_UNITS, metrics.BEST_OF_DRAWS: metrics.UNITS["dsc"]}
     remedy = "Delete the table and run its experiment again."
     unknown = sorted(set(frame["metric"]) - set(units))
     if unknown:
@@ -116,7 +116,7 @@ def mean_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, An
     """
     if len(draws) == 1:
         return [dict(row) for row in draws[0]]
-    grouped: dict[tuple, list[Mapping[str, Any]]] = {}
+    grouped: dict[tuple[tuple[str, object], ...], list[Mapping[str, Any]]] = {}
     for row in (row for draw in draws for row in draw):
         grouped.setdefault(tuple((k, v) for k, v in row.items() if k not in ("value", "status")), []).append(row)
     return [_mean_row(rows) for rows in grouped.values()]

@@ -165,9 +165,10 @@ def _grid_entry(line: Mapping[str, Any]) -> GridEntry:
 
 
 def _profile(name: str, value: Mapping[str, Any]) -> Profile:
-    lists = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds", "k", "draws")}
+    lists: dict[str, Any] = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds", "k", "draws")}
     prompters = tuple(PROMPT_SETTINGS) if value["prompters"] == "all" else tuple(value["prompters"])
-    jitter = {k: tuple(v) if isinstance(v, list) else v for k, v in value.get("jitter", {}).items()}
+    lists |= {key: tuple(value[key]) if key in value else None for key in ("experiments", "test_datasets", "train_datasets")}
+    jitter: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.get("jitter", {}).items()}
     return Profile(
         name,
         value["summary"],
@@ -178,7 +179,6 @@ def _profile(name: str, value: Mapping[str, Any]) -> Profile:
         stand_ins={model: StandIn(s["model"], s.get("options", {})) for model, s in value.get("stand_ins", {}).items()},
         notebook_options=value.get("notebook_options", {}),
         variants={notebook: tuple(options) for notebook, options in value.get("variants", {}).items()},
-        **{key: tuple(value[key]) if key in value else None for key in ("experiments", "test_datasets", "train_datasets")},
         **lists,
     )
 

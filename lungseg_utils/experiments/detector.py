@@ -48,7 +48,7 @@ def detector_of(experiment: Experiment, test_dataset: str) -> Experiment:
     notebook = grid.detectors[experiment.paradigm]
     line, size = grid.experiment(notebook), grid.profile(experiment.profile)
     options = size.notebook_options.get(notebook, {})
-    shots = {"k": experiment.k, "draw": experiment.draw} if registry.card("paradigms", line.paradigm).few_shot else {}
+    few_shot = registry.card("paradigms", line.paradigm).few_shot
     train_dataset, choices = experiment.train_dataset, grid.train_datasets(notebook, experiment.profile)
     if train_dataset == config.NO_DATASET:
         train_dataset = next((name for name in choices if name != test_dataset), choices[0])
@@ -59,8 +59,9 @@ def detector_of(experiment: Experiment, test_dataset: str) -> Experiment:
         line.paradigm,
         seed=experiment.seed,
         fold=experiment.fold,
+        k=experiment.k if few_shot else None,
+        draw=experiment.draw if few_shot else 0,
         options=tuple(sorted(options.items())),
-        **shots,
     )
 
 
@@ -123,7 +124,12 @@ class Detector:
             self._segmenter = registry.model(self.experiment.model).build(options, self.experiment.seed)
             trainable(self._segmenter).load(self.folder / "weights.pt")
         self._segmenter.set_image(study.image)
-        return self._segmenter.predict().probability
+        probability = self._segmenter.predict().probability
+        if probability is None:
+            raise InputError(
+                self.experiment.model, "it gives no probabilities, so it cannot be a detector", "Name another in experiments.yml."
+            )
+        return probability
 
 
 def findings(probability: np.ndarray, rule: Rule, voxel_ml: float) -> np.ndarray:

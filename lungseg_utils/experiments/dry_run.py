@@ -144,7 +144,7 @@ def _network(cpu: pd.DataFrame, cuda: pd.DataFrame, name: str) -> _Network:
         return _UNMEASURED
     flops, slices = (costs[costs["quantity"] == q].set_index("stage")["value"].to_dict() for q in ("flops", "slices"))
     parameters = float(costs.loc[costs["quantity"] == "parameters", "value"].iloc[0])
-    sizes = re.match(r"[\d x]+", costs["input"].iloc[0])[0]
+    sizes = re.split(r"[^\d x]", costs["input"].iloc[0], maxsplit=1)[0]
     return _Network(flops, slices, parameters, math.prod(int(n) for n in sizes.split(" x ")), *_speed(cpu, cuda[cuda["model"] == name]))
 
 

@@ -29,7 +29,7 @@ from ..data.cases import Studies, load_study, sha256_of_cases
 from ..evaluation import protocols, tables
 from ..evaluation.scoring import cut_ends, score
 from ..prompts.ladder import prompt_rng, prompt_setting
-from ..types import Case, Experiment, InputError, Mask, Prediction, Segmenter, Study, TrainingDiverged, TrainingRun, trainable
+from ..types import Case, Experiment, InputError, Mask, Prediction, Record, Segmenter, Study, TrainingDiverged, TrainingRun, trainable
 from . import code_identity, cohorts, config, detector, initial_weights, store
 from .interaction import MemoizedSegmenter, run_interaction
 from .planning import Question, check_patients, detectors_of, experiment_title, questions_of
@@ -166,7 +166,7 @@ def help_to_train(experiment: Experiment) -> None:
     options, folder = config.resolve_options(experiment, profile), store.results_folder(experiment)
     cohort = _training_cohort(experiment, profile, workers=1, progress=False)
     initial = initial_weights.initial_weights(experiment.model, options, progress=False)
-    job = _Job(experiment, options, folder, cohort, {}, {}, None, initial, {"training": identity}, progress=False)
+    job = _Job(experiment, options, folder, cohort, {}, {}, {}, initial, {"training": identity}, progress=False)
     _train(job, _untrained(job))
 
 
@@ -211,7 +211,8 @@ def _evaluate(job: _Job, trained: _Trained) -> list[dict[str, Any]]:
 
 
 def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Iterator[dict[str, Any]]:
-    study, facts, segmenter = None, {}, MemoizedSegmenter(trained.segmenter)
+    study, segmenter = None, MemoizedSegmenter(trained.segmenter)
+    facts: Record = {}
     for question in job.questions[dataset]:
         path = job.folder / "cases" / dataset / question.name / f"{case.case_id}.json"
         identity = f"{job.identities['evaluation']} {question.draws}"

@@ -6,7 +6,7 @@ One prompt: {"lesion_id", "find_ends", "actions", "box_3d": null or [[i, j, k], 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ..types import Box, InputError, Points, Prompt, SlicePrompt
@@ -37,13 +37,18 @@ def _hint_to_json(hint: SlicePrompt) -> dict[str, Any]:
 def from_json(record: Mapping[str, Any], where: str = "prompt") -> Prompt:
     """Undo `to_json`; InputError, with `where` as the place, if something is missing or not as described above."""
     try:
-        box_3d = None if record["box_3d"] is None else Box(*(tuple(map(int, corner)) for corner in record["box_3d"]))
+        box_3d = None if record["box_3d"] is None else Box(*map(_corner, record["box_3d"]))
         hints = tuple(_hint_from_json(hint) for hint in record["slices"])
         return Prompt(int(record["lesion_id"]), hints, box_3d, bool(record["find_ends"]), int(record["actions"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             where, f"not a recorded prompt ({type(error).__name__}: {error})", "See lungseg_utils/prompts/json_form.py."
         ) from error
+
+
+def _corner(values: Sequence[int]) -> tuple[int, int, int]:
+    i, j, k = map(int, values)
+    return i, j, k
 
 
 def _hint_from_json(record: Mapping[str, Any]) -> SlicePrompt:

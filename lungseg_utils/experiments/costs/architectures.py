@@ -8,7 +8,7 @@ import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -259,10 +259,10 @@ def _walk(segmenter: Any, device: torch.device, maps: Any, prompt: Prompt, count
     from ...networks.sam2 import new_memory
 
     canvas, look, memory = segmenter.view.canvas, segmenter.network.look, new_memory()
-    tokens = prompt_tokens(prompt.slices[0], geometry.whole_plane(SHAPE), canvas)
-    tokens = tuple(torch.from_numpy(part[None]).to(device) for part in tokens)
+    drawn = prompt_tokens(prompt.slices[0], geometry.whole_plane(SHAPE), canvas)
+    tokens = tuple(torch.from_numpy(part[None]).to(device) for part in drawn)
     middle = count // 2
     yield lambda: look(maps, middle, count, memory, prompt=tokens)
     for reverse, way in ((False, range(middle + 1, count)), (True, range(middle - 1, -1, -1))):
         for index in way:
-            yield lambda index=index, reverse=reverse: look(maps, index, count, memory, reverse=reverse)
+            yield partial(look, maps, index, count, memory, reverse=reverse)
