@@ -15,14 +15,19 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import registry
 from ..types import InputError
 from .download import MIRROR_VARIABLE
+
+if TYPE_CHECKING:
+    import pooch
+    import requests
+
 
 REGISTRY = Path(__file__).resolve().parents[2] / "data" / "registry.txt"
 RECORD = "whole.json"  # in the folder of a data set of which all was fetched, not the samples of the registry
@@ -212,16 +217,16 @@ def _download_all(entries: list[_Entry], root: Path, progress: bool) -> None:
             raise
 
 
-def _with_bar(items: Iterable[Any], progress: bool) -> Iterable[Any]:
+def _with_bar(items: Iterable[Future[None]], progress: bool) -> Iterable[Future[None]]:
     from tqdm.auto import tqdm
 
     return tqdm(items, desc="fetch", unit="file", disable=not progress)
 
 
-def _copier(mirror: Path) -> Callable[[str, str, Any], None]:
+def _copier(mirror: Path) -> Callable[[str, str, object], None]:
     """A downloader in pooch's form that copies from a local mirror."""
 
-    def copy(url: str, output_file: str, _store: Any) -> None:
+    def copy(url: str, output_file: str, _store: object) -> None:
         source = mirror / url.split("://", 1)[1]
         if not source.is_file():
             raise InputError(source, "the mirror lacks this file", f"Complete the folder that {MIRROR_VARIABLE} names, or unset it.")
@@ -230,7 +235,7 @@ def _copier(mirror: Path) -> Callable[[str, str, Any], None]:
     return copy
 
 
-def _download_one(store: Any, entry: _Entry, downloader: Callable[..., None]) -> None:
+def _download_one(store: pooch.Pooch, entry: _Entry, downloader: Callable[..., None]) -> None:
     import requests
 
     try:
@@ -249,7 +254,7 @@ def _download_one(store: Any, entry: _Entry, downloader: Callable[..., None]) ->
         raise InputError(entry.name, problem, "Try again; if it stays so, the source has changed: report it.") from error
 
 
-def _reason(error: Any) -> str:
+def _reason(error: requests.exceptions.RequestException) -> str:
     response = getattr(error, "response", None)
     return f"the server answered {response.status_code}" if response is not None else type(error).__name__
 

@@ -12,14 +12,13 @@ so no spacing is needed. Several references of one scan (readers) are several ca
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from ..types import InputError
+from ..types import InputError, Record, Row
 
 RESIZED_PLANE = (256, 256)
 # pre_CT_MR.py of MedSAM (github.com/bowang-lab/MedSAM; other commits have 10 and 100) removes smaller objects from the reference, by
@@ -81,12 +80,12 @@ class CaseCounts:
     large_areas: np.ndarray
     candidates: tuple[float, ...]
 
-    def as_plain(self) -> dict[str, Any]:
+    def as_plain(self) -> Record:
         """All fields as JSON values."""
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(self).items()}
 
     @classmethod
-    def of_plain(cls, values: Mapping[str, Any]) -> CaseCounts:
+    def of_plain(cls, values: Row) -> CaseCounts:
         """The record of which `as_plain` made the values."""
         reference, prediction, overlap = (np.array(values[name], dtype=np.int64) for name in ("reference", "prediction", "overlap"))
         return cls(

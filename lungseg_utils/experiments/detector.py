@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from ..core import files, locks, masks
 from ..core.provenance import sha256_of_weights
 from ..data import nifti
 from ..evaluation import metrics
-from ..types import Case, Experiment, InputError, Mask, Segmenter, Study, trainable
+from ..types import Case, Experiment, InputError, Mask, Record, Segmenter, Study, trainable
 from . import cohorts, config, store
 
 PATIENCE_SECONDS = 1800.0
@@ -91,7 +90,7 @@ class Detector:
             nifti.write_mask(found, path)
         return nifti.read_mask(path, like=study.image, allow_empty=True)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Record:
         """Which training made the boxes: two of the same name may differ by the machine that trained them."""
         return {"weights": sha256_of_weights(self.folder / "weights.pt"), "rule": asdict(self.rule())}
 
@@ -106,7 +105,7 @@ class Detector:
     def _kept(self) -> Path:
         return self.folder / "detections" / self.identity[:12]
 
-    def _choose(self) -> dict[str, Any]:
+    def _choose(self) -> Record:
         if self.experiment.k is not None:
             return {"rule": asdict(FEW_SHOT_RULE), "chosen_on": "development phantoms, for all few-shot detectors"}
         profile = config.load().profile(self.experiment.profile)

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 from .. import registry
-from ..types import Experiment, InputError, Segmenter, trainable
+from ..types import Experiment, InputError, Record, Segmenter, trainable
 from . import config, initial_weights, store
 
 
@@ -32,5 +31,5 @@ def weights_files(experiment: Experiment, progress: bool = False) -> tuple[Path 
     return first, weights if weights.is_file() else None
 
 
-def _options(experiment: Experiment) -> dict[str, Any]:
+def _options(experiment: Experiment) -> Record:
     return config.resolve_options(experiment, config.load().profile(experiment.profile))
