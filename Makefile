@@ -71,10 +71,11 @@ the packages of package-lock.json that check scripts. It needs the network once;
 the certificate of a proxy that has its own. Then run this again."; exit 1; }
 	@touch $@
 
-check: .venv/installed node_modules/installed  ## lint, format, layer, container and script checks
+check: .venv/installed node_modules/installed  ## lint, format, layer, type, container and script checks
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/lint-imports
+	$(BIN)/mypy
 	$(BIN)/hadolint Dockerfile
 	$(NPM) run --silent check
 

@@ -7,7 +7,7 @@ Three frames: voxel (i, j, k) of an (x, y, z) array in RAS+ order; world RAS+ in
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import lru_cache, reduce
 
 import numpy as np
 from nibabel.orientations import apply_orientation, inv_ornt_aff, io_orientation, ornt_transform
@@ -104,8 +104,9 @@ def average_plane(array: np.ndarray, factor: int) -> np.ndarray:
     As `resample` to that shape, by sums of blocks instead of products with matrices.
     """
     nx, ny, nz = array.shape
-    rows = sum(array[n::factor].astype(np.float32) for n in range(factor))
-    return sum(rows[:, n::factor] for n in range(factor)).reshape(nx // factor, ny // factor, nz) / np.float32(factor**2)
+    rows = reduce(np.add, (array[n::factor].astype(np.float32) for n in range(factor)))
+    total = reduce(np.add, (rows[:, n::factor] for n in range(factor)))
+    return total.reshape(nx // factor, ny // factor, nz) / np.float32(factor**2)
 
 
 @lru_cache(maxsize=64)
@@ -129,7 +130,8 @@ def _axis_weights(count_in: int, count_out: int) -> sparse.csr_array:
 def shape_at_spacing(volume: Image | Mask, spacing_mm: tuple[float, float, float]) -> tuple[int, int, int]:
     """Number of voxels that covers the volume's extent at about `spacing_mm` (at least one per axis)."""
     extent = np.asarray(volume.shape) * np.asarray(volume.spacing_mm)
-    return tuple(int(n) for n in np.maximum(1, np.round(extent / np.asarray(spacing_mm))))
+    x, y, z = (int(n) for n in np.maximum(1, np.round(extent / np.asarray(spacing_mm))))
+    return x, y, z
 
 
 def resampled_affine(affine: np.ndarray, shape_in: tuple[int, ...], shape_out: tuple[int, ...]) -> np.ndarray:
@@ -197,8 +199,11 @@ def _overlap(window: AxialWindow, shape: tuple[int, ...]) -> tuple[tuple[slice, 
     low = np.maximum(0, (window.i_min, window.j_min))
     high = np.maximum(low, np.minimum(shape[:2], (window.i_max, window.j_max)))
     start = np.array((window.i_min, window.j_min))
-    places = [tuple(slice(int(a), int(b)) for a, b in zip(low - o, high - o, strict=True)) for o in (start, np.zeros(2, int))]
-    return places[0], places[1]
+    return _between(low - start, high - start), _between(low, high)
+
+
+def _between(low: np.ndarray, high: np.ndarray) -> tuple[slice, slice]:
+    return slice(int(low[0]), int(high[0])), slice(int(low[1]), int(high[1]))
 
 
 def box_to_pixels(box: Box, window: AxialWindow, canvas: int) -> tuple[float, float, float, float]:

@@ -1,7 +1,6 @@
 """Registry of plug-ins: every file in `models/`, `datasets/` and `paradigms/` is one, and its name is its key.
 
-What such a file must hold is written in `types` (`ModelModule`, `DatasetModule`, `ParadigmModule`); what it may leave out has its default
-here.
+`types` states what such a file must hold (`ModelModule`, `DatasetModule`, `ParadigmModule`). Defaults of what it may leave out are here.
 """
 
 from __future__ import annotations
@@ -105,5 +104,6 @@ def title(kind: str, name: str) -> str:
     """The title on the plug-in's CARD, read from its source: a list must not wait for all that the plug-ins import."""
     statements = ast.parse(Path(__file__).parent.joinpath(kind, f"{name}.py").read_text(encoding="utf-8")).body
     cards = [s.value for s in statements if isinstance(s, ast.Assign) and ast.unparse(s.targets[0]) == "CARD"]
-    titles = [k.value.value for made in cards for k in made.keywords if k.arg == "title" and isinstance(k.value, ast.Constant)]
-    return titles[0] if titles else card(kind, name).title
+    fields = [keyword for made in cards if isinstance(made, ast.Call) for keyword in made.keywords]
+    titles = [field.value.value for field in fields if field.arg == "title" and isinstance(field.value, ast.Constant)]
+    return str(titles[0]) if titles else card(kind, name).title

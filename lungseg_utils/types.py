@@ -22,6 +22,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 _Value = TypeVar("_Value")
+Row = Mapping[str, Any]
+"""Plain values by name, to be read: a row of a table, an object of a JSON file."""
+Record = dict[str, Any]
+"""The same, to be made."""
 Options = Mapping[str, Any]
 """Options of a model by name: plain values of `experiments.yml` and of the model's card. The model's own settings check them."""
 # Direction cosines of hand-edited or float32 headers are off by about 1e-4; a gantry tilt is off by more than 1e-2.
@@ -44,7 +48,7 @@ class TrainingDiverged(RuntimeError):
         self.history = history
 
 
-def _check_affine(affine: np.ndarray, where: str) -> np.ndarray:
+def _check_affine(affine: np.ndarray, where: object) -> np.ndarray:
     affine = np.asarray(affine, dtype=np.float64)
     if affine.shape != (4, 4) or not np.isfinite(affine).all():
         raise InputError(where, "the affine is not a finite 4 x 4 matrix", "Repair the header of the file.")
@@ -82,7 +86,8 @@ class _Volume:
     @property
     def spacing_mm(self) -> tuple[float, float, float]:
         """Distance between neighbouring voxel centres along x, y, z, derived from the affine."""
-        return tuple(float(v) for v in np.linalg.norm(self.affine[:3, :3], axis=0))
+        x, y, z = np.linalg.norm(self.affine[:3, :3], axis=0).tolist()
+        return x, y, z
 
     @property
     def voxel_ml(self) -> float:
@@ -145,7 +150,8 @@ class Box:
     @property
     def voxels(self) -> tuple[slice, slice, slice]:
         """The box as an index into an (x, y, z) array."""
-        return tuple(slice(low, high) for low, high in zip(self.ijk_min, self.ijk_max, strict=True))
+        i, j, k = (slice(low, high) for low, high in zip(self.ijk_min, self.ijk_max, strict=True))
+        return i, j, k
 
 
 @dataclass(frozen=True)
@@ -231,7 +237,7 @@ class Experiment:
     draw: int = 0
     seed: int = 0
     fold: int = 0
-    options: tuple[tuple[str, Any], ...] = ()
+    options: tuple[tuple[str, object], ...] = ()
 
     @property
     def name(self) -> str:
@@ -244,7 +250,7 @@ class Experiment:
             parts.append(hashlib.sha256(text.encode()).hexdigest()[:8])
         return "__".join(parts)
 
-    def as_dict(self) -> dict[str, Any]:
+    def as_dict(self) -> Record:
         """All fields as plain values, options as a dictionary."""
         return asdict(self) | {"options": dict(self.options)}
 
@@ -436,14 +442,30 @@ class DatasetModule(Protocol):
         ...
 
 
+Progress = Callable[[Iterable[Any]], Iterable[Any]]
+"""What wraps the items of a loop and shows how far it is, like tqdm."""
+
+
+class VoxelGrid(Protocol):
+    """Number of voxels, and their size in mm."""
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """Along x, y, z."""
+        ...
+
+    @property
+    def spacing_mm(self) -> tuple[float, float, float]:
+        """Along x, y, z."""
+        ...
+
+
 class PhantomModule(DatasetModule, Protocol):
     """What the file of a data set holds that is drawn: also the grids that a profile may name, and what draws patients."""
 
-    GRIDS: Mapping[str, Any]
+    GRIDS: Mapping[str, VoxelGrid]
 
-    def generate(
-        self, root: Path, patient_ids: Sequence[str], grid: Any, workers: int = 1, progress: Callable[[Iterable], Iterable] | None = None
-    ) -> None:
+    def generate(self, root: Path, patient_ids: Sequence[str], grid: VoxelGrid, workers: int = 1, progress: Progress | None = None) -> None:
         """Draw the patients that `root` lacks."""
 
 

@@ -11,11 +11,10 @@ import sys
 import tempfile
 from collections.abc import Collection, Iterator
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from ..types import InputError
+from ..types import InputError, Record
 
 # What the pages need of the npm packages; everything else stays out of the book.
 _VENDORED = (
@@ -77,7 +76,7 @@ def _complete_entrance(index: Path) -> None:
 def pages_of_toc(path: Path) -> list[str]:
     """All pages that a `_toc.yml` names below its root, sections of chapters included, in reading order."""
 
-    def walk(entries: list[dict[str, Any]]) -> Iterator[str]:
+    def walk(entries: list[Record]) -> Iterator[str]:
         for entry in entries:
             yield entry["file"]
             yield from walk(entry.get("sections", []))

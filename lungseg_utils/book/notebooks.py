@@ -11,7 +11,6 @@ import re
 import sys
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import nbformat
 import papermill
@@ -20,7 +19,7 @@ from nbclient.exceptions import DeadKernelError
 
 from ..core import files
 from ..experiments import config, planning
-from ..types import InputError
+from ..types import InputError, Record
 
 CELL_TIMEOUT_SECONDS = 6 * 3600
 STARTS = 3  # of a kernel: its ports are chosen before it binds them, so that another program may take one in between
@@ -34,7 +33,7 @@ class NotebookFailed(RuntimeError):
     """A notebook did not run to its end; the message names the notebook and the cell."""
 
 
-def declared_parameters(notebook: Path) -> dict[str, tuple[str, Any]]:
+def declared_parameters(notebook: Path) -> dict[str, tuple[str, object]]:
     """Name -> (annotated type, default) of the cell tagged `parameters`; every parameter needs an annotation."""
     node = _read(notebook)
     cells = [c for c in node.cells if "parameters" in c.metadata.get("tags", [])]
@@ -48,13 +47,13 @@ def declared_parameters(notebook: Path) -> dict[str, tuple[str, Any]]:
     return declared
 
 
-def read_parameters(notebook: Path, texts: Mapping[str, str]) -> dict[str, Any]:
+def read_parameters(notebook: Path, texts: Mapping[str, str]) -> dict[str, object]:
     """Parameters as a command line gives them, as values of the types that the notebook declares."""
     declared = declared_parameters(notebook)
     return {name: _value(notebook, name, text, *declared[name]) if name in declared else text for name, text in texts.items()}
 
 
-def _value(notebook: Path, name: str, text: str, annotation: str, default: Any) -> Any:
+def _value(notebook: Path, name: str, text: str, annotation: str, default: object) -> object:
     if annotation == "str":
         return text
     try:
@@ -63,7 +62,7 @@ def _value(notebook: Path, name: str, text: str, annotation: str, default: Any) 
         raise InputError(notebook, f"parameter {name} is {text!r}", f"Give a value of type {annotation}, e.g. {default}.") from error
 
 
-def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
+def check_parameters(notebook: Path, parameters: Mapping[str, object]) -> None:
     """Refuse parameters that the notebook does not declare, of another type than it declares, or that no run can be planned from."""
     declared = declared_parameters(notebook)
     for name, value in parameters.items():
@@ -75,7 +74,7 @@ def check_parameters(notebook: Path, parameters: Mapping[str, Any]) -> None:
     _check_values(notebook, {name: default for name, (_, default) in declared.items()} | dict(parameters))
 
 
-def _check_values(notebook: Path, values: Mapping[str, Any]) -> None:
+def _check_values(notebook: Path, values: Mapping[str, object]) -> None:
     """What the notebook's first call would refuse: an unknown profile, a seed, fold or draw that cannot be, too many patients."""
     chosen = {name: values[name] for name in ("profile", "seed", "fold", "k", "draw") if name in values}
     try:
@@ -87,7 +86,7 @@ def _check_values(notebook: Path, values: Mapping[str, Any]) -> None:
         raise InputError(notebook, f"its parameters {chosen} cannot be: {error.where}: {error.problem}", error.remedy) from error
 
 
-def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Path, progress: bool = True, title: str = "") -> None:
+def execute(notebook: Path, output: Path, parameters: Mapping[str, object], cwd: Path, progress: bool = True, title: str = "") -> None:
     """Run `notebook` into `output`, under another `title` if one is given: a notebook may make several pages.
 
     Raises InputError before, or NotebookFailed after, without leaving `output`.
@@ -111,7 +110,7 @@ def execute(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Pa
         nbformat.write(_titled(_clean(executed), title), str(temporary))
 
 
-def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Path, progress: bool) -> None:
+def _run(notebook: Path, output: Path, parameters: Mapping[str, object], cwd: Path, progress: bool) -> None:
     for attempt in range(1, STARTS + 1):
         try:
             papermill.execute_notebook(
@@ -134,7 +133,7 @@ def _run(notebook: Path, output: Path, parameters: Mapping[str, Any], cwd: Path,
                 raise NotebookFailed(f"{notebook}: no kernel could be started in {STARTS} attempts; what it said stands above") from error
 
 
-def save_as_tracked(model: dict[str, Any], path: str, **_: Any) -> None:
+def save_as_tracked(model: Record, path: str, **_: object) -> None:
     """Pre-save hook of a Jupyter server (`make lab`): notebooks of this project are stored without outputs, as the repository has them.
 
     `model["content"]` is changed in place; notebooks outside `notebooks/`, and other files, are left alone.

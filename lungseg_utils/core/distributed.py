@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     import torch
     from accelerate import Accelerator
 
+    Tensors = torch.Tensor | tuple[torch.Tensor, ...]
+
 
 _PATIENCE = timedelta(days=7)  # the first process may draw phantoms and pretrain for hours while the others wait
 _team: Accelerator | None = None  # between `broadcast` and `close`
@@ -85,7 +87,7 @@ def connect(network: torch.nn.Module) -> torch.nn.Module:
 
     for module in network.modules():
         if isinstance(module, _BatchNorm):
-            module.forward = partial(_normalize, module)
+            module.forward = partial(_normalize, module)  # type: ignore[method-assign]  # torch calls what the instance has
     return _team.prepare_model(network)
 
 
@@ -111,6 +113,7 @@ def _mean(values: torch.Tensor) -> torch.Tensor:
     """Mean of each channel over the parts of all processes, with gradients to each of them."""
     from torch.distributed import _functional_collectives, group
 
+    assert group.WORLD is not None  # of the team
     own = _wide(values).mean(dim=[0, *range(2, values.ndim)])
     return _functional_collectives.all_reduce(own, "sum", group.WORLD) / size()
 
@@ -122,27 +125,32 @@ def _wide(values: torch.Tensor) -> torch.Tensor:
     return values.to(torch.promote_types(values.dtype, torch.float32))
 
 
-def part(tensors: Any) -> Any:
+def part(tensors: Tensors) -> Tensors:
     """This process's part of a batch: a tensor (batch, ...) or a tuple of them. InputError if the batch cannot be divided evenly."""
     if _team is None:
         return tensors
-    if isinstance(tensors, tuple):
-        return tuple(part(t) for t in tensors)
-    if len(tensors) % size():
+    return tuple(map(_part, tensors)) if isinstance(tensors, tuple) else _part(tensors)
+
+
+def _part(tensor: torch.Tensor) -> torch.Tensor:
+    if len(tensor) % size():
         problem = f"{size()} processes cannot share it evenly"
-        raise InputError(f"batch of {len(tensors)}", problem, "Start a number of them that divides the batch size.")
-    length = len(tensors) // size()
-    return tensors[index() * length :][:length]
+        raise InputError(f"batch of {len(tensor)}", problem, "Start a number of them that divides the batch size.")
+    length = len(tensor) // size()
+    return tensor[index() * length :][:length]
 
 
-def whole(answers: Any) -> Any:
+def whole(answers: Tensors) -> Tensors:
     """The outputs of all processes for their parts, in order: a tensor (batch, ...) or a tuple. Gradients go to this process's own part."""
     if _team is None:
         return answers
-    if isinstance(answers, tuple):
-        return tuple(whole(a) for a in answers)
+    return tuple(map(_whole, answers)) if isinstance(answers, tuple) else _whole(answers)
+
+
+def _whole(answer: torch.Tensor) -> torch.Tensor:
     import torch
 
-    parts = list(_team.gather(answers.detach().contiguous()).split(len(answers)))
-    parts[index()] = answers
+    assert _team is not None
+    parts = list(_team.gather(answer.detach().contiguous()).split(len(answer)))
+    parts[index()] = answer
     return torch.cat(parts)

@@ -11,11 +11,10 @@ import zlib
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
-from ..types import InputError
+from ..types import InputError, Record
 
 _GZIP = 16 + zlib.MAX_WBITS  # how zlib is asked for gzip's form
 
@@ -65,7 +64,7 @@ def _zipped(text: bytes) -> bytes:
     return packer.compress(text) + packer.flush()
 
 
-def read_csv(path: Path, remedy: str, **options: Any) -> pd.DataFrame:
+def read_csv(path: Path, remedy: str, **options: object) -> pd.DataFrame:
     """Read a CSV file with pandas; InputError with `remedy` if the file is missing or is no table."""
     if not Path(path).is_file():
         raise InputError(path, "the table does not exist", remedy)
@@ -88,13 +87,13 @@ def write_text(text: str, path: Path) -> None:
         temporary.write_text(text)
 
 
-def write_json(value: Any, path: Path) -> None:
+def write_json(value: object, path: Path) -> None:
     """Write a JSON file, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with atomic_path(path) as temporary:
         Path(temporary).write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
 
 
-def read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> Record:
     """Read a JSON file; empty if it does not exist."""
     return json.loads(path.read_text()) if path.is_file() else {}

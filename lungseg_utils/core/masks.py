@@ -40,9 +40,9 @@ def dsc(reference: np.ndarray, prediction: np.ndarray) -> float:
 
 def bounding_box(mask: np.ndarray) -> tuple[slice, slice, slice]:
     """The smallest box that holds all true voxels of an array that has some."""
-    plane = mask.any(axis=2)  # the other two axes are then sought in a plane, the third in what is left of the volume
-    rows, columns = _span(plane.any(axis=1)), _span(plane.any(axis=0))
-    return rows, columns, _span(mask[rows, columns].any(axis=(0, 1)))
+    plane = np.any(mask, axis=2)  # the other two axes are then sought in a plane, the third in what is left of the volume
+    rows, columns = _span(np.any(plane, axis=1)), _span(np.any(plane, axis=0))
+    return rows, columns, _span(np.any(mask[rows, columns], axis=(0, 1)))
 
 
 def _span(line: np.ndarray) -> slice:

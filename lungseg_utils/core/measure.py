@@ -12,7 +12,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from types import ModuleType
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import torch
 
 
 @dataclass
@@ -23,7 +27,7 @@ class Cost:
     peak_memory_mb: float = 0.0
 
 
-def _torch_cuda() -> Any | None:
+def _torch_cuda() -> ModuleType | None:
     torch = sys.modules.get("torch")
     return torch.cuda if torch is not None and torch.cuda.is_available() else None
 
@@ -50,7 +54,7 @@ def _peak_resident_mb() -> float:
     return peak / 1e6 if sys.platform == "darwin" else peak / 1e3  # macOS counts bytes, Linux kilobytes
 
 
-def count_parameters(network: Any) -> dict[str, int]:
+def count_parameters(network: torch.nn.Module) -> dict[str, int]:
     """Number of parameters of a torch module: all, and those that are trained."""
     counts = [(p.numel(), p.requires_grad) for p in network.parameters()]
     return {"parameters": sum(n for n, _ in counts), "parameters_trained": sum(n for n, trained in counts if trained)}

@@ -10,7 +10,6 @@ import subprocess
 from collections.abc import Iterable
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 _DEPENDENCIES = ("torch", "monai", "numpy", "scipy", "nibabel", "pydicom", "pandas")
 
@@ -34,7 +33,7 @@ def sha256_of_file(path: Path) -> str:
         return hashlib.file_digest(handle, "sha256").hexdigest()
 
 
-def sha256_of_json(value: Any) -> str:
+def sha256_of_json(value: object) -> str:
     """Hash of a JSON-like value, independent of the order of keys."""
     return hashlib.sha256(json.dumps(value, sort_keys=True, default=str).encode()).hexdigest()
 
@@ -46,11 +45,11 @@ def commit(root: Path, besides: Path | None = None) -> str:
     """
     if named := os.environ.get("LUNGSEG_COMMIT"):
         return named
-    besides = [f":(exclude){besides.resolve().relative_to(root.resolve())}"] if besides and _is_inside(besides, root) else []
+    excluded = [f":(exclude){besides.resolve().relative_to(root.resolve())}"] if besides and _is_inside(besides, root) else []
     try:
         head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], cwd=root, capture_output=True, text=True, check=True)
-        status = ["git", "status", "--porcelain", "--", ".", *besides]
-        status = subprocess.run(status, cwd=root, capture_output=True, text=True, check=True)
+        command = ["git", "status", "--porcelain", "--", ".", *excluded]
+        status = subprocess.run(command, cwd=root, capture_output=True, text=True, check=True)
     except (FileNotFoundError, subprocess.CalledProcessError):
         return "unknown"
     return head.stdout.strip() + ("+" if status.stdout.strip() else "")

@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import jsonschema_rs
 
 
-def fault(value: Any, schema: Path) -> str:
+def fault(value: object, schema: Path) -> str:
     """Where and why `value` (numbers, texts, lists, dictionaries) does not match the schema; "" if it does.
 
     Of several faults the outermost is returned, which often causes the others.

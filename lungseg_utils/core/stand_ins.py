@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
-from ..types import InputError, ModelCard, Pretraining
+from ..types import InputError, ModelCard, Options, Pretraining
 
 RANDOM = "random"
 _TITLES = {"shapes": "shapes pretraining", "ct_like": "CT-like pretraining", RANDOM: "random weights"}
 
 
-def title(card: ModelCard, options: Mapping[str, Any]) -> str:
+def title(card: ModelCard, options: Options) -> str:
     """Title of a stand-in, for tables and pages."""
     return f"{card.title}, {_TITLES[_kind(options)]}"
 
 
-def pretraining(options: Mapping[str, Any]) -> Pretraining | None:
+def pretraining(options: Options) -> Pretraining | None:
     """Settings of a stand-in's pretraining; None for the control with random weights."""
     if _kind(options) == RANDOM:
         return None
@@ -25,7 +22,7 @@ def pretraining(options: Mapping[str, Any]) -> Pretraining | None:
     )
 
 
-def _kind(options: Mapping[str, Any]) -> str:
+def _kind(options: Options) -> str:
     kind = options["pretraining"]
     if kind not in _TITLES:
         raise InputError(f"pretraining {kind}", "unknown", f"Choose one of {', '.join(_TITLES)}.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import overload
 
 from .. import registry
 from ..core import provenance
@@ -24,6 +25,10 @@ class Studies(Sequence[Study]):
     def __len__(self) -> int:
         return len(self._cases)
 
+    @overload
+    def __getitem__(self, index: int) -> Study: ...
+    @overload
+    def __getitem__(self, index: slice) -> Studies: ...
     def __getitem__(self, index: int | slice) -> Study | Studies:
         if isinstance(index, slice):
             return Studies(self._cases[index])

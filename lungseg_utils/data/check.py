@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import nibabel as nib
 import numpy as np
@@ -24,7 +25,7 @@ AIR_HU, TISSUE_HU, LEAST_SHARE = -700.0, -200.0, 0.05
 THICKEST_MM = 10.0
 CASE_COLUMNS = ["dataset", "case_id", "patient_id", "readable"]
 FAULT_COLUMNS = ["dataset", "case_id", "where", "problem", "remedy"]
-_Found = tuple[list[dict[str, object]], list[tuple[str, ...]]]  # rows of `Report.cases`, and of `Report.faults`
+_Found = tuple[list[dict[str, object]], list[tuple[str, str, str, str, str]]]  # rows of `Report.cases`, and of `Report.faults`
 
 
 @dataclass(frozen=True)
@@ -40,7 +41,8 @@ class Report:
 
 def check(datasets: Sequence[str], root: Path) -> Report:
     """Read all cases of data sets: of one below `root` (its folder, or CSV table), or of several in the folders of their names there."""
-    found, seen = [], {}
+    found: list[_Found] = []
+    seen: dict[str, Case] = {}
     for dataset in datasets:
         try:
             cases = _cases(dataset, Path(root) / dataset if len(datasets) > 1 else Path(root))
@@ -86,7 +88,7 @@ def _rows(case: Case, study: Study) -> list[dict[str, object]]:
 
 def _stored_axes(path: Path) -> str:
     """The order in which a NIfTI file stores its axes, e.g. "LPS"; "DICOM" for a series."""
-    return "DICOM" if path.is_dir() else "".join(nib.aff2axcodes(nib.load(path).affine))
+    return "DICOM" if path.is_dir() else "".join(nib.aff2axcodes(cast(nib.Nifti1Image, nib.load(path)).affine))
 
 
 def _lesions(reference: Mask) -> dict[str, float]:

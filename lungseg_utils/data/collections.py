@@ -9,13 +9,18 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import registry
 from ..core import files
 from ..types import Checkpoint, InputError
 from . import download, samples
 from .download import Published
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from idc_index import IDCClient
+
 
 WEIGHTS = "weights"
 PINNED = "pinned.json"
@@ -167,7 +172,7 @@ def _fetch_collection(name: str, collection: Collection, root: Path, yes: bool, 
     return folder
 
 
-def _client() -> Any:
+def _client() -> IDCClient:
     try:
         from idc_index import IDCClient
     except ImportError as error:
@@ -176,7 +181,7 @@ def _client() -> Any:
     return IDCClient()
 
 
-def _series(client: Any, name: str, collection: Collection) -> Any:
+def _series(client: IDCClient, name: str, collection: Collection) -> pd.DataFrame:
     index = client.index
     chosen = index[(index["collection_id"] == name) & index["source_DOI"].str.lower().isin([doi.lower() for doi in collection.dois])]
     if chosen.empty:
@@ -184,14 +189,14 @@ def _series(client: Any, name: str, collection: Collection) -> Any:
     return chosen
 
 
-def _download_series(client: Any, series: Any, part: Path, progress: bool) -> None:
+def _download_series(client: IDCClient, series: pd.DataFrame, part: Path, progress: bool) -> None:
     part.mkdir(parents=True, exist_ok=True)
     template = "%PatientID/%StudyInstanceUID/%Modality_%SeriesInstanceUID"
     uids = series["SeriesInstanceUID"].tolist()
     client.download_from_selection(str(part), seriesInstanceUID=uids, dirTemplate=template, use_s5cmd_sync=True, show_progress_bar=progress)
 
 
-def _require_all(series: Any, part: Path) -> None:
+def _require_all(series: pd.DataFrame, part: Path) -> None:
     """The client does not fail when some files did not come: they are counted."""
     for row in series.itertuples():
         place = part / row.PatientID / row.StudyInstanceUID / f"{row.Modality}_{row.SeriesInstanceUID}"
@@ -200,7 +205,7 @@ def _require_all(series: Any, part: Path) -> None:
             raise InputError(place, f"{found} files instead of {row.instanceCount}", "Run it again: it goes on from there.")
 
 
-def _record(client: Any, series: Any, part: Path) -> None:
+def _record(client: IDCClient, series: pd.DataFrame, part: Path) -> None:
     facts = {
         "source": f"Imaging Data Commons {client.get_idc_version()}",
         "series": len(series),

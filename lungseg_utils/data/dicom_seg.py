@@ -50,7 +50,7 @@ def write_dicom_seg(mask: Mask, path: Path, series_folder: Path, label: str, alg
     slice_mm = float(np.linalg.norm(series.stored_affine[:3, 2]))
     version = metadata.version("lungseg-utils")
     segmentation = hd.seg.Segmentation(
-        source_images=_sources([header.filename for header in series.slices], slice_mm),
+        source_images=_sources([str(header.filename) for header in series.slices], slice_mm),
         pixel_array=np.ascontiguousarray(frames, np.uint8),
         segmentation_type=hd.seg.SegmentationTypeValues.BINARY,
         segment_descriptions=[
@@ -83,7 +83,7 @@ def _sources(paths: Sequence[str], slice_mm: float) -> list[Dataset]:
     """The headers that a SEG file refers to and takes its study from; no pixels, no names. `slice_mm`: thickness where none is told."""
     import pydicom
 
-    sources = []
+    sources: list[Dataset] = []
     for path in paths:
         source = pydicom.dcmread(path, stop_before_pixels=True, specific_tags=[*_COPIED, *_GEOMETRY])
         lacking = [tag for tag in (*_COPIED, *_GEOMETRY[:3]) if source.get(tag) in (None, "")]

@@ -18,7 +18,7 @@ from ..types import Image, InputError
 from .grids import HU_RANGE, empty_grid, refusing_damage
 
 if TYPE_CHECKING:  # a card loads without pydicom
-    from pydicom import FileDataset
+    from pydicom import Dataset, FileDataset
 
 # HU of one step of a stored value, and of the stored value 0: no scanner writes more than its 12 and 16 bits hold
 _STEEPEST, _FARTHEST = 4096.0, 65536.0
@@ -31,7 +31,7 @@ _TAG_LINES = [
     "PixelData",
 ]
 _TAGS = " ".join(_TAG_LINES).split()
-_NONE_OPENED: Mapping[Path, FileDataset] = MappingProxyType({})
+_NONE_OPENED: Mapping[Path, Dataset] = MappingProxyType({})
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class Series:
     """
 
     folder: Path
-    slices: tuple[FileDataset, ...]
+    slices: tuple[Dataset, ...]
     stored_affine: np.ndarray
 
     @property
@@ -125,7 +125,7 @@ def _read_header(path: Path) -> FileDataset | None:
         return header
 
 
-def _read_slice_hu(header: FileDataset, out: np.ndarray) -> None:
+def _read_slice_hu(header: Dataset, out: np.ndarray) -> None:
     """One slice in HU, clipped, into `out` (rows, columns)."""
     syntax = getattr(header.file_meta.get("TransferSyntaxUID"), "name", "unknown")
     remedy = "If it is compressed, decompress it first (gdcmconv --raw IN OUT); else it is damaged: fetch it again."
@@ -140,7 +140,7 @@ def _read_slice_hu(header: FileDataset, out: np.ndarray) -> None:
     np.clip(hu, *HU_RANGE, out=out, casting="same_kind")
 
 
-def read_series(folder: Path, series_uid: str | None = None, opened: Mapping[Path, FileDataset] = _NONE_OPENED) -> Series:
+def read_series(folder: Path, series_uid: str | None = None, opened: Mapping[Path, Dataset] = _NONE_OPENED) -> Series:
     """The one CT series in a folder, or the one named by `series_uid`, checked and in order; its pixels stay on disk.
 
     `opened`: files of the folder that have been read already, by path. They are not read again.
@@ -156,8 +156,8 @@ def read_series(folder: Path, series_uid: str | None = None, opened: Mapping[Pat
     return _order_slices(folder, slices)
 
 
-def _choose_series(folder: Path, headers: list[FileDataset], series_uid: str | None) -> list[FileDataset]:
-    groups: dict[str, list[FileDataset]] = {}
+def _choose_series(folder: Path, headers: list[Dataset], series_uid: str | None) -> list[Dataset]:
+    groups: dict[str, list[Dataset]] = {}
     for header in headers:
         if header.get("Modality") == "CT" and "LOCALIZER" not in (header.get("ImageType") or ()):
             groups.setdefault(str(header.get("SeriesInstanceUID", "")), []).append(header)
@@ -174,7 +174,7 @@ def _choose_series(folder: Path, headers: list[FileDataset], series_uid: str | N
     return next(iter(groups.values()))
 
 
-def _refuse_unusable_slice(header: FileDataset) -> None:
+def _refuse_unusable_slice(header: Dataset) -> None:
     where = header.filename
     if int(header.get("NumberOfFrames") or 1) > 1 or header.get("SOPClassUID") == f"{_CT_IMAGE}.1":
         raise InputError(where, "a multi-frame DICOM file", "Convert it to a series of single slices or to NIfTI (dcm2niix).")
@@ -188,7 +188,7 @@ def _refuse_unusable_slice(header: FileDataset) -> None:
     _geometry_of(header)
 
 
-def _geometry_of(header: FileDataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _geometry_of(header: Dataset) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Position (3,), direction cosines along a row and along a column (2, 3), pixel spacing (2,), all finite; LPS mm."""
     try:
         position = np.array(header.ImagePositionPatient, float)
@@ -204,7 +204,7 @@ def _geometry_of(header: FileDataset) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return position, cosines, spacing
 
 
-def _order_slices(folder: Path, headers: list[FileDataset]) -> Series:
+def _order_slices(folder: Path, headers: list[Dataset]) -> Series:
     if len(headers) < 2:
         raise InputError(folder, "a single CT slice", "Give the whole series.")
     facts = [_geometry_of(header) for header in headers]
@@ -226,13 +226,13 @@ def _order_slices(folder: Path, headers: list[FileDataset]) -> Series:
     return Series(folder, tuple(headers), geometry.LPS_TO_RAS @ lps)
 
 
-def _even_step(folder: Path, positions: np.ndarray, along: np.ndarray, headers: list[FileDataset]) -> np.ndarray:
+def _even_step(folder: Path, positions: np.ndarray, along: np.ndarray, headers: list[Dataset]) -> np.ndarray:
     """Vector from one slice to the next (3,), refused if a slice is missing, doubled or out of line."""
     gaps = np.diff(along)
     usual = float(np.median(gaps))
     if (gaps < 0.01).any():
         index = int(np.argmin(gaps))
-        names = f"{Path(headers[index].filename).name} and {Path(headers[index + 1].filename).name}"
+        names = f"{Path(str(headers[index].filename)).name} and {Path(str(headers[index + 1].filename)).name}"
         raise InputError(folder, f"two slices at the same position: {names}", "Remove the doubled files or choose one series.")
     tolerance = max(0.01, 0.02 * usual)  # headers round positions to 0.01 mm or coarser
     step = (positions[-1] - positions[0]) / (len(positions) - 1)

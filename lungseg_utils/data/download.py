@@ -17,7 +17,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 from urllib.parse import urldefrag
 
 from ..core import locks
@@ -25,6 +25,7 @@ from ..types import InputError
 
 if TYPE_CHECKING:
     import requests
+    from tqdm import tqdm
 
 
 MIRROR_VARIABLE = "LUNGSEG_MIRROR"
@@ -258,7 +259,7 @@ def _receive(response: requests.Response, part: Path, total: int, limit: int, pr
         raise _BrokenOff(f"it broke off after {size:,} of {expected:,} bytes")
 
 
-def _bar(start: int, total: int, part: Path, progress: bool) -> Any:
+def _bar(start: int, total: int, part: Path, progress: bool) -> tqdm:
     from tqdm.auto import tqdm
 
     name = part.name.removeprefix(".").removesuffix(".part")

@@ -8,13 +8,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from types import ModuleType
 
 import pandas as pd
 
 from .. import registry
 from ..core import files, project
-from ..types import Case, InputError
+from ..types import Case, DatasetModule, InputError
 
 COLUMNS = ["dataset", "case_id", "reason"]
 NO_REFERENCE = "no reference"
@@ -31,7 +30,7 @@ def find(dataset: str, root: Path) -> pd.DataFrame:
     return pd.DataFrame([(dataset, case_id, reason) for case_id, reason in _unusable(module, root)], columns=COLUMNS)
 
 
-def _unusable(module: ModuleType, root: Path) -> Iterator[tuple[str, str]]:
+def _unusable(module: DatasetModule, root: Path) -> Iterator[tuple[str, str]]:
     for case in module.cases(root):
         try:
             labelled = bool(module.load(case).references)

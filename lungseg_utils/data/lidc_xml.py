@@ -124,7 +124,7 @@ def _inside_outline(region: Element, shape: tuple[int, int], xml_path: Path) -> 
     from skimage.draw import polygon2mask
 
     try:
-        points = np.array([[int(p.findtext("{*}" + axis)) for axis in ("xCoord", "yCoord")] for p in region.findall("{*}edgeMap")])
+        points = np.array([[int(p.findtext("{*}" + axis) or "") for axis in ("xCoord", "yCoord")] for p in region.findall("{*}edgeMap")])
     except (TypeError, ValueError) as error:
         raise InputError(xml_path, "an outline has a point without coordinates", "Fetch the file again.") from error
     if len(points) == 0 or (points < 0).any() or (points >= shape).any():

@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import gzip
 from pathlib import Path
-from typing import Any
+from typing import cast
 
 import nibabel as nib
 import numpy as np
+from nibabel.arrayproxy import ArrayProxy
 
 from .. import geometry
 from ..core.files import atomic_path
@@ -111,12 +112,12 @@ def _binary(array: np.ndarray, label: int | None, path: Path) -> np.ndarray:
     return ones
 
 
-def _open_nifti(path: Path) -> Any:
+def _open_nifti(path: Path) -> nib.Nifti1Image:
     """The file's header, checked against the file's real size before any voxel is allocated."""
     if not path.name.endswith((".nii", ".nii.gz")):
         raise InputError(path, "neither NIfTI nor a folder of DICOM files", "Give a .nii.gz or .nii file, or a folder with one CT series.")
     with refusing_damage(path, "it cannot be read as NIfTI", "The file is damaged or of another kind: fetch or export it again."):
-        file = nib.load(path)
+        file = cast(nib.Nifti1Image, nib.load(path))
         shape, kind, unit = file.shape, file.header.get_data_dtype().kind, file.header.get_xyzt_units()[0]
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
         raise InputError(path, f"a CT volume has three axes, this has shape {shape}", "Give one 3-D volume per file.")
@@ -132,7 +133,7 @@ def _open_nifti(path: Path) -> Any:
     return file
 
 
-def _refuse_unbelievable_size(path: Path, file: Any) -> None:
+def _refuse_unbelievable_size(path: Path, file: nib.Nifti1Image) -> None:
     voxels = 1
     for n in file.shape:
         voxels *= int(n)  # Python integers: no overflow
@@ -154,8 +155,8 @@ def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     return array.reshape(file.shape[:3]), file.affine
 
 
-def _gunzip(path: Path, file: Any) -> bytes:
-    offset = int(file.dataobj.offset)
+def _gunzip(path: Path, file: nib.Nifti1Image) -> bytes:
+    offset = int(cast(ArrayProxy, file.dataobj).offset)
     expected = offset + int(np.prod(file.shape, dtype=np.int64)) * file.header.get_data_dtype().itemsize
     with gzip.open(path, "rb") as handle:
         data = handle.read(expected)

@@ -1,4 +1,4 @@
-"""Read collections of CT with contours (RTSTRUCT or SEG): patients from headers, the contoured series, regions by name."""
+"""Read collections of CT with contours (RTSTRUCT or SEG): patients from headers, and each file of a patient opened once."""
 
 from __future__ import annotations
 

@@ -15,14 +15,19 @@ import shutil
 import tarfile
 import zlib
 from collections.abc import Callable, Iterable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import registry
 from ..types import InputError
 from .download import MIRROR_VARIABLE
+
+if TYPE_CHECKING:
+    import pooch
+    import requests
+
 
 REGISTRY = Path(__file__).resolve().parents[2] / "data" / "registry.txt"
 RECORD = "whole.json"  # in the folder of a data set of which all was fetched, not the samples of the registry
@@ -119,7 +124,9 @@ def _write_member(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Pat
         place.mkdir(parents=True, exist_ok=True)
         return
     place.parent.mkdir(parents=True, exist_ok=True)
-    with archive.extractfile(member) as source, place.open("wb") as target:
+    source = archive.extractfile(member)
+    assert source is not None  # a member that is neither file nor folder was refused before
+    with source, place.open("wb") as target:
         shutil.copyfileobj(source, target)
 
 
@@ -132,7 +139,7 @@ def _entries() -> list[_Entry]:
     for number, parts in parsed:
         if len(parts) != 3 or not re.fullmatch("[0-9a-f]{64}", parts[1]) or not _stays_inside(parts[0]):
             raise InputError(f"{REGISTRY}, line {number}", "not of the form `name sha256 url`", "Correct the line.")
-    return [_Entry(*parts, line=number) for number, parts in parsed]
+    return [_Entry(name, sha256, url, number) for number, (name, sha256, url) in parsed]
 
 
 def _stays_inside(name: str) -> bool:
@@ -210,16 +217,16 @@ def _download_all(entries: list[_Entry], root: Path, progress: bool) -> None:
             raise
 
 
-def _with_bar(items: Iterable[Any], progress: bool) -> Iterable[Any]:
+def _with_bar(items: Iterable[Future[None]], progress: bool) -> Iterable[Future[None]]:
     from tqdm.auto import tqdm
 
     return tqdm(items, desc="fetch", unit="file", disable=not progress)
 
 
-def _copier(mirror: Path) -> Callable[[str, str, Any], None]:
+def _copier(mirror: Path) -> Callable[[str, str, object], None]:
     """A downloader in pooch's form that copies from a local mirror."""
 
-    def copy(url: str, output_file: str, _store: Any) -> None:
+    def copy(url: str, output_file: str, _store: object) -> None:
         source = mirror / url.split("://", 1)[1]
         if not source.is_file():
             raise InputError(source, "the mirror lacks this file", f"Complete the folder that {MIRROR_VARIABLE} names, or unset it.")
@@ -228,7 +235,7 @@ def _copier(mirror: Path) -> Callable[[str, str, Any], None]:
     return copy
 
 
-def _download_one(store: Any, entry: _Entry, downloader: Callable) -> None:
+def _download_one(store: pooch.Pooch, entry: _Entry, downloader: Callable[..., None]) -> None:
     import requests
 
     try:
@@ -247,7 +254,7 @@ def _download_one(store: Any, entry: _Entry, downloader: Callable) -> None:
         raise InputError(entry.name, problem, "Try again; if it stays so, the source has changed: report it.") from error
 
 
-def _reason(error: Any) -> str:
+def _reason(error: requests.exceptions.RequestException) -> str:
     response = getattr(error, "response", None)
     return f"the server answered {response.status_code}" if response is not None else type(error).__name__
 

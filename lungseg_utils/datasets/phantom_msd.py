@@ -15,7 +15,7 @@ from ..phantoms.cohort import MSD, draw_patient, patient_number
 from ..phantoms.fields import scaled
 from ..phantoms.store import FACTS_FILE, done, finish, generate_patients, read_facts_table
 from ..phantoms.writers import write_nifti
-from ..types import Case, DatasetCard, InputError, Study
+from ..types import Case, DatasetCard, InputError, Progress, Study
 
 MINI = Grid((192, 192, 96), (1.5, 1.5, 1.25))
 SMALL = scaled(MINI, 2.0)
@@ -51,7 +51,7 @@ def _make(root: Path, patient_id: str, grid: Grid) -> None:
     finish(root, patient_id, patient.facts)
 
 
-def generate(root: Path, patient_ids: Sequence[str], grid: Grid = MINI, workers: int = 1, progress=None) -> None:
+def generate(root: Path, patient_ids: Sequence[str], grid: Grid = MINI, workers: int = 1, progress: Progress | None = None) -> None:
     """Make the patients that `root` lacks, then its dataset.json; patients of another generator or grid are made again."""
     root = Path(root)
     for folder in ("imagesTr", "labelsTr", "imagesTs"):

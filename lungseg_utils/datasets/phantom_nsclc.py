@@ -15,7 +15,7 @@ from ..phantoms.cohort import NSCLC, draw_patient
 from ..phantoms.fields import scaled
 from ..phantoms.store import FACTS_FILE, done, finish, generate_patients, read_facts_table, replace_folder
 from ..phantoms.writers import write_dicom_patient
-from ..types import Case, DatasetCard, InputError, Mask, Study
+from ..types import Case, DatasetCard, InputError, Mask, Progress, Study
 
 MINI = Grid((160, 160, 64), (2.25, 2.25, 3.0))
 SMALL = scaled(MINI, 2.0)
@@ -45,7 +45,7 @@ def _make(root: Path, patient_id: str, grid: Grid) -> None:
     finish(root, patient_id, patient.facts)
 
 
-def generate(root: Path, patient_ids: Sequence[str], grid: Grid = MINI, workers: int = 1, progress=None) -> None:
+def generate(root: Path, patient_ids: Sequence[str], grid: Grid = MINI, workers: int = 1, progress: Progress | None = None) -> None:
     """Make the patients that `root` lacks; patients made by another generator or grid are made again."""
     generate_patients(Path(root), patient_ids, grid, _make, workers, progress)
 

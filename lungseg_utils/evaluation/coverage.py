@@ -15,6 +15,7 @@ import argparse
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import pandas as pd
@@ -31,6 +32,7 @@ FEWEST_RUNS_TO_RESAMPLE = 5  # fewer than `intervals.MIN_RUNS_FOR_BOOTSTRAP`, wh
 _BLOCK = 100  # replications that share resampling weights; each block draws new ones
 _TAILS = (0.025, 0.975)
 Intervals = dict[str, tuple[np.ndarray, np.ndarray]]
+_Drawn = TypeVar("_Drawn", np.ndarray, list[np.ndarray])  # values of a block of replications, or its tables
 
 
 @dataclass(frozen=True)
@@ -87,11 +89,11 @@ def simulate_coverage(
     return pd.DataFrame(rows).assign(**origin)
 
 
-def _trained_model_rows(replications: int, resamples: int, seed: int, sizes: Sequence[int]) -> Iterator[dict]:
+def _trained_model_rows(replications: int, resamples: int, seed: int, sizes: Sequence[int]) -> Iterator[dict[str, object]]:
     for n in sizes:
         for number, (quantity, methods) in enumerate((QUANTITIES | STRESS).items()):
 
-            def draw(size: int, rng: np.random.Generator, methods: tuple = methods, n: int = n) -> np.ndarray:
+            def draw(size: int, rng: np.random.Generator, methods: Sequence[DiceLike] = methods, n: int = n) -> np.ndarray:
                 return _difference(draw_tables(methods, size, n, 1, 0.0, rng))[..., 0]
 
             def intervals(values: np.ndarray, rng: np.random.Generator) -> Intervals:
@@ -102,11 +104,13 @@ def _trained_model_rows(replications: int, resamples: int, seed: int, sizes: Seq
             yield from _count(known, _truth(methods), draw, intervals, replications, rng)
 
 
-def _method_rows(replications: int, resamples: int, seed: int, sizes: Sequence[int]) -> Iterator[dict]:
+def _method_rows(replications: int, resamples: int, seed: int, sizes: Sequence[int]) -> Iterator[dict[str, object]]:
     for n, runs, share in [(n, runs, share) for n in sizes for runs in (3, 5, 10) for share in RUN_SHARES]:
         for number, (quantity, methods) in enumerate(QUANTITIES.items()):
 
-            def draw(size: int, rng: np.random.Generator, methods: tuple = methods, at: tuple = (n, runs, share)) -> list[np.ndarray]:
+            def draw(
+                size: int, rng: np.random.Generator, methods: Sequence[DiceLike] = methods, at: tuple[int, int, float] = (n, runs, share)
+            ) -> list[np.ndarray]:
                 return draw_tables(methods, size, *at, rng)
 
             def intervals(tables: list[np.ndarray], rng: np.random.Generator) -> Intervals:
@@ -117,7 +121,7 @@ def _method_rows(replications: int, resamples: int, seed: int, sizes: Sequence[i
             yield from _count(known, _truth(methods), draw, intervals, replications, rng)
 
 
-def _level_rows(replications: int, flips: int, seed: int, sizes: Sequence[int]) -> Iterator[dict]:
+def _level_rows(replications: int, flips: int, seed: int, sizes: Sequence[int]) -> Iterator[dict[str, object]]:
     for n in sizes:
         for number, (quantity, methods) in enumerate(NULLS.items()):
             rng, rejected = np.random.default_rng([seed, 2, number, n]), 0
@@ -165,7 +169,14 @@ def _blocks(replications: int) -> list[int]:
     return [min(_BLOCK, replications - start) for start in range(0, replications, _BLOCK)]
 
 
-def _count(known: dict, truth: float, draw: Callable, intervals: Callable, replications: int, rng: np.random.Generator) -> Iterator[dict]:
+def _count(
+    known: dict[str, object],
+    truth: float,
+    draw: Callable[[int, np.random.Generator], _Drawn],
+    intervals: Callable[[_Drawn, np.random.Generator], Intervals],
+    replications: int,
+    rng: np.random.Generator,
+) -> Iterator[dict[str, object]]:
     sums: dict[str, np.ndarray] = {}
     for size in _blocks(replications):
         for name, (low, high) in intervals(draw(size, rng), rng).items():

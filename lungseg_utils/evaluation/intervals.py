@@ -76,7 +76,7 @@ def complete_table(table: pd.DataFrame | np.ndarray, column: str = "run", finite
     return values
 
 
-def align_patients(a: pd.Series | pd.DataFrame, b: pd.Series | pd.DataFrame) -> tuple:
+def align_patients(a: pd.Series | pd.DataFrame, b: pd.Series | pd.DataFrame) -> tuple[pd.Series | pd.DataFrame, pd.Series | pd.DataFrame]:
     """`a`, and `b` in the patient order of `a`. Other patients in one of the two, or a patient twice, are errors."""
     for name, table in (("first", a), ("second", b)):
         if table.index.has_duplicates:
@@ -215,7 +215,7 @@ def crossed_bootstrap_means(tables: list[np.ndarray], resamples: int, rng: np.ra
     Rows and columns are drawn apart and crossed (Owen 2007, "The pigeonhole bootstrap", doi:10.1214/07-AOAS122, who shows that it
     is conservative for the residual). Two tables share the drawn patients; the runs of each are drawn on their own.
     """
-    patients, total = resampling_weights(tables[0].shape[-2], resamples, rng), 0.0
+    patients, total = resampling_weights(tables[0].shape[-2], resamples, rng), np.zeros(resamples)
     for sign, table in zip((1, -1), tables, strict=False):
         runs = resampling_weights(table.shape[-1], resamples, rng)
         total = total + sign * ((patients @ table) * runs).sum(axis=-1)
@@ -283,7 +283,7 @@ def cohort_table(results: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
-def _summary(metric: metrics.Metric, values: pd.Series, with_tumor: set[str], seed: int) -> dict[str, float]:
+def _summary(metric: metrics.AnyMetric, values: pd.Series, with_tumor: set[str], seed: int) -> dict[str, float]:
     """Columns of one metric, of values per patient."""
     if metric.over == metrics.TUMOR_FREE:
         return {f"{metric.name}_tumor_free": values[~values.index.isin(with_tumor)].mean()}

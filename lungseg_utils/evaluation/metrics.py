@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, partial
 from types import MappingProxyType
+from typing import Generic, TypeVar
 
 import numpy as np
 
@@ -64,15 +65,18 @@ class Comparison:
         return match_lesions(self.whole_reference, self.whole_prediction, self.voxel_ml, self.hidden)
 
 
+_Judged = TypeVar("_Judged")  # a comparison of a case, or a lesion
+
+
 @dataclass(frozen=True)
-class Metric:
+class Metric(Generic[_Judged]):
     """One metric."""
 
     name: str  # in tables and files
     title: str  # for readers
     unit: str  # "1" for none
     meaning: str  # one sentence, for the glossary
-    value: Callable[[Comparison], float]
+    value: Callable[[_Judged], float]
     empty: Mapping[str, float] = field(default_factory=lambda: MappingProxyType({}))  # which mask is empty -> value
     summary: str = ""  # over patients: "mean", "median", or "" for a fact that nobody averages
     over: str = TUMOR  # what the summary is over
@@ -91,7 +95,7 @@ def iou(reference: np.ndarray, prediction: np.ndarray) -> float:
     return int((reference & prediction).sum()) / union if union else np.nan
 
 
-def _nsd(tolerance_mm: float) -> Metric:
+def _nsd(tolerance_mm: float) -> Metric[Comparison]:
     return Metric(
         f"nsd_{tolerance_mm:g}mm",
         f"NSD at {tolerance_mm:g} mm",
@@ -116,7 +120,7 @@ def _false_positive_ml(c: Comparison) -> float:
     return int((c.prediction & ~c.reference).sum()) * c.voxel_ml
 
 
-METRICS: tuple[Metric, ...] = (
+METRICS: tuple[Metric[Comparison], ...] = (
     Metric(
         "dsc",
         "DSC",
@@ -235,7 +239,7 @@ class Lesion:
     voxel_ml: float
 
 
-LESION_METRICS: tuple[Metric, ...] = (
+LESION_METRICS: tuple[Metric[Lesion], ...] = (
     Metric("lesion_hit", "lesion found", "1", "1 if the lesion was found, else 0", lambda lesion: float(lesion.prediction.any())),
     Metric("lesion_volume", "lesion", "ml", "volume of the lesion", lambda lesion: int(lesion.reference.sum()) * lesion.voxel_ml),
     Metric(
@@ -249,14 +253,16 @@ LESION_METRICS: tuple[Metric, ...] = (
         tables=(STORED,),
     ),
 )
+AnyMetric = Metric[Comparison] | Metric[Lesion]
 BEST_OF_DRAWS = "dsc_best_of_draws"  # a further value of a case that was asked with several draws of inexact prompts
 UNITS: Mapping[str, str] = {metric.name: metric.unit for metric in METRICS}
 LESION_UNITS: Mapping[str, str] = {metric.name: metric.unit for metric in LESION_METRICS}
 
 
-def shown_in(table: str) -> tuple[Metric, ...]:
+def shown_in(table: str) -> tuple[AnyMetric, ...]:
     """The metrics of a table that shows only some: COHORT, CASE, REPORT or STORED."""
-    return tuple(metric for metric in (*METRICS, *LESION_METRICS) if table in metric.tables)
+    known: tuple[AnyMetric, ...] = (*METRICS, *LESION_METRICS)
+    return tuple(metric for metric in known if table in metric.tables)
 
 
 def of_empty_masks(empty: str) -> dict[str, float]:

@@ -6,11 +6,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
-from typing import Any
 
 import yaml
 
-from ..types import InputError
+from ..types import InputError, Row
 
 FILE = "analysis_plan.yml"
 # Constants belong to the code that uses them, so they come from its own checkout, whatever project a run works on.
@@ -61,7 +60,7 @@ class AnalysisPlan:
     diameter_mm: tuple[float, ...]
     matching: Matching
     inference: Inference
-    raw: Mapping[str, Any]
+    raw: Row
 
     @property
     def seed(self) -> int:

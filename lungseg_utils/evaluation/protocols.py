@@ -12,14 +12,13 @@ so no spacing is needed. Several references of one scan (readers) are several ca
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import numpy as np
 from scipy import ndimage
 
-from ..types import InputError
+from ..types import InputError, Record, Row
 
 RESIZED_PLANE = (256, 256)
 # pre_CT_MR.py of MedSAM (github.com/bowang-lab/MedSAM; other commits have 10 and 100) removes smaller objects from the reference, by
@@ -81,17 +80,25 @@ class CaseCounts:
     large_areas: np.ndarray
     candidates: tuple[float, ...]
 
-    def as_plain(self) -> dict[str, Any]:
+    def as_plain(self) -> Record:
         """All fields as JSON values."""
         return {name: value.tolist() if isinstance(value, np.ndarray) else value for name, value in asdict(self).items()}
 
     @classmethod
-    def of_plain(cls, values: Mapping[str, Any]) -> CaseCounts:
+    def of_plain(cls, values: Row) -> CaseCounts:
         """The record of which `as_plain` made the values."""
-        slices = {name: np.array(values[name], dtype=np.int64) for name in ("reference", "prediction", "overlap")}
-        counts = {name: Counts(**values[name]) for name in ("resized", "large_lesions")}
-        rest = {"large_areas": np.array(values["large_areas"], dtype=float), "candidates": tuple(values["candidates"])}
-        return cls(values["patient_id"], values["slices"], **slices, **counts, **rest)
+        reference, prediction, overlap = (np.array(values[name], dtype=np.int64) for name in ("reference", "prediction", "overlap"))
+        return cls(
+            values["patient_id"],
+            values["slices"],
+            reference,
+            prediction,
+            overlap,
+            Counts(**values["resized"]),
+            Counts(**values["large_lesions"]),
+            np.array(values["large_areas"], dtype=float),
+            tuple(values["candidates"]),
+        )
 
     @property
     def has_tumor(self) -> bool:
@@ -130,7 +137,9 @@ def measure(case: CaseMasks) -> CaseCounts:
     return CaseCounts(
         case.patient_id,
         slices,
-        *(np.count_nonzero(mask, axis=(0, 1)) for mask in (reference, answer, reference & answer)),
+        reference=np.count_nonzero(reference, axis=(0, 1)),
+        prediction=np.count_nonzero(answer, axis=(0, 1)),
+        overlap=np.count_nonzero(reference & answer, axis=(0, 1)),
         resized=_count(*(_resize(mask, box, case.reference.shape) for mask in (reference, answer))),
         large_lesions=_count(*_without_small(reference, answer, _CONNECTED_26, MIN_LESION_VOXELS)),
         large_areas=_large_area_dsc(reference, answer),
@@ -184,15 +193,18 @@ class _Scored:
 Cases = Iterable[CaseMasks | CaseCounts]
 
 
+_OfCases = Callable[[list[CaseCounts]], tuple[float, int, str, int]]
+
+
 def _with_tumor(cases: Cases) -> list[CaseCounts]:
     measured = (case if isinstance(case, CaseCounts) else measure(case) for case in cases)
     return [case for case in measured if case.has_tumor]
 
 
-def _protocol(name: str) -> Callable:
+def _protocol(name: str) -> Callable[[_OfCases], Callable[[Cases], ProtocolValue]]:
     """Make a protocol of a function from scans with a tumor to (value, n, unit of n, slices scored)."""
 
-    def decorate(function: Callable[[list[CaseCounts]], tuple[float, int, str, int]]) -> Callable[[Cases], ProtocolValue]:
+    def decorate(function: _OfCases) -> Callable[[Cases], ProtocolValue]:
         formula = (function.__doc__ or "").partition("\n")[0].removesuffix(".")
 
         @functools.wraps(function)

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
-from ..types import Mask
+from ..types import Mask, Record, Row
 from . import metrics, tables
 
 
-def score(
-    keys: Mapping[str, Any], references: Mapping[str, Mask], prediction: Mask, ignore: Mask | None = None, failed: bool = False
-) -> list[dict[str, Any]]:
+def score(keys: Row, references: Mapping[str, Mask], prediction: Mask, ignore: Mask | None = None, failed: bool = False) -> list[Record]:
     """Score one prediction against each reader's reference; returns rows of the result table.
 
     Args:

@@ -58,7 +58,7 @@ class SurfaceDistances:
 def _weighted_percentile(values: np.ndarray, weights: np.ndarray, percent: float) -> float:
     order = np.argsort(values, kind="stable")
     cumulative = np.cumsum(weights[order])
-    position = np.searchsorted(cumulative / cumulative[-1], percent / 100.0)
+    position = int(np.searchsorted(cumulative / cumulative[-1], percent / 100.0))
     return float(values[order][min(position, len(values) - 1)])
 
 

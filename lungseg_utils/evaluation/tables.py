@@ -14,7 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.files import read_csv
-from ..types import InputError
+from ..types import InputError, Record, Row
 from . import metrics
 
 RESULT_COLUMNS: Mapping[str, type] = {
@@ -67,7 +67,7 @@ def _read(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
 
 def validate(frame: pd.DataFrame, where: object = "results") -> pd.DataFrame:
     """Return `frame` if it obeys the schema: known metrics with their units, known statuses, one row per key."""
-    units = metrics.UNITS | metrics.LESION_UNITS | {metrics.BEST_OF_DRAWS: metrics.UNITS["dsc"]}
+    units = {**metrics.UNITS, **metrics.LESION_UNITS, metrics.BEST_OF_DRAWS: metrics.UNITS["dsc"]}
     remedy = "Delete the table and run its experiment again."
     unknown = sorted(set(frame["metric"]) - set(units))
     if unknown:
@@ -84,7 +84,7 @@ def validate(frame: pd.DataFrame, where: object = "results") -> pd.DataFrame:
     return frame
 
 
-def require_complete(frame: pd.DataFrame, planned: Iterable[Mapping[str, Any]], where: object = "results") -> pd.DataFrame:
+def require_complete(frame: pd.DataFrame, planned: Iterable[Row], where: object = "results") -> pd.DataFrame:
     """Return `frame` if every planned case (experiment, test_dataset, prompter, jitter, case_id) has all case-level metrics."""
     key = ["experiment", "test_dataset", "prompter", "jitter", "case_id"]
     whole = frame[(frame["lesion_id"] == "") & frame["metric"].isin(metrics.UNITS)]
@@ -100,8 +100,8 @@ def require_complete(frame: pd.DataFrame, planned: Iterable[Mapping[str, Any]], 
 
 
 def result_rows(
-    shared: Mapping[str, Any], reader: str, case_values: Mapping[str, float], lesion_values: Mapping[int, Mapping[str, float]], failed: bool
-) -> list[dict[str, Any]]:
+    shared: Row, reader: str, case_values: Mapping[str, float], lesion_values: Mapping[int, Mapping[str, float]], failed: bool
+) -> list[Record]:
     """Rows of one scored case: its own metrics, then those of each reference lesion."""
     rows = [_row(shared, "", reader, name, value, metrics.UNITS[name], failed) for name, value in case_values.items()]
     for lesion, values in lesion_values.items():
@@ -109,14 +109,14 @@ def result_rows(
     return rows
 
 
-def mean_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def mean_rows(draws: Sequence[Sequence[Row]]) -> list[Record]:
     """Average the rows of one case over draws that differ only in their values.
 
     A value that is undefined in any draw is undefined; infinite in any, infinite; one failed draw makes the row failed.
     """
     if len(draws) == 1:
         return [dict(row) for row in draws[0]]
-    grouped: dict[tuple, list[Mapping[str, Any]]] = {}
+    grouped: dict[tuple[tuple[str, object], ...], list[Mapping[str, Any]]] = {}
     for row in (row for draw in draws for row in draw):
         grouped.setdefault(tuple((k, v) for k, v in row.items() if k not in ("value", "status")), []).append(row)
     return [_mean_row(rows) for rows in grouped.values()]
@@ -137,7 +137,7 @@ def mean_runs(runs: Sequence[pd.DataFrame], experiment: str) -> pd.DataFrame:
     return mean[list(RESULT_COLUMNS)]
 
 
-def best_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, Any]]:
+def best_rows(draws: Sequence[Sequence[Row]]) -> list[Record]:
     """The best DSC of several draws of one case, for the page "Protocol trap". Someone who draws once does not get it."""
     best: dict[str, dict[str, Any]] = {}
     for row in (row for draw in draws if len(draws) > 1 for row in draw if row["metric"] == "dsc" and row["lesion_id"] == ""):
@@ -146,7 +146,7 @@ def best_rows(draws: Sequence[Sequence[Mapping[str, Any]]]) -> list[dict[str, An
     return list(best.values())
 
 
-def _mean_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _mean_row(rows: Sequence[Row]) -> Record:
     mean = dict(rows[0]) | {"value": float(np.mean([row["value"] for row in rows]))}
     if "status" in mean:
         failed = any(row["status"] == "failed" for row in rows)
@@ -154,18 +154,18 @@ def _mean_row(rows: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
     return mean
 
 
-def _row(shared: Mapping[str, Any], lesion: str, reader: str, metric: str, value: float, unit: str, failed: bool) -> dict[str, Any]:
+def _row(shared: Row, lesion: str, reader: str, metric: str, value: float, unit: str, failed: bool) -> Record:
     status = "undefined" if np.isnan(value) else "failed" if failed else "scored"
     return {**shared, "lesion_id": lesion, "reader": reader, "metric": metric, "value": float(value), "unit": unit, "status": status}
 
 
-def results_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def results_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Turn rows into a validated results table with canonical order of columns and rows."""
     frame = pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS)).astype(dict(RESULT_COLUMNS))
     return validate(frame.sort_values(list(RESULT_KEY), kind="stable", ignore_index=True))
 
 
-def costs_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def costs_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Turn rows into a costs table."""
     return pd.DataFrame(list(rows), columns=list(COST_COLUMNS)).astype(dict(COST_COLUMNS))
 

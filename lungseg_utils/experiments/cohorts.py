@@ -145,8 +145,8 @@ def cases_to_test(
     if dataset not in config.load().trained_on(profile.name):
         return tuple(cases)
     require_known(cases, read_splits(dataset), dataset)
-    trained_on_it = experiment is not None and experiment.train_dataset == dataset
-    tested = held_out_patients(dataset, experiment.fold if trained_on_it else None)
+    fold = experiment.fold if experiment is not None and experiment.train_dataset == dataset else None
+    tested = held_out_patients(dataset, fold)
     return tuple(case for case in cases if case.patient_id in tested)
 
 

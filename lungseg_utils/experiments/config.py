@@ -13,7 +13,7 @@ import yaml
 from .. import registry
 from ..core import project, schema
 from ..prompts.ladder import PROMPT_SETTINGS, prompt_setting, settings_for
-from ..types import Experiment, InputError, ModelCard, Options
+from ..types import Experiment, InputError, ModelCard, Options, Record, Row
 
 NO_DATASET = "none"
 _SCHEMA = Path(__file__).with_name("experiments.schema.json")
@@ -36,7 +36,7 @@ class StandIn:
     """Another model with these options, which replaces a published one in runs and names."""
 
     model: str
-    options: Mapping[str, Any]
+    options: Options
 
 
 @dataclass(frozen=True)
@@ -62,10 +62,10 @@ class Profile:
     draws: tuple[int, ...]
     prompters: tuple[str, ...]  # the rungs that are asked, of those that a line names
     jitter: Jitter
-    model_options: Mapping[str, Mapping[str, Any]]
+    model_options: Mapping[str, Options]
     stand_ins: Mapping[str, StandIn]  # what takes the place of a published model whose weights are not used
-    notebook_options: Mapping[str, Mapping[str, Any]]  # per notebook, options on top of those of its model
-    variants: Mapping[str, tuple[Mapping[str, Any], ...]]  # per notebook, options of further experiments
+    notebook_options: Mapping[str, Options]  # per notebook, options on top of those of its model
+    variants: Mapping[str, tuple[Row, ...]]  # per notebook, options of further experiments
     experiments: tuple[str, ...] | None  # the notebooks that are run; None is all
     test_datasets: tuple[str, ...] | None = None  # in the place of those that a line names; None is the line's own
     train_datasets: tuple[str, ...] | None = None  # likewise what lines that learn are trained on, one experiment for each
@@ -163,16 +163,17 @@ def _load(path: Path) -> Grid:
     return Grid(profiles, {p.notebook: p for p in planned}, raw["detectors"])
 
 
-def _grid_entry(line: Mapping[str, Any]) -> GridEntry:
+def _grid_entry(line: Row) -> GridEntry:
     """A line of the grid; without `prompters` it has all prompt settings of its model."""
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in line.items()}
     return GridEntry(**{"prompters": settings_for(registry.card("models", line["model"]))} | values)
 
 
-def _profile(name: str, value: Mapping[str, Any]) -> Profile:
-    lists = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds", "k", "draws")}
+def _profile(name: str, value: Row) -> Profile:
+    lists: dict[str, Any] = {key: tuple(value[key]) for key in ("real_datasets", "seeds", "folds", "k", "draws")}
     prompters = tuple(PROMPT_SETTINGS) if value["prompters"] == "all" else tuple(value["prompters"])
-    jitter = {k: tuple(v) if isinstance(v, list) else v for k, v in value.get("jitter", {}).items()}
+    lists |= {key: tuple(value[key]) if key in value else None for key in ("experiments", "test_datasets", "train_datasets")}
+    jitter: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in value.get("jitter", {}).items()}
     return Profile(
         name,
         value["summary"],
@@ -183,7 +184,6 @@ def _profile(name: str, value: Mapping[str, Any]) -> Profile:
         stand_ins={model: StandIn(s["model"], s.get("options", {})) for model, s in value.get("stand_ins", {}).items()},
         notebook_options=value.get("notebook_options", {}),
         variants={notebook: tuple(options) for notebook, options in value.get("variants", {}).items()},
-        **{key: tuple(value[key]) if key in value else None for key in ("experiments", "test_datasets", "train_datasets")},
         **lists,
     )
 
@@ -240,7 +240,7 @@ def _check_stand_in(replaced: ModelCard, stand_in: StandIn, where: str) -> None:
         )
 
 
-def _check_options(model: str, options: Mapping[str, Any], where: str) -> None:
+def _check_options(model: str, options: Options, where: str) -> None:
     known = registry.card("models", model).options
     for name, value in options.items():
         if name not in known:
@@ -249,13 +249,13 @@ def _check_options(model: str, options: Mapping[str, Any], where: str) -> None:
             raise InputError(where, f"option {name} of {model} is {value!r}", f"Give a value like {known[name]!r}.")
 
 
-def _compatible(value: Any, default: Any) -> bool:
+def _compatible(value: object, default: object) -> bool:
     both_lists = isinstance(value, list | tuple) and isinstance(default, list | tuple)
     numbers = isinstance(value, int) and not isinstance(value, bool) and isinstance(default, float)
     return both_lists or numbers
 
 
-def resolve_options(experiment: Experiment, profile: Profile) -> dict[str, Any]:
+def resolve_options(experiment: Experiment, profile: Profile) -> Record:
     """Options of the model's CARD, changed first by the profile, then by the experiment."""
     changes = {**profile.model_options.get(experiment.model, {}), **dict(experiment.options)}
     _check_options(experiment.model, changes, experiment.name)

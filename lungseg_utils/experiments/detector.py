@@ -11,7 +11,6 @@ import itertools
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -20,7 +19,7 @@ from ..core import files, locks, masks
 from ..core.provenance import sha256_of_weights
 from ..data import nifti
 from ..evaluation import metrics
-from ..types import Case, Experiment, InputError, Mask, Segmenter, Study, trainable
+from ..types import Case, Experiment, InputError, Mask, Record, Segmenter, Study, trainable
 from . import cohorts, config, store
 
 PATIENCE_SECONDS = 1800.0
@@ -48,7 +47,7 @@ def detector_of(experiment: Experiment, test_dataset: str) -> Experiment:
     notebook = grid.detectors[experiment.paradigm]
     line, size = grid.experiment(notebook), grid.profile(experiment.profile)
     options = size.notebook_options.get(notebook, {})
-    shots = {"k": experiment.k, "draw": experiment.draw} if registry.card("paradigms", line.paradigm).few_shot else {}
+    few_shot = registry.card("paradigms", line.paradigm).few_shot
     train_dataset, choices = experiment.train_dataset, grid.train_datasets(notebook, experiment.profile)
     if train_dataset == config.NO_DATASET:
         train_dataset = next((name for name in choices if name != test_dataset), choices[0])
@@ -59,8 +58,9 @@ def detector_of(experiment: Experiment, test_dataset: str) -> Experiment:
         line.paradigm,
         seed=experiment.seed,
         fold=experiment.fold,
+        k=experiment.k if few_shot else None,
+        draw=experiment.draw if few_shot else 0,
         options=tuple(sorted(options.items())),
-        **shots,
     )
 
 
@@ -90,7 +90,7 @@ class Detector:
             nifti.write_mask(found, path)
         return nifti.read_mask(path, like=study.image, allow_empty=True)
 
-    def provenance(self) -> dict[str, Any]:
+    def provenance(self) -> Record:
         """Which training made the boxes: two of the same name may differ by the machine that trained them."""
         return {"weights": sha256_of_weights(self.folder / "weights.pt"), "rule": asdict(self.rule())}
 
@@ -105,7 +105,7 @@ class Detector:
     def _kept(self) -> Path:
         return self.folder / "detections" / self.identity[:12]
 
-    def _choose(self) -> dict[str, Any]:
+    def _choose(self) -> Record:
         if self.experiment.k is not None:
             return {"rule": asdict(FEW_SHOT_RULE), "chosen_on": "development phantoms, for all few-shot detectors"}
         profile = config.load().profile(self.experiment.profile)
@@ -123,7 +123,12 @@ class Detector:
             self._segmenter = registry.model(self.experiment.model).build(options, self.experiment.seed)
             trainable(self._segmenter).load(self.folder / "weights.pt")
         self._segmenter.set_image(study.image)
-        return self._segmenter.predict().probability
+        probability = self._segmenter.predict().probability
+        if probability is None:
+            raise InputError(
+                self.experiment.model, "it gives no probabilities, so it cannot be a detector", "Name another in experiments.yml."
+            )
+        return probability
 
 
 def findings(probability: np.ndarray, rule: Rule, voxel_ml: float) -> np.ndarray:

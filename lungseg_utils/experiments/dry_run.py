@@ -12,7 +12,6 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, partial
-from typing import Any
 
 import pandas as pd
 
@@ -21,7 +20,7 @@ from ..core import project
 from ..data import collections, exclusions, splits
 from ..data.samples import RECORD, names
 from ..prompts.ladder import PROMPT_SETTINGS
-from ..types import Experiment
+from ..types import Experiment, Options, Record
 from . import cohorts, config, initial_weights, planning, results
 from .costs import subjects, table
 
@@ -88,7 +87,7 @@ def _asked(profile: str) -> dict[Experiment, tuple[tuple[str, ...], list[str]]]:
     return {e: (tuple(datasets), [name for name in PROMPT_SETTINGS if name in rungs]) for e, (datasets, rungs) in found.items()}
 
 
-def _rows(experiment: Experiment, datasets: Sequence[str], rungs: Sequence[str], known: _Known) -> Iterable[dict[str, Any]]:
+def _rows(experiment: Experiment, datasets: Sequence[str], rungs: Sequence[str], known: _Known) -> Iterable[Record]:
     profile, work = experiment.profile, _Work.of(experiment, known)
     source, finished = work.network.source, results.is_finished(experiment)
     shared = {"experiment": experiment.name, "title": planning.experiment_title(experiment), "speed": source, "finished": finished}
@@ -144,7 +143,7 @@ def _network(cpu: pd.DataFrame, cuda: pd.DataFrame, name: str) -> _Network:
         return _UNMEASURED
     flops, slices = (costs[costs["quantity"] == q].set_index("stage")["value"].to_dict() for q in ("flops", "slices"))
     parameters = float(costs.loc[costs["quantity"] == "parameters", "value"].iloc[0])
-    sizes = re.match(r"[\d x]+", costs["input"].iloc[0])[0]
+    sizes = re.split(r"[^\d x]", costs["input"].iloc[0], maxsplit=1)[0]
     return _Network(flops, slices, parameters, math.prod(int(n) for n in sizes.split(" x ")), *_speed(cpu, cuda[cuda["model"] == name]))
 
 
@@ -167,7 +166,7 @@ def _costs(device: str) -> pd.DataFrame:
 class _Work:
     """What one experiment computes with its network."""
 
-    options: Mapping[str, Any]
+    options: Options
     promptable: bool
     network: _Network
 
@@ -263,7 +262,7 @@ def _answers(rung: str) -> int:
     return int(dialogue[1]) if dialogue else int(rung == "click")
 
 
-def _missing(profile: str, asked: Mapping[Experiment, Any]) -> Iterable[Missing]:
+def _missing(profile: str, asked: Mapping[Experiment, tuple[tuple[str, ...], list[str]]]) -> Iterable[Missing]:
     named = {name for datasets, _ in asked.values() for name in datasets} | config.load().trained_on(profile)
     for dataset in sorted(name for name in named if not registry.card("datasets", name).phantom):
         yield from _missing_of_dataset(dataset, dataset in config.load().trained_on(profile))

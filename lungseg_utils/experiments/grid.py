@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from .. import registry
 from ..core.stand_ins import RANDOM
 from ..data import samples
 from ..prompts.ladder import PROMPT_SETTINGS
-from ..types import Experiment, InputError
+from ..types import Experiment, InputError, Options
 from . import cohorts, config, initial_weights, planning, results, run, store
 
 
@@ -135,9 +134,10 @@ def trained(profile: str) -> list[str]:
     return [line.notebook for line in lines if registry.card("paradigms", line.paradigm).uses_target_labels]
 
 
-def stand_ins(profile: str) -> dict[str, tuple[str, Mapping[str, Any]]]:
+def stand_ins(profile: str) -> dict[str, tuple[str, Options]]:
     """Name -> (model, options) of every stand-in that the profile's experiments start from, each once."""
-    size, found = config.load().profile(profile), {}
+    size = config.load().profile(profile)
+    found: dict[str, tuple[str, Options]] = {}
     for experiment in planning.all_planned(profile):
         if name := _stand_in(experiment):
             found.setdefault(name, (experiment.model, config.resolve_options(experiment, size)))

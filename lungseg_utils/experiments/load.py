@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from .. import registry
 from ..types import (
@@ -16,6 +15,7 @@ from ..types import (
     Points,
     PretrainedSegmenter,
     Prompt,
+    Record,
     Segmenter,
     SlicePrompt,
     trainable,
@@ -131,5 +131,5 @@ def weights_files(experiment: Experiment, progress: bool = False) -> tuple[Path 
     return first, weights if weights.is_file() else None
 
 
-def _options(experiment: Experiment) -> dict[str, Any]:
+def _options(experiment: Experiment) -> Record:
     return config.resolve_options(experiment, config.load().profile(experiment.profile))

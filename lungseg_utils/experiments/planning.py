@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 from .. import registry
 from ..data import splits
 from ..prompts.ladder import prompt_setting
-from ..types import Experiment, InputError, ParadigmCard
+from ..types import Experiment, InputError, Options, ParadigmCard
 from . import cohorts, config, detector
 
 _LARGEST_SEED = 2**32 - 1  # that all generators of random numbers take
@@ -24,7 +23,7 @@ def make_experiment(
     fold: int = 0,
     k: int | None = None,
     draw: int = 0,
-    options: Mapping[str, Any] | None = None,
+    options: Options | None = None,
     train_dataset: str | None = None,
 ) -> Experiment:
     """Make the experiment of a line of experiments.yml under a profile, with the profile's stand-in for a published model.

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -13,7 +12,7 @@ import pandas as pd
 from ..core import files
 from ..data import nifti
 from ..evaluation import protocols, tables
-from ..types import Case, Experiment, InputError, Mask, Study
+from ..types import Case, Experiment, InputError, Mask, Row, Study
 from . import cohorts, config, store
 from .planning import all_planned, experiment_title, folds_of
 
@@ -29,7 +28,7 @@ class RunResult:
     results: pd.DataFrame
     costs: pd.DataFrame
     history: pd.DataFrame
-    provenance: Mapping[str, Any]
+    provenance: Row
 
     def asked(self, *prompters: str) -> pd.DataFrame:
         """Results of these prompt settings (without names: of all) without errors in drawing."""

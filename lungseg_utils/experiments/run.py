@@ -29,7 +29,21 @@ from ..data.cases import Studies, load_study, sha256_of_cases
 from ..evaluation import plan, protocols, tables
 from ..evaluation.scoring import cut_ends, score
 from ..prompts.ladder import prompt_rng, prompt_setting
-from ..types import Case, Experiment, InputError, Mask, Prediction, Segmenter, Study, TrainingDiverged, TrainingRun, trainable
+from ..types import (
+    Case,
+    Experiment,
+    InputError,
+    Mask,
+    Options,
+    Prediction,
+    Record,
+    Row,
+    Segmenter,
+    Study,
+    TrainingDiverged,
+    TrainingRun,
+    trainable,
+)
 from . import code_identity, cohorts, config, detector, initial_weights, store
 from .interaction import MemoizedSegmenter, run_interaction
 from .planning import Question, check_patients, detectors_of, experiment_title, questions_of
@@ -45,14 +59,14 @@ class _Job:
     """All inputs of one run."""
 
     experiment: Experiment
-    options: Mapping[str, Any]
+    options: Options
     folder: Path
     cohort: cohorts.TrainingCohort
     tests: Mapping[str, Sequence[Case]]
     questions: Mapping[str, Sequence[Question]]  # by test data set
     detectors: Mapping[str, detector.Detector]  # by test data set, where boxes of one are asked for
     initial: Path | None
-    identities: Mapping[str, Any]
+    identities: Row
     progress: bool
 
 
@@ -113,11 +127,11 @@ def _training_cohort(experiment: Experiment, profile: config.Profile, workers: i
 
 def _identities(
     experiment: Experiment,
-    options: Mapping[str, Any],
+    options: Options,
     cohort: cohorts.TrainingCohort,
     tests: Mapping[str, Sequence[Case]],
     initial: Path | None,
-) -> dict[str, Any]:
+) -> Record:
     """Hashes of everything that the weights, and each prediction, depend on."""
     data = {"train": sha256_of_cases((*cohort.train, *cohort.validation))}
     data |= {name: sha256_of_cases(cases) for name, cases in tests.items()}
@@ -166,7 +180,7 @@ def help_to_train(experiment: Experiment) -> None:
     options, folder = config.resolve_options(experiment, profile), store.results_folder(experiment)
     cohort = _training_cohort(experiment, profile, workers=1, progress=False)
     initial = initial_weights.initial_weights(experiment.model, options, progress=False)
-    job = _Job(experiment, options, folder, cohort, {}, {}, None, initial, {"training": identity}, progress=False)
+    job = _Job(experiment, options, folder, cohort, {}, {}, {}, initial, {"training": identity}, progress=False)
     _train(job, _untrained(job))
 
 
@@ -200,7 +214,7 @@ def _train(job: _Job, segmenter: Segmenter) -> _Trained:
     return _Trained(segmenter, history, failure)
 
 
-def _evaluate(job: _Job, trained: _Trained) -> list[dict[str, Any]]:
+def _evaluate(job: _Job, trained: _Trained) -> list[Record]:
     """One record per test case and prompt setting; existing records of the same identity are read."""
     work = [(name, case) for name, cases in job.tests.items() for case in cases]
     return [
@@ -210,8 +224,9 @@ def _evaluate(job: _Job, trained: _Trained) -> list[dict[str, Any]]:
     ]
 
 
-def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Iterator[dict[str, Any]]:
-    study, facts, segmenter = None, {}, MemoizedSegmenter(trained.segmenter)
+def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Iterator[Record]:
+    study, segmenter = None, MemoizedSegmenter(trained.segmenter)
+    facts: Record = {}
     for question in job.questions[dataset]:
         path = job.folder / "cases" / dataset / question.name / f"{case.case_id}.json"
         identity = f"{job.identities['evaluation']} {question.draws}"
@@ -226,7 +241,7 @@ def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Ite
         yield record
 
 
-def _facts(case: Case, study: Study, segmenter: Segmenter) -> dict[str, Any]:
+def _facts(case: Case, study: Study, segmenter: Segmenter) -> Record:
     """Facts about a case that do not depend on the prompt setting."""
     if not study.references:
         raise InputError(case.case_id, "the case has no reference", "Leave it out of the test set.")
@@ -239,7 +254,7 @@ def _facts(case: Case, study: Study, segmenter: Segmenter) -> dict[str, Any]:
     }
 
 
-def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: Question) -> dict[str, Any]:
+def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: Question) -> Record:
     """Prompt, predict, score: all rows of one case in one prompt setting, averaged over the draws of its errors."""
     reference = study.reference
     pointed_at = job.detectors[dataset].find(case, study) if prompt_setting(question.prompter).from_detector else reference
@@ -300,7 +315,7 @@ def _predict(
     return _Given(prediction, actions)
 
 
-def _cost_rows(shared: Mapping[str, Any], given: _Given, seconds: float) -> list[dict[str, Any]]:
+def _cost_rows(shared: Row, given: _Given, seconds: float) -> list[Record]:
     quantities = (
         ("prediction", given.prediction.seconds, "s"),
         ("prompting, prediction and writing", seconds, "s"),
@@ -310,7 +325,7 @@ def _cost_rows(shared: Mapping[str, Any], given: _Given, seconds: float) -> list
     return [{**shared, "quantity": name, "value": float(value), "unit": unit} for name, value, unit in quantities if np.isfinite(value)]
 
 
-def _finish(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) -> RunResult:
+def _finish(job: _Job, trained: _Trained, records: Sequence[Row]) -> RunResult:
     """Write complete tables and provenance, and return them."""
     results = tables.results_frame([row for record in records for row in record["rows"]])
     costs = tables.costs_frame([row for record in records for row in record["costs"]])
@@ -323,7 +338,7 @@ def _finish(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) 
     return RunResult(job.experiment, job.folder, results, costs, trained.history, provenance)
 
 
-def _protocol_counts(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str, list[dict[str, Any]]]]:
+def _protocol_counts(records: Sequence[Row]) -> dict[str, dict[str, list[Record]]]:
     """Test data set -> prompt setting -> counts for the published protocols, one record per case with a tumor."""
     found: dict[str, dict[str, list[dict[str, Any]]]] = {}
     for record in records:
@@ -332,7 +347,7 @@ def _protocol_counts(records: Sequence[Mapping[str, Any]]) -> dict[str, dict[str
     return found
 
 
-def _planned_rows(job: _Job) -> list[dict[str, Any]]:
+def _planned_rows(job: _Job) -> list[Record]:
     return [
         {"experiment": job.experiment.name, "test_dataset": name, "prompter": q.prompter, "jitter": q.jitter, "case_id": case.case_id}
         for name, cases in job.tests.items()
@@ -341,7 +356,7 @@ def _planned_rows(job: _Job) -> list[dict[str, Any]]:
     ]
 
 
-def _provenance(job: _Job, trained: _Trained, records: Sequence[Mapping[str, Any]]) -> dict[str, Any]:
+def _provenance(job: _Job, trained: _Trained, records: Sequence[Row]) -> Record:
     device = str(trained.segmenter.device)
     named = {"train": job.cohort.train, "validation": job.cohort.validation, **job.tests}
     return {

@@ -8,13 +8,13 @@ import shutil
 from collections.abc import Mapping
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import pandas as pd
 
 from ..core import files, locks, project
 from ..evaluation import metrics, tables
-from ..types import Experiment, InputError
+from ..types import Experiment, InputError, Row
 
 
 class Stored(NamedTuple):
@@ -23,7 +23,7 @@ class Stored(NamedTuple):
     results: pd.DataFrame
     costs: pd.DataFrame
     history: pd.DataFrame  # step, quantity, value
-    provenance: Mapping[str, Any]
+    provenance: Row
 
 
 METRICS = (*(metric.name for metric in metrics.shown_in(metrics.STORED)), metrics.BEST_OF_DRAWS)
@@ -106,16 +106,16 @@ def _replace(experiments: Mapping[str, Stored], place: Path) -> None:
         shutil.rmtree(staged, ignore_errors=True)
 
 
-def _json(records: Mapping[str, Mapping[str, Any]]) -> str:
+def _json(records: Mapping[str, Row]) -> str:
     """JSON with one line per fact; `indent` would use one line per patient."""
     return "{\n" + ",\n".join(f" {json.dumps(name)}: {{\n{_lines(record)}\n }}" for name, record in records.items()) + "\n}\n"
 
 
-def _lines(record: Mapping[str, Any]) -> str:
+def _lines(record: Row) -> str:
     return ",\n".join(f"  {json.dumps(fact)}: {json.dumps(record[fact], sort_keys=True, default=str)}" for fact in sorted(record))
 
 
-def _records(profile: str) -> Mapping[str, Mapping[str, Any]]:
+def _records(profile: str) -> Mapping[str, Row]:
     path = folder(profile) / _EXPERIMENTS
     return _parsed(path, _version(path)) if path.is_file() else {}
 
@@ -134,7 +134,7 @@ def _version(path: Path) -> tuple[int, ...]:
 
 
 @lru_cache(maxsize=8)
-def _parsed(path: Path, _stamp: tuple[int, ...]) -> Mapping[str, Mapping[str, Any]]:
+def _parsed(path: Path, _stamp: tuple[int, ...]) -> Mapping[str, Row]:
     problem = "not a valid list of experiments"
     try:
         found = json.loads(path.read_text())

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..types import InputError, ModelCard
+from ..types import InputError, ModelCard, Options
 
 if TYPE_CHECKING:
     import torch
@@ -47,7 +46,7 @@ CARD = ModelCard(
 )
 
 
-def build(options: Mapping[str, Any], seed: int = 0) -> AutomaticSegmenter:
+def build(options: Options, seed: int = 0) -> AutomaticSegmenter:
     """An untrained DeepLabV3 inside its segmenter; `options` as in CARD.options, first weights drawn from `seed`.
 
     `output_stride`: voxels per cell of the last feature map, 8 or 16; `atrous_rates` count its cells (the paper, with images of 513
@@ -71,7 +70,7 @@ def build(options: Mapping[str, Any], seed: int = 0) -> AutomaticSegmenter:
     return AutomaticSegmenter(SliceWise(network, neighbours, multiple=16), settings, str(options["device"]))
 
 
-def _network(options: Mapping[str, Any], channels: int) -> torch.nn.Module:
+def _network(options: Options, channels: int) -> torch.nn.Module:
     from torchvision.models._utils import IntermediateLayerGetter
     from torchvision.models.segmentation.deeplabv3 import DeepLabV3
 
@@ -93,7 +92,7 @@ def _head(channels: int, width: int, atrous_rates: tuple[int, ...]) -> torch.nn.
     return nn.Sequential(ASPP(channels, atrous_rates, width), *last)
 
 
-def _features(options: Mapping[str, Any], channels: int) -> tuple[torch.nn.Module, str, int]:
+def _features(options: Options, channels: int) -> tuple[torch.nn.Module, str, int]:
     """The convolutions of a backbone, dilated for the output stride; the name of the last one, and its channels."""
     from torchvision.models import mobilenet_v3_large, resnet101
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..types import Checkpoint, InputError, ModelCard
+from ..types import Checkpoint, InputError, ModelCard, Options
 
 if TYPE_CHECKING:
     from ..networks.sam2 import Sam2Segmenter
@@ -77,12 +76,12 @@ _TITLES = {
 }
 
 
-def title(options: Mapping[str, Any]) -> str:
+def title(options: Options) -> str:
     """What it is called beside a number."""
     return _TITLES[initial_weights(options).file]
 
 
-def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
+def initial_weights(options: Options) -> Checkpoint:
     """The published file: that of its authors, or one of Meta's from which they start."""
     file = options["checkpoint"]
     if file not in _BY_FILE:
@@ -90,7 +89,7 @@ def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
     return _BY_FILE[file]
 
 
-def build(options: Mapping[str, Any], seed: int = 0) -> Sam2Segmenter:
+def build(options: Options, seed: int = 0) -> Sam2Segmenter:
     """The network that belongs to the checkpoint, with random weights drawn from `seed`; `options` as in CARD.options."""
     from ..networks.sam2 import build_segmenter
 

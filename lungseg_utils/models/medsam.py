@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..types import Checkpoint, ModelCard
+from ..types import Checkpoint, ModelCard, Options
 
 if TYPE_CHECKING:
     from ..networks.sam import SamSegmenter
@@ -50,12 +49,12 @@ CHECKPOINTS = (
 )
 
 
-def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
+def initial_weights(options: Options) -> Checkpoint:
     """The published file."""
     return CHECKPOINTS[0]
 
 
-def build(options: Mapping[str, Any], seed: int = 0) -> SamSegmenter:
+def build(options: Options, seed: int = 0) -> SamSegmenter:
     """The network with random weights drawn from `seed` inside its segmenter; `options` as in CARD.options."""
     from ..networks.sam import build_segmenter
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..types import Checkpoint, InputError, ModelCard
+from ..types import Checkpoint, InputError, ModelCard, Options
 
 if TYPE_CHECKING:
     from ..networks.sam2 import Sam2Segmenter
@@ -56,12 +55,12 @@ CHECKPOINTS = tuple(
 )
 
 
-def title(options: Mapping[str, Any]) -> str:
+def title(options: Options) -> str:
     """What it is called beside a number."""
     return _TITLES[initial_weights(options).file]
 
 
-def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
+def initial_weights(options: Options) -> Checkpoint:
     """The published file."""
     found = {checkpoint.file: checkpoint for checkpoint in CHECKPOINTS}
     if options["checkpoint"] not in found:
@@ -69,7 +68,7 @@ def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
     return found[options["checkpoint"]]
 
 
-def build(options: Mapping[str, Any], seed: int = 0) -> Sam2Segmenter:
+def build(options: Options, seed: int = 0) -> Sam2Segmenter:
     """The network with random weights drawn from `seed` inside its segmenter; `options` as in CARD.options."""
     from ..networks.sam2 import build_segmenter
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from ..types import ModelCard
+from ..types import ModelCard, Options
 
 if TYPE_CHECKING:
     from ..networks.nnunet import NnUNetSegmenter
@@ -16,7 +15,7 @@ FULL_ITERATIONS = 250
 _SIZES = ("spacing_mm", "patch", "batch_size", "features_per_stage", "convolutions_per_stage")  # nnU-Net's own where empty
 
 
-def title(options: Mapping[str, Any]) -> str:
+def title(options: Options) -> str:
     """What its rows are called: without an addition only if nothing is less than nnU-Net's own recipe."""
     epochs, iterations = options["epochs"] or FULL_EPOCHS, options["iterations_per_epoch"] or FULL_ITERATIONS
     additions = []
@@ -53,7 +52,7 @@ CARD = ModelCard(
 )
 
 
-def build(options: Mapping[str, Any], seed: int = 0) -> NnUNetSegmenter:
+def build(options: Options, seed: int = 0) -> NnUNetSegmenter:
     """An nnU-Net without a network, which is planned in `fit` from the data; first weights are drawn there from its own seed."""
     from ..networks.nnunet import NnUNetSegmenter, Settings
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..types import Checkpoint, ModelCard
+from ..types import Checkpoint, ModelCard, Options
 
 if TYPE_CHECKING:
     from ..networks.sam2 import Sam2Segmenter
@@ -49,17 +48,17 @@ CHECKPOINTS = (
 )
 
 
-def title(options: Mapping[str, Any]) -> str:
+def title(options: Options) -> str:
     """What it is called beside a number."""
     return CARD.title
 
 
-def initial_weights(options: Mapping[str, Any]) -> Checkpoint:
+def initial_weights(options: Options) -> Checkpoint:
     """The published file."""
     return CHECKPOINTS[0]
 
 
-def build(options: Mapping[str, Any], seed: int = 0) -> Sam2Segmenter:
+def build(options: Options, seed: int = 0) -> Sam2Segmenter:
     """The network with random weights drawn from `seed` inside its segmenter; `options` as in CARD.options."""
     from ..networks.sam2 import build_segmenter
 

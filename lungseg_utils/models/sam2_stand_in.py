@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core import stand_ins
-from ..types import ModelCard, Pretraining
+from ..types import ModelCard, Options, Pretraining
 
 if TYPE_CHECKING:
     from ..networks.sam2 import Sam2Segmenter
@@ -52,17 +51,17 @@ CARD = ModelCard(
 )
 
 
-def title(options: Mapping[str, Any]) -> str:
+def title(options: Options) -> str:
     """What it is called beside a number."""
     return stand_ins.title(CARD, options)
 
 
-def initial_weights(options: Mapping[str, Any]) -> Pretraining | None:
+def initial_weights(options: Options) -> Pretraining | None:
     """How its first weights are made; None for the control with random weights."""
     return stand_ins.pretraining(options)
 
 
-def build(options: Mapping[str, Any], seed: int = 0) -> Sam2Segmenter:
+def build(options: Options, seed: int = 0) -> Sam2Segmenter:
     """The network with random weights drawn from `seed` inside its segmenter; `options` as in CARD.options."""
     from ..networks.sam2 import build_segmenter
 

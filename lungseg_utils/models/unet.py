@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..types import ModelCard
+from ..types import ModelCard, Options
 
 if TYPE_CHECKING:
     from ..networks.automatic import AutomaticSegmenter
@@ -39,7 +38,7 @@ CARD = ModelCard(
 )
 
 
-def build(options: Mapping[str, Any], seed: int = 0) -> AutomaticSegmenter:
+def build(options: Options, seed: int = 0) -> AutomaticSegmenter:
     """An untrained U-Net inside its segmenter; `options` as in CARD.options, first weights drawn from `seed`."""
     import torch
     from monai.networks.nets import UNet

@@ -6,10 +6,9 @@ and, being convolutional, predicts slabs of whole slices, so no tile border cuts
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -52,7 +51,7 @@ class Settings:
         return cls(**{name: _as_tuple(value) for name, value in options.items() if name in known})
 
 
-def _as_tuple(value: Any) -> Any:
+def _as_tuple(value: object) -> object:
     return tuple(_as_tuple(v) for v in value) if isinstance(value, list | tuple) else value
 
 
@@ -69,6 +68,7 @@ class AutomaticSegmenter(AutomaticAnswers):
     Prompts are answered as by all automatic segmenters (`AutomaticAnswers`).
     """
 
+    device: torch.device
     shares_batches = True  # several processes can train it together
 
     def __init__(self, network: torch.nn.Module, settings: Settings, device: str = "auto"):
@@ -125,11 +125,11 @@ class AutomaticSegmenter(AutomaticAnswers):
             progress=run.progress,
         )
 
-    def save(self, path: Path, description: dict[str, Any]) -> None:
+    def save(self, path: Path, description: Mapping[str, object]) -> None:
         """Write the weights and what they belong to."""
         training.save_weights(self.network, path, description)
 
-    def load(self, path: Path) -> dict[str, Any]:
+    def load(self, path: Path) -> dict[str, object]:
         """Read weights that `save` wrote; refuses those of another network. Returns their description."""
         self._answer = None
         return training.load_weights(self.network, path)

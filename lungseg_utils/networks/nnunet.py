@@ -12,7 +12,7 @@ import itertools
 import json
 import math
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from tqdm import tqdm
 
 from ..core.masks import dsc
 from ..core.measure import count_parameters, measure
-from ..types import InputError, Mask, Options, Prediction, Study, TrainingDiverged, TrainingRun
+from ..types import InputError, Mask, Options, Prediction, Record, Study, TrainingDiverged, TrainingRun
 from . import training, transforms
 from .prompted_control import AutomaticAnswers
 
@@ -108,8 +108,8 @@ class _Planned:
     """A network and the plans that it was made by."""
 
     network: torch.nn.Module
-    plans: dict[str, Any]
-    dataset_json: dict[str, Any]
+    plans: Record
+    dataset_json: Record
 
 
 class NnUNetSegmenter(AutomaticAnswers):
@@ -117,6 +117,8 @@ class NnUNetSegmenter(AutomaticAnswers):
 
     Prompts are answered as by all automatic segmenters (`AutomaticAnswers`).
     """
+
+    device: torch.device
 
     def __init__(self, settings: Settings, device: str = "auto"):
         self.device = training.choose_device(device)
@@ -188,13 +190,13 @@ class NnUNetSegmenter(AutomaticAnswers):
         self._image = self._answer = None
         return float(np.mean(values)) if values else math.nan
 
-    def save(self, path: Path, description: dict[str, Any]) -> None:
+    def save(self, path: Path, description: Mapping[str, object]) -> None:
         """Write weights, plans and what they belong to, as one file; the same training gives the same bytes."""
         planned = self._require_planned("save")
         plans = json.dumps(planned.plans, sort_keys=True), json.dumps(planned.dataset_json, sort_keys=True)
         training.save_weights(planned.network, path, {"plans": plans[0], "dataset_json": plans[1], "description": description})
 
-    def load(self, path: Path) -> dict[str, Any]:
+    def load(self, path: Path) -> dict[str, object]:
         """Read what `save` wrote and build the network that its plans describe. Returns the description."""
         saved, steps = training.load_weights_file(path).get("description", {}), _steps()
         missing = [name for name in ("plans", "dataset_json", "description") if name not in saved]

@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 import torch
 from batchgeneratorsv2.transforms.noise.gaussian_blur import GaussianBlurTransform
+from batchgeneratorsv2.transforms.utils.compose import ComposeTransforms
 from nnunetv2.experiment_planning import verify_dataset_integrity
 from nnunetv2.experiment_planning.dataset_fingerprint import fingerprint_extractor
 from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
@@ -32,7 +33,7 @@ from nnunetv2.utilities.plans_handling.plans_handler import PlansManager
 
 from ..data import nifti
 from ..geometry import zyx
-from ..types import InputError, Study
+from ..types import InputError, Record, Row, Study
 
 DATASET = "Dataset001_LungTumor"
 PLANS = "nnUNetPlans"
@@ -78,7 +79,7 @@ def write_raw(studies: Iterable[Study], folder: Path) -> list[str]:
     return names
 
 
-def plan_and_preprocess(folder: Path, changes: Mapping[str, Any], processes: int, progress: bool) -> dict[str, Any]:
+def plan_and_preprocess(folder: Path, changes: Row, processes: int, progress: bool) -> Record:
     """nnU-Net's check of the data, fingerprint, plans, and preprocessed cases; returns the plans.
 
     `changes` holds `configuration` ("2d", "3d_fullres") and our own spacing_mm (x, y, z), patch, batch_size, batch_dice,
@@ -107,7 +108,7 @@ def _check(folder: Path, processes: int) -> None:
         raise InputError("training studies", f"nnU-Net's check refuses them: {error}", "Its log lies beside its data.") from error
 
 
-def _add_configuration(path: Path, planner: ExperimentPlanner, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _add_configuration(path: Path, planner: ExperimentPlanner, changes: Row) -> Record:
     """Add the configuration `CHANGED` to the plans, which inherits what is not changed, and write them again."""
     plans = json.loads(path.read_text())
     base = plans["configurations"].get(changes["configuration"])
@@ -125,7 +126,7 @@ def _add_configuration(path: Path, planner: ExperimentPlanner, changes: Mapping[
     return plans
 
 
-def _topology(base: Mapping[str, Any], planner: ExperimentPlanner, changes: Mapping[str, Any]) -> dict[str, Any]:
+def _topology(base: Row, planner: ExperimentPlanner, changes: Row) -> Record:
     """Patch size and network for our patch, by the rules of nnU-Net's planner; the features also decide the number of stages."""
     patch, features, convolutions = changes["patch"] or base["patch_size"], changes["features_per_stage"], changes["convolutions_per_stage"]
     shortest = planner.UNet_featuremap_min_edge_length
@@ -159,10 +160,10 @@ class _Pool:
     def __exit__(self, *_: object) -> None:
         return None
 
-    def starmap(self, function: Callable[..., Any], arguments: Any) -> list[Any]:
+    def starmap(self, function: Callable[..., object], arguments: Iterable[Sequence[object]]) -> list[object]:
         return [function(*each) for each in arguments]
 
-    def starmap_async(self, function: Callable[..., Any], arguments: Any) -> SimpleNamespace:
+    def starmap_async(self, function: Callable[..., object], arguments: Iterable[Sequence[object]]) -> SimpleNamespace:
         answers = self.starmap(function, arguments)
         return SimpleNamespace(ready=lambda: True, get=lambda: answers)
 
@@ -196,7 +197,7 @@ class Trainer(nnUNetTrainer):
         return result
 
     @staticmethod
-    def get_training_transforms(*args: Any, **kwargs: Any) -> Any:
+    def get_training_transforms(*args: object, **kwargs: object) -> ComposeTransforms:
         transforms = nnUNetTrainer.get_training_transforms(*args, **kwargs)
         for step in transforms.transforms:
             blur = getattr(step, "transform", step)
@@ -207,7 +208,7 @@ class Trainer(nnUNetTrainer):
 
 def trainer(
     folder: Path,
-    plans: dict[str, Any],
+    plans: Record,
     split: tuple[list[str], list[str]],
     schedule: Mapping[str, int],
     seed: int,
@@ -249,12 +250,12 @@ def _seed(seed: int) -> None:
     torch.manual_seed(third)
 
 
-def read_dataset_json(folder: Path) -> dict[str, Any]:
+def read_dataset_json(folder: Path) -> Record:
     """What nnU-Net knows of channels and labels."""
     return json.loads((folder / "nnUNet_raw" / DATASET / "dataset.json").read_text())
 
 
-def build_network(plans: dict[str, Any], dataset_json: dict[str, Any]) -> torch.nn.Module:
+def build_network(plans: Record, dataset_json: Record) -> torch.nn.Module:
     """The network that the plans describe, without deep supervision, freshly initialized."""
     manager = PlansManager(plans)
     configuration = manager.get_configuration(CHANGED)
@@ -263,7 +264,7 @@ def build_network(plans: dict[str, Any], dataset_json: dict[str, Any]) -> torch.
     return nnUNetTrainer.build_network_architecture(manager, configuration, channels, heads, enable_deep_supervision=False)
 
 
-def spacing_mm(plans: dict[str, Any], like_mm: Sequence[float]) -> tuple[float, float, float]:
+def spacing_mm(plans: Record, like_mm: Sequence[float]) -> tuple[float, float, float]:
     """Spacing of nnU-Net's working grid as x, y, z for an image of spacing `like_mm`: in 2-D that between slices stays."""
     manager = PlansManager(plans)
     target = list(manager.get_configuration(CHANGED).spacing)
@@ -274,8 +275,8 @@ def spacing_mm(plans: dict[str, Any], like_mm: Sequence[float]) -> tuple[float, 
 
 def predict(
     network: torch.nn.Module,
-    plans: dict[str, Any],
-    dataset_json: dict[str, Any],
+    plans: Record,
+    dataset_json: Record,
     array: np.ndarray,
     spacing: Sequence[float],
     mirroring: bool,

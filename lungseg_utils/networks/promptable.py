@@ -12,7 +12,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -128,6 +127,7 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
     trained_parts: tuple[str, ...]  # names of submodules that fine-tuning moves: the image encoder first
     attention_layers: tuple[str, ...]  # names of the linear layers in it that low-rank updates go to
 
+    device: torch.device
     shares_batches = True  # several processes can train it together
 
     def __init__(
@@ -207,7 +207,7 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
         sampler = self._sampler(volumes, batch_size)
         return training.train(self.network, sampler, self._loss(), plan, folder, identity=identity, progress=progress)
 
-    def _sampler(self, volumes: Sequence[LesionVolume], batch_size: int) -> Callable[[np.random.Generator], Any]:
+    def _sampler(self, volumes: Sequence[LesionVolume], batch_size: int) -> training.Sampler:
         return lambda rng: self._batch([volumes[rng.integers(len(volumes))] for _ in range(batch_size)], rng)
 
     def fit(self, train: Sequence[Study], validation: Sequence[Study], run: TrainingRun) -> pd.DataFrame:
@@ -235,7 +235,7 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
         self._forget()
         return history
 
-    def _loss(self) -> Any:
+    def _loss(self) -> Callable[..., torch.Tensor]:
         return build_loss(self.settings.loss)
 
     def _validation_dsc(self, studies: Sequence[Study]) -> float:
@@ -251,14 +251,14 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
         return float(np.mean(scores))
 
     @abstractmethod
-    def _batch(self, volumes: Sequence[LesionVolume], rng: np.random.Generator) -> tuple[Any, Any]:
+    def _batch(self, volumes: Sequence[LesionVolume], rng: np.random.Generator) -> tuple[training.Tensors, training.Tensors]:
         """One training sample of each volume: the arguments of the network, and the targets."""
 
-    def save(self, path: Path, description: dict[str, Any]) -> None:
+    def save(self, path: Path, description: Mapping[str, object]) -> None:
         """Write the weights and what they belong to."""
         training.save_weights(self.network, path, description)
 
-    def load(self, path: Path) -> dict[str, Any]:
+    def load(self, path: Path) -> dict[str, object]:
         """Read weights that `save` wrote; refuses those of another network. Returns their description."""
         free_parts(self.network, self.trained_parts, self.attention_layers, self.settings.trainable)
         self._forget()
@@ -315,7 +315,7 @@ class SlicewiseSegmenter(PromptableSegmenter):
                 self.cache.put(self._key(place), embedding)
         return [known[place] for place in places]
 
-    def _key(self, place: Place) -> tuple[Any, ...]:
+    def _key(self, place: Place) -> tuple[object, ...]:
         if self.image not in self._images:
             self._images[self.image] = next(self._numbers)
         return (self, self._images[self.image], *place)

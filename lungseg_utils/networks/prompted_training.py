@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
-from typing import Any
 
 import numpy as np
 import torch
 from scipy import ndimage
 
-from ..types import Box, InputError, Points, SlicePrompt
+from ..types import Box, InputError, Options, Points, SlicePrompt
 
 TRAINABLE = ("encoder_and_decoder", "decoder", "lora")
 LORA_RANK = 4
@@ -39,7 +38,7 @@ class TrainingSettings:
             raise InputError(f"trainable {self.trainable}", "unknown", f"Choose one of {', '.join(TRAINABLE)}.")
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> TrainingSettings:
+    def from_options(cls, options: Options) -> TrainingSettings:
         """The options of a model that say how it is trained on patients."""
         known = {f.name for f in fields(cls)}
         return cls(**{k: v for k, v in options.items() if k in known})

@@ -5,10 +5,9 @@ The published ViT-B (SAM, MedSAM) and a small stand-in differ only in numbers: `
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
@@ -17,7 +16,7 @@ from torch.nn import functional
 
 from .. import geometry
 from ..geometry import AxialWindow
-from ..types import Box, SlicePrompt
+from ..types import Box, Options, SlicePrompt
 from . import propagation, training
 from .attention import fuse_attention
 from .products import widen_linears
@@ -42,7 +41,7 @@ class Size:
     decoder_width: int = 2048
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Size:
+    def from_options(cls, options: Options) -> Size:
         """The options of a model that are sizes of its network."""
         known = {f.name for f in fields(cls)}
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k in known})
@@ -166,7 +165,7 @@ def _followed(volume: LesionVolume, jitter: float, rng: np.random.Generator) -> 
     return volume.mask[:, :, neighbour], jitter_box(box, jitter, volume.shape, rng)
 
 
-def build_segmenter(options: Mapping[str, Any], seed: int) -> SamSegmenter:
+def build_segmenter(options: Options, seed: int) -> SamSegmenter:
     """A segmenter from the flat options of a model: view, sizes and training; first weights are drawn from `seed`."""
     torch.manual_seed(seed)
     view = View.from_options(options)

@@ -6,7 +6,7 @@ state dictionary is that of the package. One function, `PromptedSam2.look`, comp
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ from torch.nn import functional
 
 from .. import geometry
 from ..geometry import AxialWindow
-from ..types import InputError, Prompt, SlicePrompt
+from ..types import InputError, Options, Prompt, Record, SlicePrompt
 from . import hiera, products, training
 from .attention import split_attention
 from .losses import build_loss, tell_progress
@@ -60,12 +60,12 @@ class Size:
     candidates: bool = True
 
     @classmethod
-    def from_options(cls, options: Mapping[str, Any]) -> Size:
+    def from_options(cls, options: Options) -> Size:
         """The options of a model that are sizes of its network."""
         known = {f.name for f in fields(cls)}
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k in known})
 
-    def changes(self, canvas: int) -> dict[str, Any]:
+    def changes(self, canvas: int) -> Record:
         """What differs from the package's configuration, by dotted key."""
         grid, layer = [canvas // 16] * 2, "memory_attention.layer"
         result: dict[str, Any] = {
@@ -85,7 +85,7 @@ class Size:
             result["multimask_output_in_sam"] = False
         return result | self._smaller()
 
-    def _smaller(self) -> dict[str, Any]:
+    def _smaller(self) -> Record:
         values: dict[str, Any] = {
             "image_encoder.trunk.stages": self.stages,
             "image_encoder.trunk.global_att_blocks": self.global_blocks,
@@ -196,7 +196,7 @@ def build_network(size: Size, view: View) -> PromptedSam2:
     return network
 
 
-def build_segmenter(options: Mapping[str, Any], seed: int) -> Sam2Segmenter:
+def build_segmenter(options: Options, seed: int) -> Sam2Segmenter:
     """A segmenter from the flat options of a model: view, sizes and training; first weights are drawn from `seed`."""
     torch.manual_seed(seed)
     view = View.from_options(options)
@@ -278,7 +278,7 @@ class Sam2Segmenter(SlicewiseSegmenter):
             self._embed([(window, index) for index in group])
             yield from group
 
-    def _look(self, window: AxialWindow, index: int, memory: Memory, **how: Any) -> np.ndarray:
+    def _look(self, window: AxialWindow, index: int, memory: Memory, **how: object) -> np.ndarray:
         """Probability picture (canvas, canvas) of one slice."""
         maps = self._embed([(window, index)])[0]
         with training.autocast(self.device, self.precision):

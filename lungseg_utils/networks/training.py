@@ -6,10 +6,9 @@ The randomness of step s is drawn from (seed, s) alone, so an interrupted run co
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -19,13 +18,14 @@ from tqdm import tqdm
 from ..core import distributed, files
 from ..core.measure import cores
 from ..core.progress import report_progress
-from ..types import InputError, TrainingDiverged
+from ..types import InputError, Record, TrainingDiverged
 from .losses import tell_progress
 
 BY_DEVICE = "by_device"
 PRECISIONS = (BY_DEVICE, "fp32", "bf16")
 _MOST_DRAWERS = 8
 Tensors = torch.Tensor | tuple[torch.Tensor, ...]
+Sampler = Callable[[np.random.Generator], tuple[Tensors, Tensors]]  # draws a batch: inputs and targets
 
 
 @dataclass(frozen=True)
@@ -70,8 +70,8 @@ def learning_rate_at(step: int, plan: Schedule) -> float:
 
 def train(
     network: torch.nn.Module,
-    sample_batch: Callable[[np.random.Generator], tuple[Tensors, Tensors]],
-    loss: Callable[[Any, Any], torch.Tensor],
+    sample_batch: Sampler,
+    loss: Callable[..., torch.Tensor],
     plan: Schedule,
     folder: Path,
     validate: Callable[[], float] | None = None,
@@ -126,11 +126,11 @@ def train(
     return pd.DataFrame(state["history"], columns=["step", "quantity", "value"])
 
 
-def _batches(sample_batch: Callable[[np.random.Generator], Any], seed: int, steps: range, drawers: int) -> Iterator[Any]:
+def _batches(sample_batch: Sampler, seed: int, steps: range, drawers: int) -> Iterator[tuple[Tensors, Tensors]]:
     """The batches of these steps; each is drawn from (seed, step) alone, so that it is the same whoever draws it."""
 
     class Drawn(torch.utils.data.Dataset):
-        def __getitem__(self, step: int) -> Any:
+        def __getitem__(self, step: int) -> tuple[Tensors, Tensors]:
             return sample_batch(np.random.default_rng([seed, step]))
 
     # forked: what batches are drawn from (patients, gigabytes) is shared, not copied
@@ -151,7 +151,7 @@ def _on(tensors: Tensors, device: torch.device) -> Tensors:
 def _step(
     network: torch.nn.Module,
     optimizer: torch.optim.Optimizer,
-    loss: Callable[[Any, Any], torch.Tensor],
+    loss: Callable[..., torch.Tensor],
     inputs: Tensors,
     targets: Tensors,
     learning_rate: float,
@@ -170,14 +170,14 @@ def _step(
     return float(value.detach())
 
 
-def _keep_best(state: dict[str, Any], network: torch.nn.Module, score: float) -> None:
+def _keep_best(state: Record, network: torch.nn.Module, score: float) -> None:
     state["history"].append({"step": state["step"], "quantity": "validation DSC", "value": score})
     if score > state["best_score"]:
         state["best_score"] = score
         state["best_weights"] = {name: tensor.detach().clone().cpu() for name, tensor in network.state_dict().items()}
 
 
-def _resume(path: Path, signature: dict[str, Any], network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
+def _resume(path: Path, signature: Record, network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> Record:
     fresh = {"step": 0, "history": [], "best_score": -math.inf, "best_weights": None}
     if not path.is_file():
         return fresh
@@ -189,20 +189,20 @@ def _resume(path: Path, signature: dict[str, Any], network: torch.nn.Module, opt
     return {name: saved[name] for name in fresh}
 
 
-def _save(path: Path, value: Any) -> None:
+def _save(path: Path, value: object) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     # to a handle, not a path: torch writes a path's name into the file, and equal weights would have unequal hashes
     with files.atomic_path(path) as temporary, temporary.open("wb") as handle:
         torch.save(value, handle)
 
 
-def save_weights(network: torch.nn.Module, path: Path, description: dict[str, Any]) -> None:
+def save_weights(network: torch.nn.Module, path: Path, description: Mapping[str, object]) -> None:
     """Weights and what they belong to, whole or not at all."""
     weights = {name: tensor.detach().cpu() for name, tensor in network.state_dict().items()}
     _save(path, {"weights": weights, "description": description})
 
 
-def load_weights_file(path: Path) -> dict[str, Any]:
+def load_weights_file(path: Path) -> Record:
     """Read a checkpoint without running code from it; InputError if it is no checkpoint."""
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
@@ -210,7 +210,7 @@ def load_weights_file(path: Path) -> dict[str, Any]:
         raise InputError(path, f"not a readable checkpoint ({type(error).__name__})", "Delete it and train again.") from error
 
 
-def load_weights(network: torch.nn.Module, path: Path) -> dict[str, Any]:
+def load_weights(network: torch.nn.Module, path: Path) -> dict[str, object]:
     """Load weights strictly into `network`; returns their description. InputError lists keys that do not fit."""
     saved = load_weights_file(path)
     missing_key = next((key for key in ("weights", "description") if key not in saved), None)

@@ -42,7 +42,7 @@ def _between(low: Box, high: Box, below: int, above: int, index: int) -> Box:
     share = (index - below) / (above - below) if above > below else 0.0
     start = [int(np.floor((1 - share) * low.ijk_min[a] + share * high.ijk_min[a])) for a in (0, 1)]
     stop = [int(np.ceil((1 - share) * low.ijk_max[a] + share * high.ijk_max[a])) for a in (0, 1)]
-    return Box((*start, index), (*stop, index + 1))
+    return Box((start[0], start[1], index), (stop[0], stop[1], index + 1))
 
 
 def one_slice(lesion: np.ndarray, lesion_id: int) -> Prompt:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import SupportsInt
 
 import numpy as np
 from scipy import ndimage
@@ -29,7 +30,7 @@ def random_click(lesion: np.ndarray, lesion_id: int, spacing_mm: Sequence[float]
     return _one_click(choices[rng.integers(len(choices))], index, lesion_id)
 
 
-def _one_click(place: Sequence[int], index: int, lesion_id: int) -> Prompt:
+def _one_click(place: Sequence[SupportsInt], index: int, lesion_id: int) -> Prompt:
     points = Points(((int(place[0]), int(place[1]), index),), (1,))
     return Prompt(lesion_id, (SlicePrompt(index, points=points),), find_ends=True, actions=1)
 
@@ -56,7 +57,7 @@ def corrected(
 
 def _nearest(prompts: Sequence[Prompt], place: tuple[int, ...], spacing_mm: Sequence[float]) -> int:
     def distance(prompt: Prompt) -> float:
-        clicks = np.array([p for hint in prompt.slices for p in hint.points.ijk])
+        clicks = np.array([p for hint in prompt.slices if hint.points is not None for p in hint.points.ijk])
         return float(np.linalg.norm((clicks - place) * np.asarray(spacing_mm), axis=1).min())
 
     return int(np.argmin([distance(prompt) for prompt in prompts]))
@@ -64,7 +65,7 @@ def _nearest(prompts: Sequence[Prompt], place: tuple[int, ...], spacing_mm: Sequ
 
 def _with_click(prompt: Prompt, place: tuple[int, int, int], label: int) -> Prompt:
     hints = {hint.index: hint for hint in prompt.slices}
-    before = hints[place[2]].points if place[2] in hints else Points((), ())
+    before = (hints[place[2]].points if place[2] in hints else None) or Points((), ())
     hints[place[2]] = SlicePrompt(place[2], points=Points((*before.ijk, place), (*before.labels, label)))
     return replace(prompt, slices=tuple(hints.values()), actions=prompt.actions + 1)
 

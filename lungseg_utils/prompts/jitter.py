@@ -68,7 +68,7 @@ def _moved(box: Box, sides: np.ndarray, shape: Sequence[int], own: np.ndarray | 
         start = min(max(start, 0), shape[axis] - 1)
         low.append(start)
         high.append(min(max(stop, start + 1), shape[axis]))
-    return Box(tuple(low), tuple(high))
+    return Box((low[0], low[1], low[2]), (high[0], high[1], high[2]))
 
 
 def _with_other_ends(
@@ -90,6 +90,7 @@ def _with_other_ends(
 
 
 def _on_slice(hint: SlicePrompt, index: int) -> SlicePrompt:
+    assert hint.box is not None  # slices of clicks are not moved along z
     return SlicePrompt(index, box=Box((*hint.box.ijk_min[:2], index), (*hint.box.ijk_max[:2], index + 1)))
 
 
@@ -98,6 +99,6 @@ def _size_mm(hints: Sequence[SlicePrompt], spacing_mm: Sequence[float]) -> float
     sides = [np.mean([(h.box.ijk_max[a] - h.box.ijk_min[a]) * spacing_mm[a] for a in (0, 1)]) for h in hints if h.box is not None]
     if sides:
         return float(max(sides))
-    clicks = np.array([p[:2] for h in hints for p in h.points.ijk], dtype=float) * np.asarray(spacing_mm[:2])
+    clicks = np.array([p[:2] for h in hints if h.points is not None for p in h.points.ijk], dtype=float) * np.asarray(spacing_mm[:2])
     spread = float(np.linalg.norm(np.ptp(clicks, axis=0)))
     return spread or _CLICK_REACH_MM

@@ -6,13 +6,12 @@ One prompt: {"lesion_id", "find_ends", "actions", "box_3d": null or [[i, j, k], 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Sequence
 
-from ..types import Box, InputError, Points, Prompt, SlicePrompt
+from ..types import Box, InputError, Points, Prompt, Record, Row, SlicePrompt
 
 
-def to_json(prompt: Prompt) -> dict[str, Any]:
+def to_json(prompt: Prompt) -> Record:
     """A prompt as numbers, lists and dictionaries."""
     return {
         "lesion_id": int(prompt.lesion_id),
@@ -23,7 +22,7 @@ def to_json(prompt: Prompt) -> dict[str, Any]:
     }
 
 
-def _hint_to_json(hint: SlicePrompt) -> dict[str, Any]:
+def _hint_to_json(hint: SlicePrompt) -> Record:
     box, points = hint.box, hint.points
     sides = None if box is None else [int(v) for axis in (0, 1) for v in (box.ijk_min[axis], box.ijk_max[axis])]
     clicks = [] if points is None else zip(points.ijk, points.labels, strict=True)
@@ -34,10 +33,10 @@ def _hint_to_json(hint: SlicePrompt) -> dict[str, Any]:
     }
 
 
-def from_json(record: Mapping[str, Any], where: str = "prompt") -> Prompt:
+def from_json(record: Row, where: str = "prompt") -> Prompt:
     """Undo `to_json`; InputError, with `where` as the place, if something is missing or not as described above."""
     try:
-        box_3d = None if record["box_3d"] is None else Box(*(tuple(map(int, corner)) for corner in record["box_3d"]))
+        box_3d = None if record["box_3d"] is None else Box(*map(_corner, record["box_3d"]))
         hints = tuple(_hint_from_json(hint) for hint in record["slices"])
         return Prompt(int(record["lesion_id"]), hints, box_3d, bool(record["find_ends"]), int(record["actions"]))
     except (KeyError, TypeError, ValueError) as error:
@@ -46,7 +45,12 @@ def from_json(record: Mapping[str, Any], where: str = "prompt") -> Prompt:
         ) from error
 
 
-def _hint_from_json(record: Mapping[str, Any]) -> SlicePrompt:
+def _corner(values: Sequence[int]) -> tuple[int, int, int]:
+    i, j, k = map(int, values)
+    return i, j, k
+
+
+def _hint_from_json(record: Row) -> SlicePrompt:
     index, box, points = int(record["index"]), None, None
     if record["box"] is not None:
         i_min, i_max, j_min, j_max = map(int, record["box"])

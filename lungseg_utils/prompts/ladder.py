@@ -8,7 +8,7 @@ the reference is shown with every number.
 from __future__ import annotations
 
 import zlib
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Generator
 from dataclasses import dataclass
 from functools import partial
 
@@ -55,12 +55,13 @@ def _clicks(count: int, mask: Mask, rng: np.random.Generator) -> Prompter:
     """A click in each lesion, then one after the other where the answer is most wrong, `count` for a scan with one lesion."""
     labels = label_lesions(mask.array)
     lesions = range(1, int(labels.max(initial=0)) + 1)
-    hints: tuple[Prompt, ...] | None = tuple(clicks.centre_click(labels == n, n, mask.spacing_mm) for n in lesions)
+    hints = tuple(clicks.centre_click(labels == n, n, mask.spacing_mm) for n in lesions)
     prediction = yield hints
     for _ in range(count - 1 if hints else 0):
-        hints = clicks.corrected(hints, labels, prediction.mask.array, mask.spacing_mm)
-        if hints is None:
+        more = clicks.corrected(hints, labels, prediction.mask.array, mask.spacing_mm)
+        if more is None:
             return
+        hints = more
         prediction = yield hints
 
 
@@ -78,7 +79,7 @@ def _corrective_clicks(count: int) -> PromptSetting:
 
 
 # from most help to none: the order of every table
-PROMPT_SETTINGS: Mapping[str, PromptSetting] = {
+PROMPT_SETTINGS: dict[str, PromptSetting] = {
     "box_every_slice": PromptSetting("box on every slice", "box", "outline, extent, count", "box", _EVERY_SLICE),
     "box_alternate_slices": PromptSetting(
         "box on every second slice", "box", "outline of every second slice, extent to one slice", "box", _once(boxes.alternate_slices)

@@ -33,8 +33,8 @@ def line_points(lesion: np.ndarray, lesion_id: int, spacing_mm: Sequence[float])
     """The two ends of the line and the voxel at its midpoint, as three clicks inside."""
     index = largest_slice(lesion)
     first, last = longest_chord(lesion[:, :, index], spacing_mm)
-    middle = tuple(int(v) for v in np.rint((np.array(first) + np.array(last)) / 2))
-    points = Points(tuple((*p, index) for p in (first, last, middle)), (1, 1, 1))
+    middle = np.rint((np.array(first) + np.array(last)) / 2).astype(int).tolist()
+    points = Points(tuple((p[0], p[1], index) for p in (first, last, middle)), (1, 1, 1))
     return Prompt(lesion_id, (SlicePrompt(index, points=points),), find_ends=True, actions=1)
 
 
@@ -46,9 +46,9 @@ def longest_chord(plane: np.ndarray, spacing_mm: Sequence[float]) -> tuple[tuple
     first, last = np.triu_indices(len(rim))
     lengths = np.linalg.norm((rim[first] - rim[last]) * np.asarray(spacing_mm[:2]), axis=1)
     for pair in np.argsort(-lengths, kind="stable"):
-        ends = rim[first[pair]], rim[last[pair]]
-        if _inside(part, *ends):
-            return tuple(tuple(int(v) for v in end) for end in ends)
+        start, stop = rim[first[pair]], rim[last[pair]]
+        if _inside(part, start, stop):
+            return (int(start[0]), int(start[1])), (int(stop[0]), int(stop[1]))
     raise AssertionError("a single voxel is a chord of length zero")
 
 

@@ -11,13 +11,12 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
 from .. import geometry
 from ..core import files, schema
-from ..types import Image, InputError, Mask, Prompt
+from ..types import Image, InputError, Mask, Prompt, Record
 from . import json_form
 from .ladder import PROMPT_SETTINGS, Prompter, PromptSetting
 
@@ -104,13 +103,13 @@ def from_text(text: str | bytes, where: object = "session") -> Session:
     return from_json(record, where)
 
 
-def to_json(session: Session) -> dict[str, Any]:
+def to_json(session: Session) -> Record:
     """A session as numbers, lists and dictionaries."""
     looks = [asdict(look) | {"prompts": [json_form.to_json(prompt) for prompt in look.prompts]} for look in session.looks]
     return {"format": _FORMAT, **asdict(session), "looks": looks}
 
 
-def from_json(record: Any, where: object = "session") -> Session:
+def from_json(record: object, where: object = "session") -> Session:
     """Undo `to_json`; InputError, with `where` as the place, for what the schema does not describe."""
     plain = json.loads(json.dumps(record))
     if fault := schema.fault(plain, _SCHEMA):
@@ -122,7 +121,7 @@ def from_json(record: Any, where: object = "session") -> Session:
     return Session(**fields)
 
 
-def _look(record: dict[str, Any], where: str) -> Interaction:
+def _look(record: Record, where: str) -> Interaction:
     prompts = tuple(json_form.from_json(prompt, where) for prompt in record["prompts"])
     return Interaction(record["action"], record["seconds"], prompts, tuple(RecordedAnswer(**answer) for answer in record["answers"]))
 

@@ -4,18 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
 import pandas as pd
 
-from ..evaluation import comparisons, intervals
+from ..evaluation import comparisons, intervals, plan
 from ..experiments import analysis_plan, config, results
 from . import labels
 from .controls import EXTERNAL, TARGET, training
 from .labels import interval_text, label_of
 from .methods import Method, at_hand, group_runs, pair_methods, titles
 from .style import method_looks, plot_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def contrasts(profile: str, dataset: str) -> pd.DataFrame:
@@ -65,13 +68,13 @@ class _Filled:
         *("runs", "over_runs_low", "over_runs_high"),
     )
 
-    def columns(self) -> dict[str, Any]:
+    def columns(self) -> dict[str, object]:
         numbers = (self.detectable, self.p_wilcoxon, self.secondary.mean, self.secondary.low, self.secondary.high, self.secondary.n)
         numbers += (self.runs, self.over_runs.low, self.over_runs.high)
         return {"a": self.a, "b": self.b, "over_runs_how": self.over_runs.method} | dict(zip(self.NUMBERS, numbers, strict=True))
 
 
-def _contrast(planned: analysis_plan.PlannedContrast, profile: str, dataset: str) -> _Filled | str:
+def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> _Filled | str:
     """The contrast with its further columns; or the reason why this profile has none."""
     known, sides = [line.notebook for line in config.load().lines(profile)], []
     for notebook, rung in (planned.a, planned.b):
@@ -136,7 +139,7 @@ def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def _over_both_runs(table: pd.DataFrame) -> dict[str, Any]:
+def _over_both_runs(table: pd.DataFrame) -> dict[str, object]:
     rows = zip(table["difference"], table["over_runs_low"], table["over_runs_high"], table["runs"], strict=True)
     texts = ["–" if np.isnan(r) else interval_text(d, low, high) if r > 1 else "no claim: one run" for d, low, high, r in rows]
     return {"runs": ["–" if np.isnan(r) else f"{r:.0f}" for r in table["runs"]], "difference, the methods": texts}
@@ -173,7 +176,7 @@ def _p(value: float) -> str:
     return "under 0.001" if value < 0.001 else f"{value:.3f}"
 
 
-def rank_figure(table: pd.DataFrame) -> Any:
+def rank_figure(table: pd.DataFrame) -> Figure:
     """Rank of each method with the range that holds 95 % of the resamples. `table`: from `ranks`, of one prompt setting."""
     plot_style()
     import matplotlib.pyplot as plt
@@ -194,7 +197,7 @@ def rank_answers(table: pd.DataFrame, rung: str) -> dict[str, int]:
     return {f"ranks_{rung}_methods": len(table), f"ranks_{rung}_may_be_first": int((table["rank_low"] <= 1).sum())}
 
 
-def contrast_answers(table: pd.DataFrame) -> dict[str, Any]:
+def contrast_answers(table: pd.DataFrame) -> dict[str, object]:
     """Values for the text of a page by glue key, from `contrasts` of one data set."""
     tested = table[table["p"].notna()]
     found = tested[tested["p_holm"] < 0.05]

@@ -9,14 +9,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from .. import registry
 from ..core import files, project
 from ..experiments import config
-from ..types import Checkpoint, InputError, Pretraining
+from ..types import Checkpoint, InputError, Options, Pretraining
 
 FILE = Path("data") / "contamination.csv"
 COLUMNS = ("weights", "dataset", "level", "quote", "source", "note")
@@ -143,7 +142,7 @@ def levels_in_words() -> str:
     return "\n".join(f"- *{name}*: {meaning}" for name, meaning in LEVELS.items())
 
 
-def weights_of(model: str, options: Mapping[str, Any]) -> str:
+def weights_of(model: str, options: Options) -> str:
     """Name of a model's first weights in the table; "" for random ones."""
     first = registry.initial_weights(model, options)
     if isinstance(first, Pretraining):
@@ -154,7 +153,7 @@ def weights_of(model: str, options: Mapping[str, Any]) -> str:
     return ""
 
 
-def sentence(model: str, options: Mapping[str, Any], tested: Iterable[str]) -> str:
+def sentence(model: str, options: Options, tested: Iterable[str]) -> str:
     """One line of Markdown for the head of a page with zero-shot numbers: what the first weights may have seen of each data set."""
     weights = weights_of(model, options)
     if not weights:

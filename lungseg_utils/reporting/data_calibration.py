@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -64,7 +63,7 @@ def printable_real(real: Mapping[str, Study]) -> pd.DataFrame:
     return realism.measure_real(real).reindex(columns=list(GATES)).T
 
 
-def page_values(measured: Mapping[str, pd.DataFrame], gates: pd.DataFrame, n_real: int, auc: float) -> dict[str, Any]:
+def page_values(measured: Mapping[str, pd.DataFrame], gates: pd.DataFrame, n_real: int, auc: float) -> dict[str, object]:
     """Values by glue key: gates_nsclc and gates_msd (met), gates_all (of a cohort), gates_passed, gates_total, measured_nsclc, measured_msd
     (phantoms), real_cases and auc.
     """

@@ -5,17 +5,25 @@ Colors are safe for color-blind readers, and shapes and hatches repeat the infor
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from itertools import permutations
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
 from ..experiments.costs.subjects import HUMAN_SECONDS_PER_BOX, SUBJECTS
 from ..experiments.costs.table import MIRRORED, VOLUME
+from ..types import Row
 from .labels import label_of
 from .style import plot_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from matplotlib.text import Annotation
+    from matplotlib.typing import ColorType
+
 
 _TITLES = {subject.name: subject.title for subject in SUBJECTS}
 _FAMILIES = {False: ("no prompt", "o", 0), True: ("box on a slice", "s", 1)}  # prompted: name, marker, colour
@@ -89,7 +97,7 @@ def _input(frame: pd.DataFrame, name: str) -> str:
     return next(text for text in frame.loc[frame["model"] == name, "input"] if text)
 
 
-def seconds_over_flops(frame: pd.DataFrame) -> Any:
+def seconds_over_flops(frame: pd.DataFrame) -> Figure:
     """Seconds over FLOPs, both for one slice, on logarithmic axes; gray lines join equal speeds. One point per architecture."""
     sns = plot_style()
     import matplotlib.pyplot as plt
@@ -131,13 +139,13 @@ def _labels(table: pd.DataFrame) -> list[tuple[float, float, str]]:
     return [(x, y, "\n".join(names)) for x, y, names in groups]
 
 
-def _label(axes: Any, labels: Sequence[tuple[float, float, str]]) -> None:
+def _label(axes: Axes, labels: Sequence[tuple[float, float, str]]) -> None:
     """Place each label next to its point, on the first side where it stays inside and covers no point or other label, if any."""
     axes.figure.draw_without_rendering()  # the layout settles
     points = [axes.transData.transform((x, y)) for x, y, _ in labels]
     taken = [axes.get_legend().get_window_extent()]
 
-    def is_free(label: Any) -> bool:
+    def is_free(label: Annotation) -> bool:
         box = label.get_window_extent()
         inside = axes.bbox.containsx(box.x0) and axes.bbox.containsx(box.x1)
         return inside and not box.count_contains(points) and not box.count_overlaps(taken)
@@ -152,7 +160,7 @@ def _label(axes: Any, labels: Sequence[tuple[float, float, str]]) -> None:
                 label.remove()
 
 
-def _lines_of_equal_speed(axes: Any, slowest: float, fastest: float) -> None:
+def _lines_of_equal_speed(axes: Axes, slowest: float, fastest: float) -> None:
     """GFLOP/s as gray diagonals, whole decades around the measured speeds, numbered at their upper ends; the axes keep their limits."""
     (left, right), (low, high) = axes.get_xlim(), axes.get_ylim()
     for speed in 10.0 ** np.arange(np.floor(np.log10(slowest)), np.ceil(np.log10(fastest)) + 1):
@@ -163,7 +171,7 @@ def _lines_of_equal_speed(axes: Any, slowest: float, fastest: float) -> None:
     axes.set(xlim=(left, right), ylim=(low, high))
 
 
-def memory(frame: pd.DataFrame) -> Any:
+def memory(frame: pd.DataFrame) -> Figure:
     """Peak memory of each model in one pass: its weights, and further allocations."""
     sns = plot_style()
     import matplotlib.pyplot as plt
@@ -185,7 +193,7 @@ def memory(frame: pd.DataFrame) -> Any:
     return figure
 
 
-def seconds_per_volume(frame: pd.DataFrame) -> Any:
+def seconds_per_volume(frame: pd.DataFrame) -> Figure:
     """Seconds for the reference volume on a logarithmic axis, one panel per prompt setting; pale bars are extrapolated.
 
     A hatched band below the bar of a prompted model shows a person's seconds for its boxes. The two are not added up.
@@ -224,11 +232,11 @@ def _of_rung(table: pd.DataFrame, rung: str) -> pd.DataFrame:
     return table[asked].sort_values("seconds", ascending=False)
 
 
-def _volume_title(row: Mapping[str, Any]) -> str:
+def _volume_title(row: Row) -> str:
     return model_title(row["model"]) + (", mirrored" if row["prompter"] == MIRRORED else "")
 
 
-def _volume_bars(axes: Any, place: int, row: Mapping[str, Any], low: float, color: Any) -> None:
+def _volume_bars(axes: Axes, place: int, row: Row, low: float, color: ColorType) -> None:
     prompted = row["prompts"] > 0
     centre, height = (place + 0.17, 0.4) if prompted else (place, 0.6)
     alpha = _EXTRAPOLATED_ALPHA if row["extrapolated"] else 1.0
@@ -376,7 +384,7 @@ def spread_of_twins(frame: pd.DataFrame) -> float:
     return float(max((ratio.max() for ratio in ratios), default=1.0))
 
 
-def answers(frame: pd.DataFrame) -> dict[str, Any]:
+def answers(frame: pd.DataFrame) -> dict[str, object]:
     """Values for the text of the page, by glue key: MODEL_PROMPTER (time), MODEL_gflop, MODEL_parameters, and the setting."""
     first = frame.iloc[0]
     values: dict[str, Any] = {name: str(first[name]) for name in ("device", "threads", "precision", "torch", "commit")}

@@ -8,7 +8,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -19,10 +19,15 @@ from ..core.stand_ins import RANDOM
 from ..evaluation import intervals, metrics, tables
 from ..experiments import config, grid, planning
 from ..experiments.results import RunResult
+from ..types import Row
 from . import contamination, methods, model_texts, wording
 from .labels import in_reading_order, interval_text, label_of, method_titles, number_text
 from .style import looks_of, plot_style
 from .values import dsc_of_rows, training_seconds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 BASELINES = "baselines_zero_shot"  # the notebook whose first run is the ellipse in the box
 _LABEL_WIDTH = 10  # characters of a line below a figure
@@ -135,7 +140,7 @@ def answer(page: ExperimentPage) -> str:
     return "\n\n".join([*parts, last])
 
 
-def _automatic_paragraph(page: ExperimentPage, values: Mapping[str, Any]) -> str:
+def _automatic_paragraph(page: ExperimentPage, values: Row) -> str:
     key, experiment, parts = page.notebook, page.result.experiment, []
     for dataset, role in wording.roles(experiment.profile).items():
         if f"{key}_{role}_n" in values:
@@ -150,7 +155,7 @@ def _automatic_paragraph(page: ExperimentPage, values: Mapping[str, Any]) -> str
     return " ".join(parts)
 
 
-def _prompted_paragraphs(page: ExperimentPage, values: Mapping[str, Any]) -> list[str]:
+def _prompted_paragraphs(page: ExperimentPage, values: Row) -> list[str]:
     key, parts = page.notebook, []
     subject = "model" if registry.card("models", page.result.experiment.model).learns else "rule"
     other = planning.experiment_title(page.baseline.experiment) if page.baseline else ""
@@ -170,7 +175,7 @@ def _prompted_paragraphs(page: ExperimentPage, values: Mapping[str, Any]) -> lis
     return parts
 
 
-def page_values(page: ExperimentPage) -> dict[str, Any]:
+def page_values(page: ExperimentPage) -> dict[str, object]:
     """Values of the page by glue key; each key begins with the notebook's name.
 
     NOTEBOOK_title, _parameters, _ceiling, after a training _steps and _seconds; of a promptable model those of `rung_answers`; of an
@@ -223,7 +228,7 @@ def cohort_table(page: ExperimentPage) -> pd.DataFrame:
     return printable_cohort_table(page.shown(), page.titles)
 
 
-def values_figure(page: ExperimentPage) -> Any:
+def values_figure(page: ExperimentPage) -> Figure:
     """Each patient a point: by prompt setting and model, or by test set for an automatic model."""
     if page.takes_prompts:
         return values_by_rung(page.shown(), page.titles)
@@ -271,7 +276,7 @@ def tuning_sentence(model: str) -> str:
     )
 
 
-def learning_curve(history: pd.DataFrame) -> Any:
+def learning_curve(history: pd.DataFrame) -> Figure:
     """Training loss (running mean over 25 steps) and validation DSC over optimizer steps."""
     sns = plot_style()
     import matplotlib.pyplot as plt
@@ -291,7 +296,7 @@ def learning_curve(history: pd.DataFrame) -> Any:
     return figure
 
 
-def values_by_dataset(results: pd.DataFrame, metric: str = "dsc", hue: str | None = None) -> Any:
+def values_by_dataset(results: pd.DataFrame, metric: str = "dsc", hue: str | None = None) -> Figure:
     """Each patient a point, by test data set; boxes show quartiles. n stands under each name."""
     sns = plot_style()
     import matplotlib.pyplot as plt
@@ -317,7 +322,7 @@ def values_by_dataset(results: pd.DataFrame, metric: str = "dsc", hue: str | Non
     return figure
 
 
-def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str = "dsc") -> Any:
+def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str = "dsc") -> Figure:
     """Each patient a point, by rung of the prompt ladder and model, one panel per test data set; bars are medians."""
     sns = plot_style()
     import matplotlib.pyplot as plt
@@ -343,7 +348,7 @@ def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str
     return figure
 
 
-def rung_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame | None, roles: Mapping[str, str]) -> dict[str, Any]:
+def rung_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame | None, roles: Mapping[str, str]) -> dict[str, object]:
     """Values for the text of a page, by glue key: means with intervals per data set and rung, and the difference to a baseline.
 
     Keys: KEY_ROLE_n, KEY_ROLE_RUNG (mean DSC), ..._baseline (of `baseline` with the same prompt), ..._gain (paired difference). `roles`:
@@ -365,7 +370,7 @@ def rung_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame | None,
     return values
 
 
-def volume_agreement(results: pd.DataFrame) -> Any:
+def volume_agreement(results: pd.DataFrame) -> Figure:
     """Predicted against reference volume on logarithmic axes; empty predictions stand on the lower edge."""
     plot_style()
     import matplotlib.pyplot as plt
@@ -415,7 +420,7 @@ def printable_cohort_table(results: pd.DataFrame, models: Mapping[str, str]) -> 
 
 
 def printable_case_table(
-    results: pd.DataFrame, datasets: Sequence[str], records: Sequence[Mapping[str, Any]] = (), all_readers: bool = False
+    results: pd.DataFrame, datasets: Sequence[str], records: Sequence[Row] = (), all_readers: bool = False
 ) -> pd.DataFrame:
     """One row per case: values only, no mean (for real cases, of which there are too few).
 
@@ -437,7 +442,7 @@ def printable_case_table(
     return pd.DataFrame(rows, columns=columns)
 
 
-def printable_strata(results: pd.DataFrame, records: Sequence[Mapping[str, Any]], dataset: str) -> pd.DataFrame:
+def printable_strata(results: pd.DataFrame, records: Sequence[Row], dataset: str) -> pd.DataFrame:
     """DSC of one cohort by what its largest lesion is like; descriptive. `records`: provenance["cases"]."""
     facts = {r["case_id"]: r["attributes"] for r in records if r["test_dataset"] == dataset}
     dsc = results[(results["test_dataset"] == dataset) & (results["metric"] == "dsc") & (results["lesion_id"] == "")]
@@ -452,13 +457,13 @@ def printable_strata(results: pd.DataFrame, records: Sequence[Mapping[str, Any]]
     return pd.DataFrame(rows)
 
 
-def mean_ceiling(records: Sequence[Mapping[str, Any]], dataset: str) -> float:
+def mean_ceiling(records: Sequence[Row], dataset: str) -> float:
     """Mean resolution ceiling (DSC) over the cases of a data set that have a tumor; NaN for a model that works on the CT's own grid."""
     ceilings = [r["resolution_ceiling"] for r in records if r["test_dataset"] == dataset and r["resolution_ceiling"] is not None]
     return float(np.mean(ceilings)) if ceilings else float("nan")
 
 
-def provenance_table(provenance: Mapping[str, Any]) -> pd.DataFrame:
+def provenance_table(provenance: Row) -> pd.DataFrame:
     """What a reader needs to make the same numbers again: one row per fact."""
     patients = {name: f"{len(ids)} ({ids[0]} … {ids[-1]})" for name, ids in provenance["patients"].items() if ids}
     rows = {

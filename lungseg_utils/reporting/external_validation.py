@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import pandas as pd
 
@@ -56,14 +55,14 @@ def external_table(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def drop_values(method: methods.Method, home: str, elsewhere: str, rung: str = "none") -> dict[str, Any]:
+def drop_values(method: methods.Method, home: str, elsewhere: str, rung: str = "none") -> dict[str, object]:
     """Values for the text of a page: how much lower one method's mean DSC is on `elsewhere` (drop), and the patients of both (n_...)."""
     own, other = (method.mean(name, rung).to_numpy() for name in (home, elsewhere))
     drop = intervals.summarize_difference(own, other)
     return {"drop": interval_text(drop.mean, drop.low, drop.high), "n_home": len(own), "n_abroad": len(other)}
 
 
-def external_values(table: pd.DataFrame, rung: str) -> dict[str, Any]:
+def external_values(table: pd.DataFrame, rung: str) -> dict[str, object]:
     """Values for the text of a page, of `external_results` in one prompt setting: numbers of trained methods and drops, largest drop."""
     part = table[(table["rung"] == rung) & table["trained"]]
     if part.empty:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,9 @@ from .labels import TRIVIAL_MODEL, counted, interval_text
 from .methods import Method
 from .seeds import interval_columns, method_intervals, spread_row
 from .style import method_looks, plot_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def few_shot(finished: Sequence[results.RunResult], dataset: str, rung: str) -> pd.DataFrame:
@@ -55,7 +58,7 @@ def few_shot_runs(finished: Sequence[results.RunResult], dataset: str, rung: str
     return pd.DataFrame(rows)
 
 
-def _matched_difference(name: str, a: pd.DataFrame, b: pd.DataFrame | None) -> dict[str, Any]:
+def _matched_difference(name: str, a: pd.DataFrame, b: pd.DataFrame | None) -> dict[str, object]:
     """Difference on the runs that both sides have; NaN with fewer than two common runs."""
     common = [] if b is None else [run_label for run_label in a.columns if run_label in b.columns]
     if len(common) < 2:
@@ -76,7 +79,7 @@ def _shots(experiment: Experiment) -> int | str:
     return experiment.k
 
 
-def few_shot_figure(table: pd.DataFrame) -> Any:
+def few_shot_figure(table: pd.DataFrame) -> Figure:
     """Mean DSC of each draw over the number of labeled patients. `table`: from `few_shot`, of one prompt setting."""
     plot_style()
     import matplotlib.pyplot as plt

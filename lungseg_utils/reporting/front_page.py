@@ -5,7 +5,7 @@ from __future__ import annotations
 import textwrap
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -14,6 +14,12 @@ from ..experiments import analysis_plan, planning
 from ..experiments.costs import subjects
 from . import efficiency, style, wording
 from .labels import interval_text, label_of
+
+if TYPE_CHECKING:
+    from matplotlib.artist import Artist
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 # notebooks whose results the front page cites, apart from the automatic control; the planned contrasts compare them
 FRONT_PAGE = ("baselines_zero_shot", "medsam_fine_tuned", "medsam2_fine_tuned")
@@ -47,7 +53,7 @@ _WIDE = _Shape((7.6, 12.0), {"left": 0.345, "right": 0.985, "top": 0.975, "botto
 _NARROW = _Shape((4.6, 15.5), {"left": 0.43, "right": 0.965, "top": 0.97, "bottom": 0.13, "hspace": 0.68}, (2.0, 5.6, 2.8), 44, 27, 1)
 
 
-def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, profile: str, narrow: bool = False) -> Any:
+def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, profile: str, narrow: bool = False) -> Figure:
     """The three panels of the front page.
 
     Args:
@@ -80,7 +86,7 @@ def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, 
     return figure
 
 
-def _draw_prompts(axes: Any, ladder: pd.DataFrame, order: list[str], shape: _Shape) -> None:
+def _draw_prompts(axes: Axes, ladder: pd.DataFrame, order: list[str], shape: _Shape) -> None:
     """Mean DSC with interval by prompt (rows) and method; trivial baselines without a prompt are empty, and left out."""
     import seaborn as sns
 
@@ -107,7 +113,7 @@ def _line(name: str, shape: _Shape) -> str:
     return textwrap.fill(name, shape.label_letters)
 
 
-def _legend(axes: Any, handles: list[Any], columns: int) -> None:
+def _legend(axes: Axes, handles: list[Artist], columns: int) -> None:
     below = -(30 + 13 * (1 + axes.get_xlabel().count("\n")))  # points: ticks, and the lines of the label
     axes.legend(
         handles=handles, loc="upper right", bbox_to_anchor=(1.0, below / axes.bbox.height * axes.figure.dpi / 72), ncols=columns,
@@ -122,7 +128,7 @@ def _short(row: pd.Series) -> str:
     return f"{row['model']}, {row['regime']}; with a prompt, cut to it" if row["role"] == "control" else row["title"]
 
 
-def _draw_protocols(axes: Any, trap: pd.DataFrame, shape: _Shape) -> None:
+def _draw_protocols(axes: Axes, trap: pd.DataFrame, shape: _Shape) -> None:
     """The same masks of one model by every protocol, this project's own first and as a line."""
     import seaborn as sns
 
@@ -142,7 +148,7 @@ def _draw_protocols(axes: Any, trap: pd.DataFrame, shape: _Shape) -> None:
     axes.set_xlabel(f"DSC by this protocol, no prompt,\n{trap['n'].iloc[0]} patients with a tumor")
 
 
-def _draw_costs(axes: Any, volumes: pd.DataFrame, shape: _Shape) -> None:
+def _draw_costs(axes: Axes, volumes: pd.DataFrame, shape: _Shape) -> None:
     """Seconds of the machine for the reference volume by prompt setting; hatched bands: a person's seconds for the boxes."""
     import seaborn as sns
 
@@ -161,7 +167,7 @@ def _draw_costs(axes: Any, volumes: pd.DataFrame, shape: _Shape) -> None:
     _legend(axes, handles, shape.legend_columns)
 
 
-def answers(ladder: pd.DataFrame, profile: str) -> dict[str, Any]:
+def answers(ladder: pd.DataFrame, profile: str) -> dict[str, object]:
     """Values for the text of the front page, by glue key: NOTEBOOK_RUNG_(dsc|over_trivial|over_control) with intervals, and front_n."""
     rows = ladder.set_index(["experiment", "rung"])
     values: dict[str, Any] = {"front_n": int(ladder["n"].max())}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,10 @@ from .controls import control_experiment, role_of, target_labels_used, training
 from .labels import CONTROL, counted, interval_text, label_of, trivial_rules
 from .methods import Method, group_key, group_runs, pair_methods, titles
 from .style import method_looks, plot_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 
 def ladder_table(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
@@ -58,7 +62,7 @@ def _control(method: Method, here: Sequence[Method], dataset: str, rung: str) ->
     return next((other for other in here if group_key(other.experiment) == own), None), rung
 
 
-def _ladder_row(method: Method, dataset: str, rung: str) -> dict[str, Any]:
+def _ladder_row(method: Method, dataset: str, rung: str) -> dict[str, object]:
     table, rows = method.table(dataset, rung), method.rows(dataset, rung)
     trained, over_runs = summarize_trained_models(table), summarize_method(table)
     lesions = rows[rows["metric"] == "lesion_dsc"]
@@ -99,7 +103,7 @@ def _difference(name: str, method: Method, rung: str, other: tuple[Method | None
 _TRIVIAL_FAMILY, _AUTOMATIC_FAMILY = "trivial", "automatic (with a prompt: the control)"
 
 
-def ladder_figure(table: pd.DataFrame) -> Any:
+def ladder_figure(table: pd.DataFrame) -> Figure:
     """Mean DSC over the prompt settings, from most help to none, one panel per family of models; trivial baselines gray in all of them.
 
     `table`: from `ladder_table`. Automatic networks share one panel: with a prompt they are the controls.
@@ -134,7 +138,7 @@ def _family(part: pd.DataFrame) -> str:
     return _AUTOMATIC_FAMILY if "none" in set(part["rung"]) else part["model"].iloc[0]
 
 
-def _plot_method(axes: Any, part: pd.DataFrame, places: Mapping[str, int], style: str, number: int) -> None:
+def _plot_method(axes: Axes, part: pd.DataFrame, places: Mapping[str, int], style: str, number: int) -> None:
     name = part["title"].iloc[0].removesuffix(CONTROL)
     looks = method_looks(name, number)
     label = part["regime"].iloc[0] if style == "-" else name
@@ -178,7 +182,7 @@ def printable_ladder(table: pd.DataFrame, rung: str) -> pd.DataFrame:
     )
 
 
-def _over_runs(part: pd.DataFrame) -> dict[str, Any]:
+def _over_runs(part: pd.DataFrame) -> dict[str, object]:
     intervals = zip(part["dsc"], part["method_low"], part["method_high"], part["runs"], strict=True)
     texts = [interval_text(mean, low, high) if runs > 1 else "no claim: one run" for mean, low, high, runs in intervals]
     return {"runs": part["runs"], "DSC, the method": texts}
@@ -219,7 +223,7 @@ def gain_text(row: pd.Series, other: str) -> str:
     return interval_text(*(row[f"over_{other}{end}"] for end in ("", "_low", "_high")))
 
 
-def ladder_answers(table: pd.DataFrame, rungs: Sequence[str]) -> dict[str, Any]:
+def ladder_answers(table: pd.DataFrame, rungs: Sequence[str]) -> dict[str, object]:
     """Values for the text of a page by glue key, from `ladder_table`: the best model in each prompt setting, its gains, and n.
 
     Keys: ladder_RUNG, ladder_RUNG_title, ladder_RUNG_over_trivial and ladder_RUNG_over_control; "(not run)" if no model was evaluated.

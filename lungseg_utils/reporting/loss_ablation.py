@@ -8,11 +8,12 @@ from typing import Any
 import pandas as pd
 
 from ..evaluation import intervals
+from ..types import Row
 from .labels import interval_text, label_of
 from .values import dsc_of_rows
 
 
-def printable_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], names: Mapping[str, str]) -> pd.DataFrame:
+def printable_losses(results: pd.DataFrame, records: Mapping[str, Row], names: Mapping[str, str]) -> pd.DataFrame:
     """Mean DSC with interval by training, prompt setting and data set (rows), for each loss (columns).
 
     `records`: experiment -> provenance; `names`: experiment -> title.
@@ -27,11 +28,11 @@ def printable_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, A
     return table.fillna("–").rename_axis(["training", "prompt", "test set"]).reset_index()
 
 
-def _loss(record: Mapping[str, Any]) -> str:
+def _loss(record: Row) -> str:
     return record["options"]["loss"].replace("_", " ")
 
 
-def best_losses(results: pd.DataFrame, records: Mapping[str, Mapping[str, Any]], dataset: str = "phantom_nsclc") -> dict[str, Any]:
+def best_losses(results: pd.DataFrame, records: Mapping[str, Row], dataset: str = "phantom_nsclc") -> dict[str, object]:
     """Text by glue key, per model: best and default loss by mean DSC on `dataset` with most help, and their paired difference."""
     values: dict[str, Any] = {}
     rungs = {"unet": "none", "sam_stand_in": "box_every_slice"}

@@ -12,7 +12,6 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any
 
 import pandas as pd
 
@@ -146,7 +145,7 @@ class FirstRun:
         return {name: {case.case_id: (case, part) for part in parts for case in part.cases(name)} for name, parts in self._parts.items()}
 
     @property
-    def provenance(self) -> dict[str, list[dict[str, Any]]]:
+    def provenance(self) -> dict[str, list[dict[str, object]]]:
         """The records of its cases (`cases`)."""
         parts = [(dataset, part) for dataset, parts in self._parts.items() for part in parts]
         return {"cases": [record for dataset, part in parts for record in part.provenance["cases"] if record["test_dataset"] == dataset]}

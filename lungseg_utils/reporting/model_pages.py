@@ -6,7 +6,7 @@ A family is a model of the grid by its name in `models/`; a stand-in that ran in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,11 +15,16 @@ from .. import registry
 from ..evaluation import tables
 from ..experiments import analysis_plan, config, planning
 from ..experiments.results import RunResult
+from ..types import Options
 from . import methods
 from .failures import failure_table
 from .labels import TRIVIAL_MODEL, interval_text, label_of
 from .strata import SMALL_MM
 from .values import training_seconds
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
+
 
 # options that a reader asks for, in the words of the field; the rest stands at the foot of each experiment's page
 _LABELS: Mapping[str, str] = {
@@ -157,7 +162,7 @@ def _setup_of(result: RunResult, profile: str) -> dict[str, str]:
     return shown | _options({k: v for k, v in options.items() if learns or k not in _TRAINING})
 
 
-def _options(options: Mapping[str, Any]) -> dict[str, str]:
+def _options(options: Options) -> dict[str, str]:
     # of promptable networks `patch` is a size of the image encoder
     named = {k: v for k, v in options.items() if k in _LABELS and not (k == "patch" and isinstance(v, int))}
     shown = {_LABELS[name]: _text(name, value) for name, value in named.items()}
@@ -166,7 +171,7 @@ def _options(options: Mapping[str, Any]) -> dict[str, str]:
     return shown
 
 
-def _text(name: str, value: Any) -> str:
+def _text(name: str, value: object) -> str:
     if name == "windows_hu":
         return "; ".join(_text("window_hu", window) for window in value)
     if name == "window_hu":
@@ -202,7 +207,7 @@ def failures(results: Sequence[RunResult], facts: pd.DataFrame, dataset: str) ->
     return pd.DataFrame(rows)
 
 
-def answers(model: str, results: Sequence[RunResult], datasets: Sequence[str]) -> dict[str, Any]:
+def answers(model: str, results: Sequence[RunResult], datasets: Sequence[str]) -> dict[str, object]:
     """Values for the text of the model's page, by glue key: what ran, and how many predictions (over all runs) failed or were empty."""
     found = failure_table(results, datasets)
     asked = pd.concat([tables.case_values(result.asked(), "dsc") for result in results])
@@ -216,7 +221,7 @@ def answers(model: str, results: Sequence[RunResult], datasets: Sequence[str]) -
     }
 
 
-def shade(table: pd.DataFrame, results: Sequence[RunResult]) -> Any:
+def shade(table: pd.DataFrame, results: Sequence[RunResult]) -> Styler:
     """A table of `numbers` for a page, with the rows of other methods in italics."""
     own = set(methods.titles(results).values())
     beside = ~table["method"].isin(own)

@@ -5,13 +5,11 @@ The text is Markdown in a file beside the model's module, `models/<name>.md`. A 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from .. import models, registry
-from ..types import InputError
+from ..types import InputError, Options
 
 TRAINING = "\n## Training\n"  # the heading of the part that only a trained experiment shows
 
@@ -25,7 +23,7 @@ class ModelText:
     training: str = ""
 
 
-def read(model: str, options: Mapping[str, Any]) -> ModelText:
+def read(model: str, options: Options) -> ModelText:
     """The text of a model, with its options in the places of {option}; title and summary of its card if it has no file.
 
     InputError names a file without a title, or one that names an option that the model does not have.

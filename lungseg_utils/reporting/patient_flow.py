@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -13,6 +13,11 @@ from ..experiments import analysis_plan, cohorts, config, grid, planning
 from ..experiments.results import RunResult
 from .labels import label_of
 from .style import plot_style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 _TRAINING, _TESTING = "#cfe2f1", "#f3dcc3"  # colors of the boxes
 _PARTS = {"training": _TRAINING, "validation": _TRAINING, "test, with tumor": _TESTING, "test, tumor-free": _TESTING}
@@ -94,7 +99,7 @@ def _trained_on_and_tested(finished: Sequence[RunResult]) -> dict[str, set[str]]
     return both
 
 
-def flow_figure(flow: pd.DataFrame) -> Any:
+def flow_figure(flow: pd.DataFrame) -> Figure:
     """Boxes and arrows from the patients of each data set to their predictions. `flow`: of `count_patients`."""
     plot_style()
     import matplotlib.pyplot as plt
@@ -108,7 +113,7 @@ def flow_figure(flow: pd.DataFrame) -> Any:
     return figure
 
 
-def _draw_boxes(axes: Any, counts: pd.Series, label: str, middle: float) -> None:
+def _draw_boxes(axes: Axes, counts: pd.Series, label: str, middle: float) -> None:
     named, used = (middle, 3.0), (middle, 2.0)
     _draw_box(axes, f"{label}\nnamed in the split: {counts['named in the split']}", named)
     _draw_box(axes, f"used: {counts['used']}\n(not used: {counts[_UNUSED]}, excluded: {counts['excluded']})", used, (named,))
@@ -119,7 +124,7 @@ def _draw_boxes(axes: Any, counts: pd.Series, label: str, middle: float) -> None
     _draw_box(axes, f"predictions: {counts['predictions']}, failed: {counts['failed']}", (middle + 1, -0.2), tested)
 
 
-def _draw_box(axes: Any, text: str, at: tuple[float, float], above: Sequence[tuple[float, float]] = (), color: str = "white") -> None:
+def _draw_box(axes: Axes, text: str, at: tuple[float, float], above: Sequence[tuple[float, float]] = (), color: str = "white") -> None:
     for x, y in above:
         axes.annotate("", (at[0], at[1] + 0.33), (x, y - 0.25), arrowprops={"arrowstyle": "->", "color": "black"})
     outline = {"boxstyle": "round,pad=0.45", "edgecolor": "black", "facecolor": color}

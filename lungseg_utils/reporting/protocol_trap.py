@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -11,8 +11,12 @@ import pandas as pd
 from ..evaluation import comparisons, protocols
 from ..experiments import planning
 from ..experiments.results import RunResult
+from ..types import Row
 from . import methods
 from .style import looks_of, plot_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def protocol_trap(finished: Sequence[RunResult], dataset: str, rungs: Sequence[str]) -> pd.DataFrame:
@@ -35,7 +39,7 @@ def protocol_trap(finished: Sequence[RunResult], dataset: str, rungs: Sequence[s
     return table
 
 
-def _trap_rows(shared: Mapping[str, Any], runs: Sequence[Sequence[protocols.CaseCounts]]) -> list[dict[str, Any]]:
+def _trap_rows(shared: Row, runs: Sequence[Sequence[protocols.CaseCounts]]) -> list[dict[str, object]]:
     scored, rows = [protocols.all_protocols(cases) for cases in runs], []
     own = float(np.mean([values[0].value for values in scored]))
     for found in zip(*scored, strict=True):
@@ -59,7 +63,7 @@ def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(result).rename_axis("protocol").reset_index()
 
 
-def trap_figure(trap: pd.DataFrame, rung: str) -> Any:
+def trap_figure(trap: pd.DataFrame, rung: str) -> Figure:
     """The same predictions under every protocol: mean DSC on the left, rank of each method on the right.
 
     `trap`: from `protocol_trap`.
@@ -112,7 +116,7 @@ def trap_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, st
     return values
 
 
-def own_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, Any]:
+def own_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, object]:
     """Values by glue key: one method by the own protocol (trap_own, trap_n), by the most flattering one (trap_most, trap_most_name) and
     by the least (trap_least); trap_own_dsc and trap_most_dsc are numbers.
     """
@@ -128,7 +132,7 @@ def own_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, Any
     }
 
 
-def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, rung: str) -> dict[str, Any]:
+def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, rung: str) -> dict[str, object]:
     """Values by glue key: how many other protocols rank another method first in a prompt setting, and the lowest agreement of ranks."""
     part = trap[trap["rung"] == rung]
     best = part[part["rank"] == 1].groupby("protocol", sort=False)["experiment"].agg(set)

@@ -10,7 +10,7 @@ import itertools
 import zlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -24,6 +24,10 @@ from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import InputError, Mask, Study
 from . import results, style
 from .labels import interval_text, label_of
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 DATASETS = ("lidc_idri", "nsclc_radiomics_interobserver1")  # whose references are given reader by reader
 READER = "reader-"
@@ -314,7 +318,7 @@ def range_text(values: pd.Series, digits: int) -> str:
     return middle if len(values) == 1 else f"{middle} ({low} … {high})"
 
 
-def agreement_figure(pairs: pd.DataFrame, against: pd.DataFrame, titles: Mapping[str, str], metric: str = "dsc") -> Any:
+def agreement_figure(pairs: pd.DataFrame, against: pd.DataFrame, titles: Mapping[str, str], metric: str = "dsc") -> Figure:
     """Each case a panel: a dot per pair of readers on top, below them a dot per reader and method; no mean, no band."""
     import matplotlib.pyplot as plt
 
@@ -347,13 +351,13 @@ def band_sentence(pairs: pd.DataFrame, metric: str = "dsc") -> str:
     return f"No human band is drawn: that takes {wanted} (patients of that kind here: {len(_patients_with_readers(pairs))})."
 
 
-def case_figures(found: Sequence[ReadDataset], titles: Mapping[str, str]) -> list[Any]:
+def case_figures(found: Sequence[ReadDataset], titles: Mapping[str, str]) -> list[Figure]:
     """`agreement_figure` of each data set with too few patients for an interval, where each case is a panel."""
     few = [part for part in found if part.n_cases < intervals.MIN_PATIENTS_FOR_INTERVAL]
     return [agreement_figure(part.pairs, part.against[part.against["prompter"].isin(_PANEL_SETTINGS)], titles) for part in few]
 
 
-def reader_values(found: Sequence[ReadDataset], noise: pd.DataFrame) -> dict[str, Any]:
+def reader_values(found: Sequence[ReadDataset], noise: pd.DataFrame) -> dict[str, object]:
     """Values for the text of the page by glue key: readers_cases and readers_dsc of LIDC-IDRI; noise_sd, _correlation and, over patients,
     noise_dsc, _nsd_3mm and _n.
     """

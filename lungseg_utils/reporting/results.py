@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -14,6 +14,9 @@ from . import methods
 from .labels import counted, interval_text, label_of, method_titles, number_text
 from .style import method_looks, plot_style
 from .values import dsc_of_rows, training_seconds
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def experiment_titles(finished: Iterable[RunResult]) -> dict[str, str]:
@@ -26,7 +29,7 @@ def results_of(finished: Iterable[RunResult]) -> pd.DataFrame:
     return pd.concat([method.averaged() for method in methods.group_runs(finished)], ignore_index=True)
 
 
-def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: str) -> Any:
+def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: str) -> Figure:
     """Mean DSC with 95 % interval of every method on one data set, one panel per prompt setting, best on top; trivial baselines gray."""
     plot_style()
     import matplotlib.pyplot as plt
@@ -52,7 +55,7 @@ def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: s
     return figure
 
 
-def cohort_answers(results: pd.DataFrame, experiments: Mapping[str, str], roles: Mapping[str, str]) -> dict[str, Any]:
+def cohort_answers(results: pd.DataFrame, experiments: Mapping[str, str], roles: Mapping[str, str]) -> dict[str, object]:
     """Values for the front page, by glue key NOTEBOOK_ROLE_(dsc|dsc_low|dsc_high|n) or, with a prompt, NOTEBOOK_RUNG_ROLE_...
 
     `experiments`: notebook -> name of its own method; `roles`: data set -> ROLE, as `wording.roles` gives it. The trivial baselines for a
@@ -85,7 +88,7 @@ def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung:
     order = table[table["test_dataset"] == datasets[0]].sort_values("dsc", ascending=False)["experiment"]
     counts = table.groupby("test_dataset")["n"].max()
 
-    def row_of(experiment: str) -> dict[str, Any]:
+    def row_of(experiment: str) -> dict[str, object]:
         shown: dict[str, Any] = {"method": names[experiment, rung]}
         for dataset in [name for name in datasets if name in counts]:
             row, head = rows.get((experiment, dataset)), f"DSC, {label_of(dataset)}, n = {counts[dataset]}"
@@ -120,7 +123,7 @@ def printable_case_matrix(results: pd.DataFrame, datasets: Sequence[str], models
     return frame.pivot(index=["prompt", "method"], columns="case", values="value").reset_index()
 
 
-def printable_training(finished: Sequence[Any]) -> pd.DataFrame:
+def printable_training(finished: Sequence[RunResult]) -> pd.DataFrame:
     """Steps, seconds, parameters and device of each trained experiment (`results.RunResult`)."""
     trained = [result for result in finished if len(result.history)]
     return pd.DataFrame(

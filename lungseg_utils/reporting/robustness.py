@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -14,6 +14,9 @@ from . import methods
 from .labels import interval_text, label_of
 from .methods import Method
 from .style import looks_of, plot_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def robustness(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
@@ -56,7 +59,7 @@ def best_of_draws(finished: Sequence[results.RunResult], dataset: str) -> pd.Dat
     return pd.DataFrame(rows, columns=["title", "rung", "jitter", "n", "dsc", "best", "gain", "gain_low", "gain_high"])
 
 
-def robustness_figure(table: pd.DataFrame) -> Any:
+def robustness_figure(table: pd.DataFrame) -> Figure:
     """Mean DSC over the error in drawing, one panel per prompt setting. `table`: from `robustness`."""
     plot_style()
     import matplotlib.pyplot as plt

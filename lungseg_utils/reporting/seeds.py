@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -15,6 +15,9 @@ from . import methods
 from .controls import control_experiment
 from .labels import interval_text, label_of
 from .style import plot_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def seed_spread(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
@@ -56,7 +59,7 @@ _SPREAD_COLUMNS = (
 )
 
 
-def spread_row(table: pd.DataFrame) -> dict[str, Any]:
+def spread_row(table: pd.DataFrame) -> dict[str, object]:
     """Mean DSC, lowest and highest mean and SD of the runs, and the intervals of both estimands, from a table patients x runs."""
     means, trained, method = table.mean(), intervals.summarize_trained_models(table), intervals.summarize_method(table)
     return {
@@ -75,7 +78,7 @@ def method_intervals(table: pd.DataFrame) -> list[str]:
     return [text if runs > 1 else "no claim: one run" for text, runs in zip(texts, table["runs"], strict=True)]
 
 
-def seeds_figure(spread: pd.DataFrame) -> Any:
+def seeds_figure(spread: pd.DataFrame) -> Figure:
     """Mean DSC by method and prompt setting, intervals of both estimands, and the range of the runs. `spread`: from `seed_spread`."""
     sns = plot_style()
     import matplotlib.pyplot as plt

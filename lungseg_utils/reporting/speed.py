@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -17,6 +17,10 @@ from ..core import files
 from ..types import InputError
 from .efficiency import duration
 from .style import plot_style
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
+
 
 COLUMNS: Mapping[str, type] = {
     "row": str,
@@ -128,7 +132,7 @@ def _floor(floor: float, seconds: float) -> str:
     return f"{floor / seconds:.2g} ({duration(floor)})" if floor else "–"
 
 
-def gains(frame: pd.DataFrame) -> Any:
+def gains(frame: pd.DataFrame) -> Figure:
     """Gain of each row on a logarithmic axis: median, least and most of its pairs, and the goal as a tick."""
     sns = plot_style()
     import matplotlib.pyplot as plt

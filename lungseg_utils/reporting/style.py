@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
-from typing import Any
+from types import ModuleType
 
 from .labels import trivial_rules
 
@@ -13,7 +13,7 @@ _MARKERS = "os^Dv<>hp*PX"
 _FIGURE = "matplotlib.figure.Figure"
 
 
-def plot_style() -> Any:
+def plot_style() -> ModuleType:
     """Seaborn with the style of all figures, imported where a figure is drawn."""
     import seaborn as sns
 
@@ -32,7 +32,7 @@ def _show_pictures() -> None:
         select_figure_formats(shell, {"png"}, bbox_inches="tight")
 
 
-def method_looks(name: str, number: int) -> dict[str, Any]:
+def method_looks(name: str, number: int) -> dict[str, object]:
     """Color and marker of the method with this number in a figure, as arguments of `plot`; a trivial baseline is gray."""
     import seaborn as sns
 
@@ -41,7 +41,7 @@ def method_looks(name: str, number: int) -> dict[str, Any]:
     return {"color": color, "marker": _MARKERS[number % len(_MARKERS)]}
 
 
-def looks_of(names: Iterable[str]) -> dict[str, dict[str, Any]]:
+def looks_of(names: Iterable[str]) -> dict[str, dict[str, object]]:
     """`method_looks` of all methods of a figure; trivial baselines are numbered from the end and use no color of the others."""
     trivial, others = [], []
     for name in dict.fromkeys(names):

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
 
 from .. import registry
 from ..experiments import analysis_plan, cohorts, config, store
@@ -99,7 +98,7 @@ def statement(profile: str) -> str:
     return text.strip()
 
 
-def glue_words(profile: str, glue: Any) -> None:
+def glue_words(profile: str, glue: Callable[..., None]) -> None:
     """Glue `words` on a page; `glue`: of myst_nb."""
     for key, value in words(profile).items():
         glue(key, value, display=False)

@@ -11,7 +11,7 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
 import numpy as np
@@ -22,9 +22,13 @@ from ..core import files
 from ..core.masks import bounding_box, label_lesions
 from ..evaluation import metrics
 from ..prompts import boxes, json_form, ladder, lines
-from ..types import Case, InputError, Mask, Study
+from ..types import Case, Experiment, InputError, Mask, Row, Study
 from .palette import OKABE_ITO
 from .slice_viewer import WITHHELD, ViewerCase, embed_within
+
+if TYPE_CHECKING:
+    from ..experiments.results import RunResult
+
 
 SHOWN = metrics.shown_in(metrics.CASE)
 METRICS = tuple(metric.name for metric in SHOWN)
@@ -35,7 +39,7 @@ _FACTS = ("type", "contact", "solidity")  # attributes of a case that tell what 
 _REFERENCE = "reference"
 
 
-def write(results: Sequence[Any], titles: Mapping[str, str], folder: Path, public: bool) -> None:
+def write(results: Sequence[RunResult], titles: Mapping[str, str], folder: Path, public: bool) -> None:
     """Write `index.json` and one file per case into `folder`. `results`: `results.RunResult` or alike; `titles`: by name of the experiment.
 
     With `public`, cases of data sets that may not be redistributed are listed with their values, and without a voxel.
@@ -59,14 +63,14 @@ def address(dataset: str, case_id: str, experiment: str, rung: str) -> str:
     return "explore.html#" + urlencode({"data": dataset, "case": case_id, "a": _key(experiment, rung)}, safe="/")
 
 
-def _datasets(results: Sequence[Any]) -> list[str]:
+def _datasets(results: Sequence[RunResult]) -> list[str]:
     """Test data sets: phantoms before patients, and the kind that was trained on first."""
     trained_on = {result.experiment.train_dataset for result in results}
     names = {name for result in results for name in result.results["test_dataset"]}
     return sorted(names, key=lambda name: (not registry.card("datasets", name).phantom, name not in trained_on, name))
 
 
-def _distinct_titles(results: Sequence[Any], titles: Mapping[str, str]) -> dict[str, str]:
+def _distinct_titles(results: Sequence[RunResult], titles: Mapping[str, str]) -> dict[str, str]:
     """Titles by name of the experiment; to those that are alike is added what tells them apart."""
     facts = {result.experiment.name: _facts_of_training(result.experiment) for result in results}
     labels = {}
@@ -77,18 +81,18 @@ def _distinct_titles(results: Sequence[Any], titles: Mapping[str, str]) -> dict[
     return labels
 
 
-def _facts_of_training(experiment: Any) -> dict[str, Any]:
+def _facts_of_training(experiment: Experiment) -> dict[str, object]:
     numbers = {"draw": experiment.draw, "fold": experiment.fold, "seed": experiment.seed}
     return numbers | {"trained on": experiment.train_dataset} | dict(experiment.options)
 
 
-def _method(experiment: Any, title: str) -> dict[str, Any]:
+def _method(experiment: Experiment, title: str) -> dict[str, object]:
     """`automatic`: asked with a prompt, it is the control of that rung."""
     card = registry.card("models", experiment.model)
     return {"key": experiment.name, "title": title, "automatic": card.is_automatic}
 
 
-def _shown(metric: metrics.Metric) -> dict[str, Any]:
+def _shown(metric: metrics.Metric) -> dict[str, object]:
     """A share of one case is shown with one digit more than a mean."""
     return {"key": metric.name, "title": metric.title, "unit": metric.unit, "digits": metric.digits + (metric.unit == "1")}
 
@@ -107,7 +111,7 @@ def _key(experiment: str, rung: str) -> str:
 class _Answer:
     """A method that was asked with one rung, and the ids of the cases that it was asked about."""
 
-    result: Any
+    result: RunResult
     rung: str
     case_ids: frozenset[str]
 
@@ -119,7 +123,7 @@ class _Answer:
 class _Cohort:
     """One test data set and all that was answered on it."""
 
-    def __init__(self, dataset: str, results: Sequence[Any], public: bool) -> None:
+    def __init__(self, dataset: str, results: Sequence[RunResult], public: bool) -> None:
         self.dataset, self.card = dataset, registry.card("datasets", dataset)
         self.shown = self.card.redistributable or not public
         tables = [(result, _asked_here(result, dataset)) for result in results]
@@ -137,7 +141,7 @@ class _Cohort:
         records_here = [r for result, _, _ in asked for r in result.provenance["cases"] if r["test_dataset"] == dataset]
         self.cut = {record["case_id"] for record in records_here if record["cut_by_volume_end"]}
 
-    def write(self, folder: Path) -> dict[str, Any]:
+    def write(self, folder: Path) -> dict[str, object]:
         """Write a file per case; returns the data set's part of the index, with DSC by answer in the order of the cases."""
         scores: dict[str, list[float | None]] = {answer.key: [] for answer in self.answers}
         for case in self.cases:
@@ -154,7 +158,7 @@ class _Cohort:
             "dsc": scores,
         }
 
-    def _write_case(self, case: Case, folder: Path) -> dict[str, Any]:
+    def _write_case(self, case: Case, folder: Path) -> dict[str, object]:
         """Write the files of one case; returns what the first one holds."""
         rows = self.values[self.values["case_id"] == case.case_id]
         facts = {name: case.attributes[name] for name in _FACTS if case.attributes.get(name)}
@@ -168,7 +172,7 @@ class _Cohort:
         _write_json(content, folder / f"{case.case_id}.json")
         return content
 
-    def _values_of(self, case: Case, rows: pd.DataFrame) -> dict[str, dict[str, Any]]:
+    def _values_of(self, case: Case, rows: pd.DataFrame) -> dict[str, dict[str, object]]:
         """Values of every answer; a missing one is an error. Of a method that was not asked about this case they are null."""
         found = {_key(*names): _plain(part) for names, part in rows.groupby(["experiment", "prompter"], sort=False)}
         not_asked = [answer.key for answer in self.answers if case.case_id not in answer.case_ids]
@@ -180,7 +184,7 @@ class _Cohort:
             raise InputError(f"{self.dataset}, {case.case_id}", f"there are no values of {lacking[0]}", "Run its experiment again.")
         return found
 
-    def _pictures(self, case: Case, study: Study, folder: Path) -> dict[str, Any]:
+    def _pictures(self, case: Case, study: Study, folder: Path) -> dict[str, object]:
         """CT and masks around the reference, the prompts, and `outside_ml`: how much of each answer lies elsewhere.
 
         A second file is written if anything does. Without a reference the one picture is of all predictions.
@@ -202,13 +206,13 @@ class _Cohort:
         return close | {"prompts": prompts, "outside_ml": outside}
 
 
-def _picture(case: ViewerCase, margin_mm: float, max_mb: float) -> dict[str, Any]:
+def _picture(case: ViewerCase, margin_mm: float, max_mb: float) -> dict[str, object]:
     """CT and masks as stored."""
     content = embed_within(case, False, margin_mm, max_mb)
     return {name: value for name, value in content.items() if name not in ("title", "facts", "still")}
 
 
-def _outside_ml(mask: Mask, picture: Mapping[str, Any]) -> float:
+def _outside_ml(mask: Mask, picture: Row) -> float:
     """Volume of what a stored picture leaves out of a mask."""
     (i, di), (j, dj), (k, _) = picture["voxel"]
     slices, rows, columns = picture["shape"]
@@ -243,13 +247,13 @@ class _PackedMasks(Mapping[str, Mask]):
         return len(self._parts)
 
 
-def _asked_here(result: Any, dataset: str) -> pd.DataFrame:
+def _asked_here(result: RunResult, dataset: str) -> pd.DataFrame:
     """Rows of the metrics that are shown, of whole cases, with prompts as they should be drawn."""
     rows = result.asked()
     return rows[(rows["test_dataset"] == dataset) & (rows["lesion_id"] == "") & rows["metric"].isin(METRICS)]
 
 
-def _plain(rows: pd.DataFrame) -> dict[str, Any]:
+def _plain(rows: pd.DataFrame) -> dict[str, object]:
     """Values by metric, and whether the model failed. JSON knows no NaN (here null, "undefined") and no infinity (here "infinite")."""
     values = {row.metric: _number(row.value) for row in rows.itertuples()}
     return values | {"failed": bool((rows["status"] == "failed").any())}
@@ -261,7 +265,7 @@ def _number(value: float) -> float | str | None:
     return round(float(value), DIGITS) if np.isfinite(value) else "infinite"
 
 
-def _prompts(case: Case, reference: Mask, rung: str) -> dict[str, Any]:
+def _prompts(case: Case, reference: Mask, rung: str) -> dict[str, object]:
     """What every model was told before its first answer, as `records` writes prompts, and the lines that a reader would have drawn."""
     if ladder.prompt_setting(rung).from_detector:
         return {"prompts": [], "lines": []}
@@ -272,7 +276,7 @@ def _prompts(case: Case, reference: Mask, rung: str) -> dict[str, Any]:
     }
 
 
-def _recist_lines(reference: Mask) -> list[dict[str, Any]]:
+def _recist_lines(reference: Mask) -> list[dict[str, object]]:
     """One line per lesion: voxel indices of its ends, and its slice."""
     labels = label_lesions(reference.array)
     found = []
@@ -283,7 +287,7 @@ def _recist_lines(reference: Mask) -> list[dict[str, Any]]:
     return found
 
 
-def _write_json(value: Mapping[str, Any], path: Path) -> None:
+def _write_json(value: Row, path: Path) -> None:
     """Without spaces, whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with files.atomic_path(path) as temporary:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from .. import registry
 from ..core import files
@@ -20,12 +20,18 @@ from .palette import OKABE_ITO
 from .results import worst_median_best
 from .slice_viewer import ViewerCase, embed
 
+if TYPE_CHECKING:
+    from ..experiments.results import RunResult
+    from ..networks.promptable import View
+    from ..networks.sam import SamSegmenter
+
+
 MARGIN_MM = 60.0  # kept around a lesion, so that windows of prompts near it lie inside what is stored
 # Settings that say all they have to say before a prediction is seen; the page can ask them again exactly.
 SETTINGS = tuple(name for name, s in PROMPT_SETTINGS.items() if s.kind != "none" and s.looks == 1 and not s.from_detector)
 
 
-def write(results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequence[Any], folder: Path, public: bool) -> None:
+def write(results: Sequence[RunResult], titles: Mapping[str, str], segmenters: Sequence[SamSegmenter], folder: Path, public: bool) -> None:
     """Write networks, cases and `index.json` into `folder`.
 
     `results`: one `results.RunResult` per network, the one that cases are chosen by first; `segmenters`: theirs, of type SamSegmenter;
@@ -44,7 +50,7 @@ def write(results: Sequence[Any], titles: Mapping[str, str], segmenters: Sequenc
     files.write_json(index, folder / "index.json")
 
 
-def _constants() -> dict[str, Any]:
+def _constants() -> dict[str, object]:
     """What the page's own rules have in common with those of the package."""
     from ..networks import propagation
 
@@ -55,12 +61,12 @@ def _constants() -> dict[str, Any]:
     }
 
 
-def _fits(view: Any) -> bool:
+def _fits(view: View) -> bool:
     """Whether `promptable.js` can make the pictures of this view: windows around prompts, and no further treatment."""
     return bool(view.field_mm) and not (view.cubic or view.eight_bit or view.min_max)
 
 
-def _write_network(result: Any, segmenter: Any, title: str, folder: Path) -> dict[str, Any]:
+def _write_network(result: RunResult, segmenter: SamSegmenter, title: str, folder: Path) -> dict[str, object]:
     from ..networks import onnx_files
 
     onnx_files.write(segmenter.network, folder / "encoder.onnx", folder / "decoder.onnx")
@@ -75,7 +81,7 @@ def _write_network(result: Any, segmenter: Any, title: str, folder: Path) -> dic
     }
 
 
-def _cases(result: Any) -> list[tuple[Case, str]]:
+def _cases(result: RunResult) -> list[tuple[Case, str]]:
     """Of each phantom cohort the worst, median and best case with a box on one slice; every real case, in the order of names."""
     values = tables.case_values(result.asked("box_one_slice"), "dsc")
     chosen = []
@@ -87,7 +93,7 @@ def _cases(result: Any) -> list[tuple[Case, str]]:
     return sorted(chosen, key=lambda pair: not registry.card("datasets", pair[0].dataset).phantom)  # they are lighter than real CTs
 
 
-def _write_case(case: Case, title: str, results: Sequence[Any], folder: Path, public: bool) -> dict[str, Any]:
+def _write_case(case: Case, title: str, results: Sequence[RunResult], folder: Path, public: bool) -> dict[str, object]:
     study: Study = registry.plugin("datasets", case.dataset).load(case)
     reference = study.reference
     card = registry.card("datasets", case.dataset)
@@ -104,7 +110,7 @@ def _write_case(case: Case, title: str, results: Sequence[Any], folder: Path, pu
     return entry | {"file": file}
 
 
-def _scores(result: Any, case: Case) -> dict[str, float]:
+def _scores(result: RunResult, case: Case) -> dict[str, float]:
     """The benchmark's own 3-D DSC of this case by rung, where the profile asked that rung."""
     values = tables.case_values(result.asked(*SETTINGS), "dsc")
     values = values[(values["test_dataset"] == case.dataset) & (values["case_id"] == case.case_id)]

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from .. import registry
 from ..evaluation import tables
+from ..types import Case
 from .slice_viewer import ViewerCase, slice_viewer
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+    from ..experiments.results import RunResult
 
 
 def result_viewer(
-    result: Any, dataset: str, prompter: str = "none", ranked: bool = False, public: bool = False, max_mb: float = 1.2
-) -> Any:
+    result: RunResult, dataset: str, prompter: str = "none", ranked: bool = False, public: bool = False, max_mb: float = 1.2
+) -> HTML:
     """Slice viewer over one test data set of a `results.RunResult`, within `max_mb` gzipped.
 
     `ranked`: the worst, median and best case by DSC, of a data set that is tested for means; else every case, in the order of their names.
@@ -41,7 +47,7 @@ def worst_median_best(scores: pd.Series) -> dict[str, str]:
     return {name: f"{' and '.join(labels)}: {name}" for name, labels in chosen.items()}
 
 
-def _viewer_case(result: Any, case: Any, prompter: str, title: str, dsc: float | None) -> ViewerCase:
+def _viewer_case(result: RunResult, case: Case, prompter: str, title: str, dsc: float | None) -> ViewerCase:
     study = registry.plugin("datasets", case.dataset).load(case)
     reference = study.reference
     prediction = result.prediction(case.dataset, prompter, case.case_id, study)

@@ -13,7 +13,6 @@ import io
 import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
 
 import numpy as np
 from IPython.display import HTML
@@ -22,7 +21,7 @@ from scipy.ndimage import binary_erosion
 
 from .. import geometry
 from ..prompts import boxes
-from ..types import Image, InputError, Mask
+from ..types import Image, InputError, Mask, Record, Row
 from .assets import script, style
 from .palette import OKABE_ITO, channels
 
@@ -76,7 +75,7 @@ def slice_viewer(cases: Sequence[ViewerCase], public: bool = False, margin_mm: f
     raise InputError("slice_viewer", f"{len(cases)} cases do not fit into {max_mb} MB", "Show fewer cases, or raise max_mb.")
 
 
-def embed_within(case: ViewerCase, public: bool, margin_mm: float, max_mb: float) -> dict[str, Any]:
+def embed_within(case: ViewerCase, public: bool, margin_mm: float, max_mb: float) -> dict[str, object]:
     """`embed` with the margin, and then the resolution, brought down until the case as JSON weighs less than `max_mb` gzipped."""
     case = replace(case, around=Mask(_shown(case), case.image.affine))  # found once, for all plans
     bytes_a_voxel = _LEAST_BYTES_A_VOXEL
@@ -94,12 +93,12 @@ def embed_within(case: ViewerCase, public: bool, margin_mm: float, max_mb: float
     raise InputError(case.title, f"it does not fit into {max_mb} MB", "Raise max_mb.")
 
 
-def _gzipped(stored: Mapping[str, Any]) -> int:
+def _gzipped(stored: Row) -> int:
     """Bytes of a case as JSON, as a server sends it."""
     return len(gzip.compress(json.dumps(stored, separators=(",", ":")).encode(), 6))
 
 
-def _document(cases: list[dict[str, Any]]) -> str:
+def _document(cases: list[Record]) -> str:
     """The whole output: style, a still picture for readers without scripts, data and program."""
     parts = [f"<style>{style('slice_viewer.css')}</style>"]
     shown = [case for case in cases if "ct" in case]
@@ -118,7 +117,7 @@ def _document(cases: list[dict[str, Any]]) -> str:
     return f'<div class="lungseg-viewer">{"".join(parts)}</div>'
 
 
-def _described(case: dict[str, Any]) -> str:
+def _described(case: Record) -> str:
     facts = "; ".join(f"{html.escape(name)}: {html.escape(value)}" for name, value in case["facts"].items())
     return (
         f'<p class="lv-withheld"><strong>{html.escape(case["title"])}</strong>{". " if facts else ""}{facts}. '
@@ -126,7 +125,7 @@ def _described(case: dict[str, Any]) -> str:
     )
 
 
-def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict[str, Any]:
+def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict[str, object]:
     """What the browser gets of one case; nothing that could name a person, since only `title` and `facts` are text.
 
     Stored is the neighborhood of the masks, `margin_mm` wide, with `factor` x `factor` pixels averaged; only words if `public` forbids it.

@@ -40,7 +40,7 @@ print(json.dumps({
     "case table": "volumetric overlap error (%)" in experiment_page.printable_case_table(results, ["phantom_nsclc"]),
 }))
 """
-SETTING = """    "box_half": PromptSetting("box on the lower half of the slices", "box", "half of the outline", "box", _once(boxes.one_slice)),
+SETTING = """    "box_half": PromptSetting("box on half of the slices", "box", "half the outline", "box", _once(boxes.one_slice)),
 """
 SEEN_OF_THE_SETTING = """
 import json
@@ -99,7 +99,7 @@ def test_a_metric_is_one_record(project):
 def test_a_prompt_setting_is_one_record(project):
     edit(project / "lungseg_utils" / "prompts" / "ladder.py", '    "box_3d": PromptSetting(', SETTING + '    "box_3d": PromptSetting(')
     found = seen(project, SEEN_OF_THE_SETTING)
-    assert found.pop("label") == "box on the lower half of the slices"
+    assert found.pop("label") == "box on half of the slices"
     assert found.pop("order") == 2  # where it stands in the mapping
     assert found.pop("actions") == 1
     assert all(found.values()), found

@@ -8,22 +8,28 @@ import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, partial
 from io import StringIO
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 
 from ... import geometry, registry
 from ...core.measure import count_parameters
-from ...types import Box, Image, InputError, Prompt, SlicePrompt
+from ...types import Box, Image, InputError, Prompt, Record, Segmenter, SlicePrompt
 from .meter import Meter, Unit, count_flops
 from .subjects import ABSENT_SLICES, ENDS_LOOKED_AT, LESION_MM, SHAPE, SPACING_MM, TUMOR_SLICES, Subject, build
 from .table import MIRRORED, VOLUME
 
 if TYPE_CHECKING:
     import torch
+    from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
+
+    from ...networks.automatic import AutomaticSegmenter
+    from ...networks.embedding_cache import Embedding
+    from ...networks.promptable import PromptableSegmenter, View
+    from ...networks.sam2 import Sam2Segmenter
 
 
 # What nnU-Net's planner is told of MSD Task06 Lung: median shape (z, y, x) and spacing as its author's package printed them
@@ -62,7 +68,7 @@ def measure_automatic(subject: Subject, meter: Meter) -> None:
 class _Fresh:
     """Answers about an image that the segmenter has not seen yet: it keeps what it computed of the last one."""
 
-    def __init__(self, segmenter: Any, image: Image, prompts: Sequence[Prompt] = ()):
+    def __init__(self, segmenter: Segmenter, image: Image, prompts: Sequence[Prompt] = ()):
         self._segmenter, self._image, self._prompts = segmenter, image, prompts
 
     def prepare(self) -> None:
@@ -75,7 +81,7 @@ class _Fresh:
         self._segmenter.predict(self._prompts)
 
 
-def automatic_input(segmenter: Any, image: Image) -> tuple[tuple[int, ...], str]:
+def automatic_input(segmenter: AutomaticSegmenter, image: Image) -> tuple[tuple[int, ...], str]:
     """Input of a network on a working grid in one pass: (1, windows, slices, rows, columns), and in words.
 
     A network of slices takes one; its neighbors are further channels.
@@ -126,7 +132,7 @@ def _plans(planner: str) -> str:
         return json.dumps([plans, description], default=_plain)
 
 
-def _planner(name: str) -> Any:
+def _planner(name: str) -> type[ExperimentPlanner]:
     from nnunetv2.experiment_planning.experiment_planners.default_experiment_planner import ExperimentPlanner
     from nnunetv2.experiment_planning.experiment_planners.residual_unets import residual_encoder_unet_planners
 
@@ -136,11 +142,11 @@ def _planner(name: str) -> Any:
     return found
 
 
-def _plain(value: Any) -> Any:
+def _plain(value: np.generic | Iterable[object]) -> object:
     return value.item() if isinstance(value, np.generic) else list(value)
 
 
-def _write_fingerprint(folder: Path, dataset: str) -> dict[str, Any]:
+def _write_fingerprint(folder: Path, dataset: str) -> Record:
     """Write what a planner reads, with one image of the median shape for all; returns the description of the data set."""
     raw, preprocessed = (folder / name / dataset for name in ("nnUNet_raw", "nnUNet_preprocessed"))
     description = {"channel_names": {"0": "CT"}, "labels": {"background": 0, "tumor": 1}, "numTraining": LUNG_CASES}
@@ -215,7 +221,7 @@ def measure_promptable(subject: Subject, meter: Meter) -> None:
         meter.add_volume("box_one_slice", cold, slices, slices, prompts=1)
 
 
-def _trained_parameters(subject: Subject, segmenter: Any) -> dict[str, int]:
+def _trained_parameters(subject: Subject, segmenter: PromptableSegmenter) -> dict[str, int]:
     """All parameters, and those that the project's fine-tuning moves: none of a model that is only used as published."""
     from ...networks.prompted_training import free_parts
 
@@ -226,14 +232,14 @@ def _trained_parameters(subject: Subject, segmenter: Any) -> dict[str, int]:
     return count_parameters(segmenter.network)
 
 
-def _picture(view: Any, image: Image, prompt: Prompt) -> torch.Tensor:
+def _picture(view: View, image: Image, prompt: Prompt) -> torch.Tensor:
     """The slice as the network takes it: (1, 1, canvas, canvas)."""
     import torch
 
     return torch.from_numpy(view.picture(image.array, geometry.whole_plane(image.shape), prompt.slices[0].index))[None, None]
 
 
-def _measure_memory(segmenter: Any, meter: Meter, maps: Any, prompt: Prompt, encode: Unit) -> None:
+def _measure_memory(segmenter: Sam2Segmenter, meter: Meter, maps: Embedding, prompt: Prompt, encode: Unit) -> None:
     """One box on the middle slice, the others through SAM 2's memory: what each look takes, with features at hand, and the volume.
 
     Which slices it looks at is fixed, since random weights would stop anywhere: the lesion's, and those in which it finds nothing.
@@ -251,18 +257,19 @@ def _measure_memory(segmenter: Any, meter: Meter, maps: Any, prompt: Prompt, enc
     meter.add_volume("box_one_slice", whole, 1, count, prompts=1)
 
 
-def _walk(segmenter: Any, device: torch.device, maps: Any, prompt: Prompt, count: int) -> Iterable[Callable[[], Any]]:
+def _walk(segmenter: Sam2Segmenter, device: torch.device, maps: Embedding, prompt: Prompt, count: int) -> Iterable[Callable[[], object]]:
     """The looks at `count` slices in the order of use: the prompted one in the middle, upwards, then downwards, with one memory."""
     import torch
 
     from ...networks.promptable import prompt_tokens
     from ...networks.sam2 import new_memory
 
-    canvas, look, memory = segmenter.view.canvas, segmenter.network.look, new_memory()
-    tokens = prompt_tokens(prompt.slices[0], geometry.whole_plane(SHAPE), canvas)
-    tokens = tuple(torch.from_numpy(part[None]).to(device) for part in tokens)
+    canvas, memory = segmenter.view.canvas, new_memory()
+    look = cast(Callable[..., object], segmenter.network.look)
+    drawn = prompt_tokens(prompt.slices[0], geometry.whole_plane(SHAPE), canvas)
+    tokens = tuple(torch.from_numpy(part[None]).to(device) for part in drawn)
     middle = count // 2
     yield lambda: look(maps, middle, count, memory, prompt=tokens)
     for reverse, way in ((False, range(middle + 1, count)), (True, range(middle - 1, -1, -1))):
         for index in way:
-            yield lambda index=index, reverse=reverse: look(maps, index, count, memory, reverse=reverse)
+            yield partial(look, maps, index, count, memory, reverse=reverse)

@@ -8,17 +8,16 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from ... import registry
 from ...core import files, project, provenance
 from ...core.measure import cores, device_name
-from ...types import InputError
+from ...types import InputError, Record, Row
 from .architectures import measure_automatic, measure_nnunet, measure_promptable
 from .meter import Meter
 from .subjects import Subject
@@ -55,14 +54,14 @@ def measure(
     return failed
 
 
-def _is_there(frame: pd.DataFrame, name: str, setting: Mapping[str, Any]) -> bool:
+def _is_there(frame: pd.DataFrame, name: str, setting: Row) -> bool:
     same = frame["model"] == name
     for column, value in setting.items():
         same &= frame[column] == value
     return bool(same.any())
 
 
-def measure_apart(subject: Subject, repeats: int, threads: int, device: str) -> list[dict[str, Any]] | None:
+def measure_apart(subject: Subject, repeats: int, threads: int, device: str) -> list[Record] | None:
     """Rows of one subject (without device, threads and commit), measured in a fresh process; None if that failed, which is printed."""
     limits = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), str(threads))
     with tempfile.TemporaryDirectory() as folder:
@@ -76,7 +75,7 @@ def measure_apart(subject: Subject, repeats: int, threads: int, device: str) -> 
         return json.loads(out.read_text())
 
 
-def _worker(request: Mapping[str, Any]) -> None:
+def _worker(request: Row) -> None:
     import torch
 
     torch.set_num_threads(request["threads"])
@@ -85,7 +84,7 @@ def _worker(request: Mapping[str, Any]) -> None:
     Path(request["out"]).write_text(json.dumps(rows))
 
 
-def measure_here(subject: Subject, repeats: int, device: str = "cpu") -> list[dict[str, Any]]:
+def measure_here(subject: Subject, repeats: int, device: str = "cpu") -> list[Record]:
     """Rows of one subject, measured in this process."""
     meter = Meter(subject, repeats, device)
     if subject.model == "nnunet":

@@ -9,7 +9,7 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...core.measure import text_of
 from .subjects import Subject
@@ -17,6 +17,8 @@ from .table import UNITS, VOLUME
 
 if TYPE_CHECKING:
     import torch
+
+_Said = TypeVar("_Said")  # what a measured call returns
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,9 @@ class Meter:
             row["repeats"] = 0 if kind == "counted" else repeats or self.repeats
             self.rows.append({**shared, **row, "precision": precision, "torch": torch.__version__})
 
-    def stage(self, name: str, action: Callable[[], Any], flops: float | None = None, prepare: Callable[[], Any] | None = None) -> Unit:
+    def stage(
+        self, name: str, action: Callable[[], object], flops: float | None = None, prepare: Callable[[], object] | None = None
+    ) -> Unit:
         """Measure a stage, `prepare` before each run untimed; without `flops` they are counted in a first run that is not timed."""
         if flops is None:
             if prepare is not None:
@@ -70,7 +74,7 @@ class Meter:
         self.add(name, "measured", peak_memory=self.peak_mb())
         return Unit(statistics.median(runs), flops)
 
-    def timed(self, action: Callable[[], Any], prepare: Callable[[], Any] | None = None) -> list[float]:
+    def timed(self, action: Callable[[], object], prepare: Callable[[], object] | None = None) -> list[float]:
         """Seconds of each of the repeats."""
         self.reset_peak()
         runs = []
@@ -80,7 +84,7 @@ class Meter:
             runs.append(self.seconds(action))
         return runs
 
-    def seconds(self, action: Callable[[], Any]) -> float:
+    def seconds(self, action: Callable[[], object]) -> float:
         """Wall seconds of one run."""
         self._synchronize()
         start = time.perf_counter()
@@ -97,13 +101,13 @@ class Meter:
         self.add(VOLUME + prompter, "extrapolated", seconds=count * unit.seconds, flops=count * unit.flops)
         self.add(VOLUME + prompter, "counted", slices=slices, prompts=prompts)
 
-    def in_use(self, action: Callable[[], Any]) -> Callable[[], Any]:
+    def in_use(self, action: Callable[[], _Said]) -> Callable[[], _Said]:
         """Without gradients, and on a GPU in bf16."""
         import torch
 
         from ...networks import training
 
-        def run() -> Any:
+        def run() -> _Said:
             with torch.inference_mode(), training.autocast(self.device):
                 return action()
 
@@ -132,7 +136,7 @@ class Meter:
         return max(0.0, peak_resident_mb() - self._memory_before)
 
 
-def count_flops(action: Callable[[], Any]) -> int:
+def count_flops(action: Callable[[], object]) -> int:
     """FLOPs of the products and convolutions in `action` (a multiply-add is two), by torch's own counter.
 
     Layers compute as their packages have them meanwhile. The counter has no formula for the attention kernel of CPUs, and would leave it
@@ -143,7 +147,7 @@ def count_flops(action: Callable[[], Any]) -> int:
 
     from ...networks import products
 
-    def attention(query: Any, key: Any, value: Any, *_: Any, **__: Any) -> int:
+    def attention(query: object, key: object, value: object, *_: object, **__: object) -> int:
         return sdpa_flop_count(query, key, value)
 
     kernel = torch.ops.aten._scaled_dot_product_flash_attention_for_cpu

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 from ... import registry
 from ...evaluation import plan
-from ...types import InputError
+from ...types import InputError, Options
 
 # The reference volume: a chest CT of common size with one round lesion.
 SHAPE = (512, 512, 120)  # x, y, z
@@ -34,7 +34,7 @@ class Subject:
     title: str
     model: str
     configuration: str
-    options: Mapping[str, Any] = field(default_factory=dict)
+    options: Options = field(default_factory=dict)
     whole_volume: bool = False
     by_default: bool = True
 
@@ -110,7 +110,7 @@ _ARCHITECTURE = (
 _NNUNET_SIZES = ("spacing_mm", "patch", "batch_size", "features_per_stage", "convolutions_per_stage")  # nnU-Net's own where empty
 
 
-def subject_of(model: str, options: Mapping[str, Any]) -> Subject | None:
+def subject_of(model: str, options: Options) -> Subject | None:
     """The subject whose network a model is under these (resolved) options; None if that network is none of them."""
     card = registry.card("models", model)
     for subject in (s for s in SUBJECTS if s.model == model):
@@ -123,7 +123,7 @@ def subject_of(model: str, options: Mapping[str, Any]) -> Subject | None:
     return None
 
 
-def _plain_value(value: Any) -> Any:
+def _plain_value(value: object) -> object:
     return [_plain_value(v) for v in value] if isinstance(value, list | tuple) else value
 
 

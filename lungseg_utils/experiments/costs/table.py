@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from ...core import files
-from ...types import InputError
+from ...types import InputError, Row
 from .subjects import SUBJECTS
 
 COLUMNS: Mapping[str, type] = {
@@ -94,5 +93,5 @@ def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
     return merged.sort_values("model", key=lambda names: names.map(lambda n: order.get(n, len(order))), kind="stable", ignore_index=True)
 
 
-def rows_frame(rows: Sequence[Mapping[str, Any]]) -> pd.DataFrame:
+def rows_frame(rows: Sequence[Row]) -> pd.DataFrame:
     return pd.DataFrame(list(rows), columns=list(COLUMNS)).astype(dict(COLUMNS))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -12,6 +12,11 @@ from ... import geometry
 from ...types import Study
 from ..cohort import CohortSettings, scanner_of
 from .properties import NPS_GRID, PUBLISHED_QUANTILES, QUANTILE_LEVELS, noise_patches, noise_spectrum, scanner_noise
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 LUNG_WINDOW_HU = (-1350.0, 150.0)
 MEDIASTINAL_WINDOW_HU = (-160.0, 240.0)
@@ -24,7 +29,7 @@ AXIS_TITLES = {
 }
 
 
-def _show_slice(axis: Any, study: Study, index: int, window_hu: tuple[float, float]) -> None:
+def _show_slice(axis: Axes, study: Study, index: int, window_hu: tuple[float, float]) -> None:
     spacing = study.image.spacing_mm
     axis.imshow(
         geometry.axial_slice(study.image.array, index), cmap="gray", vmin=window_hu[0], vmax=window_hu[1], aspect=spacing[1] / spacing[0]
@@ -35,7 +40,7 @@ def _show_slice(axis: Any, study: Study, index: int, window_hu: tuple[float, flo
     axis.set_axis_off()
 
 
-def side_by_side(studies: Mapping[str, Study], columns: int = 5) -> Any:
+def side_by_side(studies: Mapping[str, Study], columns: int = 5) -> Figure:
     """The slice of largest tumor area of each study, in a lung and (below it) a mediastinal window, the reference in red."""
     import matplotlib.pyplot as plt
 
@@ -57,7 +62,7 @@ def _positions(values: np.ndarray, name: str) -> np.ndarray:
     return np.log10(np.clip(values, 0.1, None)) if name == "volume_ml" else values
 
 
-def quantiles(measured: Mapping[str, pd.DataFrame]) -> Any:
+def quantiles(measured: Mapping[str, pd.DataFrame]) -> Figure:
     """Distribution over patients of each quantity, cohort by cohort, with the published quantiles as marks."""
     import matplotlib.pyplot as plt
 
@@ -77,7 +82,7 @@ def quantiles(measured: Mapping[str, pd.DataFrame]) -> Any:
     return figure
 
 
-def noise_spectra(settings: Mapping[str, CohortSettings], patient_ids: Mapping[str, list[str]], real: Mapping[str, Study]) -> Any:
+def noise_spectra(settings: Mapping[str, CohortSettings], patient_ids: Mapping[str, list[str]], real: Mapping[str, Study]) -> Figure:
     """Radial noise power of phantom scanners (on CT-like pixels) and of real CTs."""
     import matplotlib.pyplot as plt
 
@@ -95,7 +100,7 @@ def noise_spectra(settings: Mapping[str, CohortSettings], patient_ids: Mapping[s
     return figure
 
 
-def trivial_scores(measured: Mapping[str, pd.DataFrame]) -> Any:
+def trivial_scores(measured: Mapping[str, pd.DataFrame]) -> Figure:
     """DSC of the trivial answers over patients, cohort by cohort."""
     import matplotlib.pyplot as plt
     import seaborn as sns

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -13,9 +12,14 @@ import pandas as pd
 from ...core import files
 from ...evaluation import metrics, protocols
 from ...prompts import ladder
-from ...types import InputError
+from ...types import InputError, Row
 from .scoring import NOT_STATED, Scores
 from .summary import EVERYONE, case_table, count_flow, protocol_table, summarize
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
 
 _WIDEST_TEXT = 24  # digits, in the table of cases; longer names are broken
 _COLOURS = {
@@ -32,7 +36,7 @@ MARKS = {
 }
 
 
-def interval_text(row: Mapping[str, Any], digits: int = 2) -> str:
+def interval_text(row: Row, digits: int = 2) -> str:
     """ "0.71 [0.65, 0.77]" of a row of `summarize`."""
     from .. import labels
 
@@ -99,7 +103,7 @@ def _page(scores: Scores, summary: pd.DataFrame, shifts: pd.DataFrame) -> str:
     )
 
 
-def _row(summary: pd.DataFrame, quantity: str) -> dict[str, Any]:
+def _row(summary: pd.DataFrame, quantity: str) -> dict[str, object]:
     return summary[summary["quantity"] == quantity].iloc[0].to_dict()
 
 
@@ -113,11 +117,11 @@ def _tiles(scores: Scores, summary: pd.DataFrame) -> list[dict[str, str]]:
     ]
 
 
-def _unit(row: Mapping[str, Any]) -> str:
+def _unit(row: Row) -> str:
     return "" if row["unit"] == "1" or np.isnan(row["value"]) else f" {row['unit']}"
 
 
-def _summary_cells(row: Mapping[str, Any]) -> dict[str, str]:
+def _summary_cells(row: Row) -> dict[str, str]:
     digits = _DIGITS[row["quantity"]]
     method = "" if row["n"] == 0 else row["method"]
     return {
@@ -130,7 +134,7 @@ def _summary_cells(row: Mapping[str, Any]) -> dict[str, str]:
     }
 
 
-def _protocol_cells(row: Mapping[str, Any], largest: float) -> dict[str, Any]:
+def _protocol_cells(row: Row, largest: float) -> dict[str, object]:
     """Texts of a row, and the place of its bar (start and width in % of a track whose middle is no shift)."""
     shift = 0.0 if np.isnan(row["shift"]) else row["shift"]
     width = 50 * abs(shift) / largest if largest > 0 else 0.0
@@ -151,7 +155,7 @@ def _signed(shift: float) -> str:
     return "0.00" if abs(shift) < 0.005 else f"{shift:+.2f}".replace("-", "−")
 
 
-def _case_columns(scores: Scores, cases: pd.DataFrame) -> list[dict[str, Any]]:
+def _case_columns(scores: Scores, cases: pd.DataFrame) -> list[dict[str, object]]:
     """Columns of the table of cases: name in the frame, title, digits of a number (None: text), and least width of a text in digits."""
     several = {"patient_id": scores.provenance["patients_file"], "reader": cases["reader"].nunique() > 1}
     texts = [("case_id", "case"), ("patient_id", "patient"), ("reader", "reader"), ("answer", "answer")]
@@ -197,7 +201,7 @@ def _volume_ticks(volumes: pd.Series) -> tuple[list[float], list[str]]:
     return ticks, [f"{tick:g}" for tick in ticks]
 
 
-def _axes(x: str, y: str) -> Any:
+def _axes(x: str, y: str) -> Axes:
     from matplotlib.figure import Figure
 
     axes = Figure(figsize=(4.2, 3.0), layout="constrained").subplots()
@@ -212,7 +216,7 @@ def _axes(x: str, y: str) -> Any:
     return axes
 
 
-def _svg(figure: Any, title: str) -> str:
+def _svg(figure: Figure, title: str) -> str:
     """A figure as an element that takes its colors from the page, fits its width and has a description."""
     from io import StringIO
 

@@ -9,7 +9,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import nibabel as nib
 import numpy as np
@@ -22,7 +21,7 @@ from ...data import nifti
 from ...evaluation import protocols, scoring, tables
 from ...evaluation.protocols import CaseCounts, CaseMasks
 from ...prompts import ladder
-from ...types import InputError, Mask
+from ...types import InputError, Mask, Options, Record, Row
 from .matching import FAULTS_SHOWN, PATIENTS_FILE, CaseFiles, find_cases
 
 NOT_STATED = "not stated"
@@ -185,7 +184,7 @@ class Scores:
     counts: tuple[CaseCounts, ...]
     cut_cases: tuple[str, ...]
     nsd_metric: str
-    provenance: Mapping[str, Any]
+    provenance: Row
 
 
 def score_folders(
@@ -246,13 +245,13 @@ def score_folders(
 @dataclass(frozen=True, eq=False)
 class _ScoredCase:
     case_id: str
-    rows: list[dict[str, Any]]
+    rows: list[Record]
     counts: list[CaseCounts]
     cut: bool
     slice_mm: float
 
 
-def _score(task: tuple[_Loaded, Mapping[str, Any]]) -> _ScoredCase | Fault:
+def _score(task: tuple[_Loaded, Options]) -> _ScoredCase | Fault:
     case, shared = task
     files, prediction = case.files, case.prediction.mask()
     ignore = None if case.ignore is None else case.ignore.mask()
@@ -270,7 +269,7 @@ def _score(task: tuple[_Loaded, Mapping[str, Any]]) -> _ScoredCase | Fault:
     return _ScoredCase(files.case_id, rows, counts, cut, prediction.spacing_mm[2])
 
 
-def _provenance(name: str, folders: Mapping[str, Path], loaded: Sequence[_Loaded], options: Mapping[str, Any]) -> dict[str, Any]:
+def _provenance(name: str, folders: Mapping[str, Path], loaded: Sequence[_Loaded], options: Options) -> dict[str, object]:
     hashes: dict[str, dict[str, str]] = {role: {} for role in folders}
     for path, digest in (item for case in loaded for item in case.sha256.items()):
         role = max((role for role in folders if path.is_relative_to(folders[role])), key=lambda role: len(folders[role].parts))

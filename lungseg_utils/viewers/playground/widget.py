@@ -26,9 +26,8 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
 
 import anywidget
 import ipywidgets
@@ -39,7 +38,7 @@ from ... import registry
 from ...core import progress
 from ...core.project import project_root
 from ...prompts import json_form, sessions
-from ...types import Case, Image, InputError, Mask, Prompt
+from ...types import Case, Image, InputError, Mask, Prompt, Row
 from ..assets import script, style
 from ..palette import OKABE_ITO
 from ..slice_viewer import ViewerCase, embed, packed
@@ -126,7 +125,7 @@ class Playground(ipywidgets.VBox):
     def _say(self, text: str, problem: bool = False) -> None:
         self.canvas.message = {"text": text, "problem": problem}
 
-    def _guarded(self, act: Any) -> None:
+    def _guarded(self, act: Callable[[], object]) -> None:
         """Do something that may be refused; the reason is shown, and everything stays as it was."""
         try:
             act()
@@ -185,7 +184,7 @@ class Playground(ipywidgets.VBox):
 
     # --- what a person does ------------------------------------------------------------------------------------------
 
-    def _gesture(self, content: Mapping[str, Any]) -> None:
+    def _gesture(self, content: Row) -> None:
         """What was drawn on the picture. It says that it was heard before anything is done."""
         self.canvas.heard = str(content.get("id", ""))
         kind = content.get("kind")
@@ -196,7 +195,7 @@ class Playground(ipywidgets.VBox):
         elif kind in ("undo", "redo"):
             self._step(kind, getattr(self._drawn, kind))
 
-    def _step(self, action: str, draw: Any) -> None:
+    def _step(self, action: str, draw: Callable[[], object]) -> None:
         """Change the prompt, then ask the models; a step that is refused, or changes nothing, asks nobody."""
         before = self._drawn.prompts
         self._guarded(draw)
@@ -223,11 +222,11 @@ class Playground(ipywidgets.VBox):
     def _chosen(self) -> list[OfferedModel]:
         return [offer for offer in self.offers if self.controls.models[offer.experiment].value]
 
-    def _scores_toggled(self, change: Mapping[str, Any]) -> None:
+    def _scores_toggled(self, change: Row) -> None:
         self._log.saw_scores |= change["new"]
         self._describe()
 
-    def _reference_toggled(self, change: Mapping[str, Any]) -> None:
+    def _reference_toggled(self, change: Row) -> None:
         self._log.saw_reference |= change["new"]
 
     # --- questions, in the thread of the worker ----------------------------------------------------------------------
@@ -377,7 +376,7 @@ class Playground(ipywidgets.VBox):
         self.controls.saved.value = "<br>".join(file_link(path) for path in paths)
         self._say(f"Saved in {paths[0].parent}.")
 
-    def _uploaded(self, change: Mapping[str, Any]) -> None:
+    def _uploaded(self, change: Row) -> None:
         if change["new"]:
             file = change["new"][0]
             self._guarded(lambda: self._replay(sessions.from_text(bytes(file["content"]), file["name"])))
@@ -398,7 +397,7 @@ class Playground(ipywidgets.VBox):
         self._worker.submit(lambda: self._say(*saving.compare_replay(session, self._predictions)))
 
 
-def _packed_case(case: Case, image: Image, reference: Mask | None) -> dict[str, Any]:
+def _packed_case(case: Case, image: Image, reference: Mask | None) -> dict[str, object]:
     """The whole case as the book's viewers take it; it opens where the reference is largest."""
     whole = Mask(np.ones(image.shape, dtype=bool), image.affine)
     masks = {"reference": reference} if reference is not None else {}
@@ -407,7 +406,7 @@ def _packed_case(case: Case, image: Image, reference: Mask | None) -> dict[str, 
     return stored
 
 
-def _packed_prediction(name: str, prediction: ScoredPrediction, spread: Spread | None) -> dict[str, Any]:
+def _packed_prediction(name: str, prediction: ScoredPrediction, spread: Spread | None) -> dict[str, object]:
     first, planes = filled_planes(prediction.mask.array)
     stored = {"name": name, "first": first, "count": len(planes), "bits": packed(np.packbits(planes)), "spread": None}
     if spread is not None:
