@@ -1,5 +1,8 @@
 """Strict execution of notebooks."""
 
+import ast
+import importlib.util
+import json
 import socket
 
 import nbformat
@@ -189,3 +192,20 @@ def test_notebooks_of_other_places_are_saved_with_their_outputs():
     assert model["content"].cells[0].outputs[0].text == "42"
     notebooks.save_as_tracked(file := {"type": "file", "content": "text"}, "notebooks/notes.txt")
     assert file["content"] == "text"
+
+
+@pytest.mark.parametrize("path", sorted((project.project_root() / "notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
+def test_what_a_notebook_takes_from_the_package_is_there(path):
+    """A renamed function would be found by the workflow only, after minutes of work."""
+    cells = json.loads(path.read_text())["cells"]
+    tree = ast.parse("\n".join("".join(cell["source"]) for cell in cells if cell["cell_type"] == "code"))
+    taken = {}
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.ImportFrom) and (n.module or "").startswith("lungseg_utils")):
+        for alias in node.names:
+            inside = f"{node.module}.{alias.name}"
+            is_module = importlib.util.find_spec(node.module).submodule_search_locations and importlib.util.find_spec(inside)
+            taken[alias.asname or alias.name] = importlib.import_module(inside) if is_module else None
+            assert is_module or hasattr(importlib.import_module(node.module), alias.name), inside
+    for node in (n for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.value, ast.Name)):
+        module = taken.get(node.value.id)
+        assert module is None or hasattr(module, node.attr), f"{module.__name__}.{node.attr}"
