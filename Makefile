@@ -54,7 +54,7 @@ lab: .venv/installed  ## open the notebooks in JupyterLab, the prompt playground
 app: .venv/installed  ## start the prompt playground as an app of its own (voila)
 	JUPYTER_PATH=notebooks $(BIN)/voila $(PLAYGROUND) --template=offline $(WHOLE_CTS)
 
-data: .venv/installed  ## fetch the real sample CTs (licences are shown first)
+data: .venv/installed  ## fetch the real sample CTs (licenses are shown first)
 	@$(RUN) fetch nsclc_radiomics ibsi_ct_phantom lidc_idri $(if $(YES),--yes)
 
 bench: .venv/installed  ## time this project beside the scripts that people use (at most 25 minutes)

@@ -221,7 +221,7 @@ def box_to_pixels(box: Box, window: AxialWindow, canvas: int) -> tuple[float, fl
 
 
 def points_to_pixels(points: Points, window: AxialWindow, canvas: int) -> np.ndarray:
-    """Centres of voxels as (n, 2) x, y positions in the resized picture, in the coordinates of `box_to_pixels`."""
+    """Centers of voxels as (n, 2) x, y positions in the resized picture, in the coordinates of `box_to_pixels`."""
     ij = np.array([p[:2] for p in points.ijk], dtype=float).reshape(-1, 2) + 0.5
     return np.stack([(window.i_max - ij[:, 0]) * canvas / window.columns, (window.j_max - ij[:, 1]) * canvas / window.rows], axis=1)
 

@@ -198,7 +198,7 @@ class Case:
 
 @dataclass(frozen=True, eq=False)
 class Study:
-    """A case read into memory: the image, one reference mask per reader (none if unlabelled), and where not to judge."""
+    """A case read into memory: the image, one reference mask per reader (none if unlabeled), and where not to judge."""
 
     image: Image
     references: Mapping[str, Mask]
@@ -266,7 +266,7 @@ class ModelCard:
     summary: str
     reference: str
     doi: str
-    licence: str
+    license: str
     paradigms: tuple[str, ...]
     prompts: tuple[str, ...]
     options: Options = field(default_factory=dict)
@@ -289,7 +289,7 @@ class Checkpoint:
     url: str
     size: int
     sha256: str
-    licence: str
+    license: str
     citation: str
 
 
@@ -307,20 +307,20 @@ class Pretraining:
 class DatasetCard:
     """What a data-set file says of itself. `redistributable`: may voxels appear in a published book?
 
-    `labelled_patients`: as published; 0 where that is not one number. `short_title`: for tables, by default the title; of phantoms
+    `labeled_patients`: as published; 0 where that is not one number. `short_title`: for tables, by default the title; of phantoms
     what they are like ("NSCLC-like").
     """
 
     title: str
     summary: str
     target: str
-    licence: str
+    license: str
     redistributable: bool
     phantom: bool
     citation: str
     doi: str
     source: str
-    labelled_patients: int = 0
+    labeled_patients: int = 0
     short_title: str = ""
 
     @property
@@ -382,7 +382,7 @@ class Segmenter(Protocol):
 
 @runtime_checkable
 class TrainableSegmenter(Segmenter, Protocol):
-    """A segmenter that learns from labelled studies."""
+    """A segmenter that learns from labeled studies."""
 
     def fit(self, train: Sequence[Study], validation: Sequence[Study], run: TrainingRun) -> pd.DataFrame:
         """Train, and return the history (step, quantity, value). With validation studies the best checkpoint counts, else the last."""

@@ -80,7 +80,7 @@ def test_a_model_predicts_from_a_box_and_says_what_is_wrong_with_one():
         with pytest.raises(InputError):
             model.predict(image, **wrong)
     with pytest.raises(InputError, match="no option"):
-        ls.load_model("trivial", colour="red")
+        ls.load_model("trivial", color="red")
     with pytest.raises(InputError, match="no such file"):
         ls.load_model("medsam", weights="nowhere.pth")
 

@@ -78,7 +78,7 @@ def test_coarser_means_averages_of_what_is_covered():
     assert geometry.resample(np.array([3.0, 6.0, 9.0]), (2,)) == pytest.approx([4.0, 8.0])
 
 
-def test_finer_is_linear_between_centres_and_keeps_a_ramp_and_the_edges():
+def test_finer_is_linear_between_centers_and_keeps_a_ramp_and_the_edges():
     assert geometry.resample(np.array([0.0, 4.0]), (4,)).tolist() == [0.0, 1.0, 3.0, 4.0]
 
 
@@ -140,7 +140,7 @@ def test_crop_moves_the_affine_along_and_refuses_what_lies_outside():
         geometry.crop(mask, (0, 0, 0), (6, 6, 7))
 
 
-def test_same_grid_sees_a_shift_of_a_tenth_of_a_millimetre():
+def test_same_grid_sees_a_shift_of_a_tenth_of_a_millimeter():
     a = Mask(np.zeros((4, 4, 4), bool), _affine())
     assert geometry.same_grid(a, Mask(np.ones((4, 4, 4), bool), _affine()))
     assert not geometry.same_grid(a, Mask(np.zeros((4, 4, 4), bool), _affine(origin=(10.1, -20, 30))))

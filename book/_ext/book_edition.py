@@ -76,8 +76,8 @@ def _substitutions(info: dict[str, Any]) -> dict[str, str]:
 
 def _footer(info: dict[str, Any]) -> str:
     text = f"Profile {info['profile']}, commit {info['commit'][:12]}, {info['date']}."
-    licence = "Text and figures CC BY 4.0, code Apache-2.0."
-    return f'<p class="edition">{html.escape(text)} {licence}</p>'
+    license = "Text and figures CC BY 4.0, code Apache-2.0."
+    return f'<p class="edition">{html.escape(text)} {license}</p>'
 
 
 def use_build_info(app: Sphinx, config: Any) -> None:

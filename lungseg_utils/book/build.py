@@ -29,7 +29,7 @@ _NOT_SOURCES = shutil.ignore_patterns("results", "_build*", "__pycache__", ".ipy
 _LOG_LINES = 40
 _TITLE = re.compile(r"^# .+$", re.MULTILINE)
 _LEFT_OUT = "This edition does not hold this page: its profile does not run this. The default profile does: `make book`."
-_COLOUR = re.compile(r"\x1b\[[0-9;]*m")
+_COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
 class BookFailed(RuntimeError):
@@ -129,7 +129,7 @@ def _run_jupyter_book(source: Path, built: Path) -> Path:
     # Not the script beside the interpreter: its first line breaks when the environment has been moved.
     command = [sys.executable, "-c", "from jupyter_book.cli.main import main; main()", "build", str(source)]
     command += ["--path-output", str(built), "-W", "-n", "--keep-going"]
-    # From the source folder, which is not a checkout: git must not be asked for dates; without colours the log is readable.
+    # From the source folder, which is not a checkout: git must not be asked for dates; without colors the log is readable.
     environment = os.environ | {"NO_COLOR": "1", "PYTHONUTF8": "1"}
     run = subprocess.run(command, cwd=source, env=environment, capture_output=True, text=True, check=False)
     html = built / "_build" / "html"
@@ -139,7 +139,7 @@ def _run_jupyter_book(source: Path, built: Path) -> Path:
 
 
 def _explained(log: str) -> str:
-    lines = [_COLOUR.sub("", line) for line in log.splitlines() if line.strip()]
+    lines = [_COLOR.sub("", line) for line in log.splitlines() if line.strip()]
     warnings = dict.fromkeys(line for line in lines if "WARNING" in line or "ERROR" in line)  # printed twice
     return "\n".join(["the book was not built:", *warnings, "", "end of the log:", *lines[-_LOG_LINES:]])
 

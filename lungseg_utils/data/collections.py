@@ -96,7 +96,7 @@ def overview() -> str:
 def fetch(name: str, root: Path, whole: bool = False, yes: bool = False, progress: bool = True) -> Path:
     """Bring samples, a whole data set, or weights below the data root `root`; returns the folder or the file.
 
-    Of a data set with samples in the registry all comes only with `whole`. Title, licence, citation and size are printed, and asked for
+    Of a data set with samples in the registry all comes only with `whole`. Title, license, citation and size are printed, and asked for
     unless `yes`. Raises `InputError` for an unknown name, a full disk, an unreachable server, wrong content, or a missing answer.
     """
     root = Path(root).expanduser().resolve()
@@ -128,7 +128,7 @@ def _fetch_weights(checkpoint: Checkpoint, folder: Path, yes: bool, progress: bo
     if not path.is_file() or download.fault(published, path):
         missing = max(0, published.size - download.bytes_so_far(published, folder))
         what = f"{checkpoint.file}, " + (f"{published.size / 1e6:.1f} MB" if published.size else "size not published")
-        samples.announce(checkpoint.file, checkpoint.file, checkpoint.licence, checkpoint.citation, what, yes, folder, missing)
+        samples.announce(checkpoint.file, checkpoint.file, checkpoint.license, checkpoint.citation, what, yes, folder, missing)
         download.download(published, folder, progress)
     if "sha256" not in dict(published.digests):
         record = {"sha256": download.digest(path, "sha256"), "size": path.stat().st_size, "url": checkpoint.url}
@@ -144,7 +144,7 @@ def _fetch_archive(name: str, published: Published, root: Path, yes: bool, progr
     if not archive.is_file() or download.fault(published, archive):
         card, so_far = registry.card("datasets", name), download.bytes_so_far(published, root)
         what = f"{published.file}, {published.size / 1e6:.1f} MB, and as much again while it is unpacked"
-        samples.announce(name, card.title, card.licence, card.citation, what, yes, root, 2 * published.size - so_far)
+        samples.announce(name, card.title, card.license, card.citation, what, yes, root, 2 * published.size - so_far)
         download.download(published, root, progress)
     samples.extract_tar(archive, folder, max_bytes=2 * published.size)
     archive.unlink()
@@ -161,10 +161,10 @@ def _fetch_collection(name: str, collection: Collection, root: Path, yes: bool, 
         raise InputError(folder, problem, "Move it away first, or choose another folder with --to.")
     client = _client()
     series = _series(client, name, collection)
-    size, licence = int(series["series_size_MB"].sum() * 1e6), ", ".join(sorted(series["license_short_name"].unique()))
+    size, license = int(series["series_size_MB"].sum() * 1e6), ", ".join(sorted(series["license_short_name"].unique()))
     what = f"{series['PatientID'].nunique()} patients, {series['instanceCount'].sum()} files, {size / 1e6:.1f} MB. {collection.lacking}"
     here = sum(path.stat().st_size for path in part.rglob("*.dcm"))
-    samples.announce(name, f"{collection.title}: ALL of it", licence, collection.citation, what.rstrip(), yes, root, max(0, size - here))
+    samples.announce(name, f"{collection.title}: ALL of it", license, collection.citation, what.rstrip(), yes, root, max(0, size - here))
     _download_series(client, series, part, progress)
     _require_all(series, part)
     _record(client, series, part)

@@ -179,7 +179,7 @@ def _refuse_unusable_slice(header: Dataset) -> None:
     if int(header.get("NumberOfFrames") or 1) > 1 or header.get("SOPClassUID") == f"{_CT_IMAGE}.1":
         raise InputError(where, "a multi-frame DICOM file", "Convert it to a series of single slices or to NIfTI (dcm2niix).")
     if int(header.get("SamplesPerPixel") or 1) != 1:
-        raise InputError(where, "a colour image", "Give the CT series itself, not a secondary capture.")
+        raise InputError(where, "a color image", "Give the CT series itself, not a secondary capture.")
     needed = ["ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", "Rows", "Columns", "SOPInstanceUID"]
     needed += ["RescaleSlope", "RescaleIntercept"]  # without them values could be off by 1024 HU
     lacking = [tag for tag in needed if header.get(tag) in (None, "")]

@@ -33,11 +33,11 @@ def find(dataset: str, root: Path) -> pd.DataFrame:
 def _unusable(module: DatasetModule, root: Path) -> Iterator[tuple[str, str]]:
     for case in module.cases(root):
         try:
-            labelled = bool(module.load(case).references)
+            labeled = bool(module.load(case).references)
         except InputError as error:
             yield case.case_id, error.problem
             continue
-        if not labelled:
+        if not labeled:
             yield case.case_id, NO_REFERENCE
 
 
@@ -45,8 +45,8 @@ def usable(dataset: str, root: Path) -> list[Case]:
     """The cases below `root` that are not listed, of which each has a reference; `InputError` for one that has none and is not listed."""
     listed = set(read([dataset])["case_id"])
     cases = [case for case in registry.dataset(dataset).cases(root) if case.case_id not in listed]
-    if unlabelled := [case.case_id for case in cases if not case.reference_paths]:
-        problem = f"{len(unlabelled)} cases have no reference and are not listed in {path(dataset)}, {unlabelled[0]} first"
+    if unlabeled := [case.case_id for case in cases if not case.reference_paths]:
+        problem = f"{len(unlabeled)} cases have no reference and are not listed in {path(dataset)}, {unlabeled[0]} first"
         raise InputError(dataset, problem, f"List them with their reasons: python -m lungseg_utils exclusions {dataset}.")
     return cases
 

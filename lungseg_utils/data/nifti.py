@@ -123,13 +123,13 @@ def _open_nifti(path: Path) -> nib.Nifti1Image:
         raise InputError(path, f"a CT volume has three axes, this has shape {shape}", "Give one 3-D volume per file.")
     _refuse_unbelievable_size(path, file)
     if kind not in "iuf":
-        raise InputError(path, "its voxels are not single numbers (colour or complex)", "Export the CT again in Hounsfield units.")
+        raise InputError(path, "its voxels are not single numbers (color or complex)", "Export the CT again in Hounsfield units.")
     if not (int(file.header["sform_code"]) or int(file.header["qform_code"])):
         raise InputError(path, "its header does not say which side is left", "Set the sform or the qform of the file.")
     if not np.isfinite(file.affine).all():
         raise InputError(path, "its header places it nowhere: the affine holds NaN or infinite numbers", "Export the CT again.")
     if unit not in ("mm", "unknown"):
-        raise InputError(path, "its header does not count in millimetres", "Set the spatial unit of the file to mm.")
+        raise InputError(path, "its header does not count in millimeters", "Set the spatial unit of the file to mm.")
     return file
 
 

@@ -65,7 +65,7 @@ def is_here(name: str, root: Path) -> bool:
 def fetch(name: str, root: Path, yes: bool = False, progress: bool = True) -> Path:
     """Bring a data set below the data root `root`; returns its folder, `root/name`.
 
-    Prints the licence, the number of files and their size, and asks before it downloads unless `yes`. Files that are
+    Prints the license, the number of files and their size, and asks before it downloads unless `yes`. Files that are
     there with the right checksum are kept. Raises `InputError`, with nothing half-written left, for an unknown name, a
     wrong checksum, a full disk, an unreachable server, or a missing answer.
     """
@@ -75,7 +75,7 @@ def fetch(name: str, root: Path, yes: bool = False, progress: bool = True) -> Pa
     if missing:
         size = _size_bytes(name) * len(missing) // len(entries)
         card = registry.card("datasets", name)
-        announce(name, card.title, card.licence, card.citation, f"{len(missing)} files, {size / 1e6:.1f} MB", yes, root, size)
+        announce(name, card.title, card.license, card.citation, f"{len(missing)} files, {size / 1e6:.1f} MB", yes, root, size)
         _download_all(missing, root, progress)
     return root / name
 
@@ -168,9 +168,9 @@ def _is_intact(path: Path, sha256: str) -> bool:
     return path.is_file() and pooch.file_hash(str(path), alg="sha256") == sha256
 
 
-def announce(name: str, title: str, licence: str, citation: str, what: str, yes: bool, root: Path, size: int) -> None:
-    """Print what would be fetched under which licence; `InputError` if `size` bytes do not fit, or if the answer (or `yes`) is not yes."""
-    print(f"{title}\nlicence:  {licence}\ncitation: {citation}\nto fetch: {what}")
+def announce(name: str, title: str, license: str, citation: str, what: str, yes: bool, root: Path, size: int) -> None:
+    """Print what would be fetched under which license; `InputError` if `size` bytes do not fit, or if the answer (or `yes`) is not yes."""
+    print(f"{title}\nlicense:  {license}\ncitation: {citation}\nto fetch: {what}")
     _refuse_small_disk(root, size)
     if not yes:
         _ask(name)
@@ -178,7 +178,7 @@ def announce(name: str, title: str, licence: str, citation: str, what: str, yes:
 
 def _ask(name: str) -> None:
     try:
-        answer = input(f"Fetch {name} under this licence? [y/N] ")
+        answer = input(f"Fetch {name} under this license? [y/N] ")
     except EOFError:
         answer = ""
     if answer.strip().lower() not in ("y", "yes"):

@@ -1,4 +1,4 @@
-"""The CT phantom of the Image Biomarker Standardisation Initiative: one patient's CT, cropped around one lung.
+"""The CT phantom of the Image Biomarker Standardization Initiative: one patient's CT, cropped around one lung.
 
 The publisher calls it a phantom. It is the CT of patient LUNG1-002 of NSCLC-Radiomics and has that patient's id here, so the two are
 never in different splits.
@@ -16,7 +16,7 @@ CARD = DatasetCard(
     short_title="IBSI CT phantom",
     summary="One hemithorax of one patient (LUNG1-002 of NSCLC-Radiomics) with the tumor's contours, a standard of radiomics.",
     target="primary gross tumor volume (GTV-1)",
-    licence="CC BY-NC 3.0",
+    license="CC BY-NC 3.0",
     redistributable=False,
     phantom=False,
     citation="Lambin P et al. (2017) Nature Reviews Clinical Oncology 14:749-762, doi:10.1038/nrclinonc.2017.141; "

@@ -15,13 +15,13 @@ CARD = DatasetCard(
     title="MSD Task06 Lung",
     summary="96 CT scans of non-small-cell lung cancer; 63 of them with the tumor's reference mask.",
     target="primary lung tumor",
-    licence="CC BY-SA 4.0",
+    license="CC BY-SA 4.0",
     redistributable=True,
     phantom=False,
     citation="Antonelli M et al. (2022) The Medical Segmentation Decathlon, Nature Communications 13:4128",
     doi="10.1038/s41467-022-30695-9",
     source="http://medicaldecathlon.com",
-    labelled_patients=63,
+    labeled_patients=63,
 )
 
 

@@ -20,14 +20,14 @@ CARD = DatasetCard(
     short_title="NSCLC-Radiomics",
     summary="Planning CT of 422 patients with non-small-cell lung cancer and the contours drawn for radiotherapy.",
     target="primary gross tumor volume (GTV-1)",
-    licence="CC BY-NC 3.0",
+    license="CC BY-NC 3.0",
     redistributable=False,
     phantom=False,
     citation="Aerts HJWL et al. (2019) Data From NSCLC-Radiomics (version 4), The Cancer Imaging Archive; "
     "Aerts HJWL et al. (2014) Nature Communications 5:4006, doi:10.1038/ncomms5006",
     doi="10.7937/K9/TCIA.2015.PF0M9REI",
     source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics/",
-    labelled_patients=422,
+    labeled_patients=422,
 )
 NAME = "nsclc_radiomics"
 TARGET = "GTV-1"

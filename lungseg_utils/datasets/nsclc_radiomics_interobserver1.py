@@ -19,14 +19,14 @@ CARD = DatasetCard(
     title="NSCLC-Radiomics-Interobserver1",
     summary="Planning CT of 22 patients with non-small-cell lung cancer, the primary tumor outlined by five radiation oncologists each.",
     target="primary gross tumor volume, inside the outline of most readers",
-    licence="CC BY-NC 3.0",
+    license="CC BY-NC 3.0",
     redistributable=False,
     phantom=False,
     citation="Wee L et al. (2019) Data from NSCLC-Radiomics-Interobserver1, The Cancer Imaging Archive; "
     "Aerts HJWL et al. (2014) Nature Communications 5:4006, doi:10.1038/ncomms5006",
     doi="10.7937/tcia.2019.cwvlpd26",
     source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics-interobserver1/",
-    labelled_patients=21,
+    labeled_patients=21,
 )
 NAME = "nsclc_radiomics_interobserver1"
 BY_HAND = r"(?i)gtv-?1vis-(\d+)"

@@ -21,14 +21,14 @@ CARD = DatasetCard(
     title="RIDER Lung CT",
     summary="Two CTs, fifteen minutes apart, of 32 patients with non-small-cell lung cancer; 31 with the primary tumor outlined by hand.",
     target="primary gross tumor volume (GTVp), drawn by hand on the first of the two scans",
-    licence="CC BY 3.0 (contours), CC BY 4.0 (images)",
+    license="CC BY 3.0 (contours), CC BY 4.0 (images)",
     redistributable=True,
     phantom=False,
     citation="Zhao B et al. (2015) Data From RIDER Lung CT, The Cancer Imaging Archive; Wee L et al. (2020) RIDER Lung CT Segmentation "
     "Labels from: Decoding tumour phenotype by noninvasive imaging using a quantitative radiomics approach, The Cancer Imaging Archive",
     doi="10.7937/K9/TCIA.2015.U1X8A5NR",
     source="https://www.cancerimagingarchive.net/collection/rider-lung-ct/",
-    labelled_patients=31,
+    labeled_patients=31,
 )
 NAME = "rider_lung_ct"
 SCANS = ("test", "retest")  # in the order in which they are preferred

@@ -22,7 +22,7 @@ from ..types import InputError, Record, Row
 
 RESIZED_PLANE = (256, 256)
 # pre_CT_MR.py of MedSAM (github.com/bowang-lab/MedSAM; other commits have 10 and 100) removes smaller objects from the reference, by
-# 26 neighbours in the scan and by 8 in the slice, and then keeps the slices of the reference alone
+# 26 neighbors in the scan and by 8 in the slice, and then keeps the slices of the reference alone
 MIN_AREA_PIXELS = 100
 MIN_LESION_VOXELS = 1000
 _CONNECTED_26 = np.ones((3, 3, 3), dtype=bool)
@@ -332,7 +332,7 @@ def large_lesions(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
 
 @_protocol("3-D, on slices resized to 256 × 256")
 def resized_grid(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
-    """Mean over patients of DSC with both masks brought to 256 × 256 pixels per slice by nearest neighbour.
+    """Mean over patients of DSC with both masks brought to 256 × 256 pixels per slice by nearest neighbor.
 
     A case whose reference vanishes on that grid is left out; one that had more pixels loses detail, one that had fewer loses none.
     """

@@ -62,7 +62,7 @@ def _weighted_percentile(values: np.ndarray, weights: np.ndarray, percent: float
     return float(values[order][min(position, len(values) - 1)])
 
 
-def _neighbour_codes(mask: np.ndarray) -> np.ndarray:
+def _neighbor_codes(mask: np.ndarray) -> np.ndarray:
     """8-bit pattern of the 2 x 2 x 2 voxels around each corner of the grid: shape + 1 along each axis."""
     padded = np.pad(mask, 1).astype(np.uint8)
     codes = np.zeros(tuple(n + 1 for n in mask.shape), dtype=np.uint8)
@@ -88,7 +88,7 @@ def surface_distances(
     box = bounding_box(reference | prediction)
     areas = create_table_neighbour_code_to_surface_area(np.asarray(spacing_mm, dtype=float))
     judged = _judged_corners(reference.shape, ignore, open_ends, box)
-    codes = [_neighbour_codes(mask[box]) for mask in (reference, prediction)]
+    codes = [_neighbor_codes(mask[box]) for mask in (reference, prediction)]
     # as distances are between whole surfaces, only the elements that are asked are left out, never those that answer
     surfaces = [(code != 0) & (code != 255) for code in codes]
     asked = [surface & judged for surface in surfaces]

@@ -72,7 +72,7 @@ def few_shot_patients(dataset: str, profile: Profile, fold: int, k: int, draw: i
     return [eligible[i] for i in order[:k]]
 
 
-def labelled_patients(dataset: str, profile: Profile, fold: int, k: int | None = None, draw: int = 0) -> tuple[list[str], list[str]]:
+def labeled_patients(dataset: str, profile: Profile, fold: int, k: int | None = None, draw: int = 0) -> tuple[list[str], list[str]]:
     """Patient ids of (training, validation) of an experiment: those of a fold, or with `k` those of one draw without validation patients.
 
     Reads only the split: InputError if it has too few patients, before anything is drawn or loaded.
@@ -125,7 +125,7 @@ def training_cohort(
     dataset: str, profile: Profile, fold: int, workers: int = 1, progress: bool = True, k: int | None = None, draw: int = 0
 ) -> TrainingCohort:
     """The labeled cases of one fold, or with `k` the k patients of one draw; phantoms are generated first."""
-    train, validation = labelled_patients(dataset, profile, fold, k, draw)
+    train, validation = labeled_patients(dataset, profile, fold, k, draw)
     found = _cases_of(dataset, profile, [*train, *validation], workers, progress)
     return TrainingCohort(_select(found, train), _select(found, validation))
 

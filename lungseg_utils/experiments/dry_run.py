@@ -106,7 +106,7 @@ def _rows(experiment: Experiment, datasets: Sequence[str], rungs: Sequence[str],
 
 def _training_patients(profile: str, dataset: str, fold: int) -> tuple[int, int]:
     if not splits.has_split(dataset):
-        return registry.card("datasets", dataset).labelled_patients, 0
+        return registry.card("datasets", dataset).labeled_patients, 0
     train, validation = cohorts.training_patients(dataset, config.load().profile(profile), fold)
     return len(train), len(validation)
 
@@ -117,7 +117,7 @@ def _tested_patients(profile: str, dataset: str, trained_fold: int | None) -> in
     if card.phantom:
         return size.phantoms.test + size.phantoms.tumor_free
     if dataset not in config.load().trained_on(profile) or not splits.has_split(dataset):
-        return card.labelled_patients
+        return card.labeled_patients
     return len(splits.held_out_patients(dataset, trained_fold) - set(exclusions.read([dataset])["case_id"]))
 
 

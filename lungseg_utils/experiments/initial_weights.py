@@ -17,7 +17,7 @@ from . import code_identity
 # they say how a pretrained network is trained further, so they leave its first weights alone
 _LATER_OPTIONS = ("steps", "batch_size", "learning_rate", "validate_every", "trainable", "threshold", "device")
 PATIENCE_SECONDS = 1800.0
-_SEED = 0  # a stand-in is one artefact, like a published checkpoint; seeds of experiments vary what is trained from it
+_SEED = 0  # a stand-in is one artifact, like a published checkpoint; seeds of experiments vary what is trained from it
 
 
 def initial_weights(model: str, options: Options, progress: bool = True) -> Path | None:
@@ -49,7 +49,7 @@ def _published(wanted: Checkpoint) -> Path:
     folder = project.cache_root() / collections.WEIGHTS
     path, remedy = folder / wanted.file, f"python -m lungseg_utils fetch {wanted.file}"
     if not path.is_file():
-        problem = f"the published weights are not here ({wanted.licence}; {wanted.citation})"
+        problem = f"the published weights are not here ({wanted.license}; {wanted.citation})"
         raise InputError(path, problem, f"Fetch them ({wanted.url}): {remedy}. Or use a profile with stand-ins.")
     if problem := download.fault(collections.as_published(wanted, folder), path):
         raise InputError(path, problem, f"Fetch it again: {remedy}.")

@@ -69,7 +69,7 @@ def check_patients(experiment: Experiment) -> None:
     """InputError if the split has too few patients for the fold and k of an experiment. Nothing is drawn or loaded for it."""
     if experiment.train_dataset != config.NO_DATASET:
         profile = config.load().profile(experiment.profile)
-        cohorts.labelled_patients(experiment.train_dataset, profile, experiment.fold, experiment.k, experiment.draw)
+        cohorts.labeled_patients(experiment.train_dataset, profile, experiment.fold, experiment.k, experiment.draw)
 
 
 def planned_runs(notebook: str, profile: str) -> list[Experiment]:

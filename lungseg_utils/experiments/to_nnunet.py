@@ -38,7 +38,7 @@ def to_nnunet(dataset: str, root: Path, to: Path) -> list[Case]:
     excluded = set(exclusions.read([dataset])["case_id"])
     cases = [case for case in module.cases(Path(root)) if case.reference_paths and case.case_id not in excluded]
     if not cases:
-        raise InputError(root, "no case with a reference in it", "Give the folder of a labelled data set.")
+        raise InputError(root, "no case with a reference in it", "Give the folder of a labeled data set.")
     temporary = to.with_name(f".{secrets.token_hex(4)}.tmp.{to.name}")
     try:
         numbered = nnunet_steps.write_raw(Studies(cases), temporary)

@@ -21,7 +21,7 @@ CARD = ModelCard(
     summary="DeepLabV3 of torchvision, slice by slice on a working grid, from scratch; channels are two CT windows of adjacent slices.",
     reference="Chen et al. 2017, arXiv:1706.05587; implementation: torchvision",
     doi="10.48550/arXiv.1706.05587",
-    licence="BSD-3-Clause",
+    license="BSD-3-Clause",
     paradigms=("full", "few_shot"),
     prompts=("box", "points", "none"),
     options={
@@ -30,7 +30,7 @@ CARD = ModelCard(
         "output_stride": 8,
         "atrous_rates": (1, 2, 3),
         "head_width": 64,
-        "neighbours": 1,
+        "neighbors": 1,
         "spacing_mm": (3.0, 3.0, 3.0),
         "windows_hu": ((-1000.0, 400.0), (-160.0, 240.0)),
         "patch": (2, 64, 64),
@@ -59,15 +59,15 @@ def build(options: Options, seed: int = 0) -> AutomaticSegmenter:
     from ..networks.slicewise import SliceWise
 
     torch.manual_seed(seed)
-    neighbours = int(options["neighbours"])
-    if neighbours < 0:
-        raise InputError("neighbours", f"{neighbours} slices on each side", "Give 0 or more.")
-    settings = Settings.from_options({**options, "size_multiple": 1, "slab_overlap": neighbours})
+    neighbors = int(options["neighbors"])
+    if neighbors < 0:
+        raise InputError("neighbors", f"{neighbors} slices on each side", "Give 0 or more.")
+    settings = Settings.from_options({**options, "size_multiple": 1, "slab_overlap": neighbors})
     if settings.batch_size * settings.patch[0] < 2:
         raise InputError("batch_size", "one slice at a time cannot be normalized over the batch", "Give two slices or more in a step.")
-    network = _network(options, len(settings.windows_hu) * (2 * neighbours + 1))
+    network = _network(options, len(settings.windows_hu) * (2 * neighbors + 1))
     expect_rare_foreground(network)
-    return AutomaticSegmenter(SliceWise(network, neighbours, multiple=16), settings, str(options["device"]))
+    return AutomaticSegmenter(SliceWise(network, neighbors, multiple=16), settings, str(options["device"]))
 
 
 def _network(options: Options, channels: int) -> torch.nn.Module:

@@ -15,7 +15,7 @@ CARD = ModelCard(
     summary="SAM 2, first version, trained further on medical images; whole slices at 1024. Mask decoder and memory are fine-tuned.",
     reference="Zhu et al., Medical SAM 2: Segment medical images as video via Segment Anything Model 2, 2024",
     doi="10.48550/arXiv.2408.00874",
-    licence="GPL, by the badge of its repository; no code of it is used here",
+    license="GPL, by the badge of its repository; no code of it is used here",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
     prompts=("box", "points"),
     options={
@@ -46,7 +46,7 @@ CHECKPOINTS = (
         url="https://huggingface.co/jiayuanz3/MedSAM2_pretrain/resolve/main/MedSAM2_pretrain.pth",
         size=78_078_138,
         sha256="059572b072eff2e41975bf85b0dcca96bc58889db60a89e9f5b1f075236735d7",
-        licence="GPL, by the badge of its repository",
+        license="GPL, by the badge of its repository",
         citation="Zhu et al., Medical SAM 2: Segment medical images as video via Segment Anything Model 2, 2024, arXiv:2408.00874",
     ),
     Checkpoint(
@@ -54,7 +54,7 @@ CHECKPOINTS = (
         url=f"{_META}/sam2_hiera_tiny.pt",
         size=155_906_050,
         sha256="65b50056e05bcb13694174f51bb6da89c894b57b75ccdf0ba6352c597c5d1125",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         citation=_META_CITATION,
     ),
     Checkpoint(
@@ -62,7 +62,7 @@ CHECKPOINTS = (
         url=f"{_META}/sam2_hiera_small.pt",
         size=184_309_650,
         sha256="95949964d4e548409021d47b22712d5f1abf2564cc0c3c765ba599a24ac7dce3",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         citation=_META_CITATION,
     ),
 )

@@ -15,7 +15,7 @@ CARD = ModelCard(
     summary="SAM trained further on medical images. Preprocessing of its authors: CT window, 8 bit, plain resize to 1024, min-max.",
     reference="Ma et al., Segment anything in medical images, Nature Communications 2024",
     doi="10.1038/s41467-024-44824-z",
-    licence="Apache-2.0",
+    license="Apache-2.0",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
     prompts=("box",),
     options={
@@ -43,7 +43,7 @@ CHECKPOINTS = (
         url="https://zenodo.org/records/10689643/files/medsam_vit_b.pth#md5=3bb6db55bd0c9ca30b61248bca72f8d6",
         size=0,
         sha256="",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         citation="Ma et al., Segment anything in medical images, Nature Communications 2024, doi:10.1038/s41467-024-44824-z",
     ),
 )

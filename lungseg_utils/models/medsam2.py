@@ -15,7 +15,7 @@ CARD = ModelCard(
     summary="SAM 2.1 trained further on 455,000 medical volumes with masks. Its authors' picture: CT window, 8 bit, plain resize to 512.",
     reference="Ma et al., MedSAM2: Segment Anything in 3D Medical Images and Videos, 2025",
     doi="10.48550/arXiv.2504.03600",
-    licence="code Apache-2.0; weights for research and education",
+    license="code Apache-2.0; weights for research and education",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
     prompts=("box",),
     options={
@@ -48,7 +48,7 @@ CHECKPOINTS = tuple(
         url=f"https://huggingface.co/wanglab/MedSAM2/resolve/{_REVISION}/{file}",
         size=0,  # its authors give neither size nor hash
         sha256="",
-        licence="research and education only, as its model page says",
+        license="research and education only, as its model page says",
         citation="Ma et al., MedSAM2: Segment Anything in 3D Medical Images and Videos, 2025, arXiv:2504.03600",
     )
     for file in _TITLES

@@ -15,7 +15,7 @@ CARD = ModelCard(
     summary="Promptable segmentation of natural images; each CT slice is one picture, each box one prompt.",
     reference="Kirillov et al., Segment Anything, ICCV 2023",
     doi="10.1109/ICCV51070.2023.00371",
-    licence="Apache-2.0",
+    license="Apache-2.0",
     paradigms=("zero_shot",),
     prompts=("box", "points"),
     options={
@@ -40,7 +40,7 @@ CHECKPOINTS = (
         url="https://dl.fbaipublicfiles.com/segment_anything/sam_vit_b_01ec64.pth",
         size=375_042_383,
         sha256="ec2df62732614e57411cdcf32a23ffdf28910380d03139ee0f4fcbe91eb8c912",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         citation="Kirillov et al., Segment Anything, ICCV 2023, doi:10.1109/ICCV51070.2023.00371",
     ),
 )

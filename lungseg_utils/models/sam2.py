@@ -15,7 +15,7 @@ CARD = ModelCard(
     summary="Promptable segmentation of natural images and videos; a CT slice is a picture, and a stack of slices a video with a memory.",
     reference="Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024",
     doi="10.48550/arXiv.2408.00714",
-    licence="Apache-2.0",
+    license="Apache-2.0",
     paradigms=("zero_shot",),
     prompts=("box", "points"),
     options={
@@ -42,7 +42,7 @@ CHECKPOINTS = (
         url="https://dl.fbaipublicfiles.com/segment_anything_2/092824/sam2.1_hiera_tiny.pt",
         size=156_008_466,
         sha256="7402e0d864fa82708a20fbd15bc84245c2f26dff0eb43a4b5b93452deb34be69",
-        licence="Apache-2.0",
+        license="Apache-2.0",
         citation="Ravi et al., SAM 2: Segment Anything in Images and Videos, 2024, arXiv:2408.00714",
     ),
 )

@@ -15,7 +15,7 @@ _SLICES_AHEAD = 2  # to either side
 
 
 def places_ahead(segmenter: SlicewiseSegmenter, prompts: Sequence[Prompt], mask: np.ndarray, index: int) -> list[Place]:
-    """What will probably be asked for after slice `index`, whose answer is in `mask` (x, y, z): its neighbours, nearest first.
+    """What will probably be asked for after slice `index`, whose answer is in `mask` (x, y, z): its neighbors, nearest first.
 
     A network of whole slices sees the same window everywhere. One with a memory follows a lesion inside the window of its prompt. Of
     the others the next window is known one slice ahead: around the mask, as the propagation rule asks.

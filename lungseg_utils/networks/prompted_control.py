@@ -78,7 +78,7 @@ def _in_boxes(labels: np.ndarray, prompt: Prompt) -> Iterable[np.ndarray]:
 
 
 def _clicked(labels: np.ndarray, prompt: Prompt, label: int) -> Iterable[np.ndarray]:
-    """Components under the prompt's clicks that are labelled as inside (1) or outside (0)."""
+    """Components under the prompt's clicks that are labeled as inside (1) or outside (0)."""
     for points in (hint.points for hint in prompt.slices if hint.points is not None):
         yield np.array([labels[p] for p, given in zip(points.ijk, points.labels, strict=True) if given == label], int)
 

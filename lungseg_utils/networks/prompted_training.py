@@ -19,7 +19,7 @@ BRIGHTNESS = 0.05
 
 @dataclass(frozen=True)
 class TrainingSettings:
-    """Budget and recipe of training on labelled patients. `trainable`: which parts move, the prompt encoder never."""
+    """Budget and recipe of training on labeled patients. `trainable`: which parts move, the prompt encoder never."""
 
     steps: int
     batch_size: int

@@ -160,9 +160,9 @@ def _followed(volume: LesionVolume, jitter: float, rng: np.random.Generator) -> 
     """What the propagation rule will ask: the box comes from the slice next to it, and the object may have ended (an empty plane)."""
     at_end = rng.random() < END_SHARE
     index = int(rng.choice(volume.slices[[0, -1]] if at_end else volume.slices))
-    neighbour = int(np.clip(index + rng.choice((-1, 1)), 0, volume.shape[2] - 1))
-    box = geometry.plane_box(volume.mask[:, :, index], neighbour, grow=propagation.GROW)
-    return volume.mask[:, :, neighbour], jitter_box(box, jitter, volume.shape, rng)
+    neighbor = int(np.clip(index + rng.choice((-1, 1)), 0, volume.shape[2] - 1))
+    box = geometry.plane_box(volume.mask[:, :, index], neighbor, grow=propagation.GROW)
+    return volume.mask[:, :, neighbor], jitter_box(box, jitter, volume.shape, rng)
 
 
 def build_segmenter(options: Options, seed: int) -> SamSegmenter:

@@ -269,7 +269,7 @@ class Sam2Segmenter(SlicewiseSegmenter):
                     break
 
     def _ways(self, start: int, reverse: bool, window: AxialWindow) -> Iterator[int]:
-        """Slices from the seed's neighbour on to the end of the scan or of the reach; their features are made ready in groups."""
+        """Slices from the seed's neighbor on to the end of the scan or of the reach; their features are made ready in groups."""
         reach = int(REACH_MM / self.image.spacing_mm[2])
         stop = max(-1, start - reach - 1) if reverse else min(self.image.shape[2], start + reach + 1)
         way = range(start - 1, stop, -1) if reverse else range(start + 1, stop)

@@ -11,7 +11,7 @@ from . import _supervised
 
 CARD = ParadigmCard(
     title="few-shot",
-    summary="Trained on k labelled patients for a fixed number of steps; the last checkpoint counts. k is every labelled patient used.",
+    summary="Trained on k labeled patients for a fixed number of steps; the last checkpoint counts. k is every labeled patient used.",
     uses_target_labels=True,
     few_shot=True,
 )
@@ -20,5 +20,5 @@ CARD = ParadigmCard(
 def prepare(segmenter: Segmenter, train: Sequence[Study], validation: Sequence[Study], run: TrainingRun) -> tuple[Segmenter, pd.DataFrame]:
     """Train `segmenter` on the k patients and return (segmenter, history)."""
     if validation:
-        raise InputError("few-shot", f"{len(validation)} validation patients were given", "k counts every labelled patient: give none.")
+        raise InputError("few-shot", f"{len(validation)} validation patients were given", "k counts every labeled patient: give none.")
     return _supervised.prepare(segmenter, train, (), run)

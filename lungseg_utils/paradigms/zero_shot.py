@@ -10,7 +10,7 @@ from ..types import ParadigmCard, Segmenter, Study, TrainingRun
 
 CARD = ParadigmCard(
     title="zero-shot",
-    summary="Used as it is, without any labelled patient of the target data set.",
+    summary="Used as it is, without any labeled patient of the target data set.",
     uses_target_labels=False,
 )
 

@@ -15,7 +15,7 @@ from .boxes import largest_slice
 _CONNECTED_26 = np.ones((3, 3, 3), dtype=bool)
 
 
-def centre_click(lesion: np.ndarray, lesion_id: int, spacing_mm: Sequence[float]) -> Prompt:
+def center_click(lesion: np.ndarray, lesion_id: int, spacing_mm: Sequence[float]) -> Prompt:
     """The voxel deepest inside the lesion on its largest slice (in mm; the first in scan order where several are)."""
     index = largest_slice(lesion)
     depth = _depth_mm(lesion[:, :, index], spacing_mm[:2])

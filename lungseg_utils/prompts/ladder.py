@@ -55,7 +55,7 @@ def _clicks(count: int, mask: Mask, rng: np.random.Generator) -> Prompter:
     """A click in each lesion, then one after the other where the answer is most wrong, `count` for a scan with one lesion."""
     labels = label_lesions(mask.array)
     lesions = range(1, int(labels.max(initial=0)) + 1)
-    hints = tuple(clicks.centre_click(labels == n, n, mask.spacing_mm) for n in lesions)
+    hints = tuple(clicks.center_click(labels == n, n, mask.spacing_mm) for n in lesions)
     prediction = yield hints
     for _ in range(count - 1 if hints else 0):
         more = clicks.corrected(hints, labels, prediction.mask.array, mask.spacing_mm)
@@ -103,7 +103,7 @@ PROMPT_SETTINGS: dict[str, PromptSetting] = {
         _LINE + "its ends and its middle are what the model was given.",
     ),
     **{f"clicks_{count}": _corrective_clicks(count) for count in range(MOST_CLICKS, 1, -1)},
-    "click": PromptSetting("one click", "points", "that slice, one point", "click", _once(clicks.centre_click, "spacing_mm")),
+    "click": PromptSetting("one click", "points", "that slice, one point", "click", _once(clicks.center_click, "spacing_mm")),
     "click_random": PromptSetting(
         "one click, anywhere inside", "points", "that slice, one point", "click", _once(clicks.random_click, "spacing_mm", "rng")
     ),

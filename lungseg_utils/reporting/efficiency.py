@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 
 _TITLES = {subject.name: subject.title for subject in SUBJECTS}
-_FAMILIES = {False: ("no prompt", "o", 0), True: ("box on a slice", "s", 1)}  # prompted: name, marker, colour
+_FAMILIES = {False: ("no prompt", "o", 0), True: ("box on a slice", "s", 1)}  # prompted: name, marker, color
 _RUNGS = ("none", "box_one_slice", "box_every_slice")
 _GIGA = 1e9
 _HUMAN_COLOR, _HUMAN_HATCH = "0.45", "////"

@@ -93,7 +93,7 @@ def few_shot_figure(table: pd.DataFrame) -> Figure:
         means = part.groupby(part["k"].map(places))["dsc"].mean()
         axes.plot(means.index + 0.05 * number, means, color=looks["color"], label=name)
     axes.set_xticks(range(len(order)), [str(k) for k in order])
-    axes.set(xlabel="labelled patients of the target used (k; each point a draw)", ylim=(-0.02, 1.02))
+    axes.set(xlabel="labeled patients of the target used (k; each point a draw)", ylim=(-0.02, 1.02))
     axes.set_ylabel(f"mean 3-D DSC, {counted(table['n']) if len(table) else 'n = 0'}")
     axes.legend(fontsize="small", loc="lower right")
     plt.close(figure)

@@ -91,7 +91,7 @@ def _draw_prompts(axes: Axes, ladder: pd.DataFrame, order: list[str], shape: _Sh
     import seaborn as sns
 
     rungs, labels = [name for name in _RUNGS if name in set(ladder["rung"])], {}
-    looks = {name: (marker, color) for name, marker, color in zip(order, "Dosv", (style.GREY, *sns.color_palette()[:3]), strict=True)}
+    looks = {name: (marker, color) for name, marker, color in zip(order, "Dosv", (style.GRAY, *sns.color_palette()[:3]), strict=True)}
     for place, rung in enumerate(rungs):
         part = ladder[(ladder["rung"] == rung) & ~((ladder["role"] == "trivial") & (rung == "none"))].set_index("experiment")
         for number, name in enumerate(name for name in order if name in part.index):

@@ -133,7 +133,7 @@ def setup(model: str, profile: str, results: Sequence[RunResult]) -> pd.DataFram
         "what runs",
         "asked with",
         "parameters",
-        "labelled patients, training + validation",
+        "labeled patients, training + validation",
         *_LABELS.values(),
         "seconds of training, here",
     ]
@@ -156,7 +156,7 @@ def _setup_of(result: RunResult, profile: str) -> dict[str, str]:
     }
     shown |= {"parameters": f"{result.provenance['parameters']:,}"}
     if learns:
-        shown["labelled patients, training + validation"] = f"{len(patients['train'])} + {len(patients['validation'])}"
+        shown["labeled patients, training + validation"] = f"{len(patients['train'])} + {len(patients['validation'])}"
         if (result.history["quantity"] == "seconds").any():
             shown["seconds of training, here"] = str(training_seconds(result.history))
     return shown | _options({k: v for k, v in options.items() if learns or k not in _TRAINING})

@@ -42,7 +42,7 @@ def selection(finished: Sequence[results.RunResult], dataset: str, rung: str, ot
     scores = {draw: _chosen_scores(table, fixed, others, seed) for draw, table in draws.items()}
     table = pd.DataFrame(scores).T.rename_axis("draw")
     n, k = len(next(iter(draws.values()))) - others, finished[0].experiment.k
-    labels = {"fixed beforehand": k, "chosen by other labelled patients": k + others, "chosen by the tested patients": k + n}
+    labels = {"fixed beforehand": k, "chosen by other labeled patients": k + others, "chosen by the tested patients": k + n}
     rows = []
     for (rule, used), column in zip(labels.items(), table, strict=True):
         shift = table[column] - table[table.columns[0]]
@@ -71,7 +71,7 @@ def printable_selection(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "number of steps": table["rule"],
-            "labelled patients used": table["labels"],
+            "labeled patients used": table["labels"],
             "mean DSC": [f"{v:.3f}" for v in table["dsc"]],
             "shift": [""] + [f"{v:+z.3f}" for v in table["shift"][1:]],
             "lowest to highest draw": [""] + [f"{r['shift_low']:+z.3f} to {r['shift_high']:+z.3f}" for _, r in table[1:].iterrows()],

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from .labels import trivial_rules
 
-GREY = "0.55"  # the colour of trivial answers, which no other method has
+GRAY = "0.55"  # the color of trivial answers, which no other method has
 _MARKERS = "os^Dv<>hp*PX"
 _FIGURE = "matplotlib.figure.Figure"
 
@@ -17,7 +17,7 @@ def plot_style() -> ModuleType:
     """Seaborn with the style of all figures, imported where a figure is drawn."""
     import seaborn as sns
 
-    palette = [color for color in sns.color_palette("colorblind") if max(color) - min(color) > 0.1]  # without its grey
+    palette = [color for color in sns.color_palette("colorblind") if max(color) - min(color) > 0.1]  # without its gray
     sns.set_theme(style="whitegrid", context="notebook", palette=palette, rc={"figure.dpi": 110, "savefig.dpi": 110})
     _show_pictures()
     return sns
@@ -37,7 +37,7 @@ def method_looks(name: str, number: int) -> dict[str, object]:
     import seaborn as sns
 
     palette = sns.color_palette()
-    color = GREY if name in trivial_rules() else palette[number % len(palette)]
+    color = GRAY if name in trivial_rules() else palette[number % len(palette)]
     return {"color": color, "marker": _MARKERS[number % len(_MARKERS)]}
 
 

@@ -27,7 +27,7 @@ from .palette import OKABE_ITO, channels
 
 HU_STEP = 4  # a quarter of the noise of a chest CT: not visible in any window, and a third off the size
 HU_RANGE = (-1024, 3071)
-WITHHELD = "The licence of this data set does not allow its images to be redistributed, so none is shown here."
+WITHHELD = "The license of this data set does not allow its images to be redistributed, so none is shown here."
 _FALLBACK_WINDOW = (-1350.0, 150.0)  # the lung window, level -600 and width 1500
 # Ways to make a viewer lighter, mildest first: share of the margin that is kept, and pixels averaged in the plane.
 _PLANS = ((1.0, 1), (0.7, 1), (0.4, 1), (0.2, 1), (0.4, 2), (0.2, 2), (0.2, 3), (0.2, 4), (0.2, 6), (0.2, 8))

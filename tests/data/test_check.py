@@ -54,7 +54,7 @@ def test_a_sound_data_set_has_no_fault_and_is_described(add, capsys, tmp_path):
 
 def test_every_fault_names_file_problem_and_remedy_and_none_ends_the_check(add, capsys, tmp_path):
     add("empty", _chest(0), _reference(0))
-    add("grey", _chest(1), _reference() * 3)
+    add("gray", _chest(1), _reference() * 3)
     add("other_grid", _chest(2), _reference()[:, :, :5])
     add("sheared", _chest(3), _reference(), np.array([[1, 0.3, 0, 0], [0, 1, 0, 0], [0, 0, 2, 0], [0, 0, 0, 1.0]]))
     add("sound", _chest(4), _reference())
@@ -64,7 +64,7 @@ def test_every_fault_names_file_problem_and_remedy_and_none_ends_the_check(add, 
     assert "6 cases, 6 patients, 5 faults" in shown
     for name, words in {
         "empty": "the mask is empty",
-        "grey": "not a binary mask, it holds the values 0, 3",
+        "gray": "not a binary mask, it holds the values 0, 3",
         "other_grid": "its grid",
         "sheared": "not at right angles",
         "speck": "no component of 3 voxels",

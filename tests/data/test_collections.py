@@ -85,7 +85,7 @@ def test_without_all_a_data_set_with_samples_gives_those(tmp_path, monkeypatch):
 # --- weights ---------------------------------------------------------------------------------------------------------
 
 
-def test_weights_come_once_after_licence_citation_and_size_were_shown(tmp_path, mirror, capsys, monkeypatch):
+def test_weights_come_once_after_license_citation_and_size_were_shown(tmp_path, mirror, capsys, monkeypatch):
     path = _fetch("known.pt", tmp_path / "root")
     assert path == tmp_path / "root" / "weights" / "known.pt"
     assert path.read_bytes() == WEIGHTS

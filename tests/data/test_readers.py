@@ -211,12 +211,12 @@ def test_four_axes_are_refused_unless_the_fourth_is_one(tmp_path):
         images.read_image(_save(tmp_path / "c.nii", np.zeros((3, 3), np.int16)))
 
 
-def test_shear_colour_and_unknown_orientation_are_refused(tmp_path):
+def test_shear_color_and_unknown_orientation_are_refused(tmp_path):
     shear = _affine()
     shear[0, 2] = 1.0
     with pytest.raises(InputError, match="right angles"):
         images.read_image(_save(tmp_path / "a.nii", np.zeros((3, 3, 3), np.int16), shear))
-    with pytest.raises(InputError, match="colour"):
+    with pytest.raises(InputError, match="color"):
         images.read_image(_save(tmp_path / "b.nii", np.zeros((3, 3, 3), [("R", "u1"), ("G", "u1"), ("B", "u1")])))
     file = nib.Nifti1Image(np.zeros((3, 3, 3), np.int16), _affine())
     file.set_sform(None, 0)
@@ -227,7 +227,7 @@ def test_shear_colour_and_unknown_orientation_are_refused(tmp_path):
     file.set_sform(_affine(), 1)
     file.header.set_xyzt_units("meter")
     nib.save(file, tmp_path / "d.nii")
-    with pytest.raises(InputError, match="millimetres"):
+    with pytest.raises(InputError, match="millimeters"):
         images.read_image(tmp_path / "d.nii")
 
 
@@ -438,7 +438,7 @@ def _tilt(dataset, index):
         (_set(ImagePositionPatient=None), "lacks ImagePositionPatient"),
         (_set(PixelData=b"\0\0"), "cannot be decoded"),
         (_set(NumberOfFrames=2), "multi-frame"),
-        (_set(SamplesPerPixel=3, PhotometricInterpretation="RGB"), "colour"),
+        (_set(SamplesPerPixel=3, PhotometricInterpretation="RGB"), "color"),
         (_set(RescaleSlope=None), "lacks RescaleSlope"),
         (_set(RescaleSlope=0), "slope 0 and intercept -1024 make no Hounsfield units"),
         (_set(RescaleSlope="1e308"), r"slope 1e\+308 .* make no Hounsfield units"),
@@ -560,7 +560,7 @@ def test_numbers_of_contours_in_every_form_that_dicom_allows(tmp_path, dicom, se
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(low=st.floats(-0.4, 3.0), high=st.floats(3.6, 7.4), angle=st.floats(0, 6.28))
-def test_a_voxel_is_inside_if_its_centre_is(tmp_path, dicom, low, high, angle):
+def test_a_voxel_is_inside_if_its_center_is(tmp_path, dicom, low, high, angle):
     # a triangle in the corner of the square, tested by half-planes
     centre, radius = (low + high) / 2, (high - low) / 2
     points = [(centre + radius * np.cos(angle + a), centre + radius * np.sin(angle + a), 1.0) for a in (0.0, 2.0, 4.0)]

@@ -78,7 +78,7 @@ def _files(root):
 EXPECTED = {f"{NAME}/{name}" for name in CONTENTS}
 
 
-def test_everything_comes_from_the_network_and_the_licence_is_shown(tmp_path, online, capsys):
+def test_everything_comes_from_the_network_and_the_license_is_shown(tmp_path, online, capsys):
     root = tmp_path / "root"
     assert not samples.available(NAME, root)
     assert samples.fetch(NAME, root, yes=True, progress=False) == root / NAME

@@ -37,7 +37,7 @@ def _square(low, high, z):
 def test_every_card_is_complete(name):
     card = registry.card("datasets", name)
     assert isinstance(card, DatasetCard)
-    assert all([card.title, card.summary, card.target, card.licence, card.citation, card.source])
+    assert all([card.title, card.summary, card.target, card.license, card.citation, card.source])
     assert card.phantom is False
 
 
@@ -99,10 +99,10 @@ def test_msd_lists_sorted_cases_without_macos_files(msd):
 
 
 def test_msd_test_scans_stay_without_reference(msd):
-    unlabelled, labelled, _ = map(msd_lung.load, msd_lung.cases(msd))
-    assert dict(unlabelled.references) == {}
-    assert labelled.references["tumor"].array.sum() == 8
-    assert labelled.references["tumor"].volume_ml == pytest.approx(8 * 2 / 1000)
+    unlabeled, labeled, _ = map(msd_lung.load, msd_lung.cases(msd))
+    assert dict(unlabeled.references) == {}
+    assert labeled.references["tumor"].array.sum() == 8
+    assert labeled.references["tumor"].volume_ml == pytest.approx(8 * 2 / 1000)
 
 
 def test_msd_refuses_what_is_incomplete_or_empty(msd):
@@ -155,7 +155,7 @@ def test_nsclc_target_and_the_nodes_grown_by_5_mm(nsclc):
     assert (ball & study.references["GTV-1"].array).any()  # so that the subtraction is seen
 
 
-def test_nsclc_growth_is_euclidean_in_millimetres():
+def test_nsclc_growth_is_euclidean_in_millimeters():
     array = np.zeros((9, 9, 9), bool)
     array[4, 4, 4] = True
     grown = masks.grow_mm(array, (1.0, 2.0, 3.0), 3.0)

@@ -112,7 +112,7 @@ def test_every_page_is_quiet_whole_and_light(book_html, address, visit):
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_axe_finds_no_serious_fault(book_html, address, visit, scheme):
-    """In the dark, where only colours differ, on one page of each kind."""
+    """In the dark, where only colors differ, on one page of each kind."""
     names = [name for name in pages_of(book_html) if name != "index.html"]  # it leads on at once
     if scheme == "dark":
         names = ["book/intro.html", "book/methods.html", VIEWER_PAGE, "book/results/comparisons.html", *NEED_DATA]
@@ -182,8 +182,8 @@ def test_dark_mode(address, visit):
     assert brightness(backgrounds[0]) > 200 > 60 > brightness(backgrounds[1])
 
 
-def brightness(colour: str) -> float:
-    return sum(float(v) for v in re.findall(r"[\d.]+", colour)[:3]) / 3
+def brightness(color: str) -> float:
+    return sum(float(v) for v in re.findall(r"[\d.]+", color)[:3]) / 3
 
 
 @pytest.mark.browser
@@ -246,11 +246,11 @@ def slice_of(page) -> int:
 
 @pytest.mark.browser
 def test_picture_is_a_picture(viewer):
-    colours = viewer.evaluate(
+    colors = viewer.evaluate(
         "(() => { const c = document.querySelector('.lv-stage > canvas');"
         "const d = new Uint32Array(c.getContext('2d').getImageData(0, 0, c.width, c.height).data.buffer); return new Set(d).size })()"
     )
-    assert colours > 50
+    assert colors > 50
     assert viewer.evaluate("document.querySelector('.lungseg-viewer').sliceViewer.view.milliseconds") > 0  # for whoever measures
     assert viewer.locator(".lv-fallback").count() == 0
 

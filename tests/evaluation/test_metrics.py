@@ -61,7 +61,7 @@ def test_parallel_slabs_are_as_far_apart_as_their_shift():
     assert distances.hd95() == pytest.approx(2 * SPACING[2])
 
 
-def test_two_balls_with_one_centre_are_apart_by_the_difference_of_their_radii():
+def test_two_balls_with_one_center_are_apart_by_the_difference_of_their_radii():
     spacing = (1.0, 1.0, 1.0)
     distances = metrics.surface_distances(_ball(20, spacing), _ball(15, spacing), spacing)
     # surface elements sit on a band of corners up to half a voxel to either side of the true surface

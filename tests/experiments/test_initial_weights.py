@@ -62,7 +62,7 @@ def test_random_weights_and_models_from_scratch_have_no_file(here):
     assert initial_weights.initial_weights("unet", registry.card("models", "unet").options) is None
 
 
-def test_published_weights_that_are_not_here_are_named_with_address_and_licence(here):
+def test_published_weights_that_are_not_here_are_named_with_address_and_license(here):
     with pytest.raises(InputError, match=r"medsam_vit_b\.pth.*not here") as caught:
         initial_weights.initial_weights("medsam", registry.card("models", "medsam").options)
     assert "https://" in str(caught.value)
@@ -126,11 +126,11 @@ def test_a_run_with_wrong_weights_ends_before_any_patient_is_looked_for(tmp_path
 
 
 @pytest.mark.parametrize("name", [n for n in registry.names("models") if hasattr(registry.plugin("models", n), "initial_weights")])
-def test_every_checkpoint_has_an_address_a_licence_and_a_citation(name):
+def test_every_checkpoint_has_an_address_a_license_and_a_citation(name):
     source = registry.plugin("models", name).initial_weights(registry.card("models", name).options)
     if isinstance(source, Checkpoint):
         assert source.url.startswith("https://")
-        assert source.licence
+        assert source.license
         assert source.citation
         assert len(source.sha256) in (0, 64)
     else:

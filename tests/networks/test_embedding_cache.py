@@ -110,7 +110,7 @@ def test_what_is_encoded_ahead_is_what_following_asks_for(weights, monkeypatch):
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_a_network_of_whole_slices_encodes_each_slice_once_and_its_neighbours_ahead(model, monkeypatch):
+def test_a_network_of_whole_slices_encodes_each_slice_once_and_its_neighbors_ahead(model, monkeypatch):
     segmenter, study = small_segmenter(model, field_mm=0.0), sample_study()
     reference, k = study.references["reference"], largest_slice(study.references["reference"])
     segmenter.set_image(study.image)

@@ -40,7 +40,7 @@ def test_a_network_learns_a_bright_ball_and_puts_it_back_where_it_is(tmp_path):
     assert 2 * (answer & reference).sum() / (answer.sum() + reference.sum()) > 0.8
 
 
-def test_slabs_answer_every_slice_once_and_see_their_neighbours():
+def test_slabs_answer_every_slice_once_and_see_their_neighbors():
     for count in (1, 5, 64, 65, 200):
         slabs = list(automatic._slabs(count, 64, 16))
         assert [i for answered, _ in slabs for i in range(answered.start, answered.stop)] == list(range(count))

@@ -142,7 +142,7 @@ def test_look_alikes_are_not_in_the_reference() -> None:
     assert seen_benign
 
 
-def test_reference_lies_in_the_body_and_errs_by_a_millimetre(patient: cohort.Patient) -> None:
+def test_reference_lies_in_the_body_and_errs_by_a_millimeter(patient: cohort.Patient) -> None:
     reference = patient.tumor_mm > 0
     assert (patient.hu[reference] > -990).mean() > 0.97
     surface = np.abs(patient.true_tumor_mm) < 0.5
@@ -196,13 +196,13 @@ def test_another_generator_or_grid_makes_patients_again(tmp_path: Path, monkeypa
 def test_msd_folder_looks_like_task06(msd_root: Path) -> None:
     description = json.loads((msd_root / "dataset.json").read_text())
     assert list(description) == [
-        "name", "description", "reference", "licence", "release", "tensorImageSize", "modality", "labels", "numTraining", "numTest",
+        "name", "description", "reference", "license", "release", "tensorImageSize", "modality", "labels", "numTraining", "numTest",
         "training", "test",
     ]  # fmt: skip
     assert description["modality"] == {"0": "CT"}
     assert description["labels"] == {"0": "background", "1": "cancer"}
     assert description["numTraining"] == len(description["training"]) == 2
-    assert description["numTest"] == len(description["test"]) == len(phantom_msd.UNLABELLED_NUMBERS)
+    assert description["numTest"] == len(description["test"]) == len(phantom_msd.UNLABELED_NUMBERS)
     for entry in description["training"]:
         assert (msd_root / entry["image"]).is_file()
         assert (msd_root / entry["label"]).is_file()
@@ -249,6 +249,6 @@ def test_coverage_and_capsule_by_hand() -> None:
     np.testing.assert_allclose(line[[0, -1]], [[0, 0, 0, 1], [10, 0, 0, 3]])
 
 
-def test_grid_is_centred() -> None:
+def test_grid_is_centered() -> None:
     grid = Grid((4, 4, 2), (2.0, 2.0, 5.0))
     np.testing.assert_allclose(grid.affine((10.0, 0.0, 0.0))[:3, 3], [7.0, -3.0, -2.5])

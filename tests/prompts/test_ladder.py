@@ -113,10 +113,10 @@ def test_a_single_voxel_wide_lesion_has_a_line_of_one_voxel():
 
 def test_a_click_lies_deepest_inside_on_the_largest_slice():
     lesion = _volume(np.s_[10:21, 10:17, 5], np.s_[10:14, 10:14, 6])
-    assert clicks.centre_click(lesion, 1, SPACING).slices == (SlicePrompt(5, points=Points(((13, 13, 5),), (1,))),)
+    assert clicks.center_click(lesion, 1, SPACING).slices == (SlicePrompt(5, points=Points(((13, 13, 5),), (1,))),)
     ring = _volume(np.s_[5:30, 5:30, 5])
     ring[9:26, 9:26, 5] = False
-    place = clicks.centre_click(ring, 1, SPACING).slices[0].points.ijk[0]
+    place = clicks.center_click(ring, 1, SPACING).slices[0].points.ijk[0]
     assert ring[place]
 
 
@@ -130,7 +130,7 @@ def test_random_clicks_stay_in_the_deep_half_and_differ():
 def test_corrections_click_the_largest_error_as_inside_or_outside():
     reference = _volume(np.s_[10:20, 10:20, 3:8])
     labels = reference.astype(int)
-    first = (clicks.centre_click(reference, 1, SPACING),)
+    first = (clicks.center_click(reference, 1, SPACING),)
     half = reference.copy()
     half[:, :, 6:] = False
     more = clicks.corrected(first, labels, half, SPACING)
@@ -149,7 +149,7 @@ def test_a_correction_joins_the_lesion_that_it_lies_in_or_near():
     reference = _volume(np.s_[2:8, 2:8, 2:5], np.s_[30:36, 30:36, 6:9])
     labels = reference.astype(int)
     labels[30:36] *= 2
-    first = tuple(clicks.centre_click(labels == n, n, SPACING) for n in (1, 2))
+    first = tuple(clicks.center_click(labels == n, n, SPACING) for n in (1, 2))
     missed = _volume(np.s_[2:8, 2:8, 2:5])
     assert [p.actions for p in clicks.corrected(first, labels, missed, SPACING)] == [1, 2]
     wrong = reference | _volume(np.s_[2:8, 9:20, 2:5])
@@ -295,7 +295,7 @@ def test_trivial_answers_to_a_click_and_to_a_line():
     i, j, k = np.ogrid[:40, :40, :24]
     ball = (i - 20) ** 2 + (j - 20) ** 2 + (2 * (k - 12)) ** 2 <= 10**2
     image = Image(np.where(ball, 40.0, -850.0), AFFINE)
-    click = clicks.centre_click(ball, 1, SPACING)
+    click = clicks.center_click(ball, 1, SPACING)
     assert np.array_equal(_trivial("ellipse", image, click).array, ball)
     assert _trivial("ellipse", image, click, diameter=10.0).volume_ml == pytest.approx(np.pi / 6, rel=0.1)
     assert _trivial("filled", image, click).volume_ml == pytest.approx(21 * 21 * 22 / 1000)

@@ -78,14 +78,14 @@ def test_figures_draw_with_units_or_names_on_their_axes(results, draw):
     assert axes.get_ylabel()
 
 
-def test_grey_is_the_colour_of_trivial_answers_alone():
+def test_gray_is_the_color_of_trivial_answers_alone():
     style.plot_style()
-    grey, *others = (colors.to_rgb(style.method_looks(name, n)["color"]) for n, name in enumerate(["trivial: ellipse or ball", *"a" * 12]))
-    assert np.ptp(grey) == 0
+    gray, *others = (colors.to_rgb(style.method_looks(name, n)["color"]) for n, name in enumerate(["trivial: ellipse or ball", *"a" * 12]))
+    assert np.ptp(gray) == 0
     assert min(np.ptp(other) for other in others) > 0.1
 
 
-def test_trivial_answers_take_no_colour_and_no_marker_from_the_methods_beside_them():
+def test_trivial_answers_take_no_color_and_no_marker_from_the_methods_beside_them():
     style.plot_style()
     alone, beside = style.looks_of(["a", "b"]), style.looks_of(["trivial: ellipse or ball", "a", "trivial: Otsu threshold", "b"])
     assert {name: beside[name] for name in alone} == alone

@@ -96,7 +96,7 @@ def test_a_setup_names_what_ran_and_what_the_published_weights_get(finished, mon
     assert list(table.columns) == ["fine-tuned", "with the published weights"]
     assert table.loc["what runs", "fine-tuned"] == planning.experiment_title(result.experiment)
     assert table.loc["parameters", "fine-tuned"] == "12,345"
-    assert table.loc["labelled patients, training + validation", "fine-tuned"] == "2 + 0"
+    assert table.loc["labeled patients, training + validation", "fine-tuned"] == "2 + 0"
     assert table.loc["seconds of training, here", "fine-tuned"] == "61"
     assert table.loc["picture (pixels)"].tolist() == ["64 × 64", "1024 × 1024"]
     assert table.loc["CT window (HU)", "with the published weights"] == "−160 to 240"

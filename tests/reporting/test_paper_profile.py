@@ -48,10 +48,10 @@ def _msd(root):
     affine = np.diag([*SPACING_MM, 1.0])
     for number, case in enumerate([*MSD, "lung_090"]):
         hu = np.moveaxis(_chest(100 + number), 0, 2) - 1024
-        labelled = case in MSD
-        (root / ("imagesTr" if labelled else "imagesTs")).mkdir(parents=True, exist_ok=True)
-        nib.save(nib.Nifti1Image(hu, affine), root / ("imagesTr" if labelled else "imagesTs") / f"{case}.nii.gz")
-        if labelled:
+        labeled = case in MSD
+        (root / ("imagesTr" if labeled else "imagesTs")).mkdir(parents=True, exist_ok=True)
+        nib.save(nib.Nifti1Image(hu, affine), root / ("imagesTr" if labeled else "imagesTs") / f"{case}.nii.gz")
+        if labeled:
             (root / "labelsTr").mkdir(exist_ok=True)
             nib.save(nib.Nifti1Image((hu > 0).astype(np.uint8), affine), root / "labelsTr" / f"{case}.nii.gz")
     training = [{"image": f"./imagesTr/{case}.nii.gz", "label": f"./labelsTr/{case}.nii.gz"} for case in MSD]

@@ -173,7 +173,7 @@ def test_published_files_hold_no_voxel_of_a_restricted_case(written, published):
     assert [cohort["shown"] for cohort in index_of(published)["cohorts"]] == [True, False, True]
     stored = case_of(published, "folder", "mine")
     assert set(stored) == {"title", "facts", "cut", "reference", "withheld", "values"}
-    assert "licence" in stored["withheld"]
+    assert "license" in stored["withheld"]
     assert stored["values"] == case_of(written, "folder", "mine")["values"]
     assert [path.name for path in (published / "folder").iterdir()] == ["mine.json"]
     assert "ct" in case_of(published, "msd_lung", "lung_001")
@@ -539,7 +539,7 @@ def test_a_withheld_case_has_words_and_values(opened):
     page = opened(state())
     page.choose("Data set", "folder")
     page.page.wait_for_selector(".case-explorer[data-case='mine']")
-    assert "licence" in page.page.locator(".lv-withheld").inner_text()
+    assert "license" in page.page.locator(".lv-withheld").inner_text()
     assert not page.page.locator(".lv-stage > canvas").first.is_visible()
     assert re.fullmatch(r"0\.\d{3}|1\.000", page.values()[0])
     page.choose("Data set", PHANTOM)

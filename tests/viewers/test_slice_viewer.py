@@ -129,7 +129,7 @@ def test_public_output_holds_no_voxel_of_a_restricted_case():
     stored = embedded(slice_viewer([bound, free], public=True))
     assert set(stored[0]) == {"title", "facts", "withheld"}
     assert stored[0]["facts"] == dict(bound.facts)
-    assert "licence" in stored[0]["withheld"]
+    assert "license" in stored[0]["withheld"]
     assert "ct" in stored[1]
     alone = slice_viewer([bound], public=True).data
     assert "<script" not in alone

@@ -91,7 +91,7 @@ def automatic_input(segmenter: AutomaticSegmenter, image: Image) -> tuple[tuple[
     settings, windows = segmenter.settings, len(segmenter.settings.windows_hu)
     columns, rows, count = geometry.shape_at_spacing(image, settings.spacing_mm)
     if isinstance(segmenter.network, SliceWise):
-        return (1, windows, 1, rows, columns), f"{by_text((rows, columns))}, {windows * (2 * segmenter.network.neighbours + 1)} channels"
+        return (1, windows, 1, rows, columns), f"{by_text((rows, columns))}, {windows * (2 * segmenter.network.neighbors + 1)} channels"
     seen = min(count, settings.slab + 2 * settings.slab_overlap)
     sizes = tuple(n + -n % settings.size_multiple for n in (seen, rows, columns))
     return (1, windows, *sizes), f"{by_text(sizes)}, {windows} channels"

@@ -104,7 +104,7 @@ def choose(names: Sequence[str] = ()) -> list[Subject]:
 
 # options that say what a network is, and not on which grid, of which picture and for how long it is trained
 _ARCHITECTURE = (
-    *("widths", "residual_units", "backbone", "width", "output_stride", "atrous_rates", "head_width", "neighbours"),
+    *("widths", "residual_units", "backbone", "width", "output_stride", "atrous_rates", "head_width", "neighbors"),
     *("canvas", "config"),
 )
 _NNUNET_SIZES = ("spacing_mm", "patch", "batch_size", "features_per_stage", "convolutions_per_stage")  # nnU-Net's own where empty

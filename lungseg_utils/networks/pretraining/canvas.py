@@ -40,14 +40,14 @@ class Canvas:
         z, y, x = (axis[part] - np.float32(o) for axis, part, o in zip(self.axes, box, origin_mm, strict=True))
         return z[:, None, None], y[:, None], x
 
-    def paint(self, solid: Solid, colour: Color, name: int = 0) -> None:
+    def paint(self, solid: Solid, color: Color, name: int = 0) -> None:
         """Put a solid in front of all before; the voxels that it covers by more than half become its own."""
         box = solid.box(self)
         if any(part.stop <= part.start for part in box):
             return
         cover = solid.cover(self, box)
         seen = self.values[box]
-        seen += cover * (colour.on(self, box) - seen)
+        seen += cover * (color.on(self, box) - seen)
         self.owner[box][cover > 0.5] = name
 
 

@@ -23,7 +23,7 @@ _MIN_SEEN, _MIN_ONE_SIDED = 0.4, 0.2
 
 @dataclass(frozen=True, eq=False)
 class Clip:
-    """Neighbouring slices and one object in them.
+    """Neighboring slices and one object in them.
 
     `image` is float32 (slices, rows, columns) in [0, 1]. `mask` is bool of the same shape: the visible part of one object,
     of which the largest piece (26-connected over all slices) is kept; a single slice may still show several pieces of it.

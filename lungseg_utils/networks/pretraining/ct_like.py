@@ -82,7 +82,7 @@ def _paint_bone(rng: np.random.Generator, canvas: Canvas) -> None:
 
 def _paint_vessels(rng: np.random.Generator, canvas: Canvas, within: tuple[Solid, ...] = ()) -> None:
     """A trunk and the branches that leave it."""
-    colour = Color(rng.uniform(35, 65) if rng.random() < 0.5 else rng.uniform(110, 380))
+    color = Color(rng.uniform(35, 65) if rng.random() < 0.5 else rng.uniform(110, 380))
     length, thick, turn = rng.uniform(50.0, 170.0), log_uniform(rng, 1.0, 8.0), draw_turn(rng)
     centre = within[0].centre_mm if within else place(rng, 60.0, 20.0)
     trunk = draw_tube(rng, centre - turn[0] * length / 2, (thick, 0.6 * thick), length, turn)
@@ -92,7 +92,7 @@ def _paint_vessels(rng: np.random.Generator, canvas: Canvas, within: tuple[Solid
         narrow = max(0.7, thick * rng.uniform(0.3, 0.7))
         tubes.append(draw_tube(rng, start, (narrow, 0.5 * narrow), length * rng.uniform(0.2, 0.6)))
     for tube in tubes:
-        canvas.paint(Compound((tube,), within=within) if within else tube, colour)
+        canvas.paint(Compound((tube,), within=within) if within else tube, color)
 
 
 def _paint_cavity(rng: np.random.Generator, canvas: Canvas, cavity: Star) -> float:
@@ -124,8 +124,8 @@ def _paint_loops(rng: np.random.Generator, canvas: Canvas) -> None:
         loop = draw_star(rng, centre, radius * rng.uniform(0.7, 1.3), "smooth", stretch=0.35)
         canvas.paint(loop, Color(hu))
         filling = pick(rng, {"fluid": 2, "pulp": 1, "gas": 1})
-        colour = {"fluid": Color(rng.uniform(-5, 30)), "pulp": Color(-150, 150, draw_waves(rng, (4, 15))), "gas": Color(-980)}
-        canvas.paint(replace(loop, radii_mm=loop.radii_mm - wall), colour[filling])
+        color = {"fluid": Color(rng.uniform(-5, 30)), "pulp": Color(-150, 150, draw_waves(rng, (4, 15))), "gas": Color(-980)}
+        canvas.paint(replace(loop, radii_mm=loop.radii_mm - wall), color[filling])
 
 
 def _paint_surroundings(rng: np.random.Generator, canvas: Canvas) -> None:
@@ -227,14 +227,14 @@ def _paint_target(rng: np.random.Generator, canvas: Canvas) -> None:
     host = _paint_host(rng, canvas, plan, centre, radius)
     hu = _draw_target_hu(rng, plan, host.hu)
     solid = _draw_target(rng, plan, centre, radius, host)
-    colour = _draw_tissue(rng, hu, (0.0, 25.0))
+    color = _draw_tissue(rng, hu, (0.0, 25.0))
     if rng.random() < 0.35:
         _paint_attached(rng, canvas, centre, radius, hu)
     if rng.random() < 0.35 and radius < 20:
-        paint_twins(rng, canvas, solid, radius, colour, 0)
+        paint_twins(rng, canvas, solid, radius, color, 0)
     if plan == "organ" and rng.random() < 0.5:
         canvas.paint(draw_star(rng, centre, radius * rng.uniform(1.2, 1.6)), Color(_FAT_HU))
-    canvas.paint(solid, colour, _TARGET)
+    canvas.paint(solid, color, _TARGET)
     if rng.random() < 0.15:
         core = draw_star(rng, centre, radius * rng.uniform(0.3, 0.6))
         canvas.paint(Compound((core,), within=(solid,)), Color(hu + rng.choice([-1, 1], p=[0.7, 0.3]) * rng.uniform(15, 90)), _TARGET)

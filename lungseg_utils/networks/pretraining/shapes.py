@@ -62,22 +62,22 @@ def _paint_background(rng: np.random.Generator, canvas: Canvas) -> None:
         canvas.values[...] += (slopes[0] * y[:, None] + slopes[1] * x).astype(np.float32)
 
 
-def paint_strands(rng: np.random.Generator, canvas: Canvas, colour: Color, count: int) -> None:
+def paint_strands(rng: np.random.Generator, canvas: Canvas, color: Color, count: int) -> None:
     """Thin tubes across the whole field that belong to nothing."""
     for _ in range(count):
         middle, turn, length = place(rng, 60.0, 20.0), draw_turn(rng), rng.uniform(60.0, 240.0)
         turn[0, 0] *= 0.2
         turn[0] /= np.linalg.norm(turn[0])
         thick = log_uniform(rng, 0.8, 4.0)
-        canvas.paint(draw_tube(rng, middle - turn[0] * length / 2, (thick, thick), length, turn), colour)
+        canvas.paint(draw_tube(rng, middle - turn[0] * length / 2, (thick, thick), length, turn), color)
 
 
-def paint_twins(rng: np.random.Generator, canvas: Canvas, solid: Solid, radius_mm: float, colour: Color, name: int) -> None:
+def paint_twins(rng: np.random.Generator, canvas: Canvas, solid: Solid, radius_mm: float, color: Color, name: int) -> None:
     """Solids that look like the target, beside it: only the box tells which is meant."""
     for _ in range(int(rng.integers(1, 4))):
         angle, gap = rng.uniform(0, 2 * np.pi), radius_mm * rng.uniform(1.5, 4.0)
         shift = np.array([rng.uniform(-0.5, 0.5) * radius_mm, gap * np.sin(angle), gap * np.cos(angle)])
-        canvas.paint(_moved(solid, shift), replace(colour, level=colour.level + rng.normal(0, 0.03 * abs(colour.level) + 0.01)), name)
+        canvas.paint(_moved(solid, shift), replace(color, level=color.level + rng.normal(0, 0.03 * abs(color.level) + 0.01)), name)
 
 
 def shapes_scene(rng: np.random.Generator, canvas: Canvas) -> Scene:
@@ -88,10 +88,10 @@ def shapes_scene(rng: np.random.Generator, canvas: Canvas) -> Scene:
     for number in range(1, count + 1):
         radius = log_uniform(rng, 3.0, 42.0) if number == target else log_uniform(rng, 4.0, 45.0)
         solid = _draw_form(rng, place(rng, rng.choice([20.0, 75.0]) if number == target else 85.0, radius), radius)
-        colour = _draw_gray(rng, 0.8)
+        color = _draw_gray(rng, 0.8)
         if number == target and rng.random() < 0.35:
-            paint_twins(rng, canvas, solid, radius, colour, 100)
-        canvas.paint(solid, colour, number)
+            paint_twins(rng, canvas, solid, radius, color, 100)
+        canvas.paint(solid, color, number)
     if rng.random() < 0.35:
         paint_strands(rng, canvas, _draw_gray(rng), int(rng.integers(1, 4)))
     # What the picture cannot show must not count as contrast.

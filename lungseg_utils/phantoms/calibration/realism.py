@@ -20,7 +20,7 @@ from .properties import lung_mask
 def real_studies(roots: Mapping[str, Path], public: bool) -> dict[str, Study]:
     """Studies of the real data sets in `roots` (plug-in name -> folder), as far as they are there; one per patient.
 
-    With `public`, data sets whose licence does not let voxels be published are left out.
+    With `public`, data sets whose license does not let voxels be published are left out.
     """
     found: dict[str, Study] = {}
     for name, root in roots.items():
@@ -44,7 +44,7 @@ def measure_real(studies: Mapping[str, Study]) -> pd.DataFrame:
     return frame.assign(nps_mean_per_mm=frame["nps_image_per_mm"]) if len(frame) else frame
 
 
-PATCH_FEATURES = ("mean", "sd", "p10", "p90", "gradient", "laplacian", "neighbour_correlation", "skewness")
+PATCH_FEATURES = ("mean", "sd", "p10", "p90", "gradient", "laplacian", "neighbor_correlation", "skewness")
 CLASSIFIER_SPACING_MM = (2.25, 2.25, 3.0)
 CLASSIFIER_PATCH = 11
 _RIDGE = 0.01
@@ -83,7 +83,7 @@ def patch_table(study: Study, count: int = 40, seed: int = 0) -> pd.DataFrame:
 
 
 def _design(table: pd.DataFrame, like: pd.DataFrame) -> np.ndarray:
-    """Standardised features, their squares, the place, and a constant."""
+    """Standardized features, their squares, the place, and a constant."""
     raw = (table[list(PATCH_FEATURES)] - like[list(PATCH_FEATURES)].mean()) / (like[list(PATCH_FEATURES)].std() + 1e-9)
     raw = np.clip(raw.to_numpy(), -4, 4)
     return np.column_stack([raw, raw**2, table["place"] == "tumor", np.ones(len(table))]).astype(float)

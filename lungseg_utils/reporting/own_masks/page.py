@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 
 
 _WIDEST_TEXT = 24  # digits, in the table of cases; longer names are broken
-_COLOURS = {
+_COLORS = {
     "text": "#010203",
     "mark": "#040506",
     "grid": "#070809",
-}  # unlikely ones, which the page's own colours, light and dark, take the place of
+}  # unlikely ones, which the page's own colors, light and dark, take the place of
 _TITLES = {metric.name: metric.title for metric in (*metrics.METRICS, *metrics.LESION_METRICS)}
 _DIGITS = {metric.name: metric.digits for metric in (*metrics.METRICS, *metrics.LESION_METRICS)}
 MARKS = {
@@ -174,16 +174,16 @@ def _figures(summary: pd.DataFrame, cases: pd.DataFrame) -> list[str]:
     n = int(summary["n"].iloc[0])
     first, second = _axes("tumor volume (ml)", "3-D DSC"), _axes("tolerance (mm)", "mean NSD")
     mean = _row(summary, "dsc")
-    first.scatter(with_tumor["reference_volume"], with_tumor["dsc"], s=26, color=_COLOURS["mark"], alpha=0.75, linewidths=0)
-    first.axhline(mean["value"], color=_COLOURS["text"], linewidth=1, linestyle="--")
+    first.scatter(with_tumor["reference_volume"], with_tumor["dsc"], s=26, color=_COLORS["mark"], alpha=0.75, linewidths=0)
+    first.axhline(mean["value"], color=_COLORS["text"], linewidth=1, linestyle="--")
     if np.isfinite(mean["low"]):
-        first.axhspan(mean["low"], mean["high"], color=_COLOURS["mark"], alpha=0.15, linewidth=0)
+        first.axhspan(mean["low"], mean["high"], color=_COLORS["mark"], alpha=0.15, linewidth=0)
     first.set_xscale("log")
     first.set_xticks(*_volume_ticks(with_tumor["reference_volume"]))
     first.minorticks_off()
     rows = [_row(summary, f"nsd_{t:g}mm") for t in metrics.NSD_TOLERANCES_MM]
-    second.plot(metrics.NSD_TOLERANCES_MM, [row["value"] for row in rows], color=_COLOURS["mark"], marker="o", linewidth=1.5)
-    second.vlines(metrics.NSD_TOLERANCES_MM, [row["low"] for row in rows], [row["high"] for row in rows], color=_COLOURS["mark"])
+    second.plot(metrics.NSD_TOLERANCES_MM, [row["value"] for row in rows], color=_COLORS["mark"], marker="o", linewidth=1.5)
+    second.vlines(metrics.NSD_TOLERANCES_MM, [row["low"] for row in rows], [row["high"] for row in rows], color=_COLORS["mark"])
     second.set_xticks(metrics.NSD_TOLERANCES_MM)
     shaded, bars = (", shaded its 95 % interval", ", bars 95 % intervals") if np.isfinite(mean["low"]) else ("", "")
     points = f"Each point a case; dashed the mean over patients (n = {n}){shaded}."
@@ -206,13 +206,13 @@ def _axes(x: str, y: str) -> Axes:
 
     axes = Figure(figsize=(4.2, 3.0), layout="constrained").subplots()
     axes.set(ylim=(-0.03, 1.03))
-    axes.set_xlabel(x, color=_COLOURS["text"])
-    axes.set_ylabel(y, color=_COLOURS["text"])
-    axes.tick_params(colors=_COLOURS["text"], length=3)
-    axes.grid(axis="y", color=_COLOURS["grid"], linewidth=0.6)
+    axes.set_xlabel(x, color=_COLORS["text"])
+    axes.set_ylabel(y, color=_COLORS["text"])
+    axes.tick_params(colors=_COLORS["text"], length=3)
+    axes.grid(axis="y", color=_COLORS["grid"], linewidth=0.6)
     axes.set_axisbelow(True)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.spines[["left", "bottom"]].set_color(_COLOURS["text"])
+    axes.spines[["left", "bottom"]].set_color(_COLORS["text"])
     return axes
 
 
@@ -230,6 +230,6 @@ def _svg(figure: Figure, title: str) -> str:
     head = re.sub(r' (width|height)="[^"]*"', "", head)
     body = re.sub(r"<metadata>.*?</metadata>", "", body, flags=re.DOTALL)
     body = re.sub(r'<g id="[^"]*"', "<g", body)  # each drawing has the same names of groups, and a page may hold a name only once
-    for name, colour in _COLOURS.items():
-        body = body.replace(colour, f"var(--{name})")
+    for name, color in _COLORS.items():
+        body = body.replace(color, f"var(--{name})")
     return f'<figure><svg role="img" aria-label="{title}"{head}>{body}<figcaption>{title}</figcaption></figure>'
