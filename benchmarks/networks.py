@@ -8,8 +8,8 @@ from segment_anything.modeling import ImageEncoderViT
 
 from lungseg_utils.core.masks import dsc
 from lungseg_utils.experiments.costs.meter import count_flops
-from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import PromptedSam, Size, packaged_encoder
+from lungseg_utils.networks.view import View
 
 _DEVIATION = 0.02  # of what the packages leave at zero: places would else have no part in the answer
 

@@ -10,8 +10,9 @@ from segment_anything.modeling import MaskDecoder, Sam, TwoWayTransformer
 from torch.nn import functional
 
 from lungseg_utils import geometry
-from lungseg_utils.networks.promptable import View, prompt_tokens
+from lungseg_utils.networks.promptable import prompt_tokens
 from lungseg_utils.networks.sam import PromptedSam, Size, packaged_encoder
+from lungseg_utils.networks.view import View
 from lungseg_utils.types import Image, SlicePrompt
 
 

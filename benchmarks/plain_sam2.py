@@ -10,8 +10,9 @@ from sam2 import sam2_video_predictor
 from sam2.build_sam import build_sam2_video_predictor
 
 from lungseg_utils import geometry
-from lungseg_utils.networks.promptable import View, prompt_tokens
+from lungseg_utils.networks.promptable import prompt_tokens
 from lungseg_utils.networks.sam2 import PromptedSam2, Size
+from lungseg_utils.networks.view import View
 from lungseg_utils.types import Image, SlicePrompt
 
 

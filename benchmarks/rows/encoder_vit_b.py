@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 
 from lungseg_utils.networks import training
-from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import PromptedSam, Size
+from lungseg_utils.networks.view import View
 
 from ..networks import encoder_operations, least_dice, twin_encoders, weight_bytes
 from ..row import Agreement, Row, Setting, Work

@@ -9,7 +9,8 @@ import numpy as np
 from .. import geometry
 from ..types import Prompt, SlicePrompt
 from . import propagation
-from .promptable import WHOLE_SLICE, Place, SlicewiseSegmenter
+from .promptable import Place, SlicewiseSegmenter
+from .view import WHOLE_SLICE
 
 _SLICES_AHEAD = 2  # to either side
 

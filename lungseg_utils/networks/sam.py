@@ -20,9 +20,10 @@ from ..types import Box, Options, SlicePrompt
 from . import propagation, training
 from .attention import fuse_attention
 from .products import widen_linears
-from .promptable import SlicewiseSegmenter, View, prompt_tokens, where
+from .promptable import SlicewiseSegmenter, prompt_tokens, where
 from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
 from .training_volumes import LesionVolume, jitter_box
+from .view import View
 
 END_SHARE = 0.3  # of the samples that follow an object: from its first or last slice, so that its end is seen often
 

@@ -25,10 +25,11 @@ from ..types import InputError, Options, Prompt, Record, SlicePrompt
 from . import hiera, products, training
 from .attention import split_attention
 from .losses import build_loss, tell_progress
-from .promptable import SlicewiseSegmenter, View, prompt_tokens, where
+from .promptable import SlicewiseSegmenter, prompt_tokens, where
 from .prompted_training import PromptForm, TrainingSettings, draw_prompt, mirror
 from .propagation import REACH_MM
 from .training_volumes import LesionVolume, jitter_box
+from .view import View
 
 ABSENT_SLICES = 3  # in a row without the object end the search: a lesion is one piece, so it does not come back; the rest is time
 PRESENT_BIAS = 4.0  # of an untrained object score: a negative score hides the mask, and with it every gradient

@@ -22,8 +22,8 @@ from .slice_viewer import ViewerCase, embed
 
 if TYPE_CHECKING:
     from ..experiments.results import RunResult
-    from ..networks.promptable import View
     from ..networks.sam import SamSegmenter
+    from ..networks.view import View
 
 
 MARGIN_MM = 60.0  # kept around a lesion, so that windows of prompts near it lie inside what is stored

@@ -28,9 +28,9 @@ from benchmarks.rows import (
 from lungseg_utils import registry
 from lungseg_utils.evaluation import metrics
 from lungseg_utils.networks import attention, products
-from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import Size
 from lungseg_utils.networks.sam2 import Size as Sam2Size
+from lungseg_utils.networks.view import View
 from lungseg_utils.reporting import speed
 from lungseg_utils.types import Image, InputError, Mask
 

@@ -16,7 +16,7 @@ import json
 import numpy as np
 from lungseg_utils.evaluation import intervals, metrics, scoring, tables
 from lungseg_utils.experiments import store
-from lungseg_utils.reporting import experiment_page, labels
+from lungseg_utils.reporting import experiment_tables, labels
 from lungseg_utils.reporting.own_masks import summary
 from lungseg_utils.types import Mask
 from lungseg_utils.viewers import case_explorer
@@ -37,7 +37,7 @@ print(json.dumps({
     "stored": "voe" in store.METRICS,
     "explorer": "voe" in case_explorer.METRICS,
     "label": labels.label_of("voe"),
-    "case table": "volumetric overlap error (%)" in experiment_page.printable_case_table(results, ["phantom_nsclc"]),
+    "case table": "volumetric overlap error (%)" in experiment_tables.printable_case_table(results, ["phantom_nsclc"]),
 }))
 """
 SETTING = """    "box_half": PromptSetting("box on half of the slices", "box", "half the outline", "box", _once(boxes.one_slice)),

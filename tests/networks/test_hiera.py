@@ -7,8 +7,8 @@ import torch
 
 from lungseg_utils.experiments.costs import meter
 from lungseg_utils.networks import hiera, products, training
-from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam2 import Size, build_network
+from lungseg_utils.networks.view import View
 
 CPU = torch.device("cpu")
 VIEW = View(canvas=256, window_hu=(-1000.0, 500.0))

@@ -10,9 +10,9 @@ from lungseg_utils import registry
 from lungseg_utils.core.masks import dsc
 from lungseg_utils.networks import prompted_training, training, training_volumes
 from lungseg_utils.networks.checkpoints import load_checkpoint
-from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.sam import PromptedSam, Size
 from lungseg_utils.networks.training_volumes import LesionVolume
+from lungseg_utils.networks.view import View
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import Box, Image, InputError, Mask, Points, Prompt, SlicePrompt, Study, TrainingRun
 

@@ -14,10 +14,10 @@ from lungseg_utils.networks import attention, products
 from lungseg_utils.networks import sam2 as adapter
 from lungseg_utils.networks.checkpoints import load_checkpoint
 from lungseg_utils.networks.embedding_cache import EmbeddingCache
-from lungseg_utils.networks.promptable import View
 from lungseg_utils.networks.prompted_training import TrainingSettings, free_parts
 from lungseg_utils.networks.training import Schedule, train
 from lungseg_utils.networks.training_volumes import LesionVolume, drawn_volume
+from lungseg_utils.networks.view import View
 from lungseg_utils.types import Checkpoint, Image, InputError, Mask, Pretraining, Prompt, SlicePrompt, Study, TrainingRun
 
 MODELS = ("sam2", "medsam2", "medical_sam2", "sam2_stand_in")

@@ -9,7 +9,7 @@ from matplotlib import colors
 from matplotlib.figure import Figure
 
 from lungseg_utils.evaluation import metrics, tables
-from lungseg_utils.reporting import experiment_page, loss_ablation, style
+from lungseg_utils.reporting import experiment_tables, loss_ablation, style
 from lungseg_utils.reporting.labels import counted, interval_text
 from lungseg_utils.reporting.results import cohort_answers, methods_by_rung, printable_case_matrix, printable_rung_table
 
@@ -43,7 +43,7 @@ def test_intervals_are_written_only_where_there_are_any():
 
 
 def test_cohort_table_counts_tumor_free_patients_apart_and_starts_with_the_training_cohort(results):
-    table = experiment_page.printable_cohort_table(results[results["test_dataset"] != "lidc_idri"], {"e": "U-Net"})
+    table = experiment_tables.printable_cohort_table(results[results["test_dataset"] != "lidc_idri"], {"e": "U-Net"})
     assert list(table["test set"]) == ["phantoms, NSCLC-like", "phantoms, MSD-like"]
     assert list(table["n"]) == [12, 12]
     assert all(cell.endswith("(n = 1)") for cell in table["false positives in tumor-free scans (ml)"])
@@ -51,11 +51,11 @@ def test_cohort_table_counts_tumor_free_patients_apart_and_starts_with_the_train
 
 
 def test_case_table_has_one_row_per_case_or_per_reader_and_no_mean(results):
-    assert list(experiment_page.printable_case_table(results, ["lidc_idri"])["reference"]) == ["consensus"]
-    assert list(experiment_page.printable_case_table(results, ["lidc_idri"], all_readers=True)["reference"]) == ["consensus", "reader-1"]
-    assert len(experiment_page.printable_case_table(results, ["nsclc_radiomics"])) == 0
+    assert list(experiment_tables.printable_case_table(results, ["lidc_idri"])["reference"]) == ["consensus"]
+    assert list(experiment_tables.printable_case_table(results, ["lidc_idri"], all_readers=True)["reference"]) == ["consensus", "reader-1"]
+    assert len(experiment_tables.printable_case_table(results, ["nsclc_radiomics"])) == 0
     records = [{"test_dataset": "lidc_idri", "case_id": "L1", "cut_by_volume_end": True}]
-    assert list(experiment_page.printable_case_table(results, ["lidc_idri"], records)["case"]) == ["L1 †"]
+    assert list(experiment_tables.printable_case_table(results, ["lidc_idri"], records)["case"]) == ["L1 †"]
 
 
 def test_strata_hold_every_patient_once_each(results):
@@ -67,12 +67,12 @@ def test_strata_hold_every_patient_once_each(results):
         }
         for n in range(12)
     ]
-    table = experiment_page.printable_strata(results, records, "phantom_nsclc")
+    table = experiment_tables.printable_strata(results, records, "phantom_nsclc")
     assert table.groupby("what")["n"].sum().tolist() == [12, 12, 12]
     assert set(table[table["what"] == "solidity"]["of the largest lesion"]) == {"solid"}
 
 
-@pytest.mark.parametrize("draw", [experiment_page.values_by_dataset, experiment_page.volume_agreement])
+@pytest.mark.parametrize("draw", [experiment_tables.values_by_dataset, experiment_tables.volume_agreement])
 def test_figures_draw_with_units_or_names_on_their_axes(results, draw):
     axes = draw(results).axes[0]
     assert axes.get_ylabel()
@@ -94,7 +94,7 @@ def test_trivial_answers_take_no_color_and_no_marker_from_the_methods_beside_the
 
 def test_a_learning_curve_shows_every_validation():
     history = pd.DataFrame({"step": [1, 2, 2], "quantity": ["training loss", "training loss", "validation DSC"], "value": [1.0, 0.9, 0.5]})
-    assert experiment_page.learning_curve(history).axes[1].lines[0].get_ydata().tolist() == [0.5]
+    assert experiment_tables.learning_curve(history).axes[1].lines[0].get_ydata().tolist() == [0.5]
 
 
 def test_a_notebook_shows_pictures_after_a_library_has_chosen_a_backend_for_files(results):
@@ -103,7 +103,7 @@ def test_a_notebook_shows_pictures_after_a_library_has_chosen_a_backend_for_file
     try:
         shell.display_formatter.formatters["image/png"].pop(Figure, None)
         matplotlib.use("agg")
-        data, _ = shell.display_formatter.format(experiment_page.volume_agreement(results))
+        data, _ = shell.display_formatter.format(experiment_tables.volume_agreement(results))
     finally:
         InteractiveShell.clear_instance()
     assert data["image/png"]
@@ -146,18 +146,18 @@ def test_who_was_tested_on_fewer_patients_of_a_cohort_or_on_none_says_so(ladder)
 
 
 def test_answers_of_a_rung_are_paired_with_the_baseline(ladder):
-    answers = experiment_page.rung_answers("x", ladder[ladder["experiment"] == "better"], ladder[ladder["experiment"] == "plain"], ROLES)
+    answers = experiment_tables.rung_answers("x", ladder[ladder["experiment"] == "better"], ladder[ladder["experiment"] == "plain"], ROLES)
     assert answers["x_abroad_n"] == 12
     assert answers["x_home_box_one_slice_gain"].startswith("0.10")
     mean = float(answers["x_home_box_one_slice"].split()[0])
     assert mean - float(answers["x_home_box_one_slice_baseline"].split()[0]) == pytest.approx(0.1, abs=0.011)
     others = ladder[(ladder["experiment"] == "plain") & (ladder["patient_id"] != "phantom_msd-3")]
     with pytest.raises(ValueError, match="phantom_msd-3"):
-        experiment_page.rung_answers("x", ladder[ladder["experiment"] == "better"], others, ROLES)
+        experiment_tables.rung_answers("x", ladder[ladder["experiment"] == "better"], others, ROLES)
 
 
 def test_figures_of_rungs_name_every_method_and_count_patients(ladder):
-    figure = experiment_page.values_by_rung(ladder, TITLES)
+    figure = experiment_tables.values_by_rung(ladder, TITLES)
     assert {text.get_text() for text in figure.legends[0].get_texts()} == set(TITLES.values())
     assert all("n = 12" in axes.get_title() for axes in figure.axes)
     figure = methods_by_rung(ladder, TITLES, "phantom_nsclc")

@@ -28,8 +28,9 @@ if TYPE_CHECKING:
 
     from ...networks.automatic import AutomaticSegmenter
     from ...networks.embedding_cache import Embedding
-    from ...networks.promptable import PromptableSegmenter, View
+    from ...networks.promptable import PromptableSegmenter
     from ...networks.sam2 import Sam2Segmenter
+    from ...networks.view import View
 
 
 # What nnU-Net's planner is told of MSD Task06 Lung: median shape (z, y, x) and spacing as its author's package printed them
