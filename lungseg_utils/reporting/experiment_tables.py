@@ -102,7 +102,7 @@ def rung_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame | None,
     values: dict[str, Any] = {}
     own, other = dsc_of_rows(results), {} if baseline is None else dsc_of_rows(baseline)
     for (dataset, rung), series in own.items():
-        if dataset not in roles or (baseline is not None and (dataset, rung) not in other):  # zero-shot: no boxes of a detector at home
+        if dataset not in roles or (baseline is not None and (dataset, rung) not in other):  # zero-shot: no boxes of a detector on its own test set
             continue
         mean = intervals.summarize_mean(series.to_numpy())
         values[f"{key}_{roles[dataset]}_n"] = mean.n

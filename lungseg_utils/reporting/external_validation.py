@@ -13,53 +13,53 @@ from . import methods
 from .labels import counted, interval_text, label_of
 
 
-def external_results(finished: Sequence[results.RunResult], home: str, elsewhere: str) -> pd.DataFrame:
+def external_results(finished: Sequence[results.RunResult], internal: str, external: str) -> pd.DataFrame:
     """Mean DSC by method and prompt setting on the internal and an external test set, and the drop between the two.
 
-    For experiments trained on the external set the two roles are swapped; for untrained ones `home` counts as internal. The two groups are
+    For experiments trained on the external set the two roles are swapped; for untrained ones `internal` counts as such. The two groups are
     independent, because their patients differ.
 
     Args:
         finished: results of all experiments.
-        home: the internal data set.
-        elsewhere: the external data set.
+        internal: the internal data set.
+        external: the external data set.
 
     Returns:
-        One row per method and prompt setting. Columns: title, rung (prompt setting), trained (whether it was trained at all), home and
-        elsewhere (mean DSC, internal and external), drop, drop_low, drop_high, n_home, n_elsewhere.
+        One row per method and prompt setting. Columns: title, rung (prompt setting), trained (whether it was trained at all), internal and
+        external (mean DSC, internal and external), drop, drop_low, drop_high, n_internal, n_external.
     """
     rows, names, found = [], methods.titles(finished), methods.group_runs(finished)
     for rung in PROMPT_SETTINGS:
-        for method in (m for m in found if m.asked(home, rung) and m.asked(elsewhere, rung)):
-            swapped = method.experiment.train_dataset == elsewhere
-            here, there = (method.mean(name, rung) for name in ((elsewhere, home) if swapped else (home, elsewhere)))
+        for method in (m for m in found if m.asked(internal, rung) and m.asked(external, rung)):
+            swapped = method.experiment.train_dataset == external
+            here, there = (method.mean(name, rung) for name in ((external, internal) if swapped else (internal, external)))
             drop = intervals.summarize_difference(here.to_numpy(), there.to_numpy())
-            row = {"title": names[method.name, rung], "rung": rung, "home": here.mean(), "elsewhere": there.mean()}
+            row = {"title": names[method.name, rung], "rung": rung, "internal": here.mean(), "external": there.mean()}
             row |= {"trained": method.experiment.train_dataset != config.NO_DATASET}
             row |= {"drop": drop.mean, "drop_low": drop.low, "drop_high": drop.high}
-            rows.append(row | {"n_home": len(here), "n_elsewhere": len(there)})
+            rows.append(row | {"n_internal": len(here), "n_external": len(there)})
     return pd.DataFrame(rows)
 
 
 def external_table(table: pd.DataFrame) -> pd.DataFrame:
     """`external_results` as a table for a page."""
-    n = counted(table["n_home"]), counted(table["n_elsewhere"])
+    n = counted(table["n_internal"]), counted(table["n_external"])
     return pd.DataFrame(
         {
             "prompt": table["rung"].map(label_of),
             "method": table["title"],
-            f"at home, {n[0]}": [f"{v:.2f}" for v in table["home"]],
-            f"abroad, {n[1]}": [f"{v:.2f}" for v in table["elsewhere"]],
+            f"internal, {n[0]}": [f"{v:.2f}" for v in table["internal"]],
+            f"external, {n[1]}": [f"{v:.2f}" for v in table["external"]],
             "drop": [interval_text(r["drop"], r["drop_low"], r["drop_high"]) for _, r in table.iterrows()],
         }
     )
 
 
-def drop_values(method: methods.Method, home: str, elsewhere: str, rung: str = "none") -> dict[str, object]:
-    """Values for the text of a page: how much lower one method's mean DSC is on `elsewhere` (drop), and the patients of both (n_...)."""
-    own, other = (method.mean(name, rung).to_numpy() for name in (home, elsewhere))
+def drop_values(method: methods.Method, internal: str, external: str, rung: str = "none") -> dict[str, object]:
+    """Values for the text of a page: how much lower one method's mean DSC is on `external` (drop), and the patients of both (n_...)."""
+    own, other = (method.mean(name, rung).to_numpy() for name in (internal, external))
     drop = intervals.summarize_difference(own, other)
-    return {"drop": interval_text(drop.mean, drop.low, drop.high), "n_home": len(own), "n_abroad": len(other)}
+    return {"drop": interval_text(drop.mean, drop.low, drop.high), "n_internal": len(own), "n_external": len(other)}
 
 
 def external_values(table: pd.DataFrame, rung: str) -> dict[str, object]:

@@ -88,10 +88,10 @@ def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[RunResult]) -
 
     `ladders`: data set -> `ladder.ladder_table`; differences are paired, on the first data set. One row per prompt setting and method.
     """
-    home = next(iter(ladders.values()))
+    internal = next(iter(ladders.values()))
     own, rows = [method.name for method in methods.group_runs(results)], []
-    for rung in [name for name in analysis_plan.load().primary_rungs if name in set(home[home["experiment"].isin(own)]["rung"])]:
-        part = home[home["rung"] == rung]
+    for rung in [name for name in analysis_plan.load().primary_rungs if name in set(internal[internal["experiment"].isin(own)]["rung"])]:
+        part = internal[internal["rung"] == rung]
         rows += [
             _numbers_row(row, ladders)
             for _, row in pd.concat([part[part["experiment"].isin(own)], _beside(part, own, results[0].experiment.profile)]).iterrows()

@@ -18,7 +18,7 @@ def datasets(profile: str) -> list[str]:
     """The test data sets of a profile, the internal one first, then in reading order."""
     grid = config.load()
     tested = {name for line in grid.lines(profile) for name in grid.test_datasets(line.notebook, profile)}
-    return sorted(tested, key=lambda name: (name != home(profile), *_place(name)))
+    return sorted(tested, key=lambda name: (name != internal(profile), *_place(name)))
 
 
 def _place(dataset: str) -> tuple[int, str]:
@@ -26,7 +26,7 @@ def _place(dataset: str) -> tuple[int, str]:
     return (known.index(dataset) if dataset in known else len(known), dataset)
 
 
-def home(profile: str) -> str:
+def internal(profile: str) -> str:
     """The internal data set: the one that a profile's methods are trained on, or the first of several."""
     return config.load().train_datasets(analysis_plan.load().automatic_control, profile)[0]
 
@@ -36,14 +36,14 @@ def targets(profile: str) -> list[str]:
     return [name for name in datasets(profile) if name in config.load().trained_on(profile)]
 
 
-def elsewhere(profile: str) -> list[str]:
+def external(profile: str) -> list[str]:
     """All of `datasets` but the internal one."""
     return datasets(profile)[1:]
 
 
 def roles(profile: str) -> dict[str, str]:
-    """Data set -> its name in keys of glued values: home (internal), abroad (external), or its own name."""
-    return dict(zip(datasets(profile), ("home", "abroad"), strict=False)) | {name: name for name in datasets(profile)[2:]}
+    """Data set -> its name in keys of glued values: internal, external, or its own name."""
+    return dict(zip(datasets(profile), ("internal", "external"), strict=False)) | {name: name for name in datasets(profile)[2:]}
 
 
 def named(dataset: str) -> str:
@@ -70,10 +70,10 @@ def _phantoms_only(profile: str) -> bool:
 def words(profile: str) -> dict[str, str]:
     """Words for the text of a page, by glue key: the tested patients (internal, external, all), and the name of the results."""
     phantoms = _phantoms_only(profile)
-    others = elsewhere(profile)
+    others = external(profile)
     return {
-        "home_patients": named(home(profile)),
-        "abroad_patients": named(others[0]) if others else "patients from elsewhere (not tested in this profile)",
+        "internal_patients": named(internal(profile)),
+        "external_patients": named(others[0]) if others else "patients of an external test set (not tested in this profile)",
         "tested": "phantoms" if phantoms else "patients",
         "tested_one": "phantom" if phantoms else "patient",
         "results": "phantom results" if phantoms else "results on patients",

@@ -220,7 +220,7 @@ def test_choosing_by_labels_that_nobody_counts_brings_what_it_brings():
     assert selection.selection_answers(table)["selection_free"].startswith("-")
 
 
-def test_a_drop_abroad_is_between_independent_groups(finished):
+def test_a_drop_on_the_external_test_set_is_between_independent_groups(finished):
     unet = finished[0]
     other = unet.results.assign(test_dataset="phantom_msd", patient_id="M" + unet.results["patient_id"])
     other.loc[other["metric"] == "dsc", "value"] -= 0.2
@@ -239,10 +239,10 @@ def test_a_drop_abroad_is_between_independent_groups(finished):
     (method,) = methods.group_runs([replace(unet, results=pd.concat([unet.results, other]))])
     values = external_validation.drop_values(method, "phantom_nsclc", "phantom_msd")
     assert values["drop"].startswith("0.20 [")
-    assert (values["n_home"], values["n_abroad"]) == (12, 12)
+    assert (values["n_internal"], values["n_external"]) == (12, 12)
 
 
-def test_who_was_trained_elsewhere_is_at_home_there(finished):
+def test_the_data_set_of_the_training_is_the_internal_one(finished):
     unet, experiment = finished[0], replace(finished[0].experiment, train_dataset="phantom_msd")
     other = unet.results.assign(test_dataset="phantom_msd", patient_id="M" + unet.results["patient_id"])
     other.loc[other["metric"] == "dsc", "value"] -= 0.2

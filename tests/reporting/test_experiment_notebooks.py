@@ -137,7 +137,7 @@ def test_the_answer_of_an_automatic_model_is_without_a_prompt(automatic):
         "A perfect prediction on its working grid would reach 0.90. There is no interval under 10 patients.",
     ]
     values = experiment_page.page_values(automatic)
-    assert (values["unet_full_home_dsc"], values["unet_full_home_n"], values["unet_full_abroad_dsc"]) == ("0.50", 2, "0.30")
+    assert (values["unet_full_internal_dsc"], values["unet_full_internal_n"], values["unet_full_external_dsc"]) == ("0.50", 2, "0.30")
     assert experiment_page.viewed_setting(automatic) == "none"
 
 

@@ -125,7 +125,7 @@ def ladder():
 
 
 TITLES = {"plain": "ellipse in the box, zero-shot", "better": "a network, fine-tuned"}
-ROLES = {"phantom_nsclc": "home", "phantom_msd": "abroad"}
+ROLES = {"phantom_nsclc": "internal", "phantom_msd": "external"}
 
 
 def test_a_rung_has_one_row_per_method_the_best_first_and_a_column_per_cohort(ladder):
@@ -147,10 +147,10 @@ def test_who_was_tested_on_fewer_patients_of_a_cohort_or_on_none_says_so(ladder)
 
 def test_answers_of_a_rung_are_paired_with_the_baseline(ladder):
     answers = experiment_tables.rung_answers("x", ladder[ladder["experiment"] == "better"], ladder[ladder["experiment"] == "plain"], ROLES)
-    assert answers["x_abroad_n"] == 12
-    assert answers["x_home_box_one_slice_gain"].startswith("0.10")
-    mean = float(answers["x_home_box_one_slice"].split()[0])
-    assert mean - float(answers["x_home_box_one_slice_baseline"].split()[0]) == pytest.approx(0.1, abs=0.011)
+    assert answers["x_external_n"] == 12
+    assert answers["x_internal_box_one_slice_gain"].startswith("0.10")
+    mean = float(answers["x_internal_box_one_slice"].split()[0])
+    assert mean - float(answers["x_internal_box_one_slice_baseline"].split()[0]) == pytest.approx(0.1, abs=0.011)
     others = ladder[(ladder["experiment"] == "plain") & (ladder["patient_id"] != "phantom_msd-3")]
     with pytest.raises(ValueError, match="phantom_msd-3"):
         experiment_tables.rung_answers("x", ladder[ladder["experiment"] == "better"], others, ROLES)
@@ -196,7 +196,7 @@ def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
 
 def test_the_front_page_gets_one_key_per_notebook_rung_and_role(ladder):
     answers = cohort_answers(ladder, {"baselines_zero_shot": "plain", "medsam2_few_shot": "better"}, ROLES)
-    assert answers["box_ellipse_abroad_n"] == 12
-    assert answers["medsam2_few_shot_box_one_slice_home_dsc_low"] < answers["medsam2_few_shot_box_one_slice_home_dsc"]
+    assert answers["box_ellipse_external_n"] == 12
+    assert answers["medsam2_few_shot_box_one_slice_internal_dsc_low"] < answers["medsam2_few_shot_box_one_slice_internal_dsc"]
     assert not any("plain" in key or "phantom" in key for key in answers)
     assert cohort_answers(ladder, {"medsam2_few_shot": "not run"}, ROLES) == {}

@@ -144,11 +144,11 @@ def test_a_run_that_failed_or_has_no_value_shows_in_the_mean():
 
 
 def test_methods_trained_on_the_target_and_elsewhere_are_rows_apart_with_controls_of_their_own():
-    at_home = [
+    internal = [
         _result(planning.make_experiment("unet_full", "paper", fold=fold), {"nsclc_radiomics": dict.fromkeys(FIXED, 0.9)})
         for fold in range(2)
     ]
-    table = ladder.ladder_table([*at_home, *_folds()], "nsclc_radiomics").set_index("training")
+    table = ladder.ladder_table([*internal, *_folds()], "nsclc_radiomics").set_index("training")
     assert table["runs"].to_dict() == {"target": 2, "external": 5}
     assert table["dsc"].to_dict() == {"target": pytest.approx(0.9), "external": pytest.approx(0.7)}
     own = controls.control_experiment(_folds()[0].experiment, "nsclc_radiomics")
@@ -156,8 +156,8 @@ def test_methods_trained_on_the_target_and_elsewhere_are_rows_apart_with_control
     zero_shot = planning.make_experiment("medsam_zero_shot", "paper")
     assert controls.control_experiment(zero_shot, "msd_lung").train_dataset == "msd_lung"
     assert controls.control_experiment(zero_shot, "rider_lung_ct").train_dataset == "nsclc_radiomics"
-    assert list(comparisons.ranks([*at_home, *_folds()], "nsclc_radiomics", "none").index) == [
-        planning.experiment_title(at_home[0].experiment)
+    assert list(comparisons.ranks([*internal, *_folds()], "nsclc_radiomics", "none").index) == [
+        planning.experiment_title(internal[0].experiment)
     ]
 
 

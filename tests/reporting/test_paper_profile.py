@@ -278,8 +278,8 @@ def test_results_strata_and_failures_count_every_run(finished):
 @pytest.mark.slow
 def test_other_pages_speak_of_patients_too(finished):
     page = execute_here("external_validation", profile="paper")
-    home, abroad = (_dsc(finished, name, paradigm="full", train_dataset="nsclc_radiomics") for name in ("nsclc_radiomics", "msd_lung"))
-    assert float(page.glued["drop"].split()[0]) == pytest.approx(home.mean() - abroad.mean(), abs=0.006)
+    internal, external = (_dsc(finished, name, paradigm="full", train_dataset="nsclc_radiomics") for name in ("nsclc_radiomics", "msd_lung"))
+    assert float(page.glued["drop"].split()[0]) == pytest.approx(internal.mean() - external.mean(), abs=0.006)
     rows = {
         row["method"]: row
         for row in page.table("Patients of NSCLC-Radiomics, and patients of RIDER Lung CT")
@@ -287,7 +287,7 @@ def test_other_pages_speak_of_patients_too(finished):
     }
     assert f"{UNET} {MSD_TITLE}" in rows
     page = execute_here("protocol_trap", profile="paper")
-    assert page.glued["trap_own"] == f"{home.mean():.2f}"
+    assert page.glued["trap_own"] == f"{internal.mean():.2f}"
     assert "on the same 2 patients" in page.sentence("protocol_trap")
     page = execute_here("patient_flow", profile="paper")
     said = page.sentence("patient_flow")

@@ -85,9 +85,9 @@ def test_every_page_of_a_published_model_says_first_what_ran_in_its_place(line):
 def test_phantoms_are_called_phantoms_and_patients_patients():
     assert "**These are phantom results**" in wording.statement("mini")
     assert "do not predict their scores on patients" in wording.statement("mini")
-    assert wording.words("mini")["home_patients"] == "NSCLC-like phantoms"
-    assert wording.words("mini")["abroad_patients"] == "MSD-like phantoms"
-    assert wording.words("few_shot")["abroad_patients"].endswith("(not tested in this profile)")
+    assert wording.words("mini")["internal_patients"] == "NSCLC-like phantoms"
+    assert wording.words("mini")["external_patients"] == "MSD-like phantoms"
+    assert wording.words("few_shot")["external_patients"].endswith("(not tested in this profile)")
     said = wording.statement("paper")
     assert "phantom" not in said
     assert "patients of NSCLC-Radiomics; patients of MSD Task06 Lung; patients of RIDER Lung CT" in said
@@ -96,4 +96,4 @@ def test_phantoms_are_called_phantoms_and_patients_patients():
     assert wording.caption("msd_lung", "paper") == "Patients of MSD Task06 Lung (out of fold, by what was trained on them)"
     assert wording.caption("nsclc_radiomics", "paper") == "Patients of NSCLC-Radiomics"
     assert wording.targets("paper") == ["nsclc_radiomics", "msd_lung"]
-    assert wording.roles("paper") == {"nsclc_radiomics": "home", "msd_lung": "abroad", "rider_lung_ct": "rider_lung_ct"}
+    assert wording.roles("paper") == {"nsclc_radiomics": "internal", "msd_lung": "external", "rider_lung_ct": "rider_lung_ct"}
