@@ -54,8 +54,8 @@ class AnalysisPlan:
 
     contrasts: tuple[PlannedContrast, ...]
     automatic_control: str
-    primary_rungs: tuple[str, ...]
-    all_rungs: tuple[str, ...]
+    primary_settings: tuple[str, ...]
+    all_settings: tuple[str, ...]
     seconds_per_action: Mapping[str, tuple[float, float]]
     diameter_mm: tuple[float, ...]
     matching: Matching
@@ -77,8 +77,8 @@ def read(path: Path = _OF_THIS_CODE) -> AnalysisPlan:
         return AnalysisPlan(
             tuple(PlannedContrast(c["name"], tuple(c["a"]), tuple(c["b"])) for c in raw["contrasts"]),
             raw["automatic_control"],
-            tuple(raw["rungs"]["primary"]),
-            tuple(raw["rungs"]["all"]),
+            tuple(raw["prompt_settings"]["primary"]),
+            tuple(raw["prompt_settings"]["all"]),
             {action: tuple(band) for action, band in raw["seconds_per_action"].items()},
             tuple(raw["strata"]["diameter_mm"]),
             matching,

@@ -27,9 +27,9 @@ def _load(path: Path) -> AnalysisPlan:
     found = plan.read(path)
     lines = config.load().experiments
     sides = [side for contrast in found.contrasts for side in (contrast.a, contrast.b)]
-    for notebook, rung in [*sides, (found.automatic_control, "none")]:
-        if notebook not in lines or rung not in lines[notebook].prompters:
-            raise InputError(path, f"{notebook} is not asked on the rung {rung}", "See experiments.yml.")
+    for notebook, setting in [*sides, (found.automatic_control, "none")]:
+        if notebook not in lines or setting not in lines[notebook].prompters:
+            raise InputError(path, f"{notebook} is not prompted with {setting}", "See experiments.yml.")
     if len({contrast.name for contrast in found.contrasts}) < len(found.contrasts):
         raise InputError(path, "two contrasts share a name", "Give each its own.")
     return found

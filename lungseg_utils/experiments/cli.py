@@ -56,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
         return 0
     tests = arguments.test or grid.datasets_to_test(arguments.experiment, arguments.profile)
     experiment = _experiment(arguments)
-    result = run.run(experiment, tests, grid.rungs(experiment), workers=arguments.workers)
+    result = run.run(experiment, tests, grid.prompt_settings(experiment), workers=arguments.workers)
     print(planning.experiment_title(experiment))
     dsc = result.results.query("metric == 'dsc' and lesion_id == '' and status != 'undefined'")
     print(dsc.groupby(["test_dataset", "prompter", "reader"])["value"].agg(["mean", "median", "count"]).to_string())

@@ -60,7 +60,7 @@ class Profile:
     folds: tuple[int, ...]
     k: tuple[int, ...]
     draws: tuple[int, ...]
-    prompters: tuple[str, ...]  # the rungs that are asked, of those that a line names
+    prompters: tuple[str, ...]  # the prompt settings that are asked, of those that a line names
     jitter: Jitter
     model_options: Mapping[str, Options]
     stand_ins: Mapping[str, StandIn]  # what takes the place of a published model whose weights are not used

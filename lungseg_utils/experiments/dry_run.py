@@ -63,7 +63,7 @@ class Outlook:
 def look_ahead(profile: str) -> Outlook:
     """All that a profile plans, whether or not its data are here; only tables and names of files are read."""
     asked, known = _asked(profile), _Known()
-    rows = [row for experiment, rungs in asked.items() for row in _rows(experiment, *rungs, known)]
+    rows = [row for experiment, settings in asked.items() for row in _rows(experiment, *settings, known)]
     return Outlook(profile, pd.DataFrame(rows, columns=COLUMNS), tuple(_missing(profile, asked)))
 
 
@@ -81,13 +81,13 @@ def _asked(profile: str) -> dict[Experiment, tuple[tuple[str, ...], list[str]]]:
     wanted = set(config.load().profile(profile).prompters)
     for line in config.load().lines(profile):
         for experiment in planning.planned_runs(line.notebook, profile):
-            datasets, rungs = found.setdefault(experiment, ({}, set()))
+            datasets, settings = found.setdefault(experiment, ({}, set()))
             datasets.update(dict.fromkeys(config.load().test_datasets(line.notebook, profile)))
-            rungs |= set(line.prompters) & wanted
-    return {e: (tuple(datasets), [name for name in PROMPT_SETTINGS if name in rungs]) for e, (datasets, rungs) in found.items()}
+            settings |= set(line.prompters) & wanted
+    return {e: (tuple(datasets), [name for name in PROMPT_SETTINGS if name in settings]) for e, (datasets, settings) in found.items()}
 
 
-def _rows(experiment: Experiment, datasets: Sequence[str], rungs: Sequence[str], known: _Known) -> Iterable[Record]:
+def _rows(experiment: Experiment, datasets: Sequence[str], settings: Sequence[str], known: _Known) -> Iterable[Record]:
     profile, work = experiment.profile, _Work.of(experiment, known)
     source, finished = work.network.source, results.is_finished(experiment)
     shared = {"experiment": experiment.name, "title": planning.experiment_title(experiment), "speed": source, "finished": finished}
@@ -97,7 +97,7 @@ def _rows(experiment: Experiment, datasets: Sequence[str], rungs: Sequence[str],
         sizes = {"disk_gb": work.bytes_kept / 1e9, "memory_gb": work.bytes_held(*counts) / 1e9}
         yield shared | row | {"gpu_hours": work.hours(work.training(counts[1]))} | sizes
     for dataset in datasets:
-        questions = planning.questions_of(experiment, dataset, rungs)
+        questions = planning.questions_of(experiment, dataset, settings)
         trained_on_it = experiment.fold if experiment.train_dataset == dataset else None
         patients = known.tested_patients(profile, dataset, trained_on_it)
         row = {"kind": EVALUATION, "dataset": dataset, "patients": patients, "amount": len(questions)}
@@ -224,9 +224,9 @@ class _Work:
         dialogue = max((_answers(q.prompter) for q in questions if not q.jitter), default=0)
         return self._asked([*alone, *([("click", dialogue)] if dialogue else [])])
 
-    def _asked(self, rungs: Sequence[tuple[str, int]]) -> float:
+    def _asked(self, settings: Sequence[tuple[str, int]]) -> float:
         """A promptable network's operations for one patient; every prompt setting is taken for a box on every slice, or on one."""
-        looks = [(_like(rung), count) for rung, count in rungs]
+        looks = [(_like(setting), count) for setting, count in settings]
         encoded = {name: self.network.slices[table.VOLUME + name] * self.network.flops["encode"] for name, _ in looks}
         return max(encoded.values()) + sum(count * (self._volume(name) - encoded[name]) for name, count in looks)
 
@@ -251,15 +251,15 @@ class _Work:
         return validation * PATIENT_BYTES + (train + validation) * voxels * WORKING_BYTES
 
 
-def _like(rung: str) -> str:
-    every_slice = rung in ("box_every_slice", "box_alternate_slices", "box_3d", "detector_box")
+def _like(setting: str) -> str:
+    every_slice = setting in ("box_every_slice", "box_alternate_slices", "box_3d", "detector_box")
     return "box_every_slice" if every_slice else "box_one_slice"
 
 
-def _answers(rung: str) -> int:
+def _answers(setting: str) -> int:
     """Number of predictions of a dialogue of clicks; 0 for any other prompt setting."""
-    dialogue = re.fullmatch(r"clicks_(\d+)", rung)
-    return int(dialogue[1]) if dialogue else int(rung == "click")
+    dialogue = re.fullmatch(r"clicks_(\d+)", setting)
+    return int(dialogue[1]) if dialogue else int(setting == "click")
 
 
 def _missing(profile: str, asked: Mapping[Experiment, tuple[tuple[str, ...], list[str]]]) -> Iterable[Missing]:

@@ -71,7 +71,7 @@ def runs_before(name: str, profile: str) -> list[str]:
 
 
 def _detectors_of(notebook: str, experiment: Experiment) -> list[str]:
-    found = planning.detectors_of(experiment, datasets_to_test(notebook, experiment.profile), rungs(experiment))
+    found = planning.detectors_of(experiment, datasets_to_test(notebook, experiment.profile), prompt_settings(experiment))
     return sorted({other.name for other in found.values()} - {experiment.name})
 
 
@@ -97,10 +97,10 @@ def _kind(line: config.GridEntry, profile: str) -> str:
 
 
 def _run(notebook: str, experiment: Experiment) -> results.RunResult:
-    return run.run(experiment, datasets_to_test(notebook, experiment.profile), rungs(experiment))
+    return run.run(experiment, datasets_to_test(notebook, experiment.profile), prompt_settings(experiment))
 
 
-def rungs(experiment: Experiment) -> list[str]:
+def prompt_settings(experiment: Experiment) -> list[str]:
     """What the profile asks of an experiment. Two notebooks whose models share a stand-in share its answers, so it is asked for both."""
     profile, kind = experiment.profile, f"{experiment.model}__{experiment.paradigm}"
     alike = [line for line in config.load().lines(profile) if _kind(line, profile) == kind]

@@ -11,7 +11,7 @@ import pandas as pd
 from .. import registry
 from ..data import cases
 from ..evaluation import scoring, tables
-from ..prompts.sessions import RUNG, Session, on_the_ladder, require_case
+from ..prompts.sessions import RECORDED, Session, on_the_ladder, require_case
 from ..types import Case, InputError
 from . import cohorts, config, interaction, load
 from .results import RunResult
@@ -32,8 +32,8 @@ def with_sessions(result: RunResult, sessions: Sequence[Session]) -> RunResult:
             study = cases.load_study(case)
             require_case(session, case.dataset, case.case_id, study.image)
             reference = study.reference
-            prediction, actions = interaction.run_interaction(segmenter, study, reference, RUNG, np.random.default_rng())
-            keys = {"experiment": result.experiment.name, "test_dataset": case.dataset, "prompter": RUNG, "jitter": 0.0}
+            prediction, actions = interaction.run_interaction(segmenter, study, reference, RECORDED, np.random.default_rng())
+            keys = {"experiment": result.experiment.name, "test_dataset": case.dataset, "prompter": RECORDED, "jitter": 0.0}
             keys |= {"case_id": case.case_id}
             results += scoring.score(keys | {"patient_id": case.patient_id}, study.references, prediction.mask, study.ignore)
             for quantity, value, unit in (

@@ -44,7 +44,7 @@ def keep_prompted(mask: np.ndarray, prompts: Sequence[Prompt], spacing_mm: Seque
 class AutomaticAnswers(TrainableSegmenter, ABC):
     """What automatic segmenters share: the scan is segmented once, whatever is asked of it; each answer is charged with the whole time.
 
-    Given prompts, the segmenter is the control of their rung: of its own answer it keeps what they point at.
+    Given prompts, the segmenter is the control of their prompt setting: of its own answer it keeps what they point at.
     """
 
     _image: Image | None = None

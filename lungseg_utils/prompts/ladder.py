@@ -139,5 +139,5 @@ def prompt_rng(dataset: str, case_id: str, question: str, draw: int = 0) -> np.r
 
 
 def first_prompts(case: Case, reference: Mask, name: str) -> tuple[Prompt, ...]:
-    """What a rung says about a case before it has seen an answer, as every model was told; corrective clicks come after it."""
+    """What a prompt setting says about a case before it has seen an answer, as every model was told; corrective clicks come after it."""
     return next(prompt_setting(name).make(reference, prompt_rng(case.dataset, case.case_id, name)))

@@ -20,7 +20,7 @@ from ..types import Image, InputError, Mask, Prompt, Record
 from . import json_form
 from .ladder import PROMPT_SETTINGS, Prompter, PromptSetting
 
-RUNG = "recorded"
+RECORDED = "recorded"
 _FORMAT = 1
 _SCHEMA = Path(__file__).with_name("session.schema.json")
 
@@ -147,7 +147,7 @@ def _grid_of(session: Session) -> Mask:
 
 
 def card(sessions: Sequence[Session]) -> PromptSetting:
-    """The rung of people: what each of them had said at the end, one session per case. It finds the session by the reference."""
+    """The prompt setting of people: what each of them had said at the end, one session per case. It finds the session by the reference."""
     by_reference = {session.reference_sha256: session for session in sessions}
     if len(by_reference) < len(sessions):
         raise InputError("recorded sessions", "two of them are of one case", "Give one session per case, and another person's apart.")
@@ -166,9 +166,9 @@ def card(sessions: Sequence[Session]) -> PromptSetting:
 
 @contextmanager
 def on_the_ladder(sessions: Sequence[Session]) -> Iterator[None]:
-    """Within the block "recorded" is a rung like any other: it can be asked, jittered, and stands in tables and figures of the ladder."""
-    PROMPT_SETTINGS[RUNG] = card(sessions)
+    """Within the block "recorded" is a prompt setting like any other: it can be asked and jittered, and stands in tables of the ladder."""
+    PROMPT_SETTINGS[RECORDED] = card(sessions)
     try:
         yield
     finally:
-        del PROMPT_SETTINGS[RUNG]
+        del PROMPT_SETTINGS[RECORDED]

@@ -77,49 +77,49 @@ class _Filled:
 def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> _Filled | str:
     """The contrast with its further columns; or the reason why this profile has none."""
     known, sides = [line.notebook for line in config.load().lines(profile)], []
-    for notebook, rung in (planned.a, planned.b):
-        if notebook not in known or rung not in config.load().profile(profile).prompters:
-            return f"not asked in this profile: {notebook} with {labels.label_of(rung)}"
+    for notebook, setting in (planned.a, planned.b):
+        if notebook not in known or setting not in config.load().profile(profile).prompters:
+            return f"not asked in this profile: {notebook} with {labels.label_of(setting)}"
         finished = at_hand(notebook, profile, dataset)
         if not finished:
             return f"not run yet: {notebook}"
         sides += group_runs(finished)
-        if not sides[-1].asked(dataset, rung):
-            return f"not applicable: {notebook} with {labels.label_of(rung)} on this data set"
-    rungs = (planned.a[1], planned.b[1])
-    if (sides[0].name, rungs[0]) == (sides[1].name, rungs[1]):
+        if not sides[-1].asked(dataset, setting):
+            return f"not applicable: {notebook} with {labels.label_of(setting)} on this data set"
+    settings = (planned.a[1], planned.b[1])
+    if (sides[0].name, settings[0]) == (sides[1].name, settings[1]):
         return "both are the same stand-in here: only the published weights tell them apart"
     a, b = sides
-    pair = pair_methods(a, rungs[0], b, rungs[1], dataset)
+    pair = pair_methods(a, settings[0], b, settings[1], dataset)
     contrast = comparisons.compare_paired(planned.name, pair.a, pair.b, analysis_plan.load().seed)
     left, right = pair.a.mean(axis=1), pair.b.mean(axis=1)
     spread = float((left - right.reindex(left.index)).std(ddof=1))
     detectable = comparisons.minimum_detectable_difference(spread, len(left)) if len(left) > 2 else np.nan
-    other = pair_methods(a, rungs[0], b, rungs[1], dataset, analysis_plan.load().raw["secondary_metric"])
+    other = pair_methods(a, settings[0], b, settings[1], dataset, analysis_plan.load().raw["secondary_metric"])
     defined = pd.concat([other.a.mean(axis=1), other.b.mean(axis=1)], axis=1).dropna()  # undefined where no surface is judged
     secondary = intervals.summarize_paired_difference(*(defined[side] for side in defined))
     runs = min(pair.a.shape[1], pair.b.shape[1])
-    names = [_side(side, rung) for side, rung in zip(sides, rungs, strict=True)]
+    names = [_side(side, setting) for side, setting in zip(sides, settings, strict=True)]
     return _Filled(contrast, *names, detectable, comparisons.wilcoxon_test(left, right), secondary, runs, pair.method())
 
 
-def _side(method: Method, rung: str) -> str:
-    return f"{titles(method.results)[method.name, rung]}, {labels.label_of(rung)}"
+def _side(method: Method, setting: str) -> str:
+    return f"{titles(method.results)[method.name, setting]}, {labels.label_of(setting)}"
 
 
-def ranks(finished: Sequence[results.RunResult], dataset: str, rung: str) -> pd.DataFrame:
+def ranks(finished: Sequence[results.RunResult], dataset: str, setting: str) -> pd.DataFrame:
     """Rank of each method in one prompt setting with the bootstrap's rank range; see `comparisons.rank_sets`. Index: titles.
 
     If methods were trained on the data set, those trained on another one are left out. So is a method that was tested on only some of the
     patients, as few-shot training is out of fold.
     """
-    asked, names = [method for method in group_runs(finished) if method.asked(dataset, rung)], titles(finished)
+    asked, names = [method for method in group_runs(finished) if method.asked(dataset, setting)], titles(finished)
     kinds = {method.name: training(method.experiment, dataset) for method in asked}
     left_out = EXTERNAL if TARGET in kinds.values() else None
-    columns = {method.name: method.mean(dataset, rung) for method in asked if kinds[method.name] != left_out}
+    columns = {method.name: method.mean(dataset, setting) for method in asked if kinds[method.name] != left_out}
     most = max(map(len, columns.values()))
     table = pd.DataFrame({name: values for name, values in columns.items() if len(values) == most})
-    return comparisons.rank_sets(table, higher_is_better=True, seed=analysis_plan.load().seed).rename(index=lambda e: names[e, rung])
+    return comparisons.rank_sets(table, higher_is_better=True, seed=analysis_plan.load().seed).rename(index=lambda e: names[e, setting])
 
 
 def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
@@ -192,9 +192,9 @@ def rank_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def rank_answers(table: pd.DataFrame, rung: str) -> dict[str, int]:
+def rank_answers(table: pd.DataFrame, setting: str) -> dict[str, int]:
     """Values by glue key: how many methods a prompt setting has, and how many may be first. `table`: from `ranks`."""
-    return {f"ranks_{rung}_methods": len(table), f"ranks_{rung}_may_be_first": int((table["rank_low"] <= 1).sum())}
+    return {f"ranks_{setting}_methods": len(table), f"ranks_{setting}_may_be_first": int((table["rank_low"] <= 1).sum())}
 
 
 def contrast_answers(table: pd.DataFrame) -> dict[str, object]:

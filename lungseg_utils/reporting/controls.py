@@ -12,10 +12,10 @@ from . import methods
 from .labels import TRIVIAL_MODEL
 
 
-def target_labels_used(result: results.RunResult, dataset: str, rung: str) -> int:
+def target_labels_used(result: results.RunResult, dataset: str, setting: str) -> int:
     """Number of labeled patients of the tested data set that a prediction depends on: training, validation, and those of a detector."""
     used = labels_of(result.experiment, result.provenance["patients"], dataset)
-    if PROMPT_SETTINGS[rung].from_detector:
+    if PROMPT_SETTINGS[setting].from_detector:
         finder = results.open_result(detector.detector_of(result.experiment, dataset))
         used |= labels_of(finder.experiment, finder.provenance["patients"], dataset)
     return len(used)

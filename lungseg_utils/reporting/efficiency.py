@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 _TITLES = {subject.name: subject.title for subject in SUBJECTS}
 _FAMILIES = {False: ("no prompt", "o", 0), True: ("box on a slice", "s", 1)}  # prompted: name, marker, color
-_RUNGS = ("none", "box_one_slice", "box_every_slice")
+_SETTINGS = ("none", "box_one_slice", "box_every_slice")
 _GIGA = 1e9
 _HUMAN_COLOR, _HUMAN_HATCH = "0.45", "////"
 _EXTRAPOLATED_ALPHA = 0.45
@@ -203,21 +203,21 @@ def seconds_per_volume(frame: pd.DataFrame) -> Figure:
     from matplotlib.patches import Patch
 
     table = by_volume(frame)
-    parts = [(rung, _of_rung(table, rung)) for rung in _RUNGS]
-    parts = [(rung, part) for rung, part in parts if len(part)]
+    parts = [(setting, _of_setting(table, setting)) for setting in _SETTINGS]
+    parts = [(setting, part) for setting, part in parts if len(part)]
     heights = [len(part) + 0.6 for _, part in parts]
     low = 10 ** np.floor(np.log10(min(table["seconds"].min(), HUMAN_SECONDS_PER_BOX[0])))
     figure, panels = plt.subplots(
         len(parts), 1, figsize=(8.5, 0.85 * len(parts) + 0.36 * sum(heights)), sharex=True, layout="constrained", squeeze=False,
         gridspec_kw={"height_ratios": heights},
     )  # fmt: skip
-    for axes, (rung, part) in zip(panels[:, 0], parts, strict=True):
+    for axes, (setting, part) in zip(panels[:, 0], parts, strict=True):
         axes.set(
-            xscale="log", title=label_of(rung), yticks=range(len(part)), yticklabels=[_volume_title(row) for _, row in part.iterrows()]
+            xscale="log", title=label_of(setting), yticks=range(len(part)), yticklabels=[_volume_title(row) for _, row in part.iterrows()]
         )
         axes.grid(visible=False, axis="y")
         for place, (_, row) in enumerate(part.iterrows()):
-            _volume_bars(axes, place, row, low, sns.color_palette()[0 if rung == "none" else 1])
+            _volume_bars(axes, place, row, low, sns.color_palette()[0 if setting == "none" else 1])
     panels[-1, 0].set(xlabel="seconds for one volume (s)", xlim=(low, 5 * table["seconds"].max()))
     shown = [Patch(color="0.3", label="machine, measured"), Patch(color="0.3", alpha=_EXTRAPOLATED_ALPHA, label="machine, extrapolated")]
     least, most = HUMAN_SECONDS_PER_BOX
@@ -227,8 +227,8 @@ def seconds_per_volume(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def _of_rung(table: pd.DataFrame, rung: str) -> pd.DataFrame:
-    asked = table["prompter"].replace({MIRRORED: "none"}) == rung
+def _of_setting(table: pd.DataFrame, setting: str) -> pd.DataFrame:
+    asked = table["prompter"].replace({MIRRORED: "none"}) == setting
     return table[asked].sort_values("seconds", ascending=False)
 
 
@@ -360,9 +360,9 @@ def printable_family(frame: pd.DataFrame, model: str) -> pd.DataFrame:
         "GFLOP per slice": [_three(value / _GIGA) for value in table["slice_flops"]],
         "peak memory (GB)": [_three(value / 1e3) for value in table["memory_mb"]],
     }
-    for rung in (name for name in (_RUNGS[0], MIRRORED, *_RUNGS[1:]) if name in set(volumes["prompter"])):
-        heading = f"{label_of('none')}, mirrored" if rung == MIRRORED else label_of(rung)
-        columns[f"one volume, {heading}"] = [times.get((name, rung), "–") for name in sizes]
+    for setting in (name for name in (_SETTINGS[0], MIRRORED, *_SETTINGS[1:]) if name in set(volumes["prompter"])):
+        heading = f"{label_of('none')}, mirrored" if setting == MIRRORED else label_of(setting)
+        columns[f"one volume, {heading}"] = [times.get((name, setting), "–") for name in sizes]
     return pd.DataFrame(columns)
 
 

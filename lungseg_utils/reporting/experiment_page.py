@@ -20,7 +20,14 @@ from ..experiments import config, grid, planning
 from ..experiments.results import RunResult
 from ..types import Row
 from . import contamination, methods, model_texts, wording
-from .experiment_tables import mean_ceiling, printable_case_table, printable_cohort_table, rung_answers, values_by_dataset, values_by_rung
+from .experiment_tables import (
+    mean_ceiling,
+    printable_case_table,
+    printable_cohort_table,
+    setting_answers,
+    values_by_dataset,
+    values_by_setting,
+)
 from .labels import interval_text, label_of
 from .values import training_seconds
 
@@ -176,7 +183,7 @@ def _prompted_paragraphs(page: ExperimentPage, values: Row) -> list[str]:
 def page_values(page: ExperimentPage) -> dict[str, object]:
     """Values of the page by glue key; each key begins with the notebook's name.
 
-    NOTEBOOK_title, _parameters, _ceiling, after a training _steps and _seconds; of a promptable model those of `rung_answers`; of an
+    NOTEBOOK_title, _parameters, _ceiling, after a training _steps and _seconds; of a promptable model those of `setting_answers`; of an
     automatic one NOTEBOOK_ROLE_dsc and _n without a prompt.
     """
     key, result, roles = page.notebook, page.result, wording.roles(page.result.experiment.profile)
@@ -189,7 +196,7 @@ def page_values(page: ExperimentPage) -> dict[str, object]:
         values[f"{key}_steps"] = int(result.history["step"].max())
         values[f"{key}_seconds"] = training_seconds(result.history)
     if page.takes_prompts:
-        return values | rung_answers(key, result.asked(), page.baseline.asked() if page.baseline else None, roles)
+        return values | setting_answers(key, result.asked(), page.baseline.asked() if page.baseline else None, roles)
     for row in intervals.cohort_table(page.own()).to_dict("records"):
         if role := roles.get(row["test_dataset"]):
             values[f"{key}_{role}_dsc"] = interval_text(row["dsc"], row["dsc_low"], row["dsc_high"])
@@ -229,7 +236,7 @@ def cohort_table(page: ExperimentPage) -> pd.DataFrame:
 def values_figure(page: ExperimentPage) -> Figure:
     """Each patient a point: by prompt setting and model, or by test set for an automatic model."""
     if page.takes_prompts:
-        return values_by_rung(page.shown(), page.titles)
+        return values_by_setting(page.shown(), page.titles)
     return values_by_dataset(page.own_tested())
 
 

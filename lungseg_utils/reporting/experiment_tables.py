@@ -48,7 +48,7 @@ def values_by_dataset(results: pd.DataFrame, metric: str = "dsc", hue: str | Non
 
     whole = tables.case_values(tables.require_plain(results), metric)
     if whole["prompter"].nunique() > 1:
-        raise ValueError("one rung of the prompt ladder at a time")
+        raise ValueError("one prompt setting at a time")
     keys = ["test_dataset", "patient_id", *([hue] if hue else [])]
     frame = whole.groupby(keys, sort=False)["value"].mean().reset_index()
     counts = frame.groupby("test_dataset")["patient_id"].nunique()
@@ -67,8 +67,8 @@ def values_by_dataset(results: pd.DataFrame, metric: str = "dsc", hue: str | Non
     return figure
 
 
-def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str = "dsc") -> Figure:
-    """Each patient a point, by rung of the prompt ladder and model, one panel per test data set; bars are medians."""
+def values_by_setting(results: pd.DataFrame, models: Mapping[str, str], metric: str = "dsc") -> Figure:
+    """Each patient a point, by prompt setting and model, one panel per test data set; bars are medians."""
     sns = plot_style()
     import matplotlib.pyplot as plt
 
@@ -76,14 +76,14 @@ def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str
     frame = whole.groupby(["experiment", "test_dataset", "prompter", "patient_id"], sort=False)["value"].mean().reset_index()
     names = method_titles(whole, models)
     frame["model"] = [names[key] for key in zip(frame["experiment"], frame["prompter"], strict=True)]
-    frame["rung"] = frame["prompter"].map(lambda name: textwrap.fill(label_of(name), _LABEL_WIDTH))
+    frame["setting"] = frame["prompter"].map(lambda name: textwrap.fill(label_of(name), _LABEL_WIDTH))
     datasets = list(dict.fromkeys(in_reading_order(frame, "test_dataset")["test_dataset"]))
-    size = (max(4.6, frame["rung"].nunique()) * len(datasets) + 1, 3.9)
+    size = (max(4.6, frame["setting"].nunique()) * len(datasets) + 1, 3.9)
     colors = {name: looks["color"] for name, looks in looks_of(frame["model"]).items()}
     figure, panels = plt.subplots(1, len(datasets), figsize=size, layout="constrained", sharey=True, squeeze=False)
     for axes, dataset in zip(panels[0], datasets, strict=True):
         part = frame[frame["test_dataset"] == dataset]
-        common = {"data": part, "x": "rung", "y": "value", "hue": "model", "ax": axes, "hue_order": list(colors), "palette": colors}
+        common = {"data": part, "x": "setting", "y": "value", "hue": "model", "ax": axes, "hue_order": list(colors), "palette": colors}
         sns.boxplot(**common, showbox=False, showcaps=False, whiskerprops={"visible": False}, fliersize=0, legend=False)
         sns.stripplot(**common, dodge=True, size=3.5, alpha=0.65, jitter=0.18, legend=dataset == datasets[0])
         axes.set(title=f"{label_of(dataset)}, n = {part['patient_id'].nunique()}", xlabel="", ylabel=label_of(metric), ylim=(-0.02, 1.02))
@@ -93,25 +93,27 @@ def values_by_rung(results: pd.DataFrame, models: Mapping[str, str], metric: str
     return figure
 
 
-def rung_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame | None, roles: Mapping[str, str]) -> dict[str, object]:
-    """Values for the text of a page, by glue key: means with intervals per data set and rung, and the difference to a baseline.
+def setting_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame | None, roles: Mapping[str, str]) -> dict[str, object]:
+    """Values for the text of a page, by glue key: means with intervals per data set and prompt setting, and the difference to a baseline.
 
-    Keys: KEY_ROLE_n, KEY_ROLE_RUNG (mean DSC), ..._baseline (of `baseline` with the same prompt), ..._gain (paired difference). `roles`:
+    Keys: KEY_ROLE_n, KEY_ROLE_SETTING (mean DSC), ..._baseline (of `baseline` with the same prompt), ..._gain (paired difference). `roles`:
     data set -> ROLE, as `wording.roles` gives it; others have no keys. Without a baseline there are only means.
     """
     values: dict[str, Any] = {}
     own, other = dsc_of_rows(results), {} if baseline is None else dsc_of_rows(baseline)
-    for (dataset, rung), series in own.items():
-        if dataset not in roles or (baseline is not None and (dataset, rung) not in other):  # zero-shot: no boxes of a detector on its own test set
+    for (dataset, setting), series in own.items():
+        if dataset not in roles or (
+            baseline is not None and (dataset, setting) not in other
+        ):  # zero-shot: no boxes of a detector on its own test set
             continue
         mean = intervals.summarize_mean(series.to_numpy())
         values[f"{key}_{roles[dataset]}_n"] = mean.n
         summaries = {"": mean}
         if baseline is not None:
-            summaries["_baseline"] = intervals.summarize_mean(other[dataset, rung].to_numpy())
-            summaries["_gain"] = intervals.summarize_paired_difference(series, other[dataset, rung])
+            summaries["_baseline"] = intervals.summarize_mean(other[dataset, setting].to_numpy())
+            summaries["_gain"] = intervals.summarize_paired_difference(series, other[dataset, setting])
         for name, summary in summaries.items():
-            values[f"{key}_{roles[dataset]}_{rung}{name}"] = interval_text(summary.mean, summary.low, summary.high)
+            values[f"{key}_{roles[dataset]}_{setting}{name}"] = interval_text(summary.mean, summary.low, summary.high)
     return values
 
 

@@ -17,7 +17,7 @@ def failure_table(finished: Sequence[RunResult], datasets: Sequence[str]) -> pd.
     """Every failed and every empty prediction, and the worst ones of each method and prompt setting over all its runs.
 
     Returns:
-        One row per prediction. Columns: method (title), rung (prompt setting), test_dataset, case, experiment (name of the method),
+        One row per prediction. Columns: method (title), setting, test_dataset, case, experiment (name of the method),
         first_run (whether it is of the run that the book's viewers show), kind ("failed", "empty" or "worst"), dsc, reference_ml, reason.
     """
     rows, names = [], methods.titles(finished)
@@ -25,17 +25,17 @@ def failure_table(finished: Sequence[RunResult], datasets: Sequence[str]) -> pd.
         records = [(r.experiment.name, case) for r in method.results for case in r.provenance["cases"]]
         reasons = {(name, c["test_dataset"], c["prompter"], c["case_id"]): c["failure"] for name, c in records}
         wide = pd.concat([_wide(r.asked(), datasets).assign(experiment=r.experiment.name) for r in method.results], ignore_index=True)
-        for (dataset, rung), part in wide.groupby(["test_dataset", "prompter"], sort=False):
+        for (dataset, setting), part in wide.groupby(["test_dataset", "prompter"], sort=False):
             worst = part["dsc"].nsmallest(WORST_SHOWN).index
             first = {r.experiment.name for r in method.first_run(dataset)}
             for index, row in part.iterrows():
-                reason = reasons.get((row["experiment"], dataset, rung, row["case_id"]), "")
+                reason = reasons.get((row["experiment"], dataset, setting, row["case_id"]), "")
                 kind = "failed" if reason else "empty" if row["prediction_volume"] == 0 else "worst" if index in worst else ""
                 if kind:
-                    found = {"method": names[method.name, rung], "rung": rung, "test_dataset": dataset, "case": row["case_id"]}
+                    found = {"method": names[method.name, setting], "setting": setting, "test_dataset": dataset, "case": row["case_id"]}
                     found |= {"experiment": method.name, "first_run": row["experiment"] in first}
                     rows.append(found | {"kind": kind, "dsc": row["dsc"], "reference_ml": row["reference_volume"], "reason": reason})
-    known = ["method", "rung", "test_dataset", "case", "experiment", "first_run"]
+    known = ["method", "setting", "test_dataset", "case", "experiment", "first_run"]
     return pd.DataFrame(rows, columns=[*known, "kind", "dsc", "reference_ml", "reason"])
 
 
@@ -57,7 +57,7 @@ def printable_failures(table: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFram
             "DSC": [f"{v:.2f}" for v in part["dsc"]],
             "tumor (ml)": [f"{v:.1f}" for v in part["reference_ml"]],
             "method": part["method"],
-            "prompt": [label_of(rung) for rung in part["rung"]],
+            "prompt": [label_of(setting) for setting in part["setting"]],
             "test set": [label_of(name) for name in part["test_dataset"]],
             "reason": part["reason"],
         }
@@ -67,11 +67,11 @@ def printable_failures(table: pd.DataFrame, kinds: Sequence[str]) -> pd.DataFram
 def failure_counts(table: pd.DataFrame) -> pd.DataFrame:
     """Number of failed or empty predictions: a row per method and prompt, a column per test set, from `failure_table`."""
     bad = table[table["kind"].isin(["failed", "empty"])]
-    counts = bad.groupby(["method", "rung", "test_dataset"], sort=False)["kind"].agg(_counted_kinds).unstack("test_dataset").fillna("–")
+    counts = bad.groupby(["method", "setting", "test_dataset"], sort=False)["kind"].agg(_counted_kinds).unstack("test_dataset").fillna("–")
     sets = [name for name in dict.fromkeys(table["test_dataset"]) if name in counts]
-    shown = counts.reindex(bad.drop_duplicates(["method", "rung"]).set_index(["method", "rung"]).index)[sets].reset_index()
-    shown["rung"] = [label_of(rung) for rung in shown["rung"]]
-    return shown.rename(columns={"rung": "prompt", **{name: label_of(name) for name in sets}}).rename_axis(columns=None)
+    shown = counts.reindex(bad.drop_duplicates(["method", "setting"]).set_index(["method", "setting"]).index)[sets].reset_index()
+    shown["setting"] = [label_of(setting) for setting in shown["setting"]]
+    return shown.rename(columns={"setting": "prompt", **{name: label_of(name) for name in sets}}).rename_axis(columns=None)
 
 
 def failure_values(table: pd.DataFrame) -> dict[str, int]:
@@ -80,7 +80,7 @@ def failure_values(table: pd.DataFrame) -> dict[str, int]:
     return {
         "failures_failed": int((table["kind"] == "failed").sum()),
         "failures_empty": len(empty),
-        "failures_empty_prompted": int((empty["rung"] != "none").sum()),
+        "failures_empty_prompted": int((empty["setting"] != "none").sum()),
     }
 
 

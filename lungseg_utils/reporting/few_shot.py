@@ -23,14 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def few_shot(finished: Sequence[results.RunResult], dataset: str, rung: str) -> pd.DataFrame:
+def few_shot(finished: Sequence[results.RunResult], dataset: str, setting: str) -> pd.DataFrame:
     """Mean DSC of each run by model and k; "all" is full training or fine-tuning of the same model, if it was run.
 
     Only methods trained on this data set, or on none, because *k* counts its patients. Columns: model, k, draw, seed, dsc, n.
     """
     rows = []
-    for method in _learning(finished, dataset, rung):
-        table, first = method.table(dataset, rung), {label: parts[0].experiment for label, parts in method.runs(dataset).items()}
+    for method in _learning(finished, dataset, setting):
+        table, first = method.table(dataset, setting), {label: parts[0].experiment for label, parts in method.runs(dataset).items()}
         for label, values in table.items():
             row = {
                 "model": planning.model_title(method.experiment),
@@ -42,19 +42,19 @@ def few_shot(finished: Sequence[results.RunResult], dataset: str, rung: str) -> 
     return pd.DataFrame(rows, columns=["model", "k", "draw", "seed", "dsc", "n"])
 
 
-def few_shot_runs(finished: Sequence[results.RunResult], dataset: str, rung: str) -> pd.DataFrame:
+def few_shot_runs(finished: Sequence[results.RunResult], dataset: str, setting: str) -> pd.DataFrame:
     """Spread of the runs by model and k over all draws, both estimands, and the gain over the automatic control.
 
     Returns:
         One row per model and k. Columns: model, k, those of `seeds.spread_row`, and over_control, over_control_low, over_control_high,
         over_control_runs: paired difference to the automatic model trained on the same draws of the same k ("the method", matched runs).
     """
-    groups = {(planning.model_title(m.experiment), _shots(m.experiment)): m for m in _learning(finished, dataset, rung)}
+    groups = {(planning.model_title(m.experiment), _shots(m.experiment)): m for m in _learning(finished, dataset, setting)}
     control, rows = planning.model_title(control_experiment(finished[0].experiment, dataset)), []
     for (model, k), method in sorted(groups.items(), key=lambda item: (item[0][0], np.inf if item[0][1] == "all" else item[0][1])):
-        table, other = method.table(dataset, rung), groups.get((control, k)) if model != control else None
+        table, other = method.table(dataset, setting), groups.get((control, k)) if model != control else None
         row = {"model": model, "k": k} | spread_row(table)
-        rows.append(row | _matched_difference("control", table, other.table(dataset, rung) if other else None))
+        rows.append(row | _matched_difference("control", table, other.table(dataset, setting) if other else None))
     return pd.DataFrame(rows)
 
 
@@ -67,9 +67,11 @@ def _matched_difference(name: str, a: pd.DataFrame, b: pd.DataFrame | None) -> d
     return {f"over_{name}": gain.mean, f"over_{name}_low": gain.low, f"over_{name}_high": gain.high, f"over_{name}_runs": len(common)}
 
 
-def _learning(finished: Iterable[results.RunResult], dataset: str, rung: str) -> list[Method]:
+def _learning(finished: Iterable[results.RunResult], dataset: str, setting: str) -> list[Method]:
     """Methods with a network, evaluated on `dataset` and trained on it or on no data set."""
-    asked = [method for method in methods.group_runs(finished) if method.asked(dataset, rung) and method.experiment.model != TRIVIAL_MODEL]
+    asked = [
+        method for method in methods.group_runs(finished) if method.asked(dataset, setting) and method.experiment.model != TRIVIAL_MODEL
+    ]
     return [method for method in asked if training(method.experiment, dataset) != EXTERNAL]
 
 
@@ -122,13 +124,13 @@ def _gain(row: pd.Series) -> str:
     return f"{interval_text(row['over_control'], row['over_control_low'], row['over_control_high'])}, {row['over_control_runs']} draws"
 
 
-def few_shot_answers(table: pd.DataFrame, rung: str) -> dict[str, str]:
+def few_shot_answers(table: pd.DataFrame, setting: str) -> dict[str, str]:
     """One sentence on one prompt setting, by glue key: mean DSC over the draws by model and k. `table`: from `few_shot_runs`."""
     parts = []
     for model, part in table.groupby("model", sort=False):
         parts.append(f"{model} {', '.join(_step(row) for _, row in part.iterrows())}")
     n = counted(table["n"]) if len(table) else "n = 0"
-    return {f"few_shot_{rung}": f"{'; '.join(parts) or 'nothing was trained'} (mean 3-D DSC, {n})."}
+    return {f"few_shot_{setting}": f"{'; '.join(parts) or 'nothing was trained'} (mean 3-D DSC, {n})."}
 
 
 def _step(row: pd.Series) -> str:

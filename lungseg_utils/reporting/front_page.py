@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 # notebooks whose results the front page cites, apart from the automatic control; the planned contrasts compare them
 FRONT_PAGE = ("baselines_zero_shot", "medsam_fine_tuned", "medsam2_fine_tuned")
 _ARCHITECTURES = ("unet_wide", "deeplabv3_resnet101", "nnunet_3d", "sam", "medsam", "sam2", "medsam2", "medical_sam2")
-_RUNGS = {"none": ("o", "no prompt"), "box_one_slice": ("^", "box on one slice"), "box_every_slice": ("s", "box on every slice")}
+_SETTINGS = {"none": ("o", "no prompt"), "box_one_slice": ("^", "box on one slice"), "box_every_slice": ("s", "box on every slice")}
 _DPI = 170  # sharp on dense screens, and some 150 kB
 
 
@@ -70,7 +70,7 @@ def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, 
     figure, (prompts, protocol, cost) = plt.subplots(3, 1, figsize=shape.size, dpi=_DPI, gridspec_kw={"height_ratios": shape.heights})
     figure.subplots_adjust(**shape.margins)
     _draw_prompts(prompts, ladder[ladder["experiment"].isin(methods(profile))], methods(profile), shape)
-    _draw_protocols(protocol, trap[(trap["experiment"] == methods(profile)[1]) & (trap["rung"] == "none")], shape)
+    _draw_protocols(protocol, trap[(trap["experiment"] == methods(profile)[1]) & (trap["setting"] == "none")], shape)
     _draw_costs(cost, efficiency.by_volume(costs), shape)
     for axes in (prompts, protocol):
         axes.set_title(f"{axes.get_title()} ({wording.words(profile)['results']})")
@@ -90,20 +90,20 @@ def _draw_prompts(axes: Axes, ladder: pd.DataFrame, order: list[str], shape: _Sh
     """Mean DSC with interval by prompt (rows) and method; trivial baselines without a prompt are empty, and left out."""
     import seaborn as sns
 
-    rungs, labels = [name for name in _RUNGS if name in set(ladder["rung"])], {}
+    settings, labels = [name for name in _SETTINGS if name in set(ladder["setting"])], {}
     looks = {name: (marker, color) for name, marker, color in zip(order, "Dosv", (style.GRAY, *sns.color_palette()[:3]), strict=True)}
-    for place, rung in enumerate(rungs):
-        part = ladder[(ladder["rung"] == rung) & ~((ladder["role"] == "trivial") & (rung == "none"))].set_index("experiment")
+    for place, setting in enumerate(settings):
+        part = ladder[(ladder["setting"] == setting) & ~((ladder["role"] == "trivial") & (setting == "none"))].set_index("experiment")
         for number, name in enumerate(name for name in order if name in part.index):
             row, (marker, color) = part.loc[name], looks[name]
             y = place + 0.19 * (number - (len(part) - 1) / 2)
             axes.plot([row["dsc_low"], row["dsc_high"]], [y, y], color=color, linewidth=2)
             labels[name] = axes.plot(row["dsc"], y, marker, color=color, linestyle="", label=_short(row))[0]
     axes.set(
-        yticks=range(len(rungs)),
-        yticklabels=[_line(label_of(name), shape) for name in rungs],
+        yticks=range(len(settings)),
+        yticklabels=[_line(label_of(name), shape) for name in settings],
         xlim=(-0.02, 1.02),  # a marker at 0 is drawn whole
-        ylim=(len(rungs) - 0.5, -0.5),
+        ylim=(len(settings) - 0.5, -0.5),
     )
     axes.set(title="What a prompt is worth", xlabel=f"mean 3-D DSC with 95 % interval,\nn = {ladder['n'].max()}")
     _legend(axes, [labels[name] for name in order if name in labels], min(2, shape.legend_columns, len(labels)))
@@ -153,9 +153,12 @@ def _draw_costs(axes: Axes, volumes: pd.DataFrame, shape: _Shape) -> None:
     import seaborn as sns
 
     names, handles = [name for name in _ARCHITECTURES if name in set(volumes["model"])], []
-    for color, (rung, (marker, label)) in enumerate(_RUNGS.items()):
-        part = volumes[(volumes["prompter"] == rung) & volumes["model"].isin(names)]
-        y = [names.index(name) + (0.14 if rung == "box_one_slice" else -0.14 if rung == "box_every_slice" else 0) for name in part["model"]]
+    for color, (setting, (marker, label)) in enumerate(_SETTINGS.items()):
+        part = volumes[(volumes["prompter"] == setting) & volumes["model"].isin(names)]
+        y = [
+            names.index(name) + (0.14 if setting == "box_one_slice" else -0.14 if setting == "box_every_slice" else 0)
+            for name in part["model"]
+        ]
         handles += axes.plot(part["seconds"], y, marker, color=sns.color_palette()[color], markersize=6, label=f"machine, {label}")
     for boxes, hatch in ((1, "////"), (int(volumes["prompts"].max()), "\\\\\\\\")):
         low, high = efficiency.human_seconds(boxes)
@@ -168,14 +171,14 @@ def _draw_costs(axes: Axes, volumes: pd.DataFrame, shape: _Shape) -> None:
 
 
 def answers(ladder: pd.DataFrame, profile: str) -> dict[str, object]:
-    """Values for the text of the front page, by glue key: NOTEBOOK_RUNG_(dsc|over_trivial|over_control) with intervals, and front_n."""
-    rows = ladder.set_index(["experiment", "rung"])
+    """Values for the text of the front page, by glue key: NOTEBOOK_SETTING_(dsc|over_trivial|over_control) with intervals, and front_n."""
+    rows = ladder.set_index(["experiment", "setting"])
     values: dict[str, Any] = {"front_n": int(ladder["n"].max())}
     for notebook in FRONT_PAGE[1:]:
         name = planning.make_experiment(notebook, profile).name
         values[f"{notebook}_title"] = planning.experiment_title(planning.make_experiment(notebook, profile))
-        for rung in [rung for rung in _RUNGS if (name, rung) in rows.index]:
-            row = rows.loc[(name, rung)]
+        for setting in [setting for setting in _SETTINGS if (name, setting) in rows.index]:
+            row = rows.loc[(name, setting)]
             for quantity in ("dsc", "over_trivial", "over_control"):
-                values[f"{notebook}_{rung}_{quantity}"] = interval_text(*(row[f"{quantity}{end}"] for end in ("", "_low", "_high")))
+                values[f"{notebook}_{setting}_{quantity}"] = interval_text(*(row[f"{quantity}{end}"] for end in ("", "_low", "_high")))
     return values

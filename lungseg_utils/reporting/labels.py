@@ -45,8 +45,8 @@ def trivial_rules() -> Mapping[str, str]:
 def method_titles(results: pd.DataFrame, models: Mapping[str, str]) -> dict[tuple[str, str], str]:
     """(experiment, prompt setting) -> title, which marks an automatic model with a prompt as control. `models`: experiment -> title."""
     pairs = set(zip(results["experiment"], results["prompter"], strict=True))
-    automatic = {e for e, rung in pairs if rung == "none" and models[e] not in trivial_rules()}
-    return {(e, rung): models[e] + (CONTROL if rung != "none" and e in automatic else "") for e, rung in pairs}
+    automatic = {e for e, setting in pairs if setting == "none" and models[e] not in trivial_rules()}
+    return {(e, setting): models[e] + (CONTROL if setting != "none" and e in automatic else "") for e, setting in pairs}
 
 
 def counted(numbers: Iterable[int]) -> str:

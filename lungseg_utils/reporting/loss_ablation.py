@@ -19,9 +19,9 @@ def printable_losses(results: pd.DataFrame, records: Mapping[str, Row], names: M
     `records`: experiment -> provenance; `names`: experiment -> title.
     """
     cells: dict[tuple[str, str, str], dict[str, str]] = {}
-    for (dataset, rung, name), series in dsc_of_rows(results, ["experiment"]).items():
+    for (dataset, setting, name), series in dsc_of_rows(results, ["experiment"]).items():
         summary = intervals.summarize_mean(series.to_numpy())
-        row = names[name], label_of(rung), f"{label_of(dataset)}, n = {summary.n}"
+        row = names[name], label_of(setting), f"{label_of(dataset)}, n = {summary.n}"
         cells.setdefault(row, {})[_loss(records[name])] = interval_text(summary.mean, summary.low, summary.high)
     losses = list(dict.fromkeys(map(_loss, records.values())))
     table = pd.DataFrame.from_dict(cells, orient="index", columns=losses)
@@ -35,10 +35,10 @@ def _loss(record: Row) -> str:
 def best_losses(results: pd.DataFrame, records: Mapping[str, Row], dataset: str = "phantom_nsclc") -> dict[str, object]:
     """Text by glue key, per model: best and default loss by mean DSC on `dataset` with most help, and their paired difference."""
     values: dict[str, Any] = {}
-    rungs = {"unet": "none", "sam_stand_in": "box_every_slice"}
-    series = {(rung, name): part for (d, rung, name), part in dsc_of_rows(results, ["experiment"]).items() if d == dataset}
-    for model, rung in rungs.items():
-        own = {name: part for (r, name), part in series.items() if r == rung and records[name]["experiment"]["model"] == model}
+    settings = {"unet": "none", "sam_stand_in": "box_every_slice"}
+    series = {(setting, name): part for (d, setting, name), part in dsc_of_rows(results, ["experiment"]).items() if d == dataset}
+    for model, setting in settings.items():
+        own = {name: part for (r, name), part in series.items() if r == setting and records[name]["experiment"]["model"] == model}
         default = next(name for name in own if "loss" not in records[name]["experiment"]["options"])
         best = max(own, key=lambda name: own[name].mean())
         gain = intervals.summarize_paired_difference(own[best], own[default])

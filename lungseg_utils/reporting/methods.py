@@ -63,13 +63,13 @@ class Method:
         keys = ["test_dataset", "prompter", "jitter"]
         return {r.experiment.name: dict(list(r.results.groupby(keys, sort=False))) for r in self.results}
 
-    def asked(self, dataset: str, rung: str, jitter: float = 0.0) -> bool:
+    def asked(self, dataset: str, setting: str, jitter: float = 0.0) -> bool:
         """Whether it was evaluated in a prompt setting on a test data set; `jitter`: the error in drawing, as a share."""
-        return any((dataset, rung, jitter) in parts for parts in self._asked.values())
+        return any((dataset, setting, jitter) in parts for parts in self._asked.values())
 
-    def rows(self, dataset: str, rung: str, jitter: float = 0.0) -> pd.DataFrame:
+    def rows(self, dataset: str, setting: str, jitter: float = 0.0) -> pd.DataFrame:
         """The rows of all its experiments in one prompt setting on one data set, on which it must have been evaluated."""
-        found = [parts[dataset, rung, jitter] for parts in self._asked.values() if (dataset, rung, jitter) in parts]
+        found = [parts[dataset, setting, jitter] for parts in self._asked.values() if (dataset, setting, jitter) in parts]
         return pd.concat(found) if len(found) > 1 else found[0]
 
     def runs(self, dataset: str) -> dict[str, tuple[RunResult, ...]]:
@@ -89,18 +89,18 @@ class Method:
     def _runs(self) -> dict[str, dict[str, tuple[RunResult, ...]]]:
         return {}
 
-    def table(self, dataset: str, rung: str, metric: str = "dsc", jitter: float = 0.0) -> pd.DataFrame:
+    def table(self, dataset: str, setting: str, metric: str = "dsc", jitter: float = 0.0) -> pd.DataFrame:
         """Values of one metric as patients x runs (index patient_id, columns labels of runs), where it is defined."""
         columns = {}
         for label, results in self.runs(dataset).items():
-            parts = [self._asked[result.experiment.name].get((dataset, rung, jitter)) for result in results]
+            parts = [self._asked[result.experiment.name].get((dataset, setting, jitter)) for result in results]
             if asked := [part for part in parts if part is not None]:
                 columns[label] = intervals.patient_means(tables.case_values(pd.concat(asked), metric))
         return pd.DataFrame(columns)
 
-    def mean(self, dataset: str, rung: str, metric: str = "dsc", jitter: float = 0.0) -> pd.Series:
+    def mean(self, dataset: str, setting: str, metric: str = "dsc", jitter: float = 0.0) -> pd.Series:
         """One value per patient, averaged over its runs: the values of "these trained models"."""
-        return self.table(dataset, rung, metric, jitter).mean(axis=1)
+        return self.table(dataset, setting, metric, jitter).mean(axis=1)
 
     def averaged(self) -> pd.DataFrame:
         """A results table of the method, as of one experiment: runs are averaged case by case (`tables.mean_rows`)."""
@@ -162,10 +162,10 @@ def _runs(results: Sequence[RunResult], dataset: str) -> dict[str, tuple[RunResu
     return {label: tuple(parts) for label, parts in found.items()}
 
 
-def was_asked(result: RunResult, dataset: str, rung: str) -> bool:
+def was_asked(result: RunResult, dataset: str, setting: str) -> bool:
     """Whether one experiment was evaluated in a prompt setting on a data set, without errors in drawing."""
     rows = result.results
-    return bool(((rows["test_dataset"] == dataset) & (rows["prompter"] == rung) & (rows["jitter"] == 0)).any())
+    return bool(((rows["test_dataset"] == dataset) & (rows["prompter"] == setting) & (rows["jitter"] == 0)).any())
 
 
 def _require_each_once(dataset: str, label: str, parts: Sequence[RunResult]) -> None:
@@ -195,13 +195,13 @@ class Pair:
         return intervals.summarize_method_difference(self.a, self.b, matched_runs=self.matched)
 
 
-def pair_methods(a: Method, a_rung: str, b: Method, b_rung: str, dataset: str, metric: str = "dsc") -> Pair:
+def pair_methods(a: Method, a_setting: str, b: Method, b_setting: str, dataset: str, metric: str = "dsc") -> Pair:
     """Pair two methods on one data set.
 
     Few-shot training leaves out one fold, a cross-validation all of them: of two such methods the patients of the smaller test are
     compared. An untrained method is compared with every run of the other side.
     """
-    left, right = a.table(dataset, a_rung, metric), b.table(dataset, b_rung, metric)
+    left, right = a.table(dataset, a_setting, metric), b.table(dataset, b_setting, metric)
     if set(left.index) < set(right.index):
         right = right.loc[left.index]
     elif set(right.index) < set(left.index):

@@ -90,8 +90,10 @@ def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[RunResult]) -
     """
     internal = next(iter(ladders.values()))
     own, rows = [method.name for method in methods.group_runs(results)], []
-    for rung in [name for name in analysis_plan.load().primary_rungs if name in set(internal[internal["experiment"].isin(own)]["rung"])]:
-        part = internal[internal["rung"] == rung]
+    for setting in [
+        name for name in analysis_plan.load().primary_settings if name in set(internal[internal["experiment"].isin(own)]["setting"])
+    ]:
+        part = internal[internal["setting"] == setting]
         rows += [
             _numbers_row(row, ladders)
             for _, row in pd.concat([part[part["experiment"].isin(own)], _beside(part, own, results[0].experiment.profile)]).iterrows()
@@ -100,7 +102,7 @@ def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[RunResult]) -
 
 
 def _beside(part: pd.DataFrame, own: Sequence[str], profile: str) -> pd.DataFrame:
-    """Of one rung, the rows of the planned control (unless it is of the family) and of the best trivial answer."""
+    """Of one prompt setting, the rows of the planned control (unless it is of the family) and of the best trivial answer."""
     controls = part[(part["role"] == "control") & ~part["experiment"].isin(own)]
     trivial = part[part["role"] == "trivial"].nlargest(1, "dsc")
     control = planning.make_experiment(analysis_plan.load().automatic_control, profile).name
@@ -108,9 +110,9 @@ def _beside(part: pd.DataFrame, own: Sequence[str], profile: str) -> pd.DataFram
 
 
 def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    shown = {"method": row["title"], "prompt": label_of(row["rung"])}
+    shown = {"method": row["title"], "prompt": label_of(row["setting"])}
     for dataset, table in ladders.items():
-        here = table[(table["experiment"] == row["experiment"]) & (table["rung"] == row["rung"])]
+        here = table[(table["experiment"] == row["experiment"]) & (table["setting"] == row["setting"])]
         values = here.iloc[0] if len(here) else None
         text = _NOT_SAID if values is None else interval_text(values["dsc"], values["dsc_low"], values["dsc_high"])
         if values is not None and values["n"] < table["n"].max():
@@ -193,11 +195,11 @@ def failures(results: Sequence[RunResult], facts: pd.DataFrame, dataset: str) ->
     small, names_of = facts[facts["diameter_mm"] <= SMALL_MM].index, methods.titles(results)
     bad, rows = failure_table(results, [dataset]), []
     for method in methods.group_runs(results):
-        for rung in [name for name in analysis_plan.load().primary_rungs if method.asked(dataset, name)]:
-            name, table = names_of[method.name, rung], method.table(dataset, rung)
+        for setting in [name for name in analysis_plan.load().primary_settings if method.asked(dataset, name)]:
+            name, table = names_of[method.name, setting], method.table(dataset, setting)
             values = table.mean(axis=1)
-            kinds = bad[(bad["method"] == name) & (bad["rung"] == rung)]["kind"].value_counts()
-            row = {"method": name, "prompt": label_of(rung), "answers": int(table.notna().to_numpy().sum())}
+            kinds = bad[(bad["method"] == name) & (bad["setting"] == setting)]["kind"].value_counts()
+            row = {"method": name, "prompt": label_of(setting), "answers": int(table.notna().to_numpy().sum())}
             row |= {kind: int(kinds.get(kind, 0)) for kind in ("failed", "empty")} | {"lowest DSC": f"{table.min().min():.2f}"}
             tested_small = values.index.intersection(small, sort=False)
             sizes = ((f"DSC, tumors up to {SMALL_MM} mm", values[tested_small]), ("larger ones", values.drop(tested_small)))
@@ -217,7 +219,7 @@ def answers(model: str, results: Sequence[RunResult], datasets: Sequence[str]) -
         f"{model}_answers": int(asked["test_dataset"].isin(datasets).sum()),
         f"{model}_failed": int((found["kind"] == "failed").sum()),
         f"{model}_empty": int((found["kind"] == "empty").sum()),
-        f"{model}_empty_prompted": int(((found["kind"] == "empty") & (found["rung"] != "none")).sum()),
+        f"{model}_empty_prompted": int(((found["kind"] == "empty") & (found["setting"] != "none")).sum()),
     }
 
 

@@ -19,23 +19,23 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-def protocol_trap(finished: Sequence[RunResult], dataset: str, rungs: Sequence[str]) -> pd.DataFrame:
+def protocol_trap(finished: Sequence[RunResult], dataset: str, settings: Sequence[str]) -> pd.DataFrame:
     """Score the stored predictions of every method and prompt setting by every published protocol; this project's own comes first.
 
     Returns:
-        One row per method, prompt setting and protocol. Columns: experiment, title, rung (prompt setting), protocol, formula, value (mean
+        One row per method, prompt setting and protocol. Columns: experiment, title, setting, protocol, formula, value (mean
         over runs), n (of one run), unit, share (of all slices that were scored), shift (from the own protocol), rank (among the methods in
         the prompt setting, 1 is best).
     """
     names, rows = methods.titles(finished), []
     for method in methods.group_runs(finished):
-        for rung in [name for name in rungs if method.asked(dataset, name)]:
+        for setting in [name for name in settings if method.asked(dataset, name)]:
             asked = method.runs(dataset).values()
-            runs = [[case for result in results for case in result.protocol_counts(dataset, rung)] for results in asked]
-            named = {"experiment": method.name, "title": names[method.name, rung], "model": planning.model_title(method.experiment)}
-            rows += _trap_rows(named | {"rung": rung}, runs)
+            runs = [[case for result in results for case in result.protocol_counts(dataset, setting)] for results in asked]
+            named = {"experiment": method.name, "title": names[method.name, setting], "model": planning.model_title(method.experiment)}
+            rows += _trap_rows(named | {"setting": setting}, runs)
     table = pd.DataFrame(rows)
-    table["rank"] = table.groupby(["rung", "protocol"])["value"].rank(ascending=False, method="min")
+    table["rank"] = table.groupby(["setting", "protocol"])["value"].rank(ascending=False, method="min")
     return table
 
 
@@ -55,15 +55,15 @@ def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
     NaN if a protocol has no value for some method, such as "only detected cases" for one that detected none.
     """
     own, result = trap["protocol"].iloc[0], {}
-    for rung, part in trap.groupby("rung", sort=False):
+    for setting, part in trap.groupby("setting", sort=False):
         ranks_by = part.pivot(index="experiment", columns="protocol", values="rank")
         if len(ranks_by) > 2:
             defined = {name: ranks_by[name].notna().all() for name in part["protocol"].unique()}
-            result[rung] = {n: comparisons.kendall_tau(ranks_by[own], ranks_by[n]) if ok else np.nan for n, ok in defined.items()}
+            result[setting] = {n: comparisons.kendall_tau(ranks_by[own], ranks_by[n]) if ok else np.nan for n, ok in defined.items()}
     return pd.DataFrame(result).rename_axis("protocol").reset_index()
 
 
-def trap_figure(trap: pd.DataFrame, rung: str) -> Figure:
+def trap_figure(trap: pd.DataFrame, setting: str) -> Figure:
     """The same predictions under every protocol: mean DSC on the left, rank of each method on the right.
 
     `trap`: from `protocol_trap`.
@@ -71,7 +71,7 @@ def trap_figure(trap: pd.DataFrame, rung: str) -> Figure:
     plot_style()
     import matplotlib.pyplot as plt
 
-    part = trap[trap["rung"] == rung]
+    part = trap[trap["setting"] == setting]
     part = part.assign(rank=part.groupby("protocol")["value"].rank(ascending=False, method="min"))  # among those that are shown
     names = list(dict.fromkeys(part["protocol"]))
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.42 * len(names) + 2.2), sharey=True, layout="constrained")
@@ -91,9 +91,9 @@ def trap_figure(trap: pd.DataFrame, rung: str) -> Figure:
     return figure
 
 
-def printable_trap(trap: pd.DataFrame, experiment: str, rung: str) -> pd.DataFrame:
+def printable_trap(trap: pd.DataFrame, experiment: str, setting: str) -> pd.DataFrame:
     """One method under every protocol: formula, value, shift from the own protocol, n, share of scored slices, rank."""
-    part = trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)]
+    part = trap[(trap["experiment"] == experiment) & (trap["setting"] == setting)]
     return pd.DataFrame(
         {
             "protocol": part["protocol"],
@@ -107,20 +107,20 @@ def printable_trap(trap: pd.DataFrame, experiment: str, rung: str) -> pd.DataFra
     )
 
 
-def trap_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, str]:
+def trap_answers(trap: pd.DataFrame, experiment: str, setting: str) -> dict[str, str]:
     """Values for the text of pages by glue key: of one method trap_PROTOCOL (DSC), trap_PROTOCOL_shift and trap_PROTOCOL_slices (share)."""
     keys, values = {protocol([]).name: protocol.__name__ for protocol in protocols.PROTOCOLS}, {}
-    for _, row in trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)].iterrows():
+    for _, row in trap[(trap["experiment"] == experiment) & (trap["setting"] == setting)].iterrows():
         key = f"trap_{keys[row['protocol']]}"
         values |= {key: f"{row['value']:.2f}", f"{key}_shift": f"{row['shift']:+z.2f}", f"{key}_slices": f"{100 * row['share']:.0f} %"}
     return values
 
 
-def own_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, object]:
+def own_answers(trap: pd.DataFrame, experiment: str, setting: str) -> dict[str, object]:
     """Values by glue key: one method by the own protocol (trap_own, trap_n), by the most flattering one (trap_most, trap_most_name) and
     by the least (trap_least); trap_own_dsc and trap_most_dsc are numbers.
     """
-    part = trap[(trap["experiment"] == experiment) & (trap["rung"] == rung)]
+    part = trap[(trap["experiment"] == experiment) & (trap["setting"] == setting)]
     own, most = part.iloc[0], part.loc[part["shift"].idxmax()]
     values = {"trap_own": own["value"], "trap_most": most["value"], "trap_least": part["value"].min()}
     texts = {key: f"{value:.2f}" for key, value in values.items()}
@@ -132,15 +132,17 @@ def own_answers(trap: pd.DataFrame, experiment: str, rung: str) -> dict[str, obj
     }
 
 
-def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, rung: str) -> dict[str, object]:
+def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, setting: str) -> dict[str, object]:
     """Values by glue key: how many other protocols rank another method first in a prompt setting, and the lowest agreement of ranks."""
-    part = trap[trap["rung"] == rung]
+    part = trap[trap["setting"] == setting]
     best = part[part["rank"] == 1].groupby("protocol", sort=False)["experiment"].agg(set)
     others = best.drop(part["protocol"].iloc[0])
-    taus = agreement.set_index("protocol")[rung].drop(part["protocol"].iloc[0]).dropna() if rung in agreement else pd.Series(dtype=float)
+    taus = (
+        agreement.set_index("protocol")[setting].drop(part["protocol"].iloc[0]).dropna() if setting in agreement else pd.Series(dtype=float)
+    )
     return {
-        f"trap_{rung}_methods": part["experiment"].nunique(),
-        f"trap_{rung}_others": len(others),
-        f"trap_{rung}_another_first": int((others != best.iloc[0]).sum()),
-        f"trap_{rung}_least_tau": f"{taus.min():.2f}" if len(taus) else "–",
+        f"trap_{setting}_methods": part["experiment"].nunique(),
+        f"trap_{setting}_others": len(others),
+        f"trap_{setting}_another_first": int((others != best.iloc[0]).sum()),
+        f"trap_{setting}_least_tau": f"{taus.min():.2f}" if len(taus) else "–",
     }

@@ -71,7 +71,7 @@ def read_datasets(profile: str, finished: Sequence[RunResult]) -> list[ReadDatas
     for name in (name for name in DATASETS if name in here):
         cases = {(case.patient_id, case.case_id): load_study(case) for case in finished[0].cases(name)}
         against = models_against_readers(rows, name)
-        primary = against["prompter"].isin(analysis_plan.load().primary_rungs)
+        primary = against["prompter"].isin(analysis_plan.load().primary_settings)
         found.append(ReadDataset(name, len(cases), readers_among_themselves(cases), against[primary]))
     return found
 
@@ -142,7 +142,7 @@ def agreement_with_readers(against: pd.DataFrame, pairs: pd.DataFrame, metric: s
     who outlined nothing differs in detection, which is shown separately. Patients without two such readers are left out of both sides.
     """
     if len(against[["experiment", "prompter"]].drop_duplicates()) > 1:
-        raise InputError("agreement with readers", "more than one method or rung", "Take one at a time.")
+        raise InputError("agreement with readers", "more than one method or prompt setting", "Take one at a time.")
     among = pairs[pairs["both_outlined"].astype(bool)].groupby("patient_id")[metric].mean()
     model = against.dropna(subset=[metric]).groupby("patient_id")[metric].mean()
     if not set(among.index) <= set(model.index):
@@ -272,9 +272,9 @@ def printable_models(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping
         return pd.DataFrame(columns=["prompt", "method"])
     among = dict(iter(pairs[pairs["both_outlined"].astype(bool)].groupby("case_id", sort=False)[metric]))
     rows = [{"prompt": "", "method": "readers among themselves"} | {case: range_text(part, 2) for case, part in among.items()}]
-    for rung, name in _methods(against):
-        part = against[(against["prompter"] == rung) & (against["experiment"] == name)]
-        row = {"prompt": label_of(rung), "method": titles[name, rung]}
+    for setting, name in _methods(against):
+        part = against[(against["prompter"] == setting) & (against["experiment"] == name)]
+        row = {"prompt": label_of(setting), "method": titles[name, setting]}
         rows.append(row | {case: range_text(values.dropna(), 2) for case, values in part.groupby("case_id", sort=False)[metric]})
     return pd.DataFrame(rows).fillna("–")
 
@@ -285,12 +285,12 @@ def printable_variability(against: pd.DataFrame, pairs: pd.DataFrame, titles: Ma
     Empty under ten patients with two readers who outlined something: then only points are shown.
     """
     rows = []
-    for rung, name in _methods(against):
-        part = against[(against["prompter"] == rung) & (against["experiment"] == name)]
+    for setting, name in _methods(against):
+        part = against[(against["prompter"] == setting) & (against["experiment"] == name)]
         found = {metric: agreement_with_readers(part, pairs, metric).comparison for metric in ("dsc", nsd)}
         if any(comparison is None for comparison in found.values()):
             continue
-        row: dict[str, Any] = {"prompt": label_of(rung), "method": titles[name, rung], "n": found["dsc"].n}
+        row: dict[str, Any] = {"prompt": label_of(setting), "method": titles[name, setting], "n": found["dsc"].n}
         for metric, comparison in found.items():
             row[label_of(metric)] = f"{comparison.difference:+z.2f} (lower bound {comparison.bound:+z.2f})"
         row["within human variability"] = _verdict(found["dsc"], found[nsd])
@@ -325,14 +325,14 @@ def agreement_figure(pairs: pd.DataFrame, against: pd.DataFrame, titles: Mapping
     colors = style.plot_style().color_palette()
     cases = list(dict.fromkeys(pairs["case_id"]))
     methods = _methods(against)
-    labels = ["readers among themselves", *(f"{titles[name, rung]}, {label_of(rung)}" for rung, name in methods)]
+    labels = ["readers among themselves", *(f"{titles[name, setting]}, {label_of(setting)}" for setting, name in methods)]
     size = (5.2 + 2.6 * len(cases), 1.2 + 0.24 * len(labels))
     figure, panels = plt.subplots(1, len(cases), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axes, case in zip(panels[0], cases, strict=True):
         own = pairs[(pairs["case_id"] == case) & pairs["both_outlined"].astype(bool)][metric]
         axes.plot(own, [0] * len(own), "D", color=colors[1], markersize=6, alpha=0.85)
-        for place, (rung, name) in enumerate(methods, 1):
-            part = against[(against["case_id"] == case) & (against["prompter"] == rung) & (against["experiment"] == name)]
+        for place, (setting, name) in enumerate(methods, 1):
+            part = against[(against["case_id"] == case) & (against["prompter"] == setting) & (against["experiment"] == name)]
             values = part[metric].dropna()
             axes.plot(values, [place] * len(values), "o", color=colors[0], markersize=4, alpha=0.7)
         axes.set(title=case, xlabel=label_of(metric), yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.4, -0.6))

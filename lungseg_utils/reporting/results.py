@@ -29,26 +29,29 @@ def results_of(finished: Iterable[RunResult]) -> pd.DataFrame:
     return pd.concat([method.averaged() for method in methods.group_runs(finished)], ignore_index=True)
 
 
-def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: str) -> Figure:
+def methods_by_setting(results: pd.DataFrame, models: Mapping[str, str], dataset: str) -> Figure:
     """Mean DSC with 95 % interval of every method on one data set, one panel per prompt setting, best on top; trivial baselines gray."""
     plot_style()
     import matplotlib.pyplot as plt
 
     means = {key[1:]: part for key, part in dsc_of_rows(results[results["test_dataset"] == dataset], ["experiment"]).items()}
-    rungs = [rung for rung in ("none", "box_one_slice", "box_every_slice") if any(key[0] == rung for key in means)]
+    settings = [setting for setting in ("none", "box_one_slice", "box_every_slice") if any(key[0] == setting for key in means)]
     summaries, names = {key: intervals.summarize_mean(series.to_numpy()) for key, series in means.items()}, method_titles(results, models)
-    rows = [sorted((s.mean, names[e, r], names[e, r] != models[e], s) for (r, e), s in summaries.items() if r == rung) for rung in rungs]
+    rows = [
+        sorted((s.mean, names[e, r], names[e, r] != models[e], s) for (r, e), s in summaries.items() if r == setting)
+        for setting in settings
+    ]
     heights = [len(part) for part in rows]
     figure, panels = plt.subplots(
-        len(rungs), 1, figsize=(8.5, 0.9 * len(rungs) + 0.27 * sum(heights)), sharex=True, layout="constrained", squeeze=False,
+        len(settings), 1, figsize=(8.5, 0.9 * len(settings) + 0.27 * sum(heights)), sharex=True, layout="constrained", squeeze=False,
         gridspec_kw={"height_ratios": heights},
     )  # fmt: skip
-    for axes, rung, part in zip(panels[:, 0], rungs, rows, strict=True):
+    for axes, setting, part in zip(panels[:, 0], settings, rows, strict=True):
         for place, (mean, name, is_control, summary) in enumerate(part):
             color = method_looks(name, int(is_control))["color"]
             axes.plot([summary.low, summary.high], [place, place], color=color, linewidth=2)
             axes.plot(mean, place, "o", color=color)
-        axes.set(yticks=range(len(part)), yticklabels=[name for _, name, *_ in part], title=label_of(rung), xlim=(-0.02, 1.02))
+        axes.set(yticks=range(len(part)), yticklabels=[name for _, name, *_ in part], title=label_of(setting), xlim=(-0.02, 1.02))
         axes.set_ylim(-0.6, len(part) - 0.4)
     panels[-1, 0].set_xlabel(f"mean 3-D DSC, {label_of(dataset)}, {counted(s.n for s in summaries.values())}")
     plt.close(figure)
@@ -56,7 +59,7 @@ def methods_by_rung(results: pd.DataFrame, models: Mapping[str, str], dataset: s
 
 
 def cohort_answers(results: pd.DataFrame, experiments: Mapping[str, str], roles: Mapping[str, str]) -> dict[str, object]:
-    """Values for the front page, by glue key NOTEBOOK_ROLE_(dsc|dsc_low|dsc_high|n) or, with a prompt, NOTEBOOK_RUNG_ROLE_...
+    """Values for the front page, by glue key NOTEBOOK_ROLE_(dsc|dsc_low|dsc_high|n) or, with a prompt, NOTEBOOK_SETTING_ROLE_...
 
     `experiments`: notebook -> name of its own method; `roles`: data set -> ROLE, as `wording.roles` gives it. The trivial baselines for a
     box on every slice or on one are called box_ellipse and box_ellipsoid.
@@ -64,9 +67,9 @@ def cohort_answers(results: pd.DataFrame, experiments: Mapping[str, str], roles:
     means = dsc_of_rows(results, ["experiment"])
     values: dict[str, Any] = {}
     for notebook, name in experiments.items():
-        for dataset, rung in [(dataset, rung) for dataset, rung, known in means if known == name and dataset in roles]:
-            summary = intervals.summarize_mean(means[dataset, rung, name].to_numpy())
-            key = _TRIVIAL_KEYS.get((notebook, rung), notebook + ("" if rung == "none" else f"_{rung}")) + f"_{roles[dataset]}"
+        for dataset, setting in [(dataset, setting) for dataset, setting, known in means if known == name and dataset in roles]:
+            summary = intervals.summarize_mean(means[dataset, setting, name].to_numpy())
+            key = _TRIVIAL_KEYS.get((notebook, setting), notebook + ("" if setting == "none" else f"_{setting}")) + f"_{roles[dataset]}"
             values |= {f"{key}_dsc": summary.mean, f"{key}_n": summary.n, f"{key}_dsc_low": summary.low, f"{key}_dsc_high": summary.high}
     return values
 
@@ -77,19 +80,19 @@ _TRIVIAL_KEYS = {
 }
 
 
-def printable_rung_table(results: pd.DataFrame, models: Mapping[str, str], rung: str, datasets: Sequence[str]) -> pd.DataFrame:
+def printable_setting_table(results: pd.DataFrame, models: Mapping[str, str], setting: str, datasets: Sequence[str]) -> pd.DataFrame:
     """One row per method in one prompt setting, best mean DSC on the first of `datasets` on top; intervals are 95 %.
 
     A method that was tested on fewer patients than the head of the column says has its n next to the value.
     """
-    table = intervals.cohort_table(results[(results["prompter"] == rung) & results["test_dataset"].isin(datasets)])
+    table = intervals.cohort_table(results[(results["prompter"] == setting) & results["test_dataset"].isin(datasets)])
     rows = {(row["experiment"], row["test_dataset"]): row for _, row in table.iterrows()}
     names = method_titles(results, models)
     order = table[table["test_dataset"] == datasets[0]].sort_values("dsc", ascending=False)["experiment"]
     counts = table.groupby("test_dataset")["n"].max()
 
     def row_of(experiment: str) -> dict[str, object]:
-        shown: dict[str, Any] = {"method": names[experiment, rung]}
+        shown: dict[str, Any] = {"method": names[experiment, setting]}
         for dataset in [name for name in datasets if name in counts]:
             row, head = rows.get((experiment, dataset)), f"DSC, {label_of(dataset)}, n = {counts[dataset]}"
             shown[head] = "–" if row is None else interval_text(row["dsc"], row["dsc_low"], row["dsc_high"])

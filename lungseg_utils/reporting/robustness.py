@@ -23,40 +23,40 @@ def robustness(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFr
     """Mean DSC with interval by method, prompt setting and error in drawing (0 first); draws are averaged within the patient.
 
     Returns:
-        Columns: experiment, title, rung (prompt setting), jitter (error as a share of the size), n, dsc, dsc_low, dsc_high.
+        Columns: experiment, title, setting, jitter (error as a share of the size), n, dsc, dsc_low, dsc_high.
     """
     rows, names = [], methods.titles(finished)
     for method in methods.group_runs(finished):
-        for rung, shares in _wrongly(method, dataset).items():
+        for setting, shares in _wrongly(method, dataset).items():
             for share in (0.0, *shares):
-                summary = intervals.summarize_trained_models(method.table(dataset, rung, jitter=share))
-                row = {"experiment": method.name, "title": names[method.name, rung], "rung": rung, "jitter": share}
+                summary = intervals.summarize_trained_models(method.table(dataset, setting, jitter=share))
+                row = {"experiment": method.name, "title": names[method.name, setting], "setting": setting, "jitter": share}
                 rows.append(row | {"n": summary.n, "dsc": summary.mean, "dsc_low": summary.low, "dsc_high": summary.high})
-    return pd.DataFrame(rows, columns=["experiment", "title", "rung", "jitter", "n", "dsc", "dsc_low", "dsc_high"])
+    return pd.DataFrame(rows, columns=["experiment", "title", "setting", "jitter", "n", "dsc", "dsc_low", "dsc_high"])
 
 
 def _wrongly(method: Method, dataset: str) -> dict[str, list[float]]:
     """Prompt setting -> its errors in drawing (shares), the smallest first."""
     asked = pd.concat([r.results[(r.results["test_dataset"] == dataset) & (r.results["jitter"] > 0)] for r in method.results])
-    shares = {rung: sorted(part["jitter"].unique()) for rung, part in asked.groupby("prompter")}
-    return {rung: shares[rung] for rung in PROMPT_SETTINGS if rung in shares}
+    shares = {setting: sorted(part["jitter"].unique()) for setting, part in asked.groupby("prompter")}
+    return {setting: shares[setting] for setting in PROMPT_SETTINGS if setting in shares}
 
 
 def best_of_draws(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
     """Gain from keeping, by the reference, the best of several prompts drawn with errors: by method, prompt setting and error.
 
-    Columns: title, rung, jitter, n, dsc (draws averaged within the patient), best (best draw of each case), gain, gain_low, gain_high.
+    Columns: title, setting, jitter, n, dsc (draws averaged within the patient), best (best draw of each case), gain, gain_low, gain_high.
     """
     rows, names = [], methods.titles(finished)
     for method in methods.group_runs(finished):
-        for rung, share in [(rung, share) for rung, shares in _wrongly(method, dataset).items() for share in shares]:
-            means, bests = (method.mean(dataset, rung, metric, share) for metric in ("dsc", metrics.BEST_OF_DRAWS))
+        for setting, share in [(setting, share) for setting, shares in _wrongly(method, dataset).items() for share in shares]:
+            means, bests = (method.mean(dataset, setting, metric, share) for metric in ("dsc", metrics.BEST_OF_DRAWS))
             if len(bests):
                 gain = intervals.summarize_paired_difference(bests, means)
-                row = {"title": names[method.name, rung], "rung": rung, "jitter": share, "n": gain.n}
+                row = {"title": names[method.name, setting], "setting": setting, "jitter": share, "n": gain.n}
                 row |= {"dsc": means.mean(), "best": bests.mean()}
                 rows.append(row | {"gain": gain.mean, "gain_low": gain.low, "gain_high": gain.high})
-    return pd.DataFrame(rows, columns=["title", "rung", "jitter", "n", "dsc", "best", "gain", "gain_low", "gain_high"])
+    return pd.DataFrame(rows, columns=["title", "setting", "jitter", "n", "dsc", "best", "gain", "gain_low", "gain_high"])
 
 
 def robustness_figure(table: pd.DataFrame) -> Figure:
@@ -64,14 +64,14 @@ def robustness_figure(table: pd.DataFrame) -> Figure:
     plot_style()
     import matplotlib.pyplot as plt
 
-    rungs, looks = list(dict.fromkeys(table["rung"])), looks_of(table["title"])
-    size = (max(9.5, 4.2 * len(rungs) + 1), 3.6 + 0.11 * len(looks))  # the legend, in two columns, takes nothing from the panels
-    figure, panels = plt.subplots(1, len(rungs), figsize=size, sharey=True, squeeze=False, layout="constrained")
-    for axes, rung in zip(panels[0], rungs, strict=True):
-        for name, part in table[table["rung"] == rung].groupby("title", sort=False):
+    settings, looks = list(dict.fromkeys(table["setting"])), looks_of(table["title"])
+    size = (max(9.5, 4.2 * len(settings) + 1), 3.6 + 0.11 * len(looks))  # the legend, in two columns, takes nothing from the panels
+    figure, panels = plt.subplots(1, len(settings), figsize=size, sharey=True, squeeze=False, layout="constrained")
+    for axes, setting in zip(panels[0], settings, strict=True):
+        for name, part in table[table["setting"] == setting].groupby("title", sort=False):
             axes.plot(100 * part["jitter"], part["dsc"], **looks[name], label=name)
             axes.fill_between(100 * part["jitter"], part["dsc_low"], part["dsc_high"], color=looks[name]["color"], alpha=0.12)
-        axes.set(title=label_of(rung), xlabel="error in drawing (% of the size)", ylim=(-0.02, 1.02))
+        axes.set(title=label_of(setting), xlabel="error in drawing (% of the size)", ylim=(-0.02, 1.02))
     panels[0, 0].set_ylabel(f"mean 3-D DSC, n = {table['n'].max()}")
     handles = {label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize="small")
@@ -92,7 +92,7 @@ def printable_robustness(table: pd.DataFrame) -> pd.DataFrame:
     shown = table.assign(
         text=[interval_text(r["dsc"], r["dsc_low"], r["dsc_high"]) for _, r in table.iterrows()],
         error=[f"{100 * share:g} %" for share in table["jitter"]],
-        prompt=table["rung"].map(label_of),
+        prompt=table["setting"].map(label_of),
     )
     if shown.empty:
         return pd.DataFrame(columns=["method", "prompt"])
@@ -105,7 +105,7 @@ def printable_best_of_draws(table: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "method": table["title"],
-            "prompt": table["rung"].map(label_of),
+            "prompt": table["setting"].map(label_of),
             "error": [f"{100 * share:g} %" for share in table["jitter"]],
             "n": table["n"],
             "mean of the draws": [f"{v:.2f}" for v in table["dsc"]],
@@ -120,10 +120,10 @@ def robustness_answers(table: pd.DataFrame) -> dict[str, str]:
     if table.empty:
         return {"robustness_answer": "This profile gives no answer: it asks with prompts as they should be drawn only."}
     most = table["jitter"].max()
-    ends = {key: part.set_index("jitter")["dsc"] for key, part in table.groupby(["title", "rung"], sort=False)}
+    ends = {key: part.set_index("jitter")["dsc"] for key, part in table.groupby(["title", "setting"], sort=False)}
     losses = {key: values[0.0] - values[most] for key, values in ends.items() if most in values.index}
-    (least, least_rung), (worst, worst_rung) = min(losses, key=losses.get), max(losses, key=losses.get)
-    text = f"With errors of up to {100 * most:g} % of the lesion's size the mean DSC falls by {losses[worst, worst_rung]:z.2f} at most "
-    text += f"({worst}, {label_of(worst_rung)}) and by {losses[least, least_rung]:z.2f} at least ({least}, {label_of(least_rung)})"
+    (least, least_setting), (worst, worst_setting) = min(losses, key=losses.get), max(losses, key=losses.get)
+    text = f"With errors of up to {100 * most:g} % of the lesion's size the mean DSC falls by {losses[worst, worst_setting]:z.2f} at most "
+    text += f"({worst}, {label_of(worst_setting)}) and by {losses[least, least_setting]:z.2f} at least ({least}, {label_of(least_setting)})"
     text += f"; n = {table['n'].max()}."
     return {"robustness_answer": text}

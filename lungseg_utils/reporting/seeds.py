@@ -23,34 +23,36 @@ if TYPE_CHECKING:
 def seed_spread(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
     """Spread of the runs, and both estimands, of each method and prompt setting with more than one training; see `spread_row`.
 
-    Columns: title, rung (prompt setting), and those of `spread_row`.
+    Columns: title, setting, and those of `spread_row`.
     """
     names, found, rows = methods.titles(finished), methods.group_runs(finished), []
-    for rung in PROMPT_SETTINGS:
-        for method in (m for m in found if m.asked(dataset, rung)):
-            table = method.table(dataset, rung)
+    for setting in PROMPT_SETTINGS:
+        for method in (m for m in found if m.asked(dataset, setting)):
+            table = method.table(dataset, setting)
             if table.shape[1] > 1:
-                rows.append({"title": names[method.name, rung], "rung": rung} | spread_row(table))
-    return pd.DataFrame(rows, columns=["title", "rung", *_SPREAD_COLUMNS])
+                rows.append({"title": names[method.name, setting], "setting": setting} | spread_row(table))
+    return pd.DataFrame(rows, columns=["title", "setting", *_SPREAD_COLUMNS])
 
 
 def method_differences(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
     """Promptable methods minus the automatic one with the same prompt, over other patients and other trainings of both.
 
-    Columns: a, b, rung (prompt setting), runs, n, difference, low, high, how; only where both were trained more than once.
+    Columns: a, b, setting, runs, n, difference, low, high, how; only where both were trained more than once.
     """
     names, found, rows = methods.titles(finished), methods.group_runs(finished), []
-    for rung in [name for name in PROMPT_SETTINGS if name != "none"]:
-        several = {methods.group_key(m.experiment): m for m in found if m.asked(dataset, rung) and m.table(dataset, rung).shape[1] > 1}
+    for setting in [name for name in PROMPT_SETTINGS if name != "none"]:
+        several = {
+            methods.group_key(m.experiment): m for m in found if m.asked(dataset, setting) and m.table(dataset, setting).shape[1] > 1
+        }
         for own, method in several.items():
             control = several.get(control_experiment(method.experiment, dataset))
             if control is None or methods.group_key(control.experiment) == own:
                 continue
-            pair = methods.pair_methods(method, rung, control, rung, dataset)
+            pair = methods.pair_methods(method, setting, control, setting, dataset)
             summary, runs = pair.method(), min(pair.a.shape[1], pair.b.shape[1])
-            row = {"a": names[method.name, rung], "b": names[control.name, rung], "rung": rung, "runs": runs, "n": summary.n}
+            row = {"a": names[method.name, setting], "b": names[control.name, setting], "setting": setting, "runs": runs, "n": summary.n}
             rows.append(row | {"difference": summary.mean, "low": summary.low, "high": summary.high, "how": summary.method})
-    return pd.DataFrame(rows, columns=["a", "b", "rung", "runs", "n", "difference", "low", "high", "how"])
+    return pd.DataFrame(rows, columns=["a", "b", "setting", "runs", "n", "difference", "low", "high", "how"])
 
 
 _SPREAD_COLUMNS = (
@@ -83,7 +85,7 @@ def seeds_figure(spread: pd.DataFrame) -> Figure:
     sns = plot_style()
     import matplotlib.pyplot as plt
 
-    names = [f"{r['title']}\n{label_of(r['rung'])}" for _, r in spread.iterrows()]
+    names = [f"{r['title']}\n{label_of(r['setting'])}" for _, r in spread.iterrows()]
     figure, axes = plt.subplots(figsize=(8.0, 0.62 * len(spread) + 1.6), layout="constrained")
     blue, orange, green = sns.color_palette()[:3]
     places = np.arange(len(spread))
@@ -106,7 +108,7 @@ def printable_spread(spread: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(
         {
             "method": spread["title"],
-            "prompt": spread["rung"].map(label_of),
+            "prompt": spread["setting"].map(label_of),
             "runs": spread["runs"],
             "n": spread["n"],
             "lowest to highest run": [f"{r['lowest']:.3f} to {r['highest']:.3f}" for _, r in spread.iterrows()],
@@ -123,7 +125,7 @@ def printable_differences(table: pd.DataFrame) -> pd.DataFrame:
         {
             "method": table["a"],
             "minus": table["b"],
-            "prompt": table["rung"].map(label_of),
+            "prompt": table["setting"].map(label_of),
             "runs": table["runs"],
             "n": table["n"],
             "difference, the methods": [interval_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
@@ -141,7 +143,7 @@ def seed_answers(spread: pd.DataFrame) -> dict[str, str]:
     if spread.empty:
         return {"seeds_answer": "Nothing was trained more than once, so nothing is known of how far one training is from the next."}
     least, most = spread.loc[spread["sd"].idxmin()], spread.loc[spread["sd"].idxmax()]
-    named = [f"{r['sd']:.3f} ({r['title']}, {label_of(r['rung'])})" for r in (least, most)]
+    named = [f"{r['sd']:.3f} ({r['title']}, {label_of(r['setting'])})" for r in (least, most)]
     widths = (spread["method_high"] - spread["method_low"]) / (spread["trained_high"] - spread["trained_low"])
     widths = widths[np.isfinite(widths)]  # under ten patients there are none
     text = f"The mean DSC of one training differs from that of the next with a standard deviation of {named[0]} to {named[1]}. "

@@ -16,7 +16,7 @@ from .values import dsc_by_patient
 SELECTION_SPLITS = 500
 
 
-def selection(finished: Sequence[results.RunResult], dataset: str, rung: str, others: int = 20, seed: int = 0) -> pd.DataFrame:
+def selection(finished: Sequence[results.RunResult], dataset: str, setting: str, others: int = 20, seed: int = 0) -> pd.DataFrame:
     """Effect of choosing the number of training steps on patients whose labels are not counted, for one few-shot method.
 
     The test patients are split at random, `SELECTION_SPLITS` times: `others` of them serve as further labeled patients, the rest are
@@ -25,7 +25,7 @@ def selection(finished: Sequence[results.RunResult], dataset: str, rung: str, ot
     Args:
         finished: results of one few-shot method with several numbers of steps.
         dataset: the tested data set.
-        rung: prompt setting.
+        setting: prompt setting.
         others: number of test patients that serve as labeled ones.
         seed: of the splits.
 
@@ -35,9 +35,9 @@ def selection(finished: Sequence[results.RunResult], dataset: str, rung: str, ot
     """
     fixed = dict(planning.make_experiment(_notebook(finished[0].experiment), finished[0].experiment.profile).options)["steps"]
     found: dict[int, dict[int, pd.Series]] = {}
-    for result in (r for r in finished if methods.was_asked(r, dataset, rung)):
+    for result in (r for r in finished if methods.was_asked(r, dataset, setting)):
         steps = dict(result.experiment.options)["steps"]
-        found.setdefault(result.experiment.draw, {})[steps] = dsc_by_patient(result, dataset, rung)
+        found.setdefault(result.experiment.draw, {})[steps] = dsc_by_patient(result, dataset, setting)
     draws = {draw: pd.DataFrame(columns) for draw, columns in found.items() if len(columns) > 1 and fixed in columns}
     scores = {draw: _chosen_scores(table, fixed, others, seed) for draw, table in draws.items()}
     table = pd.DataFrame(scores).T.rename_axis("draw")

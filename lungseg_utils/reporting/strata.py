@@ -35,15 +35,15 @@ def size_answers(dsc: pd.Series, facts: pd.DataFrame) -> dict[str, object]:
     return means | {f"{key}_n": len(part) for key, part in parts.items()}
 
 
-def strata(finished: Sequence[results.RunResult], dataset: str, rung: str, facts: pd.DataFrame) -> pd.DataFrame:
+def strata(finished: Sequence[results.RunResult], dataset: str, setting: str, facts: pd.DataFrame) -> pd.DataFrame:
     """Mean DSC by method (rows) and level of each stratum (columns "what: level (n)"); descriptive.
 
     Cases are averaged over runs first. A method that was tested on only some cases of a level has no value there.
     """
     names, rows = methods.titles(finished), {}
-    for method in (m for m in methods.group_runs(finished) if m.asked(dataset, rung)):
-        values = tables.case_values(method.rows(dataset, rung), "dsc").groupby("case_id")["value"].mean()
-        row = rows.setdefault(names[method.name, rung], {})
+    for method in (m for m in methods.group_runs(finished) if m.asked(dataset, setting)):
+        values = tables.case_values(method.rows(dataset, setting), "dsc").groupby("case_id")["value"].mean()
+        row = rows.setdefault(names[method.name, setting], {})
         for what in [c for c in facts.columns if c != "diameter_mm"]:
             for level, part in facts.sort_values("diameter_mm" if what == "diameter" else what).groupby(what, sort=False):
                 name = level.replace("_", "-") or "not given"

@@ -10,10 +10,10 @@ from ..evaluation import intervals, tables
 from ..experiments.results import RunResult
 
 
-def dsc_by_patient(result: RunResult, dataset: str, rung: str, jitter: float = 0.0) -> pd.Series:
+def dsc_by_patient(result: RunResult, dataset: str, setting: str, jitter: float = 0.0) -> pd.Series:
     """One DSC per patient with a tumor (index patient_id) of one experiment; empty if it was not evaluated in this prompt setting."""
     rows = tables.case_values(result.results[result.results["jitter"] == jitter], "dsc")
-    return intervals.patient_means(rows[(rows["test_dataset"] == dataset) & (rows["prompter"] == rung)])
+    return intervals.patient_means(rows[(rows["test_dataset"] == dataset) & (rows["prompter"] == setting)])
 
 
 def dsc_of_rows(results: pd.DataFrame, more_keys: Sequence[str] = ()) -> dict[tuple[str, ...], pd.Series]:

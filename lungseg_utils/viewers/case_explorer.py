@@ -47,10 +47,10 @@ def write(results: Sequence[RunResult], titles: Mapping[str, str], folder: Path,
     results = list({result.experiment.name: result for result in results}.values())  # notebooks may share an experiment
     labels = _distinct_titles(results, titles)
     cohorts = [_Cohort(dataset, results, public) for dataset in _datasets(results)]
-    rungs = [rung for rung in ladder.PROMPT_SETTINGS if any(rung in cohort.rungs for cohort in cohorts)]
+    settings = [setting for setting in ladder.PROMPT_SETTINGS if any(setting in cohort.settings for cohort in cohorts)]
     index = {
         "methods": [_method(result.experiment, labels[result.experiment.name]) for result in results],
-        "rungs": [_described(rung) for rung in rungs],
+        "settings": [_described(setting) for setting in settings],
         "cohorts": [cohort.write(folder) for cohort in cohorts],
         "metrics": [_shown(metric) for metric in SHOWN],
         "palette": OKABE_ITO,
@@ -58,9 +58,9 @@ def write(results: Sequence[RunResult], titles: Mapping[str, str], folder: Path,
     _write_json(index, folder / "index.json")
 
 
-def address(dataset: str, case_id: str, experiment: str, rung: str) -> str:
+def address(dataset: str, case_id: str, experiment: str, setting: str) -> str:
     """Of one answer on the page, seen from the folder that holds it: what the page itself writes into its address (`formatState`)."""
-    return "explore.html#" + urlencode({"data": dataset, "case": case_id, "a": _key(experiment, rung)}, safe="/")
+    return "explore.html#" + urlencode({"data": dataset, "case": case_id, "a": _key(experiment, setting)}, safe="/")
 
 
 def _datasets(results: Sequence[RunResult]) -> list[str]:
@@ -87,7 +87,7 @@ def _facts_of_training(experiment: Experiment) -> dict[str, object]:
 
 
 def _method(experiment: Experiment, title: str) -> dict[str, object]:
-    """`automatic`: asked with a prompt, it is the control of that rung."""
+    """`automatic`: asked with a prompt, it is the control of that prompt setting."""
     card = registry.card("models", experiment.model)
     return {"key": experiment.name, "title": title, "automatic": card.is_automatic}
 
@@ -97,27 +97,27 @@ def _shown(metric: metrics.Metric) -> dict[str, object]:
     return {"key": metric.name, "title": metric.title, "unit": metric.unit, "digits": metric.digits + (metric.unit == "1")}
 
 
-def _described(rung: str) -> dict[str, str]:
-    card = ladder.prompt_setting(rung)
-    return {"key": rung, "title": card.title, "leaks": card.leaks, "note": card.note}
+def _described(setting: str) -> dict[str, str]:
+    card = ladder.prompt_setting(setting)
+    return {"key": setting, "title": card.title, "leaks": card.leaks, "note": card.note}
 
 
-def _key(experiment: str, rung: str) -> str:
+def _key(experiment: str, setting: str) -> str:
     """Of an answer: names its mask and its values in the files, and itself in links."""
-    return f"{experiment}/{rung}"
+    return f"{experiment}/{setting}"
 
 
 @dataclass(frozen=True)
 class _Answer:
-    """A method that was asked with one rung, and the ids of the cases that it was asked about."""
+    """A method that was asked with one prompt setting, and the ids of the cases that it was asked about."""
 
     result: RunResult
-    rung: str
+    setting: str
     case_ids: frozenset[str]
 
     @property
     def key(self) -> str:
-        return _key(self.result.experiment.name, self.rung)
+        return _key(self.result.experiment.name, self.setting)
 
 
 class _Cohort:
@@ -129,13 +129,13 @@ class _Cohort:
         tables = [(result, _asked_here(result, dataset)) for result in results]
         tables = [(result, table) for result, table in tables if len(table)]
         self.values = pd.concat([table for _, table in tables])
-        self.rungs = [rung for rung in ladder.PROMPT_SETTINGS if (self.values["prompter"] == rung).any()]
+        self.settings = [setting for setting in ladder.PROMPT_SETTINGS if (self.values["prompter"] == setting).any()]
         asked = [(result, table, result.cases(dataset)) for result, table in tables]
         self.answers = [
-            _Answer(result, rung, frozenset(case.case_id for case in cases))
+            _Answer(result, setting, frozenset(case.case_id for case in cases))
             for result, table, cases in asked
-            for rung in self.rungs
-            if (table["prompter"] == rung).any()
+            for setting in self.settings
+            if (table["prompter"] == setting).any()
         ]
         self.cases = tuple({case.case_id: case for _, _, cases in asked for case in cases}.values())
         records_here = [r for result, _, _ in asked for r in result.provenance["cases"] if r["test_dataset"] == dataset]
@@ -195,14 +195,14 @@ class _Cohort:
         nothing = Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine)
         for answer in self.answers:
             asked = case.case_id in answer.case_ids
-            masks.add(answer.key, answer.result.prediction(self.dataset, answer.rung, case.case_id, study) if asked else nothing)
+            masks.add(answer.key, answer.result.prediction(self.dataset, answer.setting, case.case_id, study) if asked else nothing)
         around = reference if reference.array.any() else None
         close = _picture(ViewerCase(case.case_id, study.image, masks, around=around), _MARGIN_MM, _MAX_MB)
         outside = {answer.key: _outside_ml(masks[answer.key], close) for answer in self.answers}
         if any(outside.values()):
             everything = ViewerCase(case.case_id, study.image, masks)
             _write_json(_picture(everything, _MARGIN_OF_ALL_MM, _MAX_MB_OF_ALL), folder / f"{case.case_id}.all.json")
-        prompts = {rung: _prompts(case, reference, rung) for rung in self.rungs}
+        prompts = {setting: _prompts(case, reference, setting) for setting in self.settings}
         return close | {"prompts": prompts, "outside_ml": outside}
 
 
@@ -265,14 +265,14 @@ def _number(value: float) -> float | str | None:
     return round(float(value), DIGITS) if np.isfinite(value) else "infinite"
 
 
-def _prompts(case: Case, reference: Mask, rung: str) -> dict[str, object]:
+def _prompts(case: Case, reference: Mask, setting: str) -> dict[str, object]:
     """What every model was told before its first answer, as `records` writes prompts, and the lines that a reader would have drawn."""
-    if ladder.prompt_setting(rung).from_detector:
+    if ladder.prompt_setting(setting).from_detector:
         return {"prompts": [], "lines": []}
-    prompts = ladder.first_prompts(case, reference, rung)
+    prompts = ladder.first_prompts(case, reference, setting)
     return {
         "prompts": [json_form.to_json(prompt) for prompt in prompts],
-        "lines": _recist_lines(reference) if ladder.prompt_setting(rung).action == "line" else [],
+        "lines": _recist_lines(reference) if ladder.prompt_setting(setting).action == "line" else [],
     }
 
 

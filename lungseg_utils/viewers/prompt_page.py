@@ -45,8 +45,8 @@ def write(results: Sequence[RunResult], titles: Mapping[str, str], segmenters: S
         else:
             left_out.append(title)
     cases = [_write_case(case, title, results, folder, public) for case, title in (_cases(results[0]) if results else ())]
-    rungs = {name: PROMPT_SETTINGS[name].title for name in SETTINGS}
-    index = {"networks": networks, "left_out": left_out, "cases": cases, "rungs": rungs} | _constants()
+    settings = {name: PROMPT_SETTINGS[name].title for name in SETTINGS}
+    index = {"networks": networks, "left_out": left_out, "cases": cases, "settings": settings} | _constants()
     files.write_json(index, folder / "index.json")
 
 
@@ -111,7 +111,7 @@ def _write_case(case: Case, title: str, results: Sequence[RunResult], folder: Pa
 
 
 def _scores(result: RunResult, case: Case) -> dict[str, float]:
-    """The benchmark's own 3-D DSC of this case by rung, where the profile asked that rung."""
+    """The benchmark's own 3-D DSC of this case by prompt setting, where the profile asked it."""
     values = tables.case_values(result.asked(*SETTINGS), "dsc")
     values = values[(values["test_dataset"] == case.dataset) & (values["case_id"] == case.case_id)]
-    return {rung: float(rows["value"].iloc[0]) for rung, rows in values.groupby("prompter") if rows["value"].notna().iloc[0]}
+    return {setting: float(rows["value"].iloc[0]) for setting, rows in values.groupby("prompter") if rows["value"].notna().iloc[0]}

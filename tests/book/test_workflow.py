@@ -16,7 +16,7 @@ from lungseg_utils.data import samples
 from lungseg_utils.evaluation import metrics, tables
 from lungseg_utils.experiments import config, planning, results, store
 from lungseg_utils.experiments import grid as experiments_grid
-from lungseg_utils.experiments.grid import datasets_to_test, export, run_all, run_names, rungs, trained
+from lungseg_utils.experiments.grid import datasets_to_test, export, prompt_settings, run_all, run_names, trained
 from lungseg_utils.reporting import wording
 from lungseg_utils.types import InputError
 from tests.support.sample_book import needs_smoke_book
@@ -112,18 +112,22 @@ def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
 
 def test_a_stand_in_that_two_models_share_is_asked_what_either_is_asked(monkeypatch):
     """medsam2 takes boxes only, medical_sam2 takes clicks too; in smoke both are the same network."""
-    asked = rungs(planning.make_experiment("medsam2_zero_shot", "smoke"))
-    assert asked == rungs(planning.make_experiment("medical_sam2_zero_shot", "smoke"))
+    asked = prompt_settings(planning.make_experiment("medsam2_zero_shot", "smoke"))
+    assert asked == prompt_settings(planning.make_experiment("medical_sam2_zero_shot", "smoke"))
     assert "click" in asked
-    assert "click" not in rungs(planning.make_experiment("medsam_zero_shot", "smoke"))
-    assert rungs(planning.make_experiment("unet_full", "mini")) == ["box_every_slice", "box_one_slice", "none"]
+    assert "click" not in prompt_settings(planning.make_experiment("medsam_zero_shot", "smoke"))
+    assert prompt_settings(planning.make_experiment("unet_full", "mini")) == ["box_every_slice", "box_one_slice", "none"]
 
 
 @pytest.mark.parametrize("chosen", [{"seed": 1}, {"fold": 3}, {"k": 3, "draw": 7}])
 def test_a_run_that_no_profile_plans_gets_the_prompt_settings_of_its_notebook(chosen):
     """papermill with another seed asked nothing of the model that it had trained."""
     for notebook in ["unet_few_shot", "medsam_few_shot"] if "k" in chosen else ["unet_full", "medsam_fine_tuned"]:
-        assert rungs(planning.make_experiment(notebook, "smoke", **chosen)) == rungs(planning.make_experiment(notebook, "smoke")) != []
+        assert (
+            prompt_settings(planning.make_experiment(notebook, "smoke", **chosen))
+            == prompt_settings(planning.make_experiment(notebook, "smoke"))
+            != []
+        )
 
 
 @pytest.fixture

@@ -11,13 +11,13 @@ from lungseg_utils.types import InputError
 
 
 def test_what_is_asked_is_what_was_planned():
-    assert set(analysis_plan.load().all_rungs) <= set(PROMPT_SETTINGS)
-    assert set(analysis_plan.load().primary_rungs) == set(config.load().profile("mini").prompters)
+    assert set(analysis_plan.load().all_settings) <= set(PROMPT_SETTINGS)
+    assert set(analysis_plan.load().primary_settings) == set(config.load().profile("mini").prompters)
 
 
 def test_errors_in_drawing_are_asked_as_planned():
     planned, jitter = analysis_plan.load().raw["jitter"], config.load().profile("robustness").jitter
-    assert (list(jitter.shares), jitter.draws, list(jitter.prompters)) == (planned["shares"], planned["draws"], planned["rungs"])
+    assert (list(jitter.shares), jitter.draws, list(jitter.prompters)) == (planned["shares"], planned["draws"], planned["prompt_settings"])
     assert config.load().profile("ladder").prompters == tuple(PROMPT_SETTINGS)
 
 
@@ -31,7 +31,7 @@ def test_there_are_six_contrasts_between_planned_questions():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("medsam_fine_tuned, box_every_slice", "medsam_fine_tuned, click", "not asked on the rung click"),
+        ("medsam_fine_tuned, box_every_slice", "medsam_fine_tuned, click", "not prompted with click"),
         ("unet_few_shot, none", "vnet_few_shot, none", "vnet_few_shot is not asked"),
         ("five patients against all", "detector box against automatic", "share a name"),
         ("contrasts:", "comparisons:", "not a readable plan"),

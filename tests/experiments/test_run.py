@@ -402,9 +402,9 @@ def test_notebooks_are_thin_and_stored_without_outputs():
             assert str(Path.home()) not in source, path
 
 
-def test_a_trained_model_is_its_own_control_on_prompted_rungs_and_gives_the_detectors_boxes(here):
-    rungs = ["box_one_slice", "detector_box", "none"]
-    control = run.run(planning.make_experiment("unet_full", "smoke"), TESTS, rungs, progress=False)
+def test_a_trained_model_is_its_own_control_on_prompted_settings_and_gives_the_detectors_boxes(here):
+    settings = ["box_one_slice", "detector_box", "none"]
+    control = run.run(planning.make_experiment("unet_full", "smoke"), TESTS, settings, progress=False)
     asked = control.results.query("metric == 'prediction_volume' and lesion_id == ''")
     volumes = asked.pivot_table(index="case_id", columns=["prompter", "jitter"], values="value")
     assert set(volumes.columns) == {("box_one_slice", 0.0), ("box_one_slice", 0.2), ("detector_box", 0.0), ("none", 0.0)}

@@ -29,7 +29,7 @@ const cohort = {
 /** @type {any} */
 const real = { key: "real & few", phantom: false, cases: [{ id: "p 1/2", patient: "p" }], dsc: { "net/none": [0.5] } };
 /** @type {any} */
-const index = { cohorts: [cohort, real], methods: [], rungs: [] };
+const index = { cohorts: [cohort, real], methods: [], settings: [] };
 
 test("an address shows what was chosen when it was made", () => {
   const states = [
@@ -76,7 +76,7 @@ test("a case of another data set is not taken", () => {
   assert.equal(parseState("#data=phantom_a&case=p 1/2", index).unknown.length, 1);
 });
 
-test("an answer is a method and a rung", () => {
+test("an answer is a method and a prompt setting", () => {
   assert.deepEqual(splitKey("net/with/slash/click"), ["net/with/slash", "click"]);
   assert.deepEqual(answersOf(cohort, "net"), ["net/click", "net/none"]);
 });

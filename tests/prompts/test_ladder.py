@@ -1,4 +1,4 @@
-"""The rungs of the prompt ladder, how people err on them, and the controls, on lesions drawn by hand."""
+"""The prompt settings of the ladder, how people err on them, and the controls, on lesions drawn by hand."""
 
 from types import SimpleNamespace
 
@@ -173,14 +173,14 @@ class _GrowsWithClicks(Segmenter):
         return Prediction(Mask(answer, AFFINE), None, 0.0, 0.0)
 
 
-@pytest.mark.parametrize(("rung", "looks", "actions"), [("click", [1], 1), ("clicks_3", [1, 2, 3], 3), ("clicks_5", [1, 2, 3, 4], 4)])
-def test_a_dialogue_of_clicks_ends_at_its_number_or_when_all_is_right(rung, looks, actions):
+@pytest.mark.parametrize(("setting", "looks", "actions"), [("click", [1], 1), ("clicks_3", [1, 2, 3], 3), ("clicks_5", [1, 2, 3, 4], 4)])
+def test_a_dialogue_of_clicks_ends_at_its_number_or_when_all_is_right(setting, looks, actions):
     reference = Mask(_volume(np.s_[10:20, 10:20, 3:7]), AFFINE)
     segmenter, study = _GrowsWithClicks(reference), Study(Image(np.zeros(reference.shape), AFFINE), {"r": reference})
-    prediction, cost = interaction.run_interaction(segmenter, study, reference, rung, np.random.default_rng(0))
+    prediction, cost = interaction.run_interaction(segmenter, study, reference, setting, np.random.default_rng(0))
     assert segmenter.asked == looks
     assert cost == actions
-    assert (dsc(reference.array, prediction.mask.array) == 1) == (rung == "clicks_5")
+    assert (dsc(reference.array, prediction.mask.array) == 1) == (setting == "clicks_5")
 
 
 def test_dialogues_of_fewer_clicks_are_not_asked_again():
@@ -188,8 +188,8 @@ def test_dialogues_of_fewer_clicks_are_not_asked_again():
     study = Study(Image(np.zeros(reference.shape), AFFINE), {"r": reference})
 
     def talk(segmenter):
-        rungs = ("clicks_5", "clicks_4", "clicks_3", "clicks_2", "click")
-        return [interaction.run_interaction(segmenter, study, reference, rung, np.random.default_rng(0)) for rung in rungs]
+        settings = ("clicks_5", "clicks_4", "clicks_3", "clicks_2", "click")
+        return [interaction.run_interaction(segmenter, study, reference, setting, np.random.default_rng(0)) for setting in settings]
 
     alone, remembering = _GrowsWithClicks(reference), _GrowsWithClicks(reference)
     plain, kept = talk(alone), talk(interaction.MemoizedSegmenter(remembering))
@@ -203,19 +203,19 @@ def test_dialogues_of_fewer_clicks_are_not_asked_again():
 # --- jitter -----------------------------------------------------------------------------------------------------------
 
 
-def _jittered(rung, share, seed, lesion=None):
+def _jittered(setting, share, seed, lesion=None):
     lesion = _volume(np.s_[10:30, 12:22, 3:9]) if lesion is None else lesion
-    hints = next(ladder.prompt_setting(rung).make(Mask(lesion, AFFINE), np.random.default_rng(0)))
+    hints = next(ladder.prompt_setting(setting).make(Mask(lesion, AFFINE), np.random.default_rng(0)))
     return perturb(hints, share, np.random.default_rng(seed), lesion.shape, SPACING)
 
 
-@pytest.mark.parametrize("rung", [name for name in ladder.PROMPT_SETTINGS if not name.startswith("clicks")])
-def test_without_jitter_nothing_moves_and_the_same_seed_moves_alike(rung):
-    hints = next(ladder.prompt_setting(rung).make(Mask(_volume(np.s_[10:30, 12:22, 3:9]), AFFINE), np.random.default_rng(0)))
+@pytest.mark.parametrize("setting", [name for name in ladder.PROMPT_SETTINGS if not name.startswith("clicks")])
+def test_without_jitter_nothing_moves_and_the_same_seed_moves_alike(setting):
+    hints = next(ladder.prompt_setting(setting).make(Mask(_volume(np.s_[10:30, 12:22, 3:9]), AFFINE), np.random.default_rng(0)))
     assert perturb(hints, 0.0, np.random.default_rng(1), (40, 40, 12), SPACING) == hints
-    assert _jittered(rung, 0.3, 5) == _jittered(rung, 0.3, 5)
-    if rung != "none":
-        assert len({str(_jittered(rung, 0.3, seed)) for seed in range(10)}) > 5
+    assert _jittered(setting, 0.3, 5) == _jittered(setting, 0.3, 5)
+    if setting != "none":
+        assert len({str(_jittered(setting, 0.3, seed)) for seed in range(10)}) > 5
 
 
 def test_sides_move_by_their_share_together_over_the_slices():
@@ -236,8 +236,8 @@ def test_sides_move_by_their_share_together_over_the_slices():
 def test_a_tiny_box_moves_by_a_voxel_and_never_vanishes():
     lesion = _volume(np.s_[0:1, 37:40, 5:6])
     for seed in range(50):
-        for rung in ("box_every_slice", "box_one_slice", "box_3d", "recist_line"):
-            for hint in _jittered(rung, 0.4, seed, lesion)[0].slices:
+        for setting in ("box_every_slice", "box_one_slice", "box_3d", "recist_line"):
+            for hint in _jittered(setting, 0.4, seed, lesion)[0].slices:
                 assert min(hint.box.ijk_min) >= 0
                 assert np.all(np.array(hint.box.ijk_max) <= (40, 40, 12))
 

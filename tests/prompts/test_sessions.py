@@ -1,4 +1,4 @@
-"""What people said: sessions as JSON, refused on another case or grid, and as a rung beside the simulated ones."""
+"""What people said: sessions as JSON, refused on another case or grid, and as a prompt setting beside the simulated ones."""
 
 import json
 from dataclasses import replace
@@ -16,7 +16,7 @@ from lungseg_utils.evaluation import tables
 from lungseg_utils.experiments import interaction, load, recorded_sessions, results
 from lungseg_utils.prompts import ladder, sessions
 from lungseg_utils.prompts.sessions import AskedModel, Interaction, RecordedAnswer, Session
-from lungseg_utils.reporting.ladder import ladder_figure, ladder_table, printable_rungs
+from lungseg_utils.reporting.ladder import ladder_figure, ladder_table, printable_settings
 from lungseg_utils.types import Box, Experiment, InputError, Mask, Points, Prompt, SlicePrompt
 from lungseg_utils.viewers.playground.offers import models
 from tests.support.sample_playground import corners, largest_slice, sample_study, small_segmenter, trivial, write_case
@@ -129,7 +129,7 @@ def test_the_hash_of_a_mask_knows_voxels_and_grid(reference):
     assert len({here, sessions.sha256_of_mask(Mask(other, reference.affine)), sessions.sha256_of_mask(Mask(reference.array, moved))}) == 3
 
 
-# --- the rung ---------------------------------------------------------------------------------------------------------
+# --- the prompt setting ---------------------------------------------------------------------------------------------------------
 
 
 def test_a_person_stands_on_the_ladder_like_any_prompter(session, study, reference):
@@ -172,7 +172,7 @@ def result(tmp_path, monkeypatch):
     return results.RunResult(experiment, tmp_path, *empty, pd.DataFrame(), provenance)
 
 
-def test_sessions_become_rows_like_those_of_other_rungs(result, session, reference):
+def test_sessions_become_rows_like_those_of_other_settings(result, session, reference):
     more = recorded_sessions.with_sessions(result, [session])
     tables.validate(more.results)
     tables.require_complete(
@@ -188,13 +188,13 @@ def test_sessions_become_rows_like_those_of_other_rungs(result, session, referen
     assert len(result.results) == 0
 
 
-def test_tables_and_figures_of_the_ladder_show_the_rung(result, session):
+def test_tables_and_figures_of_the_ladder_show_the_setting(result, session):
     more = recorded_sessions.with_sessions(result, [session])
     with sessions.on_the_ladder([session]):
         table = ladder_table([more], "folder")
         ladder_figure(table)
-        printed = printable_rungs(table)
-    assert table["rung"].tolist() == ["recorded"]
+        printed = printable_settings(table)
+    assert table["setting"].tolist() == ["recorded"]
     assert table["dsc"].tolist() == tables.case_values(more.asked("recorded"), "dsc")["value"].tolist()
     assert "prompts of a person" in printed.to_string()
 

@@ -27,7 +27,7 @@ from lungseg_utils.reporting import (
     selection,
     strata,
 )
-from lungseg_utils.reporting.results import experiment_titles, methods_by_rung
+from lungseg_utils.reporting.results import experiment_titles, methods_by_setting
 from lungseg_utils.reporting.values import dsc_by_patient
 from lungseg_utils.types import Mask
 from lungseg_utils.viewers.leaderboard import leaderboard
@@ -59,7 +59,7 @@ def finished():
 
 
 def test_the_ladder_sets_each_answer_beside_its_two_controls(finished):
-    table = ladder.ladder_table(finished, "phantom_nsclc").set_index(["rung", "experiment"])
+    table = ladder.ladder_table(finished, "phantom_nsclc").set_index(["setting", "experiment"])
     unet, few, ellipse, otsu, sam = (r.experiment.name for r in finished)
     row = table.loc["box_one_slice", sam]
     own, control, best = (dsc_by_patient(r, "phantom_nsclc", "box_one_slice") for r in (finished[4], finished[0], finished[3]))
@@ -74,14 +74,14 @@ def test_the_ladder_sets_each_answer_beside_its_two_controls(finished):
     assert table.loc["box_one_slice", ellipse]["role"] == "trivial"
     assert np.isnan(table.loc["box_one_slice", unet]["over_control"])  # not against itself
     assert np.isnan(table.loc["box_one_slice", otsu]["over_trivial"])
-    assert list(dict.fromkeys(ladder.ladder_table(finished, "phantom_nsclc")["rung"])) == ["box_one_slice", "none"]
+    assert list(dict.fromkeys(ladder.ladder_table(finished, "phantom_nsclc")["setting"])) == ["box_one_slice", "none"]
     printed = ladder.printable_ladder(ladder.ladder_table(finished, "phantom_nsclc"), "box_one_slice")
     assert printed["method"].iloc[0].startswith("trivial: Otsu")
     assert "U-Net, full training + prompt" in set(printed["method"])
 
 
-def test_rungs_say_what_they_leak_and_cost(finished):
-    table = ladder.printable_rungs(ladder.ladder_table(finished, "phantom_nsclc")).set_index("rung")
+def test_settings_say_what_they_leak_and_cost(finished):
+    table = ladder.printable_settings(ladder.ladder_table(finished, "phantom_nsclc")).set_index("setting")
     assert table.loc["box on one slice", "seconds of a person"] == "10 to 52"  # 1.5 boxes of 7 to 35 s
     assert table.loc["no prompt", "actions per patient"] == "none"
     assert "Otsu" in table.loc["box on one slice", "best trivial"]
@@ -130,7 +130,7 @@ def test_robustness_starts_at_no_error_and_never_mixes_shares(finished):
     assert empty.empty
     assert "no answer" in robustness.robustness_answers(empty)["robustness_answer"]
     with pytest.raises(ValueError, match="jittered"):
-        methods_by_rung(finished[4].results, experiment_titles(finished), "phantom_nsclc")
+        methods_by_setting(finished[4].results, experiment_titles(finished), "phantom_nsclc")
 
 
 def test_curves_put_full_training_at_all_and_zero_shot_at_none(finished):
@@ -227,7 +227,7 @@ def test_a_drop_on_the_external_test_set_is_between_independent_groups(finished)
     table = external_validation.external_results(
         [replace(unet, results=pd.concat([unet.results, other])), *finished[1:]], "phantom_nsclc", "phantom_msd"
     )
-    assert list(table["rung"]) == ["box_one_slice", "none"]  # nothing else was asked of both
+    assert list(table["setting"]) == ["box_one_slice", "none"]  # nothing else was asked of both
     assert table["drop"].tolist() == pytest.approx([0.2, 0.2])
     paired = (table["drop_low"] == table["drop_high"]).any()
     assert not paired
@@ -285,7 +285,7 @@ def test_failed_and_empty_answers_are_all_listed_and_the_worst_three(finished):
 
 def test_the_text_counts_failed_and_empty_predictions_and_the_empty_ones_despite_a_prompt():
     kinds = [("failed", "none"), ("empty", "none"), ("empty", "click"), ("empty", "box_one_slice"), ("worst", "click")]
-    values = failures.failure_values(pd.DataFrame(kinds, columns=["kind", "rung"]))
+    values = failures.failure_values(pd.DataFrame(kinds, columns=["kind", "setting"]))
     assert values == {"failures_failed": 1, "failures_empty": 3, "failures_empty_prompted": 2}
 
 
@@ -303,7 +303,7 @@ def test_failed_and_empty_answers_are_counted_beside_each_other_by_test_set():
         ("b", "none", "phantom_nsclc", "empty"), ("b", "none", "phantom_nsclc", "empty"), ("b", "none", "phantom_nsclc", "failed"),
         ("b", "none", "phantom_msd", "worst"), ("a", "box_one_slice", "phantom_msd", "empty"), ("a", "none", "phantom_msd", "worst"),
     ]  # fmt: skip
-    table = pd.DataFrame([dict(zip(("method", "rung", "test_dataset", "kind"), row, strict=True)) | known for row in given])
+    table = pd.DataFrame([dict(zip(("method", "setting", "test_dataset", "kind"), row, strict=True)) | known for row in given])
     counts = failures.failure_counts(table)
     assert list(counts.columns) == ["method", "prompt", "phantoms, NSCLC-like", "phantoms, MSD-like"]
     assert counts.to_numpy().tolist() == [["b", "no prompt", "2 empty, 1 failed", "–"], ["a", "box on one slice", "–", "1 empty"]]
@@ -328,17 +328,17 @@ def test_figures_draw_and_name_their_axes(finished):
     figure = ladder.ladder_figure(ladder.ladder_table(finished, "phantom_nsclc"))
     assert len(figure.axes) == 2  # automatic, SAM-type
     assert "n = 12" in figure.axes[0].get_ylabel()
-    rungs = [label.get_text() for label in figure.axes[1].get_xticklabels()]
+    settings = [label.get_text() for label in figure.axes[1].get_xticklabels()]
     promptable = next(line for line in figure.axes[1].get_lines() if line.get_linestyle() == "-")
     # its line breaks where it has no answer
-    assert np.isnan(promptable.get_ydata()).tolist() == [rung == "no prompt" for rung in rungs]
+    assert np.isnan(promptable.get_ydata()).tolist() == [setting == "no prompt" for setting in settings]
     assert "%" in robustness.robustness_figure(robustness.robustness(finished, "phantom_nsclc")).axes[0].get_xlabel()
     assert "k" in few_shot.few_shot_figure(few_shot.few_shot(finished, "phantom_nsclc", "none")).axes[0].get_xlabel()
 
 
 @pytest.mark.parametrize("count", [2, 18])
 def test_panels_of_robustness_keep_their_height_under_a_long_legend(count):
-    values = {"dsc": 0.5, "dsc_low": 0.4, "dsc_high": 0.6, "n": 60, "rung": "box_one_slice"}
+    values = {"dsc": 0.5, "dsc_low": 0.4, "dsc_high": 0.6, "n": 60, "setting": "box_one_slice"}
     table = pd.DataFrame(
         [
             {"title": f"SAM 2-type stand-in, CT-like pretraining, few-shot {number}", "jitter": jitter, **values}
@@ -379,12 +379,12 @@ def test_the_trap_scores_stored_predictions_by_every_protocol(finished, monkeypa
 
     monkeypatch.setattr(RunResult, "protocol_counts", counts)
     trap = protocol_trap.protocol_trap(finished, "phantom_nsclc", ["none", "box_one_slice"])
-    few = trap[(trap["experiment"] == finished[1].experiment.name) & (trap["rung"] == "none")].set_index("protocol")
+    few = trap[(trap["experiment"] == finished[1].experiment.name) & (trap["setting"] == "none")].set_index("protocol")
     assert few["value"].iloc[0] == pytest.approx(2 / 3)
     assert few.loc["2-D, tumor slices only, mean per patient first", "value"] == pytest.approx(0.5)
     assert few.loc["2-D, tumor slices only, mean per patient first", "shift"] == pytest.approx(-1 / 6)
     assert few["rank"].iloc[0] == 2
-    assert set(trap["rung"]) == {"none", "box_one_slice"}
+    assert set(trap["setting"]) == {"none", "box_one_slice"}
     agreement = protocol_trap.rank_agreement(trap)
     assert agreement["box_one_slice"].iloc[0] == 1
     assert len(protocol_trap.printable_trap(trap, right, "none")) == len(few)

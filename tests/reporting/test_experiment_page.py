@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from lungseg_utils.evaluation import metrics, tables
 from lungseg_utils.reporting import experiment_tables, loss_ablation, style
 from lungseg_utils.reporting.labels import counted, interval_text
-from lungseg_utils.reporting.results import cohort_answers, methods_by_rung, printable_case_matrix, printable_rung_table
+from lungseg_utils.reporting.results import cohort_answers, methods_by_setting, printable_case_matrix, printable_setting_table
 
 
 @pytest.fixture
@@ -111,14 +111,14 @@ def test_a_notebook_shows_pictures_after_a_library_has_chosen_a_backend_for_file
 
 @pytest.fixture
 def ladder():
-    """Two methods on two rungs and two cohorts of twelve patients; the second is better by 0.1 on every patient."""
+    """Two methods on two prompt settings and two cohorts of twelve patients; the second is better by 0.1 on every patient."""
     rng, rows = np.random.default_rng(1), []
     base = {(d, n): float(rng.uniform(0.2, 0.7)) for d in ("phantom_msd", "phantom_nsclc") for n in range(12)}
     for experiment, more in (("plain", 0.0), ("better", 0.1)):
-        for rung in ("box_every_slice", "box_one_slice"):
+        for setting in ("box_every_slice", "box_one_slice"):
             for (dataset, number), value in base.items():
                 patient = f"{dataset}-{number}"
-                shared = {"experiment": experiment, "test_dataset": dataset, "prompter": rung, "jitter": 0.0, "patient_id": patient}
+                shared = {"experiment": experiment, "test_dataset": dataset, "prompter": setting, "jitter": 0.0, "patient_id": patient}
                 values = dict.fromkeys(metrics.UNITS, value + more)
                 rows += tables.result_rows(shared | {"case_id": patient}, "reference", values, {}, failed=False)
     return tables.results_frame(rows)
@@ -128,8 +128,8 @@ TITLES = {"plain": "ellipse in the box, zero-shot", "better": "a network, fine-t
 ROLES = {"phantom_nsclc": "internal", "phantom_msd": "external"}
 
 
-def test_a_rung_has_one_row_per_method_the_best_first_and_a_column_per_cohort(ladder):
-    table = printable_rung_table(ladder, TITLES, "box_one_slice", list(ROLES))
+def test_a_setting_has_one_row_per_method_the_best_first_and_a_column_per_cohort(ladder):
+    table = printable_setting_table(ladder, TITLES, "box_one_slice", list(ROLES))
     assert list(table["method"]) == [TITLES["better"], TITLES["plain"]]
     assert [c for c in table if c.startswith("DSC")] == ["DSC, phantoms, NSCLC-like, n = 12", "DSC, phantoms, MSD-like, n = 12"]
     assert (table["failed"] == 0).all()
@@ -137,36 +137,38 @@ def test_a_rung_has_one_row_per_method_the_best_first_and_a_column_per_cohort(la
 
 def test_who_was_tested_on_fewer_patients_of_a_cohort_or_on_none_says_so(ladder):
     fewer = (ladder["experiment"] == "better") & (ladder["test_dataset"] == "phantom_msd") & (ladder["patient_id"] == "phantom_msd-3")
-    table = printable_rung_table(ladder[~fewer], TITLES, "box_one_slice", list(ROLES)).set_index("method")
+    table = printable_setting_table(ladder[~fewer], TITLES, "box_one_slice", list(ROLES)).set_index("method")
     assert table["DSC, phantoms, MSD-like, n = 12"].str.endswith(", n = 11").to_dict() == {TITLES["better"]: True, TITLES["plain"]: False}
     none = ladder[(ladder["experiment"] == "plain") | (ladder["test_dataset"] == "phantom_nsclc")]
-    table = printable_rung_table(none, TITLES, "box_one_slice", list(ROLES)).set_index("method")
+    table = printable_setting_table(none, TITLES, "box_one_slice", list(ROLES)).set_index("method")
     assert table.loc[TITLES["better"], "DSC, phantoms, MSD-like, n = 12"] == "–"
     assert (counted([13, 63, 63]), counted([60, 60])) == ("n = 13 to 63", "n = 60")
 
 
-def test_answers_of_a_rung_are_paired_with_the_baseline(ladder):
-    answers = experiment_tables.rung_answers("x", ladder[ladder["experiment"] == "better"], ladder[ladder["experiment"] == "plain"], ROLES)
+def test_answers_of_a_setting_are_paired_with_the_baseline(ladder):
+    answers = experiment_tables.setting_answers(
+        "x", ladder[ladder["experiment"] == "better"], ladder[ladder["experiment"] == "plain"], ROLES
+    )
     assert answers["x_external_n"] == 12
     assert answers["x_internal_box_one_slice_gain"].startswith("0.10")
     mean = float(answers["x_internal_box_one_slice"].split()[0])
     assert mean - float(answers["x_internal_box_one_slice_baseline"].split()[0]) == pytest.approx(0.1, abs=0.011)
     others = ladder[(ladder["experiment"] == "plain") & (ladder["patient_id"] != "phantom_msd-3")]
     with pytest.raises(ValueError, match="phantom_msd-3"):
-        experiment_tables.rung_answers("x", ladder[ladder["experiment"] == "better"], others, ROLES)
+        experiment_tables.setting_answers("x", ladder[ladder["experiment"] == "better"], others, ROLES)
 
 
-def test_figures_of_rungs_name_every_method_and_count_patients(ladder):
-    figure = experiment_tables.values_by_rung(ladder, TITLES)
+def test_figures_of_settings_name_every_method_and_count_patients(ladder):
+    figure = experiment_tables.values_by_setting(ladder, TITLES)
     assert {text.get_text() for text in figure.legends[0].get_texts()} == set(TITLES.values())
     assert all("n = 12" in axes.get_title() for axes in figure.axes)
-    figure = methods_by_rung(ladder, TITLES, "phantom_nsclc")
+    figure = methods_by_setting(ladder, TITLES, "phantom_nsclc")
     labels = [label.get_text() for label in figure.axes[0].get_yticklabels()]
     assert labels == [TITLES["plain"], TITLES["better"]]  # the best on top
     assert "n = 12" in figure.axes[-1].get_xlabel()
 
 
-def test_a_matrix_of_cases_has_a_row_per_method_and_rung_and_no_mean(ladder):
+def test_a_matrix_of_cases_has_a_row_per_method_and_setting_and_no_mean(ladder):
     matrix = printable_case_matrix(ladder, ["phantom_msd"], TITLES)
     assert len(matrix) == 4
     assert {"method", "prompt", *(f"phantom_msd-{n}" for n in range(12))} == set(matrix)
@@ -194,7 +196,7 @@ def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
     assert best["n"] == 12
 
 
-def test_the_front_page_gets_one_key_per_notebook_rung_and_role(ladder):
+def test_the_front_page_gets_one_key_per_notebook_setting_and_role(ladder):
     answers = cohort_answers(ladder, {"baselines_zero_shot": "plain", "medsam2_few_shot": "better"}, ROLES)
     assert answers["box_ellipse_external_n"] == 12
     assert answers["medsam2_few_shot_box_one_slice_internal_dsc_low"] < answers["medsam2_few_shot_box_one_slice_internal_dsc"]

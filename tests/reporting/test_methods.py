@@ -17,7 +17,7 @@ FIXED = ["LUNG1-001", "LUNG1-002", "LUNG1-003"]  # tested by whoever was trained
 
 
 def _result(experiment, tested, tumor_free=()):
-    """A RunResult of the rung `none` from {data set: {patient: DSC}}; a tumor-free patient is tested, and has no DSC."""
+    """A RunResult of the prompt setting `none` from {data set: {patient: DSC}}; a tumor-free patient is tested, and has no DSC."""
     rows = []
     for dataset, values in tested.items():
         for patient, value in values.items():
@@ -173,19 +173,19 @@ def test_a_cross_validation_waits_for_its_last_fold(monkeypatch):
 
 def test_what_has_one_run_reads_exactly_as_its_experiment():
     """The tables of larger profiles that are stored with the project: no digit of theirs may depend on how methods are put together."""
-    rungs = list(analysis_plan.load().primary_rungs)
-    finished = [replace(r, results=r.asked(*rungs)) for r in results.results_at_hand("ladder")]
-    table = ladder.ladder_table(finished, "phantom_nsclc").set_index(["experiment", "rung"])
+    settings = list(analysis_plan.load().primary_settings)
+    finished = [replace(r, results=r.asked(*settings)) for r in results.results_at_hand("ladder")]
+    table = ladder.ladder_table(finished, "phantom_nsclc").set_index(["experiment", "setting"])
     control = next(
         r for r in finished if methods.group_key(r.experiment) == methods.group_key(planning.make_experiment("unet_full", "ladder"))
     )
-    assert len(table) == sum(methods.was_asked(r, "phantom_nsclc", rung) for r in finished for rung in rungs)
+    assert len(table) == sum(methods.was_asked(r, "phantom_nsclc", setting) for r in finished for setting in settings)
     assert set(table["runs"]) == {1}
     for result in finished:
-        for rung in [rung for rung in rungs if methods.was_asked(result, "phantom_nsclc", rung)]:
-            values, row = dsc_by_patient(result, "phantom_nsclc", rung), table.loc[(result.experiment.name, rung)]
+        for setting in [setting for setting in settings if methods.was_asked(result, "phantom_nsclc", setting)]:
+            values, row = dsc_by_patient(result, "phantom_nsclc", setting), table.loc[(result.experiment.name, setting)]
             alone = intervals.summarize_mean(values.to_numpy())
             assert (row["n"], row["dsc"], row["dsc_low"], row["dsc_high"]) == (alone.n, alone.mean, alone.low, alone.high)
-            if rung != "none" and result is not control:
-                gain = intervals.summarize_paired_difference(values, dsc_by_patient(control, "phantom_nsclc", rung))
+            if setting != "none" and result is not control:
+                gain = intervals.summarize_paired_difference(values, dsc_by_patient(control, "phantom_nsclc", setting))
                 assert (row["over_control"], row["over_control_low"], row["over_control_high"]) == (gain.mean, gain.low, gain.high)

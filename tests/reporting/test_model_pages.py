@@ -121,7 +121,7 @@ def _trap(result):
             "experiment": result.experiment.name,
             "title": planning.experiment_title(result.experiment),
             "model": planning.model_title(result.experiment),
-            "rung": "none",
+            "setting": "none",
             "n": 12,
             "share": 0.25,
         }
@@ -161,7 +161,7 @@ def test_the_trap_gives_a_value_a_shift_and_a_share_for_each_protocol(finished):
 
 def test_the_own_protocol_stands_against_the_most_and_the_least_flattering_one():
     rows = [("own", 0.5, 0.0, 12), ("flattering", 0.8, 0.3, 9), ("strict", 0.25, -0.25, 12)]
-    trap = pd.DataFrame(rows, columns=["protocol", "value", "shift", "n"]).assign(experiment="e", rung="none")
+    trap = pd.DataFrame(rows, columns=["protocol", "value", "shift", "n"]).assign(experiment="e", setting="none")
     other = trap.assign(experiment="f", value=0.9, shift=0.4)
     assert protocol_trap.own_answers(pd.concat([other, trap], ignore_index=True), "e", "none") == {
         "trap_own": "0.50",
@@ -178,7 +178,7 @@ def test_protocols_that_put_another_method_first_are_counted():
     rows = [
         (p, e, r) for p, ranks in (("own", (1, 2, 3)), ("same", (1, 2, 3)), ("other", (2, 1, 3))) for e, r in zip("abc", ranks, strict=True)
     ]
-    trap = pd.DataFrame(rows, columns=["protocol", "experiment", "rank"]).assign(rung="click")
+    trap = pd.DataFrame(rows, columns=["protocol", "experiment", "rank"]).assign(setting="click")
     answers = protocol_trap.order_answers(trap, protocol_trap.rank_agreement(trap), "click")
     assert (answers["trap_click_methods"], answers["trap_click_others"], answers["trap_click_another_first"]) == (3, 2, 1)
     assert answers["trap_click_least_tau"] == "0.33"

@@ -170,11 +170,11 @@ UNET, FEW = "U-Net, full training on", "U-Net, few-shot on"
 NSCLC_TITLE, MSD_TITLE = "NSCLC-Radiomics (Lung1)", "MSD Task06 Lung"
 
 
-def _dsc(finished, dataset, rung="none", **facts):
+def _dsc(finished, dataset, setting="none", **facts):
     """Patient -> DSC of some experiments, straight from their tables; a patient whom several have tested has several rows."""
     chosen = [r for r in finished if all(getattr(r.experiment, name) == value for name, value in facts.items())]
     rows = pd.concat([r.results for r in chosen])
-    rows = rows[(rows["metric"] == "dsc") & (rows["lesion_id"] == "") & (rows["test_dataset"] == dataset) & (rows["prompter"] == rung)]
+    rows = rows[(rows["metric"] == "dsc") & (rows["lesion_id"] == "") & (rows["test_dataset"] == dataset) & (rows["prompter"] == setting)]
     return rows.set_index("patient_id")["value"]
 
 
@@ -278,7 +278,9 @@ def test_results_strata_and_failures_count_every_run(finished):
 @pytest.mark.slow
 def test_other_pages_speak_of_patients_too(finished):
     page = execute_here("external_validation", profile="paper")
-    internal, external = (_dsc(finished, name, paradigm="full", train_dataset="nsclc_radiomics") for name in ("nsclc_radiomics", "msd_lung"))
+    internal, external = (
+        _dsc(finished, name, paradigm="full", train_dataset="nsclc_radiomics") for name in ("nsclc_radiomics", "msd_lung")
+    )
     assert float(page.glued["drop"].split()[0]) == pytest.approx(internal.mean() - external.mean(), abs=0.006)
     rows = {
         row["method"]: row

@@ -24,7 +24,7 @@ CASES = {  # one kind that is ranked, one that is real, and one that may not be 
     "folder": ("mine",),
 }
 NO_TUMOR, FAILED = "PM-5", "PM-4"
-# by rung, how many voxels the answer to case n is off along x is n plus this
+# by prompt setting, how many voxels the answer to case n is off along x is n plus this
 METHODS = {
     Experiment("sample", "phantom_nsclc", "unet", "full"): ("U-Net, full training", {"none": 2, "box_one_slice": 1}),
     Experiment("sample", "none", "trivial", "zero_shot"): ("trivial: ellipse or ball", {"box_every_slice": 0, "box_one_slice": 3}),
@@ -52,7 +52,7 @@ def sample_results(folder: Path) -> list[SampleResult]:
     The U-Net's answers without a prompt have a part far from the lesion; the stand-in failed on one case.
     """
     tested = {dataset: tuple(_write_case(folder, dataset, n) for n in range(len(names))) for dataset, names in CASES.items()}
-    return [_result(folder, experiment, rungs, tested) for experiment, (_, rungs) in METHODS.items()]
+    return [_result(folder, experiment, settings, tested) for experiment, (_, settings) in METHODS.items()]
 
 
 def _write_case(folder: Path, dataset: str, number: int) -> Case:
@@ -73,26 +73,26 @@ def _save(array: np.ndarray, affine: np.ndarray, path: Path) -> None:
     nibabel.save(file, path)
 
 
-def _result(folder: Path, experiment: Experiment, rungs: Mapping[str, int], tested: Mapping[str, tuple[Case, ...]]) -> SampleResult:
+def _result(folder: Path, experiment: Experiment, settings: Mapping[str, int], tested: Mapping[str, tuple[Case, ...]]) -> SampleResult:
     own, rows, records = folder / experiment.name, [], []
     for dataset, cases in tested.items():
         for number, case in enumerate(cases):
             study = registry.plugin("datasets", dataset).load(case)
             records.append({"test_dataset": dataset, "case_id": case.case_id, "cut_by_volume_end": False})
-            for rung, off in rungs.items():
-                rows += _answer(own, experiment, case, rung, study, number + off)
+            for setting, off in settings.items():
+                rows += _answer(own, experiment, case, setting, study, number + off)
     return SampleResult(experiment, own, tables.results_frame(rows), None, None, {"cases": records}, tested)
 
 
-def _answer(own: Path, experiment: Experiment, case: Case, rung: str, study: Study, off: int) -> list[dict]:
+def _answer(own: Path, experiment: Experiment, case: Case, setting: str, study: Study, off: int) -> list[dict]:
     reader, reference = next(iter(study.references.items()))
     failed = case.case_id == FAILED and experiment.model == "sam_stand_in"
     prediction = np.roll(reference.array, off, axis=0) & (not failed)
-    if rung == "none":
+    if setting == "none":
         prediction[8:12, 20:30, 2:5] = True
     mask = Mask(prediction, reference.affine)
     if not failed:
-        nifti.write_mask(mask, own / "predictions" / case.dataset / rung / f"{case.case_id}.nii.gz", like_path=case.image_path)
+        nifti.write_mask(mask, own / "predictions" / case.dataset / setting / f"{case.case_id}.nii.gz", like_path=case.image_path)
     values, lesions = metrics.score_case(reference, mask), metrics.lesion_values(metrics.Comparison(reference, mask))
-    keys = {"experiment": experiment.name, "test_dataset": case.dataset, "prompter": rung, "jitter": 0.0}
+    keys = {"experiment": experiment.name, "test_dataset": case.dataset, "prompter": setting, "jitter": 0.0}
     return tables.result_rows(keys | {"case_id": case.case_id, "patient_id": case.patient_id}, reader, values, lesions, failed)

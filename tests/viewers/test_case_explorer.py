@@ -59,16 +59,16 @@ def case_of(folder: Path, dataset: str, name: str) -> dict:
     return json.loads((folder / dataset / f"{name}.json").read_text())
 
 
-def test_index_names_each_method_once_phantoms_first_and_rungs_from_most_help_to_none(written):
+def test_index_names_each_method_once_phantoms_first_and_settings_from_most_help_to_none(written):
     index = index_of(written)
     assert [method["title"] for method in index["methods"]] == list(TITLES.values())
     assert [method["automatic"] for method in index["methods"]] == [True, False, False]
     assert [cohort["key"] for cohort in index["cohorts"]] == ["phantom_msd", "folder", "msd_lung"]
     assert [cohort["phantom"] for cohort in index["cohorts"]] == [True, False, False]
     assert [case["id"] for case in index["cohorts"][0]["cases"]] == list(CASES[PHANTOM])
-    rungs = [rung["key"] for rung in index["rungs"]]
-    assert rungs == [rung for rung in PROMPT_SETTINGS if rung in rungs]
-    assert {"none", "clicks_2", "detector_box"} <= set(rungs)
+    settings = [setting["key"] for setting in index["settings"]]
+    assert settings == [setting for setting in PROMPT_SETTINGS if setting in settings]
+    assert {"none", "clicks_2", "detector_box"} <= set(settings)
 
 
 def test_values_are_those_of_the_results_tables(written, results):
@@ -144,13 +144,13 @@ def test_without_a_tumor_there_is_a_picture_of_all_answers_and_no_prompt(written
     assert stored["values"][f"{UNET}/none"]["dsc"] is None
 
 
-@pytest.mark.parametrize("rung", [rung for rung in PROMPT_SETTINGS if rung != "detector_box"])
-def test_prompts_are_those_that_the_run_gave(results, rung):
+@pytest.mark.parametrize("setting", [setting for setting in PROMPT_SETTINGS if setting != "detector_box"])
+def test_prompts_are_those_that_the_run_gave(results, setting):
     case = results[0].cases(PHANTOM)[2]
     image = images.read_image(case.image_path)
     reference = nifti.read_mask(case.reference_paths[0], image)
-    told = [json_form.to_json(prompt) for prompt in first_prompts(case, reference, rung)]
-    assert case_explorer._prompts(case, reference, rung)["prompts"] == told
+    told = [json_form.to_json(prompt) for prompt in first_prompts(case, reference, setting)]
+    assert case_explorer._prompts(case, reference, setting)["prompts"] == told
 
 
 def test_a_recist_line_stands_beside_what_the_model_was_given(written):
@@ -165,7 +165,7 @@ def test_a_recist_line_stands_beside_what_the_model_was_given(written):
 
 def test_boxes_of_a_detector_are_not_invented(written):
     assert case_of(written, PHANTOM, "PM-1")["prompts"]["detector_box"] == {"prompts": [], "lines": []}
-    note = next(rung["note"] for rung in index_of(written)["rungs"] if rung["key"] == "detector_box")
+    note = next(setting["note"] for setting in index_of(written)["settings"] if setting["key"] == "detector_box")
     assert "not kept" in note
 
 
@@ -358,7 +358,7 @@ def test_first_picture_is_quick_and_says_that_it_is_a_phantom(opened):
 
 
 @pytest.mark.browser
-def test_case_method_and_rung_change_picture_and_numbers(opened, published):
+def test_case_method_and_setting_change_picture_and_numbers(opened, published):
     page = opened()
     assert page.case() == "PM-1"
     seen = [(page.picture(), page.values())]
@@ -420,10 +420,10 @@ def test_windows_looks_and_the_part_of_the_scan(opened):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("rung", ["box_every_slice", "recist_line", "click", "click_random", "clicks_2"])
-def test_a_prompt_is_drawn_on_its_slice_and_a_button_leads_there(opened, rung, published):
-    page = opened(state(a=f"{STAND_IN}/{rung}"))
-    told = case_of(published, PHANTOM, "PM-2")["prompts"][rung]["prompts"]
+@pytest.mark.parametrize("setting", ["box_every_slice", "recist_line", "click", "click_random", "clicks_2"])
+def test_a_prompt_is_drawn_on_its_slice_and_a_button_leads_there(opened, setting, published):
+    page = opened(state(a=f"{STAND_IN}/{setting}"))
+    told = case_of(published, PHANTOM, "PM-2")["prompts"][setting]["prompts"]
     slices = {hint["index"] for prompt in told for hint in prompt["slices"]}
     toggle = page.page.get_by_label("draw what the model was told")
 

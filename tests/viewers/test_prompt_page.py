@@ -44,9 +44,9 @@ def site(tmp_path_factory, network, studies):
     written = folder / "_static" / "data" / "prompting"
     frame = pd.DataFrame(
         [
-            {"experiment": "tiny", "test_dataset": "phantom_nsclc", "prompter": rung, "jitter": 0.0, "patient_id": name, "case_id": name}
+            {"experiment": "tiny", "test_dataset": "phantom_nsclc", "prompter": setting, "jitter": 0.0, "patient_id": name, "case_id": name}
             | {"lesion_id": "", "reader": "reference", "metric": "dsc", "value": value, "unit": "1", "status": "ok"}
-            for rung in ("box_one_slice", "box_every_slice")
+            for setting in ("box_one_slice", "box_every_slice")
             for name, value in zip(CASES, (-1.0, 0.0, 0.8), strict=True)  # a page must show a zero too
         ]
     )
@@ -54,7 +54,7 @@ def site(tmp_path_factory, network, studies):
     result = SimpleNamespace(
         experiment=SimpleNamespace(name="tiny"),
         provenance={"sha256": {"weights": "0" * 64}},
-        asked=lambda *rungs: frame[frame["prompter"].isin(rungs)],
+        asked=lambda *settings: frame[frame["prompter"].isin(settings)],
         cases=lambda dataset: cases,
     )
     plugin = registry.plugin("datasets", "phantom_nsclc")
@@ -125,8 +125,8 @@ def mask_of(page, name: str, shape) -> np.ndarray:
     return result
 
 
-def choose_rung(page, rung: str) -> None:
-    after(page, lambda: page.select_option("select[aria-label='Rung of the prompt ladder']", rung))
+def choose_setting(page, setting: str) -> None:
+    after(page, lambda: page.select_option("select[aria-label='Prompt setting']", setting))
 
 
 def shown_case(page) -> str:
@@ -210,13 +210,13 @@ def test_index_names_what_is_there(site):
 
 
 @pytest.mark.browser
-@pytest.mark.parametrize("rung", prompt_page.SETTINGS)
-def test_every_rung_gives_the_masks_of_python(page, network, studies, rung):
-    choose_rung(page, rung)
+@pytest.mark.parametrize("setting", prompt_page.SETTINGS)
+def test_every_setting_gives_the_masks_of_python(page, network, studies, setting):
+    choose_setting(page, setting)
     name = shown_case(page)
     study = studies[name]
     reference = study.references["reference"]
-    prompts = first_prompts(Case("phantom_nsclc", name, name, Path("x")), reference, rung)
+    prompts = first_prompts(Case("phantom_nsclc", name, name, Path("x")), reference, setting)
     network.set_image(study.image)
     wanted = network.predict(prompts).mask.array
     assert wanted.sum() > 20
@@ -225,7 +225,7 @@ def test_every_rung_gives_the_masks_of_python(page, network, studies, rung):
     trivial.set_image(study.image)
     assert dsc(mask_of(page, "trivial", wanted.shape), trivial.predict(prompts).mask.array) >= 0.999
     assert abs(float(page.evaluate(f"{PAGE}.dataset.dice")) - dsc(reference.array, wanted)) < 0.01
-    asked_by_the_profile = rung in ("box_one_slice", "box_every_slice")
+    asked_by_the_profile = setting in ("box_one_slice", "box_every_slice")
     assert ("in this book's tables" in page.inner_text(".lp-scores")) == asked_by_the_profile
 
 
@@ -352,5 +352,5 @@ def test_answers_are_quick(page):
     assert "median of 3 answers" in page.inner_text(".lp-time")
 
 
-def test_ladder_rungs_of_the_page_exist():
+def test_ladder_settings_of_the_page_exist():
     assert all(prompt_setting(name) for name in prompt_page.SETTINGS)

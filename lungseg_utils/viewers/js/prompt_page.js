@@ -26,7 +26,7 @@ import { trivialAnswer } from "./trivial.js";
  * @property {NetworkEntry[]} networks
  * @property {string[]} left_out titles of networks that are too large for a page
  * @property {CaseEntry[]} cases
- * @property {Record<string, string>} rungs titles by name
+ * @property {Record<string, string>} settings titles by name
  * @property {Propagation} propagation
  * @property {number} ball_mm diameter of the trivial answer to one click
  * @property {Palette} palette
@@ -161,10 +161,10 @@ class Controls {
     this.networks.append(...networkOptions(index));
     this.file = element("input", { type: "file", accept: ".nii,.gz", "aria-label": "Your own CT, a NIfTI file" });
     this.file.onchange = () => page.openFile(this.file.files?.[0]);
-    this.rungs = element("select", { "aria-label": "Rung of the prompt ladder" });
-    this.rungs.onchange = () => page.useRung(this.rungs.value);
-    this.rungs.append(option("choose a rung", ""));
-    this.rungs.append(...Object.entries(index.rungs).map(([name, title]) => option(title, name)));
+    this.settings = element("select", { "aria-label": "Prompt setting" });
+    this.settings.onchange = () => page.useSetting(this.settings.value);
+    this.settings.append(option("choose a prompt setting", ""));
+    this.settings.append(...Object.entries(index.settings).map(([name, title]) => option(title, name)));
     this.follow = element("input", { type: "checkbox" });
     this.follow.onchange = () => page.setFollow(this.follow.checked);
     this.undo = element("button", { type: "button", onclick: () => page.undo() }, "Undo");
@@ -198,7 +198,7 @@ class Controls {
       choice("Draw", TOOLS, 0, (tool) => tools.change({ tool, corner: null })),
       element("label", { className: "lp-follow" }, this.follow, "follow the lesion through the slices"),
       element("div", { className: "lp-buttons" }, this.undo, this.clear),
-      labeled("What the benchmark's prompters did here", this.rungs),
+      labeled("What the benchmark's prompters did here", this.settings),
       this.table,
       this.time,
       windowChoice((window) => view.change({ window })),
@@ -318,8 +318,8 @@ export class PromptPage {
     const size = shown.slices * shown.rows * shown.columns;
     for (const name of ["answer", "trivial"]) shown.masks.push({ name, array: new Uint8Array(size) });
     this.controls.note.textContent = note;
-    const rungs = /** @type {HTMLElement} */ (this.controls.rungs.parentElement);
-    rungs.hidden = !shown.prompts; // of a reader's own CT there are none
+    const settings = /** @type {HTMLElement} */ (this.controls.settings.parentElement);
+    settings.hidden = !shown.prompts; // of a reader's own CT there are none
     this.view.set(shown, shown.start);
     this.tools.change({ corner: null, cursor: null });
     Object.assign(this, { session: null, prompts: [], history: [], times: [] });
@@ -372,7 +372,7 @@ export class PromptPage {
   }
 
   /**
-   * The reader's own prompt, begun anew where a rung of the benchmark is shown.
+   * The reader's own prompt, begun anew where a prompt setting of the benchmark is shown.
    * @returns {Prompt}
    */
   own() {
@@ -385,7 +385,7 @@ export class PromptPage {
   edit(update) {
     const prompt = this.own();
     update(prompt);
-    this.controls.rungs.value = "";
+    this.controls.settings.value = "";
     return this.set([prompt]);
   }
 
@@ -437,12 +437,12 @@ export class PromptPage {
   }
 
   clear() {
-    this.controls.rungs.value = "";
+    this.controls.settings.value = "";
     return this.set([]);
   }
 
   /** @param {string} name */
-  useRung(name) {
+  useSetting(name) {
     const prompts = name ? (this.shown.prompts?.[name] ?? []) : [];
     const answered = name ? this.set(prompts) : this.clear();
     const slices = prompts.flatMap((prompt) => prompt.slices.map(({ index }) => index));
@@ -557,7 +557,7 @@ export class PromptPage {
       tableRow("network", cells(answer)),
       tableRow("ellipse or ball", cells(trivial)),
     ];
-    const inTables = this.shown.scores?.[this.entry.experiment]?.[this.controls.rungs.value];
+    const inTables = this.shown.scores?.[this.entry.experiment]?.[this.controls.settings.value];
     if (Number.isFinite(inTables)) rows.push(tableRow("in this book's tables", ["", number(inTables)]));
     this.controls.table.replaceChildren(...rows);
     this.controls.table.classList.toggle("lp-hidden", !this.maskOf("reference"));

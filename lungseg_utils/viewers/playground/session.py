@@ -119,7 +119,7 @@ class CaseSession:
         """
         image, counts, scores, volumes = self.study.image, np.zeros(self.study.image.shape, np.uint8), [], []
         for draw in range(min(draws, MOST_DRAWS)):
-            rng = prompt_rng(self.case.dataset, self.case.case_id, f"{sessions.RUNG}__jitter{share:g}", draw)
+            rng = prompt_rng(self.case.dataset, self.case.case_id, f"{sessions.RECORDED}__jitter{share:g}", draw)
             prediction = self.predict(model, perturb(prompts, share, rng, image.shape, image.spacing_mm), watch)
             counts += prediction.mask.array
             scores.append(prediction.dsc)

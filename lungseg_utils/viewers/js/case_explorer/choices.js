@@ -6,7 +6,7 @@ import { LAYERS, answersOf, cohortOf, nearestAnswer, splitKey } from "./state.js
 import { ranking } from "./values.js";
 
 /** @import { Palette } from "../types.js" */
-/** @import { Cohort, Index, Letter, Rung, State } from "./types.js" */
+/** @import { Cohort, Index, Letter, PromptSetting, State } from "./types.js" */
 
 const RANKS = /** @type {const} */ ({ worst: "Worst", median: "Median", best: "Best" });
 
@@ -55,7 +55,7 @@ class AnswerChoice {
   constructor(letter, choose) {
     this.letter = letter;
     this.method = choiceOf(`Method of ${letter}`, (method) => choose(this.keyFor(method)));
-    this.rung = choiceOf(`Prompt of ${letter}`, choose);
+    this.setting = choiceOf(`Prompt of ${letter}`, choose);
     /** @type {(method: string) => string} */
     this.keyFor = () => "";
   }
@@ -64,7 +64,7 @@ class AnswerChoice {
   fieldset(palette) {
     const square = swatch(palette[LAYERS.indexOf(this.letter)]);
     const legend = element("legend", {}, square, ` Prediction ${this.letter}`);
-    return element("fieldset", { className: "cx-answer" }, legend, this.method, this.rung);
+    return element("fieldset", { className: "cx-answer" }, legend, this.method, this.setting);
   }
 
   /**
@@ -72,19 +72,19 @@ class AnswerChoice {
    * @param {string} key of the answer, or nothing
    * @param {string} wanted key of an answer whose prompt another method should have
    * @param {string[][]} methods
-   * @param {Record<string, Rung>} rungs
+   * @param {Record<string, PromptSetting>} settings
    */
-  show(cohort, key, wanted, methods, rungs) {
+  show(cohort, key, wanted, methods, settings) {
     const [chosen] = splitKey(key);
     this.keyFor = (method) => method && nearestAnswer(cohort, `${method}/${splitKey(wanted)[1]}`);
     const keys = answersOf(cohort, chosen);
     fill(this.method, methods, chosen);
     fill(
-      this.rung,
-      keys.map((item) => [item, rungs[splitKey(item)[1]].title]),
+      this.setting,
+      keys.map((item) => [item, settings[splitKey(item)[1]].title]),
       key,
     );
-    this.rung.hidden = !keys.length;
+    this.setting.hidden = !keys.length;
   }
 }
 
@@ -92,12 +92,12 @@ class AnswerChoice {
 export class Choices {
   /**
    * @param {Index} index
-   * @param {Record<string, Rung>} rungs
+   * @param {Record<string, PromptSetting>} settings
    * @param {(changes: Partial<State>) => void} choose
    */
-  constructor(index, rungs, choose) {
+  constructor(index, settings, choose) {
     this.index = index;
-    this.rungs = rungs;
+    this.settings = settings;
     this.choose = choose;
     this.state = /** @type {State | null} */ (null);
     this.cohort = choiceOf("Data set", (cohort) => choose({ cohort }));
@@ -140,7 +140,7 @@ export class Choices {
   /** @param {State} state */
   show(state) {
     this.state = state;
-    const { index, rungs } = this;
+    const { index, settings } = this;
     const cohort = cohortOf(index, state);
     const cases = cohort.cases.map(({ id, patient }) => [id, patient === id ? id : `${id} (patient ${patient})`]);
     const cohorts = index.cohorts.map((item) => [item.key, item.title]);
@@ -148,8 +148,8 @@ export class Choices {
     fill(this.case, cases, state.case);
     const here = index.methods.filter((method) => answersOf(cohort, method.key).length);
     const methods = here.map((method) => [method.key, method.title]);
-    this.a.show(cohort, state.a, state.a, methods, rungs);
-    this.b.show(cohort, state.b, state.b || state.a, [["", "none"], ...methods], rungs);
+    this.a.show(cohort, state.a, state.a, methods, settings);
+    this.b.show(cohort, state.b, state.b || state.a, [["", "none"], ...methods], settings);
     const at = cohort.cases.findIndex((item) => item.id === state.case) + 1;
     const kind = cohort.phantom
       ? "Phantom result: a computer drew this CT, and its scores say nothing about patients."

@@ -61,8 +61,8 @@ export class CaseExplorer {
     this.state = state;
     this.files = new CaseFiles(DATA);
     this.methods = byKey(index.methods);
-    this.rungs = byKey(index.rungs);
-    this.choices = new Choices(index, this.rungs, (changes) => this.choose(changes));
+    this.settings = byKey(index.settings);
+    this.choices = new Choices(index, this.settings, (changes) => this.choose(changes));
     this.pictures = new Pictures(root, {
       turned: (k) => this.turned(k),
       paint: (context, place, k, letters) => {
@@ -71,7 +71,7 @@ export class CaseExplorer {
         paintPrompts(context, place, k, { state: now, letters, prompts: loaded.prompts, palette: index.palette });
       },
     });
-    this.promptPanel = new PromptPanel(this.rungs, index.palette, {
+    this.promptPanel = new PromptPanel(this.settings, index.palette, {
       toggle: (prompts) => this.look({ prompts }),
       go: (k) => this.pictures.go(k),
     });
@@ -112,9 +112,9 @@ export class CaseExplorer {
    * @param {string} key
    */
   nameOf(key) {
-    const [method, rung] = splitKey(key);
-    const name = `${this.methods[method].title}, ${this.rungs[rung].title}`;
-    if (!this.methods[method].automatic || rung === "none") return name;
+    const [method, setting] = splitKey(key);
+    const name = `${this.methods[method].title}, ${this.settings[setting].title}`;
+    if (!this.methods[method].automatic || setting === "none") return name;
     return `${name} (the control: its answer without a prompt, kept where it touches the prompt and cut to its box)`;
   }
 

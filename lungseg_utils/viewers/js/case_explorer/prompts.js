@@ -7,7 +7,7 @@ import { paintPrompt } from "../prompt_tools.js";
 import { keyOf, lettersOf, splitKey } from "./state.js";
 
 /** @import { DrawnPrompts, Line, Palette, Placing, SlicePrompt } from "../types.js" */
-/** @import { Letter, OpenCase, Rung, State } from "./types.js" */
+/** @import { Letter, OpenCase, PromptSetting, State } from "./types.js" */
 
 /**
  * Voxel indices k of the slices that a prompt, or the line it was made from, lies on.
@@ -51,16 +51,16 @@ function promptColors(palette) {
 }
 
 /**
- * Each rung once, with the letters of the answers that were asked with it.
+ * Each prompt setting once, with the letters of the answers that were asked with it.
  * @param {State} state
  * @param {Letter[]} letters
  */
-function rungsOf(state, letters) {
+function settingsOf(state, letters) {
   /** @type {Map<string, Letter[]>} */
   const groups = new Map();
   for (const letter of letters) {
-    const rung = splitKey(keyOf(state, letter))[1];
-    groups.set(rung, [...(groups.get(rung) ?? []), letter]);
+    const setting = splitKey(keyOf(state, letter))[1];
+    groups.set(setting, [...(groups.get(setting) ?? []), letter]);
   }
   return [...groups];
 }
@@ -74,10 +74,10 @@ function rungsOf(state, letters) {
  */
 export function paintPrompts(context, place, k, { state, letters, prompts, palette }) {
   const colors = promptColors(palette);
-  for (const [rung, [letter]] of rungsOf(state, letters)) {
+  for (const [setting, [letter]] of settingsOf(state, letters)) {
     const color = colors[letter];
     const look = { line: color, inside: color, outside: color, shifted: letter === "B" };
-    paintPrompt(context, place, prompts[rung], k, look);
+    paintPrompt(context, place, prompts[setting], k, look);
   }
 }
 
@@ -89,12 +89,12 @@ export function paintPrompts(context, place, k, { state, letters, prompts, palet
 /** A description of each prompt, and a button that leads to its slices. */
 export class PromptPanel {
   /**
-   * @param {Record<string, Rung>} rungs
+   * @param {Record<string, PromptSetting>} settings
    * @param {Palette} palette
    * @param {Hooks} hooks
    */
-  constructor(rungs, palette, hooks) {
-    this.rungs = rungs;
+  constructor(settings, palette, hooks) {
+    this.settings = settings;
     this.colors = promptColors(palette);
     this.hooks = hooks;
     this.box = element("div", { className: "cx-prompts" });
@@ -111,15 +111,15 @@ export class PromptPanel {
     const toggle = element("input", { type: "checkbox", checked: state.prompts });
     toggle.onchange = () => this.hooks.toggle(toggle.checked);
     this.lines = [];
-    const groups = rungsOf(state, lettersOf(state)).map(([rung, letters]) => {
+    const groups = settingsOf(state, lettersOf(state)).map(([setting, letters]) => {
       const isEmpty = loaded.values[keyOf(state, letters[0])].reference_volume === 0;
-      return this.group(this.rungs[rung], letters, loaded.prompts[rung], isEmpty);
+      return this.group(this.settings[setting], letters, loaded.prompts[setting], isEmpty);
     });
     this.box.replaceChildren(element("label", {}, toggle, "draw what the model was told"), ...groups);
   }
 
   /**
-   * @param {Rung} rung
+   * @param {PromptSetting} setting
    * @param {Letter[]} letters
    * @param {DrawnPrompts} drawn
    * @param {boolean} isEmpty whether there is no reference to make a prompt from
@@ -159,12 +159,12 @@ export class PromptPanel {
 }
 
 /**
- * Why no prompt is drawn; of a detector's boxes the note of their rung says it.
- * @param {string} rung
+ * Why no prompt is drawn; of a detector's boxes the note of their prompt setting says it.
+ * @param {string} setting
  * @param {boolean} isEmpty
  */
-function nothingDrawn(rung, isEmpty) {
-  if (rung === "detector_box") return "";
-  if (rung === "none") return "Nothing was told, so nothing is drawn.";
+function nothingDrawn(setting, isEmpty) {
+  if (setting === "detector_box") return "";
+  if (setting === "none") return "Nothing was told, so nothing is drawn.";
   return isEmpty ? "The reference is empty, so nothing was pointed at." : "";
 }

@@ -62,7 +62,7 @@ export const lettersOf = ({ b }) => (b ? ["A", "B"] : ["A"]);
 export const keyOf = (state, letter) => (letter === "A" ? state.a : state.b);
 
 /**
- * Method and rung of an answer's key.
+ * Method and prompt setting of an answer's key.
  * @param {string} key
  * @returns {[string, string]}
  */
@@ -72,7 +72,7 @@ export function splitKey(key) {
 }
 
 /**
- * The rungs that a method was asked with on a data set, as keys of answers.
+ * The prompt settings that a method was asked with on a data set, as keys of answers.
  * @param {Pick<Cohort, "dsc">} cohort
  * @param {string} method
  */
@@ -80,7 +80,7 @@ export const answersOf = (cohort, method) => Object.keys(cohort.dsc).filter((key
 
 /**
  * The answer of a data set that is nearest to a wanted one: itself, the same method without a prompt, with its first
- * rung, the first method.
+ * prompt setting, the first method.
  * @param {Pick<Cohort, "dsc">} cohort
  * @param {string} key
  */

@@ -12,7 +12,7 @@ export interface Method {
   automatic: boolean;
 }
 
-export interface Rung {
+export interface PromptSetting {
   key: string;
   title: string;
   leaks: string;
@@ -40,7 +40,7 @@ export interface Metric {
 export interface Index {
   metrics: Metric[];
   methods: Method[];
-  rungs: Rung[];
+  settings: PromptSetting[];
   cohorts: Cohort[];
   palette: Palette;
 }
