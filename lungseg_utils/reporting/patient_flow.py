@@ -141,7 +141,7 @@ def real_cases(profile: str, finished: Sequence[RunResult], excluded: Sequence[s
     chosen, patients, predictions = config.load().profile(profile), patients_by_part(finished), count_predictions(finished)
     unusable, rows = exclusions.read(grid.real_datasets(profile)), []
     for name in grid.real_datasets(profile):
-        found = registry.plugin("datasets", name).cases(cohorts.dataset_root(name, chosen))
+        found = registry.dataset(name).cases(cohorts.dataset_root(name, chosen))
         rows.append(
             {
                 "data set": label_of(name),

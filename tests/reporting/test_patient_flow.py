@@ -101,7 +101,7 @@ def test_real_cases_have_a_row_for_each_data_set_that_is_here(finished, monkeypa
     cases = [SimpleNamespace(reference_paths=("a",)), SimpleNamespace(reference_paths=())]
     monkeypatch.setattr(patient_flow.grid, "real_datasets", lambda profile: [REAL])
     monkeypatch.setattr(patient_flow.cohorts, "dataset_root", lambda name, chosen: None)
-    monkeypatch.setattr(patient_flow.registry, "plugin", lambda kind, name: SimpleNamespace(cases=lambda root: cases))
+    monkeypatch.setattr(patient_flow.registry, "dataset", lambda name: SimpleNamespace(cases=lambda root: cases))
     listed = pd.DataFrame({"dataset": [REAL], "case_id": ["L2"], "reason": ["no reference"]})
     monkeypatch.setattr(patient_flow.exclusions, "read", lambda datasets: listed)
     row = patient_flow.real_cases("mini", finished).iloc[0].to_dict()
