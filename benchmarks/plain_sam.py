@@ -29,15 +29,15 @@ def _packaged_decoder(size: Size) -> torch.nn.Module:
 
 
 @torch.inference_mode()
-def ask(sam: Sam, view: View, image: Image, hint: SlicePrompt) -> np.ndarray:
+def ask(sam: Sam, view: View, image: Image, slice_prompt: SlicePrompt) -> np.ndarray:
     """Mask (x, y) of one prompt on one slice, from the picture on."""
     window = geometry.whole_plane(image.shape)
-    picture = torch.from_numpy(view.picture(image.array, window, hint.index).copy())[None, None]
+    picture = torch.from_numpy(view.picture(image.array, window, slice_prompt.index).copy())[None, None]
     embedding = sam.image_encoder(view.normalize(picture.expand(-1, 3, -1, -1)))
-    positions, labels = (torch.from_numpy(part)[None] for part in prompt_tokens(hint, window, view.canvas))
+    positions, labels = (torch.from_numpy(part)[None] for part in prompt_tokens(slice_prompt, window, view.canvas))
     positions = positions - 0.5  # the package adds it, since it expects indices of pixels
-    box = positions.flatten(1) if hint.box is not None else None
-    sparse, dense = sam.prompt_encoder(points=None if hint.box is not None else (positions, labels), boxes=box, masks=None)
+    box = positions.flatten(1) if slice_prompt.box is not None else None
+    sparse, dense = sam.prompt_encoder(points=None if slice_prompt.box is not None else (positions, labels), boxes=box, masks=None)
     logits, _ = sam.mask_decoder(
         image_embeddings=embedding,
         image_pe=sam.prompt_encoder.get_dense_pe(),

@@ -28,19 +28,19 @@ def packaged_predictor(network: PromptedSam2, size: Size) -> sam2_video_predicto
 
 
 @torch.inference_mode()
-def follow(predictor: sam2_video_predictor.SAM2VideoPredictor, view: View, image: Image, hint: SlicePrompt) -> np.ndarray:
+def follow(predictor: sam2_video_predictor.SAM2VideoPredictor, view: View, image: Image, slice_prompt: SlicePrompt) -> np.ndarray:
     """Mask (x, y, z) of a lesion from the box on one slice, upwards and then downwards to the ends of the CT."""
     window = geometry.whole_plane(image.shape)
     pictures = np.stack([view.picture(image.array, window, index) for index in range(image.shape[2])])[:, None]
     frames = view.normalize(torch.from_numpy(pictures).expand(-1, 3, -1, -1))
     with _frames_in_place(frames, (window.rows, window.columns)):
         state = predictor.init_state(video_path="unused")
-    box = prompt_tokens(hint, window, view.canvas)[0].ravel() - 0.5  # indices of pixels
+    box = prompt_tokens(slice_prompt, window, view.canvas)[0].ravel() - 0.5  # indices of pixels
     scale = np.array([window.columns, window.rows] * 2) / view.canvas
-    predictor.add_new_points_or_box(state, frame_idx=hint.index, obj_id=1, box=box * scale)
+    predictor.add_new_points_or_box(state, frame_idx=slice_prompt.index, obj_id=1, box=box * scale)
     mask = np.zeros(image.shape, dtype=bool)
     for reverse in (False, True):
-        for index, _, logits in predictor.propagate_in_video(state, start_frame_idx=hint.index, reverse=reverse):
+        for index, _, logits in predictor.propagate_in_video(state, start_frame_idx=slice_prompt.index, reverse=reverse):
             plane = np.zeros(image.shape[:2], dtype=np.float32)
             geometry.paste_window((logits[0, 0] > 0).float().numpy(), window, plane)
             mask[:, :, index] = plane > 0

@@ -165,7 +165,7 @@ class SlicePrompt:
 
 @dataclass(frozen=True)
 class Prompt:
-    """All hints for one lesion. `find_ends`: the lesion may reach beyond the prompted slices; else only those are answered.
+    """All slice prompts of one lesion. `find_ends`: the lesion may reach beyond the prompted slices; else only those are answered.
 
     With `box_3d` the slices hold its sections. `actions`: boxes, lines or clicks that a person would have made for it.
     """

@@ -119,8 +119,8 @@ def test_every_model_answers_on_the_grid_of_any_image(name, tmp_path):
         reference[10:20, 12:22, 3:6] = True
         segmenter.set_image(image)
         for prompter in ladder.settings_for(card):
-            hints = next(ladder.prompt_setting(prompter).make(Mask(reference, affine), rng))
-            prediction = segmenter.predict(hints)
+            prompts = next(ladder.prompt_setting(prompter).make(Mask(reference, affine), rng))
+            prediction = segmenter.predict(prompts)
             assert prediction.mask.shape == shape
             assert np.array_equal(prediction.mask.affine, affine)
             assert prediction.seconds > 0

@@ -76,7 +76,7 @@ def _centre(plane: np.ndarray, index: int) -> tuple[int, int, int]:
 def compare_prompts(segmenter: SamSegmenter, size: Size, image: Image, prompts: Sequence[Prompt], plain_prompts: int) -> Work:
     """All prompts by the segmenter; the last `plain_prompts` of them (boxes, and a click at the end) by the plain script, scaled."""
     sam, view, chosen = packaged_sam(segmenter.network, size), segmenter.view, prompts[-plain_prompts:]
-    slices = len({hint.index for prompt in prompts for hint in prompt.slices})
+    slices = len({slice_prompt.index for prompt in prompts for slice_prompt in prompt.slices})
 
     def fast() -> list[np.ndarray]:
         segmenter.cache.clear()
@@ -85,7 +85,7 @@ def compare_prompts(segmenter: SamSegmenter, size: Size, image: Image, prompts: 
         return _planes(answers[-plain_prompts:], chosen)
 
     def plain() -> list[np.ndarray]:
-        return [ask(sam, view, image, hint) for prompt in chosen for hint in prompt.slices]
+        return [ask(sam, view, image, slice_prompt) for prompt in chosen for slice_prompt in prompt.slices]
 
     def check(fast_planes: list[np.ndarray], plain_planes: list[np.ndarray]) -> Agreement:
         return Agreement("dice", least_dice(np.array(fast_planes), np.array(plain_planes)), 0.99)
@@ -96,4 +96,4 @@ def compare_prompts(segmenter: SamSegmenter, size: Size, image: Image, prompts: 
 
 
 def _planes(masks: Sequence[np.ndarray], prompts: Sequence[Prompt]) -> list[np.ndarray]:
-    return [mask[:, :, hint.index] for mask, prompt in zip(masks, prompts, strict=True) for hint in prompt.slices]
+    return [mask[:, :, slice_prompt.index] for mask, prompt in zip(masks, prompts, strict=True) for slice_prompt in prompt.slices]

@@ -33,15 +33,17 @@ def compare_following(options: dict, image: Image, lesion: Mask, size: Size | No
     predictor, view = packaged_predictor(segmenter.network, size), segmenter.view
     areas = lesion.array.sum(axis=(0, 1))
     index = int(areas.argmax())
-    hint = SlicePrompt(index, box=plane_box(lesion.array[:, :, index], index))
+    slice_prompt = SlicePrompt(index, box=plane_box(lesion.array[:, :, index], index))
 
     def fast() -> np.ndarray:
         segmenter.cache.clear()
         segmenter.set_image(image)
-        return segmenter.predict([Prompt(1, (hint,), find_ends=True)]).mask.array
+        return segmenter.predict([Prompt(1, (slice_prompt,), find_ends=True)]).mask.array
 
     def check(mask: np.ndarray, other: np.ndarray) -> Agreement:
         return Agreement("dice", least_dice(np.moveaxis(mask, 2, 0), np.moveaxis(other, 2, 0)), 0.99)
 
     precision = segmenter.precision.replace("by_device", "fp32")
-    return Work(fast, lambda: follow(predictor, view, image, hint), check, float(count_flops(fast)), weight_bytes(predictor), precision)
+    return Work(
+        fast, lambda: follow(predictor, view, image, slice_prompt), check, float(count_flops(fast)), weight_bytes(predictor), precision
+    )

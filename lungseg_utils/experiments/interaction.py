@@ -68,13 +68,13 @@ def run_interaction(
     """
     segmenter.set_image(study.image)
     dialogue = prompt_setting(prompter).make(pointed_at, rng)
-    hints = next(dialogue)
+    prompts = next(dialogue)
     while True:
-        prediction = segmenter.predict(perturb(hints, jitter, rng, study.image.shape, study.image.spacing_mm))
+        prediction = segmenter.predict(perturb(prompts, jitter, rng, study.image.shape, study.image.spacing_mm))
         if prediction.mask.shape != study.image.shape:
             raise InputError("prediction", f"its grid {prediction.mask.shape} is not the image's {study.image.shape}", "Repair the model.")
-        actions = 0 if prompt_setting(prompter).from_detector else sum(hint.actions for hint in hints)
+        actions = 0 if prompt_setting(prompter).from_detector else sum(prompt.actions for prompt in prompts)
         try:
-            hints = dialogue.send(prediction)
+            prompts = dialogue.send(prediction)
         except StopIteration:
             return prediction, actions

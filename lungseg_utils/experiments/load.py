@@ -64,8 +64,8 @@ class PromptedModel:
             return self.segmenter.predict(tuple(prompts)).mask
         if slice is None or not 0 <= slice < image.shape[2]:
             raise InputError("predict", f"the slice is {slice}", f"Give slice=0 to {image.shape[2] - 1}.")
-        hint = SlicePrompt(slice, _box(box, slice, image), _points(points, labels, slice, image))
-        return self.segmenter.predict((Prompt(1, (hint,), find_ends=follow, actions=1),)).mask
+        slice_prompt = SlicePrompt(slice, _box(box, slice, image), _points(points, labels, slice, image))
+        return self.segmenter.predict((Prompt(1, (slice_prompt,), find_ends=follow, actions=1),)).mask
 
 
 def _box(box: tuple[tuple[int, int], tuple[int, int]] | None, index: int, image: Image) -> Box | None:

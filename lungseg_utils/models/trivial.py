@@ -91,10 +91,10 @@ class TrivialSegmenter(Segmenter):
         if prompt.box_3d is not None:
             self._fill(filled, prompt.box_3d, prompt.box_3d, _inscribed)
             return
-        boxes = [hint for hint in prompt.slices if hint.box is not None]
-        for hint in boxes:
-            box = _cuboid(hint.box, self._image) if prompt.find_ends else hint.box
-            self._fill(filled, box, hint.box, partial(_ellipsoid, index=hint.index))
+        boxes = [slice_prompt for slice_prompt in prompt.slices if slice_prompt.box is not None]
+        for slice_prompt in boxes:
+            box = _cuboid(slice_prompt.box, self._image) if prompt.find_ends else slice_prompt.box
+            self._fill(filled, box, slice_prompt.box, partial(_ellipsoid, index=slice_prompt.index))
         if not boxes:
             filled |= self._from_clicks(_clicks(prompt, 1), _clicks(prompt, 0))
 

@@ -26,17 +26,17 @@ def places_ahead(segmenter: SlicewiseSegmenter, prompts: Sequence[Prompt], mask:
     ways = [way for way in ways if 0 <= way < count]
     if segmenter.view.field_mm == WHOLE_SLICE:
         return [(geometry.whole_plane(mask.shape), way) for way in (index, *ways)]
-    hints = [hint for prompt in prompts for hint in prompt.slices if hint.index == index]
+    slice_prompts = [slice_prompt for prompt in prompts for slice_prompt in prompt.slices if slice_prompt.index == index]
     if segmenter.follows_in_one_window:
-        return [(segmenter.view.window_for(hint, segmenter.image), way) for hint in hints for way in ways]
-    return [place for hint in hints for way in ways[:2] if (place := _propagated(segmenter, hint, mask, way))]
+        return [(segmenter.view.window_for(slice_prompt, segmenter.image), way) for slice_prompt in slice_prompts for way in ways]
+    return [place for slice_prompt in slice_prompts for way in ways[:2] if (place := _propagated(segmenter, slice_prompt, mask, way))]
 
 
-def _propagated(segmenter: SlicewiseSegmenter, hint: SlicePrompt, mask: np.ndarray, index: int) -> Place | None:
+def _propagated(segmenter: SlicewiseSegmenter, slice_prompt: SlicePrompt, mask: np.ndarray, index: int) -> Place | None:
     """The window that the propagation rule asks for next to a prompted slice; None where its answer is empty."""
     plane = np.zeros(mask.shape[:2], dtype=bool)
-    where = hint.box.voxels[:2] if hint.box is not None else (slice(None), slice(None))
-    plane[where] = mask[(*where, hint.index)]
+    where = slice_prompt.box.voxels[:2] if slice_prompt.box is not None else (slice(None), slice(None))
+    plane[where] = mask[(*where, slice_prompt.index)]
     if not plane.any():
         return None
     box = geometry.plane_box(plane, index, grow=propagation.GROW)

@@ -98,9 +98,11 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
         return Prediction(Mask(inside, self.image.affine), probability, cost.seconds, cost.peak_memory_mb)
 
     def _check(self, prompt: Prompt) -> None:
-        if not prompt.slices or any(hint.box is None and not _clicks_inside(hint) for hint in prompt.slices if not prompt.find_ends):
+        if not prompt.slices or any(
+            slice_prompt.box is None and not _clicks_inside(slice_prompt) for slice_prompt in prompt.slices if not prompt.find_ends
+        ):
             raise InputError("prompt", f"lesion {prompt.lesion_id} has a slice without box and click inside", "Give one of them.")
-        if not any(hint.box is not None or _clicks_inside(hint) for hint in prompt.slices):
+        if not any(slice_prompt.box is not None or _clicks_inside(slice_prompt) for slice_prompt in prompt.slices):
             raise InputError("prompt", f"lesion {prompt.lesion_id} has clicks outside only", "Give a box or a click inside.")
         outside = [h.index for h in prompt.slices if not 0 <= h.index < self.image.shape[2]]
         if outside:
@@ -120,8 +122,8 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
             return np.nan
         answer = np.zeros(reference.shape, dtype=bool)
         for index in np.flatnonzero(reference.array.any(axis=(0, 1))):
-            hint = SlicePrompt(int(index), box=geometry.plane_box(reference.array[:, :, index], int(index)))
-            window = self.view.window_for(hint, reference)
+            slice_prompt = SlicePrompt(int(index), box=geometry.plane_box(reference.array[:, :, index], int(index)))
+            window = self.view.window_for(slice_prompt, reference)
             answer[:, :, index] = _put_back(self.view.target(reference.array, window, int(index)), window, reference.shape) > 0.5
         return dsc(reference.array, answer)
 
@@ -179,8 +181,8 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
             labels = label_lesions(reference.array)
             for draw in (boxes.every_slice, boxes.one_slice) if labels.any() else ():
                 self.set_image(study.image)
-                hints = [draw(labels == lesion, lesion) for lesion in range(1, int(labels.max()) + 1)]
-                scores.append(dsc(reference.array, self.predict(hints).mask.array))
+                prompts = [draw(labels == lesion, lesion) for lesion in range(1, int(labels.max()) + 1)]
+                scores.append(dsc(reference.array, self.predict(prompts).mask.array))
         return float(np.mean(scores))
 
     @abstractmethod
@@ -281,29 +283,34 @@ class SlicewiseSegmenter(PromptableSegmenter):
         if not prompt.find_ends:
             return self._answer_slices(prompt.slices)
         planes: dict[int, np.ndarray] = {}
-        clicks = {hint.index: hint.points for hint in prompt.slices if hint.points is not None}
+        clicks = {slice_prompt.index: slice_prompt.points for slice_prompt in prompt.slices if slice_prompt.points is not None}
         count, slice_mm = self.image.shape[2], self.image.spacing_mm[2]
         for seed in prompt.slices:
             if seed.box is not None or _clicks_inside(seed):
-                _unite(planes, propagate(seed, lambda hint: self._answer_slices([hint])[hint.index], count, slice_mm, clicks))
+                _unite(
+                    planes,
+                    propagate(seed, lambda slice_prompt: self._answer_slices([slice_prompt])[slice_prompt.index], count, slice_mm, clicks),
+                )
         return planes
 
-    def _answer_slices(self, hints: Sequence[SlicePrompt]) -> dict[int, np.ndarray]:
+    def _answer_slices(self, slice_prompts: Sequence[SlicePrompt]) -> dict[int, np.ndarray]:
         planes: dict[int, np.ndarray] = {}
-        for part in _batches_of_one_form(hints, self.batch_size):
-            windows = [self.view.window_for(hint, self.image) for hint in part]
+        for part in _batches_of_one_form(slice_prompts, self.batch_size):
+            windows = [self.view.window_for(slice_prompt, self.image) for slice_prompt in part]
             pictures = self._probabilities(part, windows)
-            for hint, window, picture in zip(part, windows, pictures, strict=True):
-                _unite(planes, {hint.index: self._put_back(picture, window)})
+            for slice_prompt, window, picture in zip(part, windows, pictures, strict=True):
+                _unite(planes, {slice_prompt.index: self._put_back(picture, window)})
         return planes
 
     @abstractmethod
-    def _probabilities(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
-        """Probability pictures, float32 (n, side, side), one per prompted slice; all hints have as many points."""
+    def _probabilities(self, slice_prompts: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
+        """Probability pictures, float32 (n, side, side), one per prompted slice; all slice prompts have as many points."""
 
-    def _tokens(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> tuple[torch.Tensor, torch.Tensor]:
+    def _tokens(self, slice_prompts: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> tuple[torch.Tensor, torch.Tensor]:
         """The prompts as the network takes them: positions (n, m, 2) and labels (n, m); see `prompt_tokens`."""
-        tokens = [prompt_tokens(hint, window, self.view.canvas) for hint, window in zip(hints, windows, strict=True)]
+        tokens = [
+            prompt_tokens(slice_prompt, window, self.view.canvas) for slice_prompt, window in zip(slice_prompts, windows, strict=True)
+        ]
         return tuple(torch.from_numpy(np.stack(part)).to(self.device) for part in zip(*tokens, strict=True))
 
 
@@ -312,29 +319,31 @@ def where(options: Options) -> dict[str, str]:
     return {"device": str(options["device"]), "precision": str(options.get("precision", training.BY_DEVICE))}
 
 
-def prompt_tokens(hint: SlicePrompt, window: AxialWindow, canvas: int) -> tuple[np.ndarray, np.ndarray]:
+def prompt_tokens(slice_prompt: SlicePrompt, window: AxialWindow, canvas: int) -> tuple[np.ndarray, np.ndarray]:
     """A prompt as SAM 2 writes it: positions, float32 (m, 2), x and y in canvas pixels counted from edges, and labels, int32 (m).
 
     The corners of a box come first, with labels 2 and 3; then clicks outside (0) and inside (1).
     """
     positions, labels = [np.zeros((0, 2))], []
-    if hint.box is not None:
-        positions.append(np.reshape(geometry.box_to_pixels(hint.box, window, canvas), (2, 2)))
+    if slice_prompt.box is not None:
+        positions.append(np.reshape(geometry.box_to_pixels(slice_prompt.box, window, canvas), (2, 2)))
         labels += [2, 3]
-    if hint.points is not None:
-        positions.append(geometry.points_to_pixels(hint.points, window, canvas))
-        labels += hint.points.labels
+    if slice_prompt.points is not None:
+        positions.append(geometry.points_to_pixels(slice_prompt.points, window, canvas))
+        labels += slice_prompt.points.labels
     return np.concatenate(positions).astype(np.float32), np.array(labels, dtype=np.int32)
 
 
-def _clicks_inside(hint: SlicePrompt) -> bool:
-    return hint.points is not None and 1 in hint.points.labels
+def _clicks_inside(slice_prompt: SlicePrompt) -> bool:
+    return slice_prompt.points is not None and 1 in slice_prompt.points.labels
 
 
-def _batches_of_one_form(hints: Sequence[SlicePrompt], size: int) -> list[list[SlicePrompt]]:
+def _batches_of_one_form(slice_prompts: Sequence[SlicePrompt], size: int) -> list[list[SlicePrompt]]:
     forms: dict[tuple[bool, int], list[SlicePrompt]] = {}
-    for hint in hints:
-        forms.setdefault((hint.box is not None, len(hint.points.labels) if hint.points else 0), []).append(hint)
+    for slice_prompt in slice_prompts:
+        forms.setdefault((slice_prompt.box is not None, len(slice_prompt.points.labels) if slice_prompt.points else 0), []).append(
+            slice_prompt
+        )
     return [part[start : start + size] for part in forms.values() for start in range(0, len(part), size)]
 
 

@@ -74,25 +74,25 @@ def with_prompts(answer: Prediction, prompts: Sequence[Prompt]) -> Prediction:
 
 
 def _in_boxes(labels: np.ndarray, prompt: Prompt) -> Iterable[np.ndarray]:
-    return (labels[hint.box.voxels].ravel() for hint in prompt.slices if hint.box is not None)
+    return (labels[slice_prompt.box.voxels].ravel() for slice_prompt in prompt.slices if slice_prompt.box is not None)
 
 
 def _clicked(labels: np.ndarray, prompt: Prompt, label: int) -> Iterable[np.ndarray]:
     """Components under the prompt's clicks that are labeled as inside (1) or outside (0)."""
-    for points in (hint.points for hint in prompt.slices if hint.points is not None):
+    for points in (slice_prompt.points for slice_prompt in prompt.slices if slice_prompt.points is not None):
         yield np.array([labels[p] for p, given in zip(points.ijk, points.labels, strict=True) if given == label], int)
 
 
 def _allowed(shape: tuple[int, ...], prompt: Prompt, spacing_mm: Sequence[float]) -> np.ndarray:
-    if prompt.box_3d is None and all(hint.box is None for hint in prompt.slices):
+    if prompt.box_3d is None and all(slice_prompt.box is None for slice_prompt in prompt.slices):
         return np.ones(shape, dtype=bool)
     allowed = np.zeros(shape, dtype=bool)
     if prompt.box_3d is not None:
         allowed[_grown(prompt.box_3d, shape, spacing_mm, axes=(0, 1, 2)).voxels] = True
         return allowed
-    for hint in prompt.slices:
-        if hint.box is not None:
-            rows, columns, slices = _grown(hint.box, shape, spacing_mm, axes=(0, 1)).voxels
+    for slice_prompt in prompt.slices:
+        if slice_prompt.box is not None:
+            rows, columns, slices = _grown(slice_prompt.box, shape, spacing_mm, axes=(0, 1)).voxels
             allowed[rows, columns, slice(None) if prompt.find_ends else slices] = True
     return allowed
 

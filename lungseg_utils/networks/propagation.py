@@ -24,7 +24,7 @@ def propagate(
 ) -> dict[int, np.ndarray]:
     """Probability planes (x, y) by slice index, found from the prompt on one slice outwards.
 
-    `answer(hint)` gives the probability plane of one prompted slice, `count` is the number of slices, `slice_mm` their distance. The
+    `answer(slice_prompt)` gives the probability plane of one prompted slice, `count` is the number of slices, `slice_mm` their spacing. The
     next slice's box is the previous mask's box, grown; it ends where a mask is empty or has under a tenth of the seed's area
     (that mask is left out), at the end of the scan, or after 150 mm. What a network says beyond the box that it was given does not
     count: otherwise a mask a little larger than its box makes the next box larger still, and soon everything is tumor. A slice that has

@@ -126,10 +126,10 @@ class SamSegmenter(SlicewiseSegmenter):
     trained_parts = ("image_encoder", "mask_decoder")  # MedSAM's recipe: the prompt encoder stays as it is
     attention_layers = ("qkv",)
 
-    def _probabilities(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
-        embeddings = torch.cat([level for (level,) in self._embed([(w, h.index) for h, w in zip(hints, windows, strict=True)])])
+    def _probabilities(self, slice_prompts: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
+        embeddings = torch.cat([level for (level,) in self._embed([(w, h.index) for h, w in zip(slice_prompts, windows, strict=True)])])
         with training.autocast(self.device, self.precision):
-            logits = self.network.decode(embeddings, *self._tokens(hints, windows))
+            logits = self.network.decode(embeddings, *self._tokens(slice_prompts, windows))
         return torch.sigmoid(logits.float())[:, 0].cpu().numpy()
 
     def _batch(self, volumes: Sequence[LesionVolume], rng: np.random.Generator) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
@@ -142,11 +142,11 @@ class SamSegmenter(SlicewiseSegmenter):
         """A picture (1, canvas, canvas), a prompt (positions, labels) and a soft target (1, canvas, canvas) of one slice."""
         follow = not form.clicks and rng.random() < self.settings.follow_share
         plane, box = (_followed if follow else _boxed)(volume, self.settings.box_jitter, rng)
-        hint = draw_prompt(plane, box, form, rng)
-        window = self.view.window_for(hint, volume)
-        picture = self.view.picture(volume.hu, window, hint.index)
+        slice_prompt = draw_prompt(plane, box, form, rng)
+        window = self.view.window_for(slice_prompt, volume)
+        picture = self.view.picture(volume.hu, window, slice_prompt.index)
         target = self.view.target(plane[:, :, None], window, 0)
-        return mirror(picture[None], *prompt_tokens(hint, window, self.view.canvas), target[None], rng)
+        return mirror(picture[None], *prompt_tokens(slice_prompt, window, self.view.canvas), target[None], rng)
 
 
 def _boxed(volume: LesionVolume, jitter: float, rng: np.random.Generator) -> tuple[np.ndarray, Box]:

@@ -241,21 +241,21 @@ class Sam2Segmenter(SlicewiseSegmenter):
             return super()._answer_lesion(prompt)
         return dict(self._follow(prompt.slices))
 
-    def _probabilities(self, hints: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
-        places = self._embed([(w, h.index) for h, w in zip(hints, windows, strict=True)])
+    def _probabilities(self, slice_prompts: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
+        places = self._embed([(w, h.index) for h, w in zip(slice_prompts, windows, strict=True)])
         maps = [torch.cat(level) for level in zip(*places, strict=True)]
         with training.autocast(self.device, self.precision):
-            logits, _ = self.network.look(maps, 0, 1, new_memory(), self._tokens(hints, windows), remember=False)
+            logits, _ = self.network.look(maps, 0, 1, new_memory(), self._tokens(slice_prompts, windows), remember=False)
         return torch.sigmoid(logits.float()).cpu().numpy()
 
-    def _follow(self, hints: Sequence[SlicePrompt]) -> Iterator[tuple[int, np.ndarray]]:
+    def _follow(self, slice_prompts: Sequence[SlicePrompt]) -> Iterator[tuple[int, np.ndarray]]:
         """Probability planes (x, y): the prompted slices, then upwards, then downwards, with one memory and inside one window."""
-        seed, told = hints[0], {hint.index for hint in hints}
+        seed, told = slice_prompts[0], {slice_prompt.index for slice_prompt in slice_prompts}
         window, memory = self.view.window_for(seed, self.image), new_memory()
-        for hint in hints:
-            reverse = hint.index < seed.index
-            picture = self._look(window, hint.index, memory, prompt=self._tokens([hint], [window]), reverse=reverse)
-            yield hint.index, self._put_back(picture, window)
+        for slice_prompt in slice_prompts:
+            reverse = slice_prompt.index < seed.index
+            picture = self._look(window, slice_prompt.index, memory, prompt=self._tokens([slice_prompt], [window]), reverse=reverse)
+            yield slice_prompt.index, self._put_back(picture, window)
         for reverse in (False, True):
             absent = 0
             for index in self._ways(seed.index, reverse, window):
@@ -315,12 +315,12 @@ class Sam2Segmenter(SlicewiseSegmenter):
         parts = volume.components(key) if count == 1 else [volume.mask[:, :, key]]
         plane = parts[rng.integers(len(parts))]
         box = jitter_box(geometry.plane_box(plane, key), self.settings.box_jitter, volume.hu.shape, rng)
-        hint = draw_prompt(plane, box, form, rng)
-        window, blank = self.view.window_for(hint, volume), np.zeros([self.view.canvas] * 2, np.float32)
+        slice_prompt = draw_prompt(plane, box, form, rng)
+        window, blank = self.view.window_for(slice_prompt, volume), np.zeros([self.view.canvas] * 2, np.float32)
         pictures = [self.view.picture(volume.hu, window, int(i)) if there else blank for i, there in zip(way, valid, strict=True)]
         masks = [self.view.target(plane[:, :, None], window, 0)]
         masks += [self.view.target(volume.mask, window, int(i)) if there else blank for i, there in zip(way[1:], valid[1:], strict=True)]
-        return *mirror(np.stack(pictures), *prompt_tokens(hint, window, self.view.canvas), np.stack(masks), rng), valid
+        return *mirror(np.stack(pictures), *prompt_tokens(slice_prompt, window, self.view.canvas), np.stack(masks), rng), valid
 
 
 def _draw_way(volume: LesionVolume, count: int, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

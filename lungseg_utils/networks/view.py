@@ -49,13 +49,13 @@ class View:
         known = {f.name for f in fields(cls)}
         return cls(**{k: tuple(v) if isinstance(v, list) else v for k, v in options.items() if k in known})
 
-    def window_for(self, hint: SlicePrompt, image: Image | Mask | LesionVolume) -> AxialWindow:
+    def window_for(self, slice_prompt: SlicePrompt, image: Image | Mask | LesionVolume) -> AxialWindow:
         """What the network sees when it is asked about the box, or the clicks inside, of a slice."""
         if self.field_mm == WHOLE_SLICE:
             return geometry.whole_plane(image.shape)
-        if hint.box is not None:
-            return geometry.window_around(hint.box, self.field_mm, image.spacing_mm, self.field_margin)
-        return geometry.window_around(geometry.box_of_points(hint.points), self.point_field_mm, image.spacing_mm, self.field_margin)
+        if slice_prompt.box is not None:
+            return geometry.window_around(slice_prompt.box, self.field_mm, image.spacing_mm, self.field_margin)
+        return geometry.window_around(geometry.box_of_points(slice_prompt.points), self.point_field_mm, image.spacing_mm, self.field_margin)
 
     def picture(self, hu: np.ndarray, window: AxialWindow, index: int) -> np.ndarray:
         """Slice `index` of `hu` (x, y, z) inside the window: float32 (canvas, canvas) in [0, 1]."""

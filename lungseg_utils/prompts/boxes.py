@@ -15,8 +15,8 @@ _CONNECTED_8 = np.ones((3, 3), dtype=bool)
 
 def every_slice(lesion: np.ndarray, lesion_id: int) -> Prompt:
     """One tight box per 8-connected component of each axial slice; only those slices are answered."""
-    hints = tuple(_tight_boxes(lesion))
-    return Prompt(lesion_id, hints, actions=len(hints))
+    slice_prompts = tuple(_tight_boxes(lesion))
+    return Prompt(lesion_id, slice_prompts, actions=len(slice_prompts))
 
 
 def _tight_boxes(lesion: np.ndarray) -> Iterator[SlicePrompt]:
@@ -31,11 +31,11 @@ def alternate_slices(lesion: np.ndarray, lesion_id: int) -> Prompt:
     indices = slices_of(lesion)
     drawn = sorted({*indices[::2], indices[-1]})
     boxes = {index: plane_box(lesion[:, :, index], index) for index in drawn}
-    hints = []
+    slice_prompts = []
     for index in range(indices[0], indices[-1] + 1):
         below, above = max(i for i in drawn if i <= index), min(i for i in drawn if i >= index)
-        hints.append(SlicePrompt(index, box=_between(boxes[below], boxes[above], below, above, index)))
-    return Prompt(lesion_id, tuple(hints), actions=len(drawn))
+        slice_prompts.append(SlicePrompt(index, box=_between(boxes[below], boxes[above], below, above, index)))
+    return Prompt(lesion_id, tuple(slice_prompts), actions=len(drawn))
 
 
 def _between(low: Box, high: Box, below: int, above: int, index: int) -> Box:

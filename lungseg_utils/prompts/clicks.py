@@ -57,17 +57,17 @@ def corrected(
 
 def _nearest(prompts: Sequence[Prompt], place: tuple[int, ...], spacing_mm: Sequence[float]) -> int:
     def distance(prompt: Prompt) -> float:
-        clicks = np.array([p for hint in prompt.slices if hint.points is not None for p in hint.points.ijk])
+        clicks = np.array([p for slice_prompt in prompt.slices if slice_prompt.points is not None for p in slice_prompt.points.ijk])
         return float(np.linalg.norm((clicks - place) * np.asarray(spacing_mm), axis=1).min())
 
     return int(np.argmin([distance(prompt) for prompt in prompts]))
 
 
 def _with_click(prompt: Prompt, place: tuple[int, int, int], label: int) -> Prompt:
-    hints = {hint.index: hint for hint in prompt.slices}
-    before = (hints[place[2]].points if place[2] in hints else None) or Points((), ())
-    hints[place[2]] = SlicePrompt(place[2], points=Points((*before.ijk, place), (*before.labels, label)))
-    return replace(prompt, slices=tuple(hints.values()), actions=prompt.actions + 1)
+    slice_prompts = {slice_prompt.index: slice_prompt for slice_prompt in prompt.slices}
+    before = (slice_prompts[place[2]].points if place[2] in slice_prompts else None) or Points((), ())
+    slice_prompts[place[2]] = SlicePrompt(place[2], points=Points((*before.ijk, place), (*before.labels, label)))
+    return replace(prompt, slices=tuple(slice_prompts.values()), actions=prompt.actions + 1)
 
 
 def _depth_mm(mask: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:

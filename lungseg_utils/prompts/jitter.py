@@ -32,25 +32,25 @@ def _perturb(prompt: Prompt, share: float, rng: np.random.Generator, shape: Sequ
     if prompt.box_3d is not None:
         box = _moved(prompt.box_3d, sides, shape)
         return replace(prompt, box_3d=box, slices=sections(box))
-    hints = prompt.slices
-    if all(hint.box is not None for hint in hints):
-        hints = _with_other_ends(hints, sides[2], share, shape[2], spacing_mm, prompt.find_ends)
-    shift = rng.uniform(-share, share, 2) * _size_mm(hints, spacing_mm) / np.asarray(spacing_mm[:2])
-    return replace(prompt, slices=tuple(_moved_hint(h, sides, shift, share, rng, shape) for h in hints))
+    slice_prompts = prompt.slices
+    if all(slice_prompt.box is not None for slice_prompt in slice_prompts):
+        slice_prompts = _with_other_ends(slice_prompts, sides[2], share, shape[2], spacing_mm, prompt.find_ends)
+    shift = rng.uniform(-share, share, 2) * _size_mm(slice_prompts, spacing_mm) / np.asarray(spacing_mm[:2])
+    return replace(prompt, slices=tuple(_moved_slice_prompt(h, sides, shift, share, rng, shape) for h in slice_prompts))
 
 
-def _moved_hint(
-    hint: SlicePrompt, sides: np.ndarray, shift: np.ndarray, share: float, rng: np.random.Generator, shape: Sequence[int]
+def _moved_slice_prompt(
+    slice_prompt: SlicePrompt, sides: np.ndarray, shift: np.ndarray, share: float, rng: np.random.Generator, shape: Sequence[int]
 ) -> SlicePrompt:
     own = rng.uniform(-share, share, (2, 2)) * _PER_SLICE
-    box = hint.box
+    box = slice_prompt.box
     if box is not None:
         box = _moved(box, np.vstack([sides[:2], np.zeros((1, 2))]), shape, own)
-    points = hint.points
+    points = slice_prompt.points
     if points is not None:
         places = [(*np.clip(np.rint(np.array(p[:2]) + shift), 0, np.array(shape[:2]) - 1).astype(int).tolist(), p[2]) for p in points.ijk]
         points = Points(tuple(places), points.labels)
-    return SlicePrompt(hint.index, box=box, points=points)
+    return SlicePrompt(slice_prompt.index, box=box, points=points)
 
 
 def _moved(box: Box, sides: np.ndarray, shape: Sequence[int], own: np.ndarray | None = None) -> Box:
@@ -72,33 +72,35 @@ def _moved(box: Box, sides: np.ndarray, shape: Sequence[int], own: np.ndarray | 
 
 
 def _with_other_ends(
-    hints: Sequence[SlicePrompt], sides: np.ndarray, share: float, count: int, spacing_mm: Sequence[float], find_ends: bool
+    slice_prompts: Sequence[SlicePrompt], sides: np.ndarray, share: float, count: int, spacing_mm: Sequence[float], find_ends: bool
 ) -> tuple[SlicePrompt, ...]:
     """Boxes on slices with the first and last one moved along z: those beyond are dropped, the outermost one is repeated outwards."""
     if find_ends:  # one slice only: it is chosen a little wrongly
-        step = round(sides[0] * _size_mm(hints, spacing_mm) / spacing_mm[2])
-        index = int(np.clip(hints[0].index + step, 0, count - 1))
-        return (_on_slice(hints[0], index),)
-    first, last = min(h.index for h in hints), max(h.index for h in hints)
+        step = round(sides[0] * _size_mm(slice_prompts, spacing_mm) / spacing_mm[2])
+        index = int(np.clip(slice_prompts[0].index + step, 0, count - 1))
+        return (_on_slice(slice_prompts[0], index),)
+    first, last = min(h.index for h in slice_prompts), max(h.index for h in slice_prompts)
     span = _moved(Box((0, 0, first), (1, 1, last + 1)), np.vstack([np.zeros((2, 2)), sides[None]]), (1, 1, count))
     start, stop = span.ijk_min[2], span.ijk_max[2]
-    kept = [h for h in hints if start <= h.index < stop]
-    ends = [h for h in hints if h.index == first], [h for h in hints if h.index == last]
+    kept = [h for h in slice_prompts if start <= h.index < stop]
+    ends = [h for h in slice_prompts if h.index == first], [h for h in slice_prompts if h.index == last]
     added = [_on_slice(h, k) for k in range(start, min(first, stop)) for h in ends[0]]
     added += [_on_slice(h, k) for k in range(max(last + 1, start), stop) for h in ends[1]]
-    return tuple(sorted([*kept, *added], key=lambda h: h.index)) or (_on_slice(hints[0], start),)
+    return tuple(sorted([*kept, *added], key=lambda h: h.index)) or (_on_slice(slice_prompts[0], start),)
 
 
-def _on_slice(hint: SlicePrompt, index: int) -> SlicePrompt:
-    assert hint.box is not None  # slices of clicks are not moved along z
-    return SlicePrompt(index, box=Box((*hint.box.ijk_min[:2], index), (*hint.box.ijk_max[:2], index + 1)))
+def _on_slice(slice_prompt: SlicePrompt, index: int) -> SlicePrompt:
+    assert slice_prompt.box is not None  # slices of clicks are not moved along z
+    return SlicePrompt(index, box=Box((*slice_prompt.box.ijk_min[:2], index), (*slice_prompt.box.ijk_max[:2], index + 1)))
 
 
-def _size_mm(hints: Sequence[SlicePrompt], spacing_mm: Sequence[float]) -> float:
+def _size_mm(slice_prompts: Sequence[SlicePrompt], spacing_mm: Sequence[float]) -> float:
     """What the prompt shows of the lesion's size in the plane: the mean side of its largest box, or the spread of its clicks."""
-    sides = [np.mean([(h.box.ijk_max[a] - h.box.ijk_min[a]) * spacing_mm[a] for a in (0, 1)]) for h in hints if h.box is not None]
+    sides = [np.mean([(h.box.ijk_max[a] - h.box.ijk_min[a]) * spacing_mm[a] for a in (0, 1)]) for h in slice_prompts if h.box is not None]
     if sides:
         return float(max(sides))
-    clicks = np.array([p[:2] for h in hints if h.points is not None for p in h.points.ijk], dtype=float) * np.asarray(spacing_mm[:2])
+    clicks = np.array([p[:2] for h in slice_prompts if h.points is not None for p in h.points.ijk], dtype=float) * np.asarray(
+        spacing_mm[:2]
+    )
     spread = float(np.linalg.norm(np.ptp(clicks, axis=0)))
     return spread or _CLICK_REACH_MM

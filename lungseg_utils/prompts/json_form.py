@@ -18,16 +18,16 @@ def to_json(prompt: Prompt) -> Record:
         "find_ends": bool(prompt.find_ends),
         "actions": int(prompt.actions),
         "box_3d": None if prompt.box_3d is None else [list(map(int, corner)) for corner in (prompt.box_3d.ijk_min, prompt.box_3d.ijk_max)],
-        "slices": [_hint_to_json(hint) for hint in prompt.slices],
+        "slices": [_slice_prompt_to_json(slice_prompt) for slice_prompt in prompt.slices],
     }
 
 
-def _hint_to_json(hint: SlicePrompt) -> Record:
-    box, points = hint.box, hint.points
+def _slice_prompt_to_json(slice_prompt: SlicePrompt) -> Record:
+    box, points = slice_prompt.box, slice_prompt.points
     sides = None if box is None else [int(v) for axis in (0, 1) for v in (box.ijk_min[axis], box.ijk_max[axis])]
     clicks = [] if points is None else zip(points.ijk, points.labels, strict=True)
     return {
-        "index": int(hint.index),
+        "index": int(slice_prompt.index),
         "box": sides,
         "points": [{"i": int(ijk[0]), "j": int(ijk[1]), "inside": bool(label)} for ijk, label in clicks],
     }
@@ -37,8 +37,8 @@ def from_json(record: Row, where: str = "prompt") -> Prompt:
     """Undo `to_json`; InputError, with `where` as the place, if something is missing or not as described above."""
     try:
         box_3d = None if record["box_3d"] is None else Box(*map(_corner, record["box_3d"]))
-        hints = tuple(_hint_from_json(hint) for hint in record["slices"])
-        return Prompt(int(record["lesion_id"]), hints, box_3d, bool(record["find_ends"]), int(record["actions"]))
+        slice_prompts = tuple(_slice_prompt_from_json(slice_prompt) for slice_prompt in record["slices"])
+        return Prompt(int(record["lesion_id"]), slice_prompts, box_3d, bool(record["find_ends"]), int(record["actions"]))
     except (KeyError, TypeError, ValueError) as error:
         raise InputError(
             where, f"not a recorded prompt ({type(error).__name__}: {error})", "See lungseg_utils/prompts/json_form.py."
@@ -50,7 +50,7 @@ def _corner(values: Sequence[int]) -> tuple[int, int, int]:
     return i, j, k
 
 
-def _hint_from_json(record: Row) -> SlicePrompt:
+def _slice_prompt_from_json(record: Row) -> SlicePrompt:
     index, box, points = int(record["index"]), None, None
     if record["box"] is not None:
         i_min, i_max, j_min, j_max = map(int, record["box"])

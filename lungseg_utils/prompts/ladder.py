@@ -55,14 +55,14 @@ def _clicks(count: int, mask: Mask, rng: np.random.Generator) -> Prompter:
     """A click in each lesion, then one after the other where the answer is most wrong, `count` for a scan with one lesion."""
     labels = label_lesions(mask.array)
     lesions = range(1, int(labels.max(initial=0)) + 1)
-    hints = tuple(clicks.center_click(labels == n, n, mask.spacing_mm) for n in lesions)
-    prediction = yield hints
-    for _ in range(count - 1 if hints else 0):
-        more = clicks.corrected(hints, labels, prediction.mask.array, mask.spacing_mm)
+    prompts = tuple(clicks.center_click(labels == n, n, mask.spacing_mm) for n in lesions)
+    prediction = yield prompts
+    for _ in range(count - 1 if prompts else 0):
+        more = clicks.corrected(prompts, labels, prediction.mask.array, mask.spacing_mm)
         if more is None:
             return
-        hints = more
-        prediction = yield hints
+        prompts = more
+        prediction = yield prompts
 
 
 _EVERY_SLICE = _once(boxes.every_slice)

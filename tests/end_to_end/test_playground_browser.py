@@ -161,7 +161,7 @@ def plain(folder):
     """What plain Python says to prompts."""
     segmenter = loaded(folder / "weights.pt").segmenter
     segmenter.set_image(STUDY.image)
-    return lambda *hints, find_ends=False: segmenter.predict([Prompt(1, hints, find_ends=find_ends)]).mask.array
+    return lambda *slice_prompts, find_ends=False: segmenter.predict([Prompt(1, slice_prompts, find_ends=find_ends)]).mask.array
 
 
 def model(page, title: str):

@@ -190,11 +190,11 @@ def test_a_model_that_fails_on_a_case_is_scored_as_empty_and_said_so(here, monke
     segmenter = registry.plugin("models", "unet").build(registry.card("models", "unet").options).__class__
     true_predict, calls = segmenter.predict, []
 
-    def fail_on_first(self, hints=()):
+    def fail_on_first(self, prompts=()):
         calls.append(1)
         if len(calls) == 1:
             raise RuntimeError("out of memory")
-        return true_predict(self, hints)
+        return true_predict(self, prompts)
 
     monkeypatch.setattr(segmenter, "predict", fail_on_first)
     result = _run()

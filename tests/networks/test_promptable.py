@@ -55,7 +55,7 @@ def scan():
     return Image(np.where(mask, 30.0, -850.0), affine), Mask(mask, affine)
 
 
-def _hints(name, reference):
+def _prompts(name, reference):
     return next(ladder.prompt_setting(name).make(reference, np.random.default_rng(0)))
 
 
@@ -65,11 +65,11 @@ def test_a_network_that_answers_its_box_gives_back_the_boxes(scan, field_mm):
     segmenter = _build(canvas=128, field_mm=field_mm)
     segmenter.network = _Answers(128)
     segmenter.set_image(image)
-    every = segmenter.predict(_hints("box_every_slice", reference))
+    every = segmenter.predict(_prompts("box_every_slice", reference))
     assert dsc(reference.array, every.mask.array) > 0.96
     assert not every.mask.array[:, :, :3].any()  # only the prompted slices are answered
     assert every.probability.shape == image.shape
-    one = segmenter.predict(_hints("box_one_slice", reference))
+    one = segmenter.predict(_prompts("box_one_slice", reference))
     assert one.mask.array[:, :, 0].any()  # a box that is always full is followed to the ends of the scan
 
 
@@ -89,13 +89,13 @@ def test_a_slice_is_encoded_once_for_all_prompts_on_it_and_anew_for_another_imag
     segmenter = _build(canvas=32, field_mm=0.0)
     segmenter.network = _Answers(32)
     segmenter.set_image(image)
-    segmenter.predict(_hints("box_every_slice", reference))
+    segmenter.predict(_prompts("box_every_slice", reference))
     assert segmenter.network.encoded == 6  # two lesions share slices 5 and 6
     segmenter.set_image(image)
-    segmenter.predict(_hints("box_every_slice", reference))
+    segmenter.predict(_prompts("box_every_slice", reference))
     assert segmenter.network.encoded == 6
     segmenter.set_image(Image(image.array, image.affine))
-    segmenter.predict(_hints("box_every_slice", reference))
+    segmenter.predict(_prompts("box_every_slice", reference))
     assert segmenter.network.encoded == 12
 
 
@@ -103,11 +103,11 @@ def test_many_prompts_at_once_answer_as_one_by_one(scan):
     image, reference = scan
     segmenter = _build()
     segmenter.set_image(image)
-    together = segmenter.predict(_hints("box_every_slice", reference)).probability
+    together = segmenter.predict(_prompts("box_every_slice", reference)).probability
     alone = np.zeros_like(together)
-    for prompt in _hints("box_every_slice", reference):
-        for hint in prompt.slices:
-            alone = np.maximum(alone, segmenter.predict((Prompt(1, (hint,)),)).probability)
+    for prompt in _prompts("box_every_slice", reference):
+        for slice_prompt in prompt.slices:
+            alone = np.maximum(alone, segmenter.predict((Prompt(1, (slice_prompt,)),)).probability)
     assert np.allclose(together, alone, atol=1e-5)
 
 
@@ -272,7 +272,7 @@ def test_fine_tuning_moves_what_it_says_and_never_the_prompt_encoder(scan, tmp_p
     answers = []
     for one in (segmenter, again):
         one.set_image(image)
-        answers.append(one.predict(_hints("box_every_slice", reference)).probability)
+        answers.append(one.predict(_prompts("box_every_slice", reference)).probability)
     assert np.array_equal(*answers)
 
 

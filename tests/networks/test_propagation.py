@@ -11,10 +11,10 @@ def _walk(areas, seed, slice_mm=2.0, shape=(40, 40)):
     """Answers are squares of the given sides by slice index, whatever the box; returns planes and the boxes that were asked."""
     asked = {}
 
-    def answer(hint):
-        asked[hint.index] = hint.box
+    def answer(slice_prompt):
+        asked[slice_prompt.index] = slice_prompt.box
         plane = np.zeros(shape, np.float32)
-        side = areas[hint.index]
+        side = areas[slice_prompt.index]
         plane[10 : 10 + side, 12 : 12 + side] = 0.9
         return plane
 
@@ -37,7 +37,7 @@ def test_the_next_box_is_that_of_the_last_mask_a_tenth_longer():
 
 def test_what_lies_beyond_the_box_does_not_count():
     box = Box((10, 10, 1), (20, 20, 2))
-    planes = propagation.propagate(SlicePrompt(1, box=box), lambda hint: np.ones((40, 40), np.float32), 3, 1.0)
+    planes = propagation.propagate(SlicePrompt(1, box=box), lambda slice_prompt: np.ones((40, 40), np.float32), 3, 1.0)
     assert {index: int(plane.sum()) for index, plane in planes.items()} == {1: 100, 0: 144, 2: 144}  # not 1600
 
 

@@ -117,8 +117,8 @@ def test_a_lesion_is_followed_as_by_the_packaged_predictor(config, candidates, o
     segmenter = adapter.Sam2Segmenter(network, VIEW, _settings(threshold=-1.0), "cpu")
     segmenter.set_image(image)
     high = VIEW.canvas - np.array([10, 14]), VIEW.canvas - np.array([40, 50])
-    hint = SlicePrompt(key, box=adapter.geometry.Box((*high[1].tolist(), key), (*high[0].tolist(), key + 1)))
-    probability = segmenter.predict([Prompt(1, (hint,), find_ends=True)]).probability
+    slice_prompt = SlicePrompt(key, box=adapter.geometry.Box((*high[1].tolist(), key), (*high[0].tolist(), key + 1)))
+    probability = segmenter.predict([Prompt(1, (slice_prompt,), find_ends=True)]).probability
     for index, logits in theirs.items():
         expected = adapter.geometry.stack_axial(torch.sigmoid(logits)[None].numpy())[:, :, 0]
         assert np.abs(probability[:, :, index] - expected).max() < 1e-4
@@ -176,19 +176,19 @@ def test_a_network_that_answers_the_box_gives_back_the_box(view):
     """Anisotropic voxels, a slice that is not square, lesions off the middle and at the image's edge."""
     shape, affine = (96, 80, 7), np.diag([0.8, 1.1, 3.0, 1.0])
     first, second = (slice(60, 84), slice(10, 30)), (slice(0, 16), slice(40, 64))
-    hints = [
+    slice_prompts = [
         SlicePrompt(k, box=adapter.geometry.Box((a.start, b.start, k), (a.stop, b.stop, k + 1))) for k, (a, b) in ((2, first), (4, second))
     ]
     expected = np.zeros(shape, bool)
     expected[(*first, 2)] = expected[(*second, 4)] = True
     segmenter = _box_answer(view)
     segmenter.set_image(Image(np.zeros(shape), affine))
-    answer = segmenter.predict([Prompt(1, tuple(hints))]).mask.array
+    answer = segmenter.predict([Prompt(1, tuple(slice_prompts))]).mask.array
     assert adapter_dice(answer, expected) > 0.97
     assert not answer[:, :, [0, 1, 3, 5, 6]].any()
     expected = np.zeros(shape, bool)
     expected[first] = True
-    answer = segmenter.predict([Prompt(1, (hints[0],), find_ends=True)]).mask.array
+    answer = segmenter.predict([Prompt(1, (slice_prompts[0],), find_ends=True)]).mask.array
     assert adapter_dice(answer, expected) > 0.97
 
 
@@ -209,8 +209,8 @@ def test_two_boxes_on_a_slice_and_two_lesions_are_united():
 def test_an_object_that_ends_is_not_followed_for_ever():
     segmenter = _box_answer(SEES[0], last=25)
     segmenter.set_image(Image(np.zeros((64, 64, 90)), np.diag([1.0, 1.0, 2.0, 1.0])))
-    hint = SlicePrompt(20, box=adapter.geometry.Box((8, 8, 20), (20, 20, 21)))
-    answer = segmenter.predict([Prompt(1, (hint,), find_ends=True)]).mask.array
+    slice_prompt = SlicePrompt(20, box=adapter.geometry.Box((8, 8, 20), (20, 20, 21)))
+    answer = segmenter.predict([Prompt(1, (slice_prompt,), find_ends=True)]).mask.array
     assert np.flatnonzero(answer.any(axis=(0, 1))).tolist() == list(range(26))
     assert max(segmenter.network.asked) == 25 + adapter.ABSENT_SLICES
     assert sorted(segmenter.network.asked) == list(range(25 + adapter.ABSENT_SLICES + 1))
@@ -219,8 +219,8 @@ def test_an_object_that_ends_is_not_followed_for_ever():
 def test_the_search_ends_after_150_mm_and_at_the_ends_of_the_scan():
     segmenter = _box_answer(SEES[0])
     segmenter.set_image(Image(np.zeros((64, 64, 60)), np.diag([1.0, 1.0, 4.0, 1.0])))
-    hint = SlicePrompt(10, box=adapter.geometry.Box((8, 8, 10), (20, 20, 11)))
-    segmenter.predict([Prompt(1, (hint,), find_ends=True)])
+    slice_prompt = SlicePrompt(10, box=adapter.geometry.Box((8, 8, 10), (20, 20, 11)))
+    segmenter.predict([Prompt(1, (slice_prompt,), find_ends=True)])
     assert sorted(segmenter.network.asked) == list(range(10 + 37 + 1))  # 37 slices of 4 mm are 148 mm
 
 
@@ -229,14 +229,18 @@ def test_a_second_prompt_on_a_slice_encodes_nothing_and_another_image_everything
     encoded = []
     encode = segmenter.network.encode
     monkeypatch.setattr(segmenter.network, "encode", lambda pictures: encoded.append(len(pictures)) or encode(pictures))
-    hint = SlicePrompt(1, box=adapter.geometry.Box((8, 8, 1), (20, 20, 2)))
-    for prompt, total in ((Prompt(1, (hint,)), 1), (Prompt(1, (hint,), find_ends=True), 5), (Prompt(1, (hint,), find_ends=True), 5)):
+    slice_prompt = SlicePrompt(1, box=adapter.geometry.Box((8, 8, 1), (20, 20, 2)))
+    for prompt, total in (
+        (Prompt(1, (slice_prompt,)), 1),
+        (Prompt(1, (slice_prompt,), find_ends=True), 5),
+        (Prompt(1, (slice_prompt,), find_ends=True), 5),
+    ):
         if not encoded:
             segmenter.set_image(Image(np.random.default_rng(0).normal(-500, 300, (64, 64, 5)), np.eye(4)))
         segmenter.predict([prompt])
         assert sum(encoded) == total
     segmenter.set_image(Image(np.zeros((64, 64, 5)), np.eye(4)))
-    segmenter.predict([Prompt(1, (hint,))])
+    segmenter.predict([Prompt(1, (slice_prompt,))])
     assert sum(encoded) == 6
 
 
@@ -477,9 +481,9 @@ def test_the_full_size_network_answers_both_kinds_of_prompt():
     module = registry.plugin("models", "medsam2")
     segmenter = module.build({**module.CARD.options, "device": "cpu"})
     segmenter.set_image(Image(np.random.default_rng(0).normal(-500, 300, (96, 80, 2)), np.diag([3.0, 3.0, 5.0, 1.0])))
-    hint = SlicePrompt(0, box=adapter.geometry.Box((20, 20, 0), (40, 40, 1)))
+    slice_prompt = SlicePrompt(0, box=adapter.geometry.Box((20, 20, 0), (40, 40, 1)))
     for find_ends in (False, True):
-        probability = segmenter.predict([Prompt(1, (hint,), find_ends=find_ends)]).probability
+        probability = segmenter.predict([Prompt(1, (slice_prompt,), find_ends=find_ends)]).probability
         assert probability[:, :, 0].max() > 0
     assert segmenter.parameters()["parameters"] == 38_962_498
 

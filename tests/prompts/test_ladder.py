@@ -28,7 +28,7 @@ KINDS = (("box",), ("box", "points"), ("box", "points", "none"))
 
 
 def _box(prompt, index):
-    return next(hint.box for hint in prompt.slices if hint.index == index)
+    return next(slice_prompt.box for slice_prompt in prompt.slices if slice_prompt.index == index)
 
 
 def test_a_model_is_asked_with_all_settings_of_its_kinds_and_a_detector_never_with_its_own_boxes():
@@ -53,7 +53,7 @@ def test_no_prompter_speaks_of_a_lesion_where_there_is_none():
 def test_between_drawn_slices_boxes_are_interpolated_outwards():
     lesion = _volume(np.s_[10:20, 10:20, 2], np.s_[12:13, 10:14, 3], np.s_[14:16, 10:21, 4], np.s_[14:16, 10:21, 5])
     prompt = boxes.alternate_slices(lesion, 1)
-    assert [hint.index for hint in prompt.slices] == [2, 3, 4, 5]
+    assert [slice_prompt.index for slice_prompt in prompt.slices] == [2, 3, 4, 5]
     assert prompt.actions == 3  # slices 2, 4 and the last one
     assert _box(prompt, 2) == Box((10, 10, 2), (20, 20, 3))
     assert _box(prompt, 3) == Box((12, 10, 3), (18, 21, 4))  # half way between 20 and 21 is rounded outwards
@@ -205,14 +205,14 @@ def test_dialogues_of_fewer_clicks_are_not_asked_again():
 
 def _jittered(setting, share, seed, lesion=None):
     lesion = _volume(np.s_[10:30, 12:22, 3:9]) if lesion is None else lesion
-    hints = next(ladder.prompt_setting(setting).make(Mask(lesion, AFFINE), np.random.default_rng(0)))
-    return perturb(hints, share, np.random.default_rng(seed), lesion.shape, SPACING)
+    prompts = next(ladder.prompt_setting(setting).make(Mask(lesion, AFFINE), np.random.default_rng(0)))
+    return perturb(prompts, share, np.random.default_rng(seed), lesion.shape, SPACING)
 
 
 @pytest.mark.parametrize("setting", [name for name in ladder.PROMPT_SETTINGS if not name.startswith("clicks")])
 def test_without_jitter_nothing_moves_and_the_same_seed_moves_alike(setting):
-    hints = next(ladder.prompt_setting(setting).make(Mask(_volume(np.s_[10:30, 12:22, 3:9]), AFFINE), np.random.default_rng(0)))
-    assert perturb(hints, 0.0, np.random.default_rng(1), (40, 40, 12), SPACING) == hints
+    prompts = next(ladder.prompt_setting(setting).make(Mask(_volume(np.s_[10:30, 12:22, 3:9]), AFFINE), np.random.default_rng(0)))
+    assert perturb(prompts, 0.0, np.random.default_rng(1), (40, 40, 12), SPACING) == prompts
     assert _jittered(setting, 0.3, 5) == _jittered(setting, 0.3, 5)
     if setting != "none":
         assert len({str(_jittered(setting, 0.3, seed)) for seed in range(10)}) > 5
@@ -237,9 +237,9 @@ def test_a_tiny_box_moves_by_a_voxel_and_never_vanishes():
     lesion = _volume(np.s_[0:1, 37:40, 5:6])
     for seed in range(50):
         for setting in ("box_every_slice", "box_one_slice", "box_3d", "recist_line"):
-            for hint in _jittered(setting, 0.4, seed, lesion)[0].slices:
-                assert min(hint.box.ijk_min) >= 0
-                assert np.all(np.array(hint.box.ijk_max) <= (40, 40, 12))
+            for slice_prompt in _jittered(setting, 0.4, seed, lesion)[0].slices:
+                assert min(slice_prompt.box.ijk_min) >= 0
+                assert np.all(np.array(slice_prompt.box.ijk_max) <= (40, 40, 12))
 
 
 def test_a_single_slice_is_chosen_a_little_wrongly_and_clicks_move_by_the_lesions_size():
@@ -254,23 +254,23 @@ def test_a_single_slice_is_chosen_a_little_wrongly_and_clicks_move_by_the_lesion
 # --- controls ---------------------------------------------------------------------------------------------------------
 
 
-def _hint(index, low, high, **more):
+def _prompt(index, low, high, **more):
     return Prompt(1, (SlicePrompt(index, box=Box((*low, index), (*high, index + 1))),), **more)
 
 
 def test_the_control_keeps_what_touches_the_prompt_and_cuts_it():
     near, far = np.s_[10:30, 10:14, 2:9], np.s_[33:38, 33:38, 2:9]
     mask = _volume(near, far)
-    kept = keep_prompted(mask, [_hint(5, (12, 10), (16, 14), find_ends=True)], SPACING)
+    kept = keep_prompted(mask, [_prompt(5, (12, 10), (16, 14), find_ends=True)], SPACING)
     assert np.array_equal(kept, _volume(np.s_[10:21, 10:14, 2:9]))  # 5 mm beyond 16 on all slices
-    only = keep_prompted(mask, [_hint(5, (12, 10), (16, 14))], SPACING)
+    only = keep_prompted(mask, [_prompt(5, (12, 10), (16, 14))], SPACING)
     assert np.array_equal(only, _volume(np.s_[10:21, 10:14, 5:6]))
     in_3d = Box((12, 10, 5), (16, 14, 6))
     assert np.array_equal(
         keep_prompted(mask, [Prompt(1, boxes.sections(in_3d), box_3d=in_3d)], SPACING),
         _volume(np.s_[10:21, 10:14, 3:8]),  # 5 mm are two slices
     )
-    assert not keep_prompted(mask, [_hint(5, (20, 20), (25, 25), find_ends=True)], SPACING).any()
+    assert not keep_prompted(mask, [_prompt(5, (20, 20), (25, 25), find_ends=True)], SPACING).any()
 
 
 def test_the_control_takes_clicks_inside_and_drops_what_is_only_clicked_as_outside():
@@ -280,7 +280,7 @@ def test_the_control_takes_clicks_inside_and_drops_what_is_only_clicked_as_outsi
     both = Points(((12, 12, 5), (29, 13, 5)), (1, 0))  # of one component: it cannot be cut, and the tumor is not thrown away with it
     kept = keep_prompted(mask, [Prompt(1, (SlicePrompt(5, points=both),), find_ends=True)], SPACING)
     assert np.array_equal(kept, _volume(np.s_[10:30, 10:14, 2:9]))
-    two = _hint(5, (12, 10), (36, 36))
+    two = _prompt(5, (12, 10), (36, 36))
     outside = SlicePrompt(5, box=two.slices[0].box, points=Points(((35, 35, 5),), (0,)))
     assert np.array_equal(keep_prompted(mask, [Prompt(1, (outside,))], SPACING), _volume(np.s_[10:30, 10:14, 5:6]))
 

@@ -14,8 +14,8 @@ def _mask(array):
 
 
 def _boxes(array):
-    hints = next(ladder.prompt_setting("box_every_slice").make(_mask(array), np.random.default_rng(0)))
-    return {(p.lesion_id, s.index, s.box.ijk_min, s.box.ijk_max) for p in hints for s in p.slices}
+    prompts = next(ladder.prompt_setting("box_every_slice").make(_mask(array), np.random.default_rng(0)))
+    return {(p.lesion_id, s.index, s.box.ijk_min, s.box.ijk_max) for p in prompts for s in p.slices}
 
 
 def test_one_tight_box_per_component_and_slice():
@@ -43,24 +43,24 @@ def test_an_unknown_prompter_lists_the_known_ones():
         ladder.prompt_setting("telepathy")
 
 
-def _ellipse(array, hints):
+def _ellipse(array, prompts):
     segmenter = registry.plugin("models", "trivial").build({"rule": "ellipse", "median_diameter_mm": 20.0})
     segmenter.set_image(Image(np.zeros(array.shape), np.diag([1.0, 1.0, 2.0, 1.0])))
-    return segmenter.predict(hints).mask.array
+    return segmenter.predict(prompts).mask.array
 
 
 def test_the_ellipse_in_a_three_by_three_box_is_a_cross_with_corners_cut():
     # centres at -1, 0, 1 over a radius of 1.5: corners at (2/3)^2 * 2 = 0.89 <= 1 stay inside
-    hints = (Prompt(1, (SlicePrompt(0, box=Box((0, 0, 0), (3, 3, 1))),)),)
-    assert _ellipse(np.zeros((3, 3, 1)), hints).all()
-    hints = (Prompt(1, (SlicePrompt(0, box=Box((0, 0, 0), (4, 4, 1))),)),)
+    prompts = (Prompt(1, (SlicePrompt(0, box=Box((0, 0, 0), (3, 3, 1))),)),)
+    assert _ellipse(np.zeros((3, 3, 1)), prompts).all()
+    prompts = (Prompt(1, (SlicePrompt(0, box=Box((0, 0, 0), (4, 4, 1))),)),)
     # centres at +-1.5 over 2: corners at 0.5625 * 2 > 1 fall outside
-    assert _ellipse(np.zeros((4, 4, 1)), hints)[:, :, 0].sum() == 12
+    assert _ellipse(np.zeros((4, 4, 1)), prompts)[:, :, 0].sum() == 12
 
 
 def test_the_ellipse_covers_pi_over_four_of_a_large_box():
-    hints = (Prompt(1, (SlicePrompt(2, box=Box((10, 5, 2), (90, 65, 3))),)),)
-    filled = _ellipse(np.zeros((100, 100, 4)), hints)
+    prompts = (Prompt(1, (SlicePrompt(2, box=Box((10, 5, 2), (90, 65, 3))),)),)
+    filled = _ellipse(np.zeros((100, 100, 4)), prompts)
     assert filled.sum() == pytest.approx(np.pi / 4 * 80 * 60, rel=0.01)
     assert not filled[:, :, [0, 1, 3]].any()
 
@@ -69,8 +69,8 @@ def test_a_square_lesion_scores_what_geometry_says():
     # an ellipse inscribed in a square: 2 * (pi / 4) / (1 + pi / 4)
     array = np.zeros((80, 80, 3), bool)
     array[10:70, 10:70, 1] = True
-    hints = next(ladder.prompt_setting("box_every_slice").make(_mask(array), np.random.default_rng(0)))
-    assert dsc(array, _ellipse(array, hints)) == pytest.approx(2 * (np.pi / 4) / (1 + np.pi / 4), abs=0.005)
+    prompts = next(ladder.prompt_setting("box_every_slice").make(_mask(array), np.random.default_rng(0)))
+    assert dsc(array, _ellipse(array, prompts)) == pytest.approx(2 * (np.pi / 4) / (1 + np.pi / 4), abs=0.005)
 
 
 def test_boxes_refuse_emptiness_and_points_want_labels():
@@ -86,8 +86,8 @@ def test_one_slice_gets_one_box_on_the_slice_of_largest_area_the_lowest_where_eq
     array[1:5, 3:7, 2] = array[2:6, 3:7, 3] = True  # the same area on 2 and 3
     array[9:11, 3:7, 2] = True  # a second part that hangs on the first one through the next line
     array[5:9, 3, 2] = True
-    hints = next(ladder.prompt_setting("box_one_slice").make(_mask(array), np.random.default_rng(0)))
-    found = [(p.lesion_id, p.find_ends, [(s.index, s.box) for s in p.slices]) for p in hints]
+    prompts = next(ladder.prompt_setting("box_one_slice").make(_mask(array), np.random.default_rng(0)))
+    found = [(p.lesion_id, p.find_ends, [(s.index, s.box) for s in p.slices]) for p in prompts]
     assert found == [(1, True, [(2, Box((1, 3, 2), (11, 7, 3)))])]
     assert next(ladder.prompt_setting("box_one_slice").make(_mask(np.zeros((4, 4, 4), bool)), np.random.default_rng(0))) == ()
 
@@ -118,8 +118,8 @@ def test_trivial_rules_on_a_ball(ball, rule, prompter, least, most):
     image, reference = ball
     segmenter = registry.plugin("models", "trivial").build({"rule": rule, "median_diameter_mm": 20.0})
     segmenter.set_image(image)
-    hints = next(ladder.prompt_setting(prompter).make(reference, np.random.default_rng(0)))
-    assert least <= dsc(reference.array, segmenter.predict(hints).mask.array) <= most
+    prompts = next(ladder.prompt_setting(prompter).make(reference, np.random.default_rng(0)))
+    assert least <= dsc(reference.array, segmenter.predict(prompts).mask.array) <= most
 
 
 def test_without_a_prompt_rules_of_density_take_the_largest_soft_tissue_in_a_lung():

@@ -155,9 +155,9 @@ def test_prompts_are_those_that_the_run_gave(results, setting):
 
 def test_a_recist_line_stands_beside_what_the_model_was_given(written):
     stored = case_of(written, PHANTOM, "PM-1")["prompts"]["recist_line"]
-    (line,), (hint,) = stored["lines"], stored["prompts"][0]["slices"]
-    i_min, i_max, j_min, j_max = hint["box"]
-    assert line["index"] == hint["index"]
+    (line,), (slice_prompt,) = stored["lines"], stored["prompts"][0]["slices"]
+    i_min, i_max, j_min, j_max = slice_prompt["box"]
+    assert line["index"] == slice_prompt["index"]
     for i, j in (line["from"], line["to"]):
         assert i_min <= i < i_max
         assert j_min <= j < j_max
@@ -424,7 +424,7 @@ def test_windows_looks_and_the_part_of_the_scan(opened):
 def test_a_prompt_is_drawn_on_its_slice_and_a_button_leads_there(opened, setting, published):
     page = opened(state(a=f"{STAND_IN}/{setting}"))
     told = case_of(published, PHANTOM, "PM-2")["prompts"][setting]["prompts"]
-    slices = {hint["index"] for prompt in told for hint in prompt["slices"]}
+    slices = {slice_prompt["index"] for prompt in told for slice_prompt in prompt["slices"]}
     toggle = page.page.get_by_label("draw what the model was told")
 
     def is_drawn() -> bool:
@@ -453,9 +453,9 @@ def test_a_prompt_is_drawn_on_its_slice_and_a_button_leads_there(opened, setting
 @pytest.mark.browser
 def test_a_box_is_drawn_at_its_voxels(opened, published):
     page = opened(state(a=f"{TRIVIAL}/box_one_slice", more="&reference=hidden-outline-100&A=hidden-outline-100"))
-    hint = case_of(published, PHANTOM, "PM-2")["prompts"]["box_one_slice"]["prompts"][0]["slices"][0]
+    slice_prompt = case_of(published, PHANTOM, "PM-2")["prompts"]["box_one_slice"]["prompts"][0]["slices"][0]
     page.press(page.page.get_by_role("button", name=re.compile("slice", re.I)).first.inner_text())
-    i_min, i_max, j_min, j_max = hint["box"]
+    i_min, i_max, j_min, j_max = slice_prompt["box"]
     corners = [[i - 0.5, j - 0.5] for i in (i_min, i_max) for j in (j_min, j_max)]
     yellow = """(places) => { const { frame, case: shown, canvas } = document.querySelector('.case-explorer').caseExplorer.panes[0];
       const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);

@@ -49,8 +49,8 @@ def test_steps_are_taken_back_and_done_again():
     drawn.box((8, 3), (4, 6), 2)  # dragged from the other side
     drawn.click((5, 4), 2, inside=False)
     drawn.set_follow(True)
-    hint = SlicePrompt(2, box=Box((4, 3, 2), (9, 7, 3)), points=Points(((5, 4, 2),), (0,)))
-    assert drawn.prompts == (Prompt(1, (hint,), find_ends=True, actions=2),)
+    slice_prompt = SlicePrompt(2, box=Box((4, 3, 2), (9, 7, 3)), points=Points(((5, 4, 2),), (0,)))
+    assert drawn.prompts == (Prompt(1, (slice_prompt,), find_ends=True, actions=2),)
     drawn.undo()
     assert (drawn.prompts[0].find_ends, drawn.follow) == (False, False)
     drawn.undo()
@@ -59,7 +59,7 @@ def test_steps_are_taken_back_and_done_again():
     assert not drawn.can_undo
     for _ in range(3):
         drawn.redo()
-    assert drawn.prompts == (Prompt(1, (hint,), find_ends=True, actions=2),)
+    assert drawn.prompts == (Prompt(1, (slice_prompt,), find_ends=True, actions=2),)
     drawn.undo()
     drawn.click((5, 5), 3, inside=True)
     assert not drawn.can_redo

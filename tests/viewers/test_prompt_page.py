@@ -238,8 +238,8 @@ def test_drawn_prompts_are_those_that_python_answers(page, network, studies):
     (i0, j0), (i1, j1) = where.min(0), where.max(0)
     network.set_image(study.image)
 
-    def wanted(*hints, find_ends=False):
-        return network.predict([Prompt(1, hints, find_ends=find_ends)]).mask.array
+    def wanted(*slice_prompts, find_ends=False):
+        return network.predict([Prompt(1, slice_prompts, find_ends=find_ends)]).mask.array
 
     box = Box((int(i0), int(j0), k), (int(i1) + 1, int(j1) + 1, k + 1))
     after(page, lambda: drag(page, (i1, j1), (i0, j0)))
