@@ -376,7 +376,7 @@ class Segmenter(Protocol):
         ...
 
     def resolution_ceiling(self, reference: Mask) -> float:
-        """DSC of a perfect answer on the segmenter's own grid; NaN where it works on the image's."""
+        """DSC of a perfect prediction on the segmenter's own grid; NaN where it works on the image's."""
         return math.nan
 
 

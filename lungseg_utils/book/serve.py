@@ -29,16 +29,16 @@ class _BookHandler(http.server.SimpleHTTPRequestHandler):
     }
 
     def do_GET(self) -> None:
-        self._answer(with_body=True)
+        self._respond(with_body=True)
 
     def do_HEAD(self) -> None:
-        self._answer(with_body=False)
+        self._respond(with_body=False)
 
     def handle(self) -> None:
         with contextlib.suppress(ConnectionError):  # a reader who leaves a page before it is whole
             super().handle()
 
-    def _answer(self, with_body: bool) -> None:
+    def _respond(self, with_body: bool) -> None:
         path = Path(self.translate_path(self.path))
         if path.is_dir():
             location = urlsplit(self.path)

@@ -140,17 +140,17 @@ def _part(tensor: torch.Tensor) -> torch.Tensor:
     return tensor[index() * length :][:length]
 
 
-def whole(answers: Tensors) -> Tensors:
+def whole(outputs: Tensors) -> Tensors:
     """The outputs of all processes for their parts, in order: a tensor (batch, ...) or a tuple. Gradients go to this process's own part."""
     if _team is None:
-        return answers
-    return tuple(map(_whole, answers)) if isinstance(answers, tuple) else _whole(answers)
+        return outputs
+    return tuple(map(_whole, outputs)) if isinstance(outputs, tuple) else _whole(outputs)
 
 
-def _whole(answer: torch.Tensor) -> torch.Tensor:
+def _whole(output: torch.Tensor) -> torch.Tensor:
     import torch
 
     assert _team is not None
-    parts = list(_team.gather(answer.detach().contiguous()).split(len(answer)))
-    parts[index()] = answer
+    parts = list(_team.gather(output.detach().contiguous()).split(len(output)))
+    parts[index()] = output
     return torch.cat(parts)

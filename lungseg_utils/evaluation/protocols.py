@@ -133,16 +133,16 @@ def measure(case: CaseMasks) -> CaseCounts:
     union = functools.reduce(np.logical_or, case.predictions, case.reference)
     box = ndimage.find_objects(union.view(np.uint8))[0]
     reference, *predictions = (mask[box] for mask in (case.reference, *case.predictions))
-    answer = predictions[0]
+    prediction = predictions[0]
     return CaseCounts(
         case.patient_id,
         slices,
         reference=np.count_nonzero(reference, axis=(0, 1)),
-        prediction=np.count_nonzero(answer, axis=(0, 1)),
-        overlap=np.count_nonzero(reference & answer, axis=(0, 1)),
-        resized=_count(*(_resize(mask, box, case.reference.shape) for mask in (reference, answer))),
-        large_lesions=_count(*_without_small(reference, answer, _CONNECTED_26, MIN_LESION_VOXELS)),
-        large_areas=_large_area_dsc(reference, answer),
+        prediction=np.count_nonzero(prediction, axis=(0, 1)),
+        overlap=np.count_nonzero(reference & prediction, axis=(0, 1)),
+        resized=_count(*(_resize(mask, box, case.reference.shape) for mask in (reference, prediction))),
+        large_lesions=_count(*_without_small(reference, prediction, _CONNECTED_26, MIN_LESION_VOXELS)),
+        large_areas=_large_area_dsc(reference, prediction),
         candidates=tuple(_count(reference, prediction).dsc for prediction in predictions),
     )
 
@@ -167,17 +167,17 @@ def _without_small(reference: np.ndarray, prediction: np.ndarray, structure: np.
     small[0] = False
     left_out = small[labels]
     kept = reference & ~left_out
-    answers, answer_count = ndimage.label(prediction, structure)
-    on_small, on_kept = (np.bincount(answers[mask], minlength=answer_count + 1) > 0 for mask in (left_out, kept))
+    parts, part_count = ndimage.label(prediction, structure)
+    on_small, on_kept = (np.bincount(parts[mask], minlength=part_count + 1) > 0 for mask in (left_out, kept))
     dropped = on_small & ~on_kept
     dropped[0] = False
-    return kept, prediction & ~left_out & ~dropped[answers]
+    return kept, prediction & ~left_out & ~dropped[parts]
 
 
 def _large_area_dsc(reference: np.ndarray, prediction: np.ndarray) -> np.ndarray:
-    kept, answer = _without_small(reference, prediction, _CONNECTED_IN_SLICE, MIN_AREA_PIXELS)
+    kept, kept_prediction = _without_small(reference, prediction, _CONNECTED_IN_SLICE, MIN_AREA_PIXELS)
     some = kept.any(axis=(0, 1))
-    r, p, both = (np.count_nonzero(mask[:, :, some], axis=(0, 1)) for mask in (kept, answer, kept & answer))
+    r, p, both = (np.count_nonzero(mask[:, :, some], axis=(0, 1)) for mask in (kept, kept_prediction, kept & kept_prediction))
     return 2.0 * both / (r + p)
 
 
@@ -241,7 +241,7 @@ def _whole(case: CaseCounts, dsc: float) -> _Scored:
 
 @_protocol("3-D, all slices, mean over patients (this project)")
 def volume(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
-    """Mean over patients of DSC = 2|R∩P| / (|R|+|P|) over all voxels of the scan; an empty answer counts 0.
+    """Mean over patients of DSC = 2|R∩P| / (|R|+|P|) over all voxels of the scan; an empty prediction counts 0.
 
     Several cases of a patient are averaged first, here and in every protocol over patients.
     """
@@ -353,7 +353,7 @@ def cropped_to_reference(cases: list[CaseCounts]) -> tuple[float, int, str, int]
     return _over_patients(scored)
 
 
-@_protocol("3-D, best of several answers, chosen by the reference")
+@_protocol("3-D, best of several predictions, chosen by the reference")
 def best_of_several(cases: list[CaseCounts]) -> tuple[float, int, str, int]:
     """Mean over patients of maxᵢ 2|R∩Pᵢ| / (|R|+|Pᵢ|) over the predictions Pᵢ of a case.
 

@@ -220,8 +220,8 @@ class _Work:
             return 0.0
         if not self.promptable:
             return self._volume("none")
-        alone = [(q.prompter, q.draws) for q in questions if q.jitter or not _answers(q.prompter)]
-        dialogue = max((_answers(q.prompter) for q in questions if not q.jitter), default=0)
+        alone = [(q.prompter, q.draws) for q in questions if q.jitter or not _predictions(q.prompter)]
+        dialogue = max((_predictions(q.prompter) for q in questions if not q.jitter), default=0)
         return self._asked([*alone, *([("click", dialogue)] if dialogue else [])])
 
     def _asked(self, settings: Sequence[tuple[str, int]]) -> float:
@@ -256,7 +256,7 @@ def _like(setting: str) -> str:
     return "box_every_slice" if every_slice else "box_one_slice"
 
 
-def _answers(setting: str) -> int:
+def _predictions(setting: str) -> int:
     """Number of predictions of a dialogue of clicks; 0 for any other prompt setting."""
     dialogue = re.fullmatch(r"clicks_(\d+)", setting)
     return int(dialogue[1]) if dialogue else int(setting == "click")

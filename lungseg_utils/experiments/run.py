@@ -306,7 +306,7 @@ def _predict(
         return _Given(nothing, failure=trained.failure)
     try:
         prediction, actions = run_interaction(trained.segmenter, study, pointed_at, question.prompter, rng, question.jitter)
-    except Exception as error:  # a model that fails is a result: scored as an empty answer, its reason kept and shown
+    except Exception as error:  # a model that fails is a result: scored as an empty prediction, its reason kept and shown
         log.exception("%s failed on %s", job.experiment.name, case.case_id)
         place = traceback.extract_tb(error.__traceback__)[-1].name
         return _Given(nothing, failure=f"{type(error).__name__}: {error} (in {place})")

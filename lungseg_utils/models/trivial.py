@@ -78,7 +78,7 @@ class TrivialSegmenter(Segmenter):
         with measure() as cost:
             filled = np.zeros(self._image.shape, dtype=bool)
             for prompt in prompts:
-                self._answer_lesion(filled, prompt)
+                self._predict_lesion(filled, prompt)
             if not prompts and self.rule in ("otsu", "soft_tissue"):
                 filled = _largest_soft_tissue_in_lung(self._image)
         return Prediction(Mask(filled, self._image.affine), None, cost.seconds, cost.peak_memory_mb)
@@ -87,7 +87,7 @@ class TrivialSegmenter(Segmenter):
         """No parameters."""
         return {"parameters": 0, "parameters_trained": 0}
 
-    def _answer_lesion(self, filled: np.ndarray, prompt: Prompt) -> None:
+    def _predict_lesion(self, filled: np.ndarray, prompt: Prompt) -> None:
         if prompt.box_3d is not None:
             self._fill(filled, prompt.box_3d, prompt.box_3d, _inscribed)
             return

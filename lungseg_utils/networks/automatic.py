@@ -21,7 +21,7 @@ from ..types import Mask, Options, Prediction, Study, TrainingRun
 from . import training, transforms
 from .augmentation import augment_volumes
 from .losses import build_loss
-from .prompted_control import AutomaticAnswers
+from .prompted_control import WholeScanSegmenter
 
 _AIR = -1.0  # the lowest value of every window: what lies outside the image
 
@@ -62,10 +62,10 @@ class _WorkingCase:
     foreground: np.ndarray  # int (n, 3), indices of tumor voxels
 
 
-class AutomaticSegmenter(AutomaticAnswers):
+class AutomaticSegmenter(WholeScanSegmenter):
     """A segmenter around a 3-D network that reads no prompts. `probability` is on the image's own grid.
 
-    Prompts are answered as by all automatic segmenters (`AutomaticAnswers`).
+    Prompts are answered as by all automatic segmenters (`WholeScanSegmenter`).
     """
 
     device: torch.device
@@ -84,7 +84,7 @@ class AutomaticSegmenter(AutomaticAnswers):
         return Prediction(mask, probability, cost.seconds, cost.peak_memory_mb)
 
     def resolution_ceiling(self, reference: Mask) -> float:
-        """DSC that a perfect answer on the working grid would reach."""
+        """DSC that a perfect prediction on the working grid would reach."""
         return transforms.resolution_ceiling(reference, self.settings.spacing_mm)
 
     @torch.inference_mode()
@@ -92,13 +92,13 @@ class AutomaticSegmenter(AutomaticAnswers):
         """Probability of each voxel of the working grid, slab by slab so that memory does not grow with the scan."""
         self.network.eval()
         result = np.empty(slices.shape, dtype=np.float32)
-        for answered, seen in _slabs(len(slices), self.settings.slab, self.settings.slab_overlap):
+        for inner, seen in _slabs(len(slices), self.settings.slab, self.settings.slab_overlap):
             part = slices[seen]
             inputs = transforms.pad_to_multiple(self._channels(part)[None], self.settings.size_multiple, _AIR)
             with training.autocast(self.device):
                 logits = self.network(_tensor(inputs).to(self.device))
             probability = torch.sigmoid(logits.float())[0, 0].cpu().numpy()[tuple(slice(n) for n in part.shape)]
-            result[answered] = probability[answered.start - seen.start : answered.stop - seen.start]
+            result[inner] = probability[inner.start - seen.start : inner.stop - seen.start]
         return result
 
     def _channels(self, hu: np.ndarray) -> np.ndarray:
@@ -109,7 +109,7 @@ class AutomaticSegmenter(AutomaticAnswers):
 
         Without validation studies (few-shot) the last one is. Returns the history (step, quantity, value).
         """
-        self._answer = None
+        self._unprompted = None
         cases = [self._working_case(study) for study in tqdm(train, desc="reading training cases", disable=not run.progress)]
         held_out = [self._working_case(study) for study in validation]
         held_out = [case for case in held_out if len(case.foreground)]
@@ -131,7 +131,7 @@ class AutomaticSegmenter(AutomaticAnswers):
 
     def load(self, path: Path) -> dict[str, object]:
         """Read weights that `save` wrote; refuses those of another network. Returns their description."""
-        self._answer = None
+        self._unprompted = None
         return training.load_weights(self.network, path)
 
     def parameters(self) -> dict[str, int]:
@@ -144,8 +144,8 @@ class AutomaticSegmenter(AutomaticAnswers):
         return _WorkingCase(hu, reference.astype(np.float16), np.argwhere(reference > 0.5))
 
     def _validation_dsc(self, cases: Sequence[_WorkingCase]) -> float:
-        answers = [self._probabilities(case.hu) > self.settings.threshold for case in cases]
-        return float(np.mean([dsc(case.reference > 0.5, answer) for case, answer in zip(cases, answers, strict=True)]))
+        predictions = [self._probabilities(case.hu) > self.settings.threshold for case in cases]
+        return float(np.mean([dsc(case.reference > 0.5, prediction) for case, prediction in zip(cases, predictions, strict=True)]))
 
     def _sample_batch(self, cases: Sequence[_WorkingCase], rng: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         pairs = [self._sample(cases[rng.integers(len(cases))], rng) for _ in range(self.settings.batch_size)]

@@ -28,7 +28,7 @@ from ..core.masks import dsc
 from ..core.measure import count_parameters, measure
 from ..types import InputError, Mask, Options, Prediction, Record, Study, TrainingDiverged, TrainingRun
 from . import training, transforms
-from .prompted_control import AutomaticAnswers
+from .prompted_control import WholeScanSegmenter
 
 DIMENSIONS = {"2d": 2, "3d_fullres": 3}
 EPOCHS, ITERATIONS_PER_EPOCH = 1000, 250  # nnU-Net's own budget
@@ -112,10 +112,10 @@ class _Planned:
     dataset_json: Record
 
 
-class NnUNetSegmenter(AutomaticAnswers):
+class NnUNetSegmenter(WholeScanSegmenter):
     """nnU-Net as a segmenter that reads no prompts. `probability` is nnU-Net's softmax, resampled by nnU-Net to the image's own grid.
 
-    Prompts are answered as by all automatic segmenters (`AutomaticAnswers`).
+    Prompts are answered as by all automatic segmenters (`WholeScanSegmenter`).
     """
 
     device: torch.device
@@ -140,7 +140,7 @@ class NnUNetSegmenter(AutomaticAnswers):
         return Prediction(Mask(mask, self._image.affine), probability, cost.seconds, cost.peak_memory_mb)
 
     def resolution_ceiling(self, reference: Mask) -> float:
-        """DSC that a perfect answer on nnU-Net's working grid would reach (NaN before there are plans)."""
+        """DSC that a perfect prediction on nnU-Net's working grid would reach (NaN before there are plans)."""
         if self._planned is None:
             return math.nan
         return transforms.resolution_ceiling(reference, _steps().spacing_mm(self._planned.plans, reference.spacing_mm))
@@ -176,7 +176,7 @@ class NnUNetSegmenter(AutomaticAnswers):
         plans = steps.plan_and_preprocess(work, changes, settings.processes, record.progress)
         split = names[:count], names[count:] or names[:count]
         trainer = steps.trainer(work, plans, split, record.schedule, seed, self.device)
-        self._planned, self._answer = _Planned(trainer.network, plans, steps.read_dataset_json(work)), None
+        self._planned, self._unprompted = _Planned(trainer.network, plans, steps.read_dataset_json(work)), None
         with record.bar():
             return steps.train(trainer, work, settings.processes, record.step)
 
@@ -187,7 +187,7 @@ class NnUNetSegmenter(AutomaticAnswers):
             if reference.any():
                 self.set_image(study.image)
                 values.append(dsc(reference, self.predict().mask.array))
-        self._image = self._answer = None
+        self._image = self._unprompted = None
         return float(np.mean(values)) if values else math.nan
 
     def save(self, path: Path, description: Mapping[str, object]) -> None:
@@ -207,7 +207,7 @@ class NnUNetSegmenter(AutomaticAnswers):
             raise InputError(path, f"its nnU-Net is not a {self.settings.configuration}", "Train again, or change the option.")
         network = steps.build_network(plans, dataset_json)
         training.load_weights(network, path)
-        self._planned, self._answer = _Planned(network.to(self.device).eval(), plans, dataset_json), None
+        self._planned, self._unprompted = _Planned(network.to(self.device).eval(), plans, dataset_json), None
         return saved["description"]
 
     def parameters(self) -> dict[str, int]:

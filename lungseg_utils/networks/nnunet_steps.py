@@ -164,8 +164,8 @@ class _Pool:
         return [function(*each) for each in arguments]
 
     def starmap_async(self, function: Callable[..., object], arguments: Iterable[Sequence[object]]) -> SimpleNamespace:
-        answers = self.starmap(function, arguments)
-        return SimpleNamespace(ready=lambda: True, get=lambda: answers)
+        results = self.starmap(function, arguments)
+        return SimpleNamespace(ready=lambda: True, get=lambda: results)
 
 
 @contextmanager
@@ -282,7 +282,7 @@ def predict(
     mirroring: bool,
     device: torch.device,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """nnU-Net's answer to a CT (x, y, z) in HU with its spacing in mm: mask and probability of tumor, on the same grid."""
+    """nnU-Net's prediction for a CT (x, y, z) in HU with its spacing in mm: mask and probability of tumor, on the same grid."""
     manager = PlansManager(plans)
     configuration = manager.get_configuration(CHANGED)
     with redirect_stdout(StringIO()):  # it says on each call that a CPU is no GPU

@@ -92,7 +92,7 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
             probability, inside = (np.zeros(self.image.shape, kind, order="F") for kind in (np.float32, bool))
             for prompt in prompts:
                 self._check(prompt)
-                for index, plane in self._answer_lesion(prompt).items():
+                for index, plane in self._predict_lesion(prompt).items():
                     np.maximum(probability[:, :, index], plane, out=probability[:, :, index])
                     inside[:, :, index] = probability[:, :, index] > self.settings.threshold
         return Prediction(Mask(inside, self.image.affine), probability, cost.seconds, cost.peak_memory_mb)
@@ -109,7 +109,7 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
             raise InputError("prompt", f"slice {outside[0]} is not in an image of {self.image.shape[2]} slices", "Give an index inside.")
 
     @abstractmethod
-    def _answer_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
+    def _predict_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
         """Probability planes (x, y) of the lesion by slice index."""
 
     def _put_back(self, picture: np.ndarray, window: AxialWindow) -> np.ndarray:
@@ -117,15 +117,15 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
         return _put_back(picture, window, self.image.shape)
 
     def resolution_ceiling(self, reference: Mask) -> float:
-        """DSC of a perfect answer on the canvas, put back, with a box on every slice (NaN for an empty reference)."""
+        """DSC of a perfect prediction on the canvas, put back, with a box on every slice (NaN for an empty reference)."""
         if not reference.array.any():
             return np.nan
-        answer = np.zeros(reference.shape, dtype=bool)
+        prediction = np.zeros(reference.shape, dtype=bool)
         for index in np.flatnonzero(reference.array.any(axis=(0, 1))):
             slice_prompt = SlicePrompt(int(index), box=geometry.plane_box(reference.array[:, :, index], int(index)))
             window = self.view.window_for(slice_prompt, reference)
-            answer[:, :, index] = _put_back(self.view.target(reference.array, window, int(index)), window, reference.shape) > 0.5
-        return dsc(reference.array, answer)
+            prediction[:, :, index] = _put_back(self.view.target(reference.array, window, int(index)), window, reference.shape) > 0.5
+        return dsc(reference.array, prediction)
 
     def load_pretrained(self, path: Path) -> None:
         """Start from weights that were trained elsewhere: a stand-in's pretraining or a published checkpoint."""
@@ -279,9 +279,9 @@ class SlicewiseSegmenter(PromptableSegmenter):
         rest = (self.view.mean, self.view.std, self.precision, self.device.type, torch.__version__)
         return f"{weights.hexdigest()} {rest}"
 
-    def _answer_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
+    def _predict_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
         if not prompt.find_ends:
-            return self._answer_slices(prompt.slices)
+            return self._predict_slices(prompt.slices)
         planes: dict[int, np.ndarray] = {}
         clicks = {slice_prompt.index: slice_prompt.points for slice_prompt in prompt.slices if slice_prompt.points is not None}
         count, slice_mm = self.image.shape[2], self.image.spacing_mm[2]
@@ -289,11 +289,11 @@ class SlicewiseSegmenter(PromptableSegmenter):
             if seed.box is not None or _clicks_inside(seed):
                 _unite(
                     planes,
-                    propagate(seed, lambda slice_prompt: self._answer_slices([slice_prompt])[slice_prompt.index], count, slice_mm, clicks),
+                    propagate(seed, lambda slice_prompt: self._predict_slices([slice_prompt])[slice_prompt.index], count, slice_mm, clicks),
                 )
         return planes
 
-    def _answer_slices(self, slice_prompts: Sequence[SlicePrompt]) -> dict[int, np.ndarray]:
+    def _predict_slices(self, slice_prompts: Sequence[SlicePrompt]) -> dict[int, np.ndarray]:
         planes: dict[int, np.ndarray] = {}
         for part in _batches_of_one_form(slice_prompts, self.batch_size):
             windows = [self.view.window_for(slice_prompt, self.image) for slice_prompt in part]

@@ -41,36 +41,36 @@ def keep_prompted(mask: np.ndarray, prompts: Sequence[Prompt], spacing_mm: Seque
     return result
 
 
-class AutomaticAnswers(TrainableSegmenter, ABC):
+class WholeScanSegmenter(TrainableSegmenter, ABC):
     """What automatic segmenters share: the scan is segmented once, whatever is asked of it; each answer is charged with the whole time.
 
-    Given prompts, the segmenter is the control of their prompt setting: of its own answer it keeps what they point at.
+    Given prompts, the segmenter is the control of their prompt setting: of its own prediction it keeps what they point at.
     """
 
     _image: Image | None = None
-    _answer: Prediction | None = None  # to the image without a prompt
+    _unprompted: Prediction | None = None  # to the image without a prompt
 
     def set_image(self, image: Image) -> None:
         """Take a CT; what was known of another one is forgotten, of the same one it is kept."""
         if image is not self._image:
-            self._image, self._answer = image, None
+            self._image, self._unprompted = image, None
 
     def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
         """Segment the whole volume that `set_image` took; with prompts, only what they point at."""
         if self._image is None:
             raise InputError("predict", "no image was set", "Call set_image first.")
-        self._answer = self._answer or self._segment()
-        return with_prompts(self._answer, prompts) if prompts else self._answer
+        self._unprompted = self._unprompted or self._segment()
+        return with_prompts(self._unprompted, prompts) if prompts else self._unprompted
 
     @abstractmethod
     def _segment(self) -> Prediction:
         """The answer to the image, without a prompt."""
 
 
-def with_prompts(answer: Prediction, prompts: Sequence[Prompt]) -> Prediction:
+def with_prompts(prediction: Prediction, prompts: Sequence[Prompt]) -> Prediction:
     """An automatic model's answer, of which only what the prompts point at is kept; its costs stay those of the whole."""
-    mask = Mask(keep_prompted(answer.mask.array, prompts, answer.mask.spacing_mm), answer.mask.affine)
-    return Prediction(mask, answer.probability, answer.seconds, answer.peak_memory_mb)
+    mask = Mask(keep_prompted(prediction.mask.array, prompts, prediction.mask.spacing_mm), prediction.mask.affine)
+    return Prediction(mask, prediction.probability, prediction.seconds, prediction.peak_memory_mb)
 
 
 def _in_boxes(labels: np.ndarray, prompt: Prompt) -> Iterable[np.ndarray]:

@@ -16,7 +16,7 @@ REACH_MM = 150.0  # from the seed slice, in either direction
 
 def propagate(
     seed: SlicePrompt,
-    answer: Callable[[SlicePrompt], np.ndarray],
+    predict: Callable[[SlicePrompt], np.ndarray],
     count: int,
     slice_mm: float,
     clicks: Mapping[int, Points] | None = None,
@@ -24,13 +24,13 @@ def propagate(
 ) -> dict[int, np.ndarray]:
     """Probability planes (x, y) by slice index, found from the prompt on one slice outwards.
 
-    `answer(slice_prompt)` gives the probability plane of one prompted slice, `count` is the number of slices, `slice_mm` their spacing. The
+    `predict(slice_prompt)` gives the probability plane of one prompted slice; `count` slices are `slice_mm` apart. The
     next slice's box is the previous mask's box, grown; it ends where a mask is empty or has under a tenth of the seed's area
     (that mask is left out), at the end of the scan, or after 150 mm. What a network says beyond the box that it was given does not
     count: otherwise a mask a little larger than its box makes the next box larger still, and soon everything is tumor. A slice that has
     `clicks` is asked with them beside its box.
     """
-    planes = {seed.index: _inside(answer(seed), seed.box) if seed.box is not None else answer(seed)}
+    planes = {seed.index: _inside(predict(seed), seed.box) if seed.box is not None else predict(seed)}
     first = planes[seed.index] > threshold
     if not first.any():
         return planes
@@ -38,7 +38,7 @@ def propagate(
         mask, index = first, seed.index + direction
         while 0 <= index < count and abs(index - seed.index) * slice_mm <= REACH_MM:
             box = plane_box(mask, index, grow=GROW)
-            plane = _inside(answer(SlicePrompt(index, box=box, points=(clicks or {}).get(index))), box)
+            plane = _inside(predict(SlicePrompt(index, box=box, points=(clicks or {}).get(index))), box)
             mask = plane > threshold
             if not mask.any() or mask.sum() < LEAST_AREA * first.sum():
                 break

@@ -56,11 +56,11 @@ class _PairedMaskDecoder(MaskDecoder):
         tokens = torch.cat([self.iou_token.weight, self.mask_tokens.weight]).expand(count, -1, -1)
         tokens = torch.cat([tokens, sparse_prompt_embeddings], dim=1)
         source = image_embeddings.expand(count, -1, -1, -1) + dense_prompt_embeddings
-        answers, source_tokens = self.transformer(source, image_pe.expand(count, -1, -1, -1), tokens)
+        outputs, source_tokens = self.transformer(source, image_pe.expand(count, -1, -1, -1), tokens)
         upscaled = self.output_upscaling(source_tokens.transpose(1, 2).reshape(source.shape))
-        mask_tokens = answers[:, 1 : 1 + self.num_mask_tokens]
+        mask_tokens = outputs[:, 1 : 1 + self.num_mask_tokens]
         weights = torch.stack([mlp(mask_tokens[:, i]) for i, mlp in enumerate(self.output_hypernetworks_mlps)], dim=1)
-        return torch.einsum("bmc,bchw->bmhw", weights, upscaled), self.iou_prediction_head(answers[:, 0])
+        return torch.einsum("bmc,bchw->bmhw", weights, upscaled), self.iou_prediction_head(outputs[:, 0])
 
 
 def packaged_encoder(size: Size, canvas: int) -> ImageEncoderViT:

@@ -220,10 +220,10 @@ class ClipLoss:
         tell_progress(self._mask_loss, fraction)
 
     def __call__(
-        self, answers: tuple[torch.Tensor, torch.Tensor], targets: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
+        self, outputs: tuple[torch.Tensor, torch.Tensor], targets: tuple[torch.Tensor, torch.Tensor, torch.Tensor]
     ) -> torch.Tensor:
         """Of logits (n, slices, canvas, canvas) and scores (n, slices), and targets: masks, present and valid (bool) alike."""
-        (logits, scores), (masks, present, valid) = answers, targets
+        (logits, scores), (masks, present, valid) = outputs, targets
         mask_loss = self._mask_loss(logits[valid][:, None].clamp(min=LEAST_LOGIT), masks[valid][:, None])
         return mask_loss + functional.binary_cross_entropy_with_logits(scores[valid].float(), present[valid].float())
 
@@ -236,9 +236,9 @@ class Sam2Segmenter(SlicewiseSegmenter):
     attention_layers = ("qkv",)
     follows_in_one_window = True
 
-    def _answer_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
+    def _predict_lesion(self, prompt: Prompt) -> dict[int, np.ndarray]:
         if not prompt.find_ends:
-            return super()._answer_lesion(prompt)
+            return super()._predict_lesion(prompt)
         return dict(self._follow(prompt.slices))
 
     def _probabilities(self, slice_prompts: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:

@@ -27,8 +27,8 @@ class SliceWise(torch.nn.Module):
         slices = stack_neighbors(volumes, self.neighbors)
         padding = (0, -columns % self.multiple, 0, -rows % self.multiple)
         slices = functional.pad(slices, padding, value=_AIR).contiguous(memory_format=self.memory_format)
-        answer = self.network(slices)
-        logits = answer["out"] if isinstance(answer, dict) else answer
+        output = self.network(slices)
+        logits = output["out"] if isinstance(output, dict) else output
         return logits[..., :rows, :columns].reshape(batch, count, 1, rows, columns).transpose(1, 2)
 
 

@@ -95,17 +95,17 @@ def train(
     optimizer = torch.optim.AdamW(trained, lr=plan.learning_rate, weight_decay=plan.weight_decay, fused=True)
     signature = {"plan": asdict(plan), "identity": identity}
     state = _resume(folder / "last.pt", signature, network, optimizer)
-    answering = distributed.connect(network)
+    connected = distributed.connect(network)
     batches = _batches(sample_batch, plan.seed, range(state["step"], plan.steps), drawers)
     bar = tqdm(total=plan.steps, initial=state["step"], desc="training", unit="step", disable=not progress)
-    answering.train()
+    connected.train()
     for step in range(state["step"], plan.steps):
         report_progress("training", step, plan.steps)
         torch.manual_seed(step_seed(plan.seed, step))
         inputs, targets = next(batches)
         tell_progress(loss, step / plan.steps)
         inputs, targets = _on(distributed.part(inputs), device), _on(targets, device)
-        value = _step(answering, optimizer, loss, inputs, targets, learning_rate_at(step, plan), plan.gradient_clip)
+        value = _step(connected, optimizer, loss, inputs, targets, learning_rate_at(step, plan), plan.gradient_clip)
         state["history"].append({"step": step + 1, "quantity": "training loss", "value": value})
         if not math.isfinite(value):
             history = pd.DataFrame(state["history"], columns=["step", "quantity", "value"])
@@ -114,7 +114,7 @@ def train(
         bar.update()
         if validate and (state["step"] % plan.validate_every == 0 or state["step"] == plan.steps):
             _keep_best(state, network, validate())
-            answering.train()
+            connected.train()
             bar.set_postfix(best=f"{state['best_score']:.3f}")
         if distributed.index() == 0 and (state["step"] % plan.checkpoint_every == 0 or state["step"] == plan.steps):
             _save(

@@ -26,10 +26,10 @@ def from_working_slices(slices: np.ndarray, like: Image | Mask) -> np.ndarray:
 
 
 def resolution_ceiling(reference: Mask, spacing_mm: tuple[float, float, float]) -> float:
-    """DSC of a perfect answer on the working grid, put back: what resampling alone costs (NaN for an empty reference)."""
-    answer = from_working_slices(to_working_slices(reference, spacing_mm), reference) > 0.5
-    total = int(answer.sum()) + int(reference.array.sum())
-    return 2.0 * int((answer & reference.array).sum()) / total if reference.array.any() else np.nan
+    """DSC of a perfect prediction on the working grid, put back: what resampling alone costs (NaN for an empty reference)."""
+    prediction = from_working_slices(to_working_slices(reference, spacing_mm), reference) > 0.5
+    total = int(prediction.sum()) + int(reference.array.sum())
+    return 2.0 * int((prediction & reference.array).sum()) / total if reference.array.any() else np.nan
 
 
 def pad_to_multiple(array: np.ndarray, multiple: int, value: float) -> np.ndarray:

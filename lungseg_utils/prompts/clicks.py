@@ -36,14 +36,14 @@ def _one_click(place: Sequence[SupportsInt], index: int, lesion_id: int) -> Prom
 
 
 def corrected(
-    prompts: tuple[Prompt, ...], labels: np.ndarray, answer: np.ndarray, spacing_mm: Sequence[float]
+    prompts: tuple[Prompt, ...], labels: np.ndarray, prediction: np.ndarray, spacing_mm: Sequence[float]
 ) -> tuple[Prompt, ...] | None:
     """The prompts and one more click, in the middle of the largest 26-connected error; None if there is no error.
 
     `labels` numbers the lesions of the reference (x, y, z). What was missed is clicked as inside and joins the prompt of its lesion;
     what was falsely marked is clicked as outside and joins the prompt with the nearest click.
     """
-    error, count = ndimage.label((labels > 0) != answer, structure=_CONNECTED_26)
+    error, count = ndimage.label((labels > 0) != prediction, structure=_CONNECTED_26)
     if not count:
         return None
     largest = 1 + int(np.argmax(np.bincount(error.ravel())[1:]))

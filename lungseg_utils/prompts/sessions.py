@@ -35,7 +35,7 @@ class AskedModel:
 
 
 @dataclass(frozen=True)
-class RecordedAnswer:
+class RecordedPrediction:
     """What a model answered at one look: in how many milliseconds, its 3-D DSC (None where undefined), and the hash of its mask."""
 
     experiment: str
@@ -51,7 +51,7 @@ class Interaction:
     action: str
     seconds: float
     prompts: tuple[Prompt, ...]
-    answers: tuple[RecordedAnswer, ...] = ()
+    answers: tuple[RecordedPrediction, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -123,7 +123,7 @@ def from_json(record: object, where: object = "session") -> Session:
 
 def _look(record: Record, where: str) -> Interaction:
     prompts = tuple(json_form.from_json(prompt, where) for prompt in record["prompts"])
-    return Interaction(record["action"], record["seconds"], prompts, tuple(RecordedAnswer(**answer) for answer in record["answers"]))
+    return Interaction(record["action"], record["seconds"], prompts, tuple(RecordedPrediction(**answer) for answer in record["answers"]))
 
 
 def sha256_of_mask(mask: Mask) -> str:

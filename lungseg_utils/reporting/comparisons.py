@@ -192,12 +192,12 @@ def rank_figure(table: pd.DataFrame) -> Figure:
     return figure
 
 
-def rank_answers(table: pd.DataFrame, setting: str) -> dict[str, int]:
+def rank_values(table: pd.DataFrame, setting: str) -> dict[str, int]:
     """Values by glue key: how many methods a prompt setting has, and how many may be first. `table`: from `ranks`."""
     return {f"ranks_{setting}_methods": len(table), f"ranks_{setting}_may_be_first": int((table["rank_low"] <= 1).sum())}
 
 
-def contrast_answers(table: pd.DataFrame) -> dict[str, object]:
+def contrast_values(table: pd.DataFrame) -> dict[str, object]:
     """Values for the text of a page by glue key, from `contrasts` of one data set."""
     tested = table[table["p"].notna()]
     found = tested[tested["p_holm"] < 0.05]

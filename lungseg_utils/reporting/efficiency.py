@@ -311,7 +311,7 @@ def _setting(frame: pd.DataFrame) -> str:
     return f"{first['device']}, {first['threads']} thread(s), {first['precision']}"
 
 
-def machine_answers(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, str]:
+def machine_values(one: pd.DataFrame, other: pd.DataFrame) -> dict[str, str]:
     """Values for the text of a page on two machines: both, the models not measured on the second, the smallest and largest speed-up."""
     both = _on_both(one, other)
     gains = both["seconds"] / both["seconds_other"]
@@ -384,7 +384,7 @@ def spread_of_twins(frame: pd.DataFrame) -> float:
     return float(max((ratio.max() for ratio in ratios), default=1.0))
 
 
-def answers(frame: pd.DataFrame) -> dict[str, object]:
+def page_values(frame: pd.DataFrame) -> dict[str, object]:
     """Values for the text of the page, by glue key: MODEL_PROMPTER (time), MODEL_gflop, MODEL_parameters, and the setting."""
     first = frame.iloc[0]
     values: dict[str, Any] = {name: str(first[name]) for name in ("device", "threads", "precision", "torch", "commit")}

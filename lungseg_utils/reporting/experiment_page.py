@@ -24,7 +24,7 @@ from .experiment_tables import (
     mean_ceiling,
     printable_case_table,
     printable_cohort_table,
-    setting_answers,
+    setting_values,
     values_by_dataset,
     values_by_setting,
 )
@@ -183,7 +183,7 @@ def _prompted_paragraphs(page: ExperimentPage, values: Row) -> list[str]:
 def page_values(page: ExperimentPage) -> dict[str, object]:
     """Values of the page by glue key; each key begins with the notebook's name.
 
-    NOTEBOOK_title, _parameters, _ceiling, after a training _steps and _seconds; of a promptable model those of `setting_answers`; of an
+    NOTEBOOK_title, _parameters, _ceiling, after a training _steps and _seconds; of a promptable model those of `setting_values`; of an
     automatic one NOTEBOOK_ROLE_dsc and _n without a prompt.
     """
     key, result, roles = page.notebook, page.result, wording.roles(page.result.experiment.profile)
@@ -196,7 +196,7 @@ def page_values(page: ExperimentPage) -> dict[str, object]:
         values[f"{key}_steps"] = int(result.history["step"].max())
         values[f"{key}_seconds"] = training_seconds(result.history)
     if page.takes_prompts:
-        return values | setting_answers(key, result.asked(), page.baseline.asked() if page.baseline else None, roles)
+        return values | setting_values(key, result.asked(), page.baseline.asked() if page.baseline else None, roles)
     for row in intervals.cohort_table(page.own()).to_dict("records"):
         if role := roles.get(row["test_dataset"]):
             values[f"{key}_{role}_dsc"] = interval_text(row["dsc"], row["dsc_low"], row["dsc_high"])

@@ -93,7 +93,7 @@ def values_by_setting(results: pd.DataFrame, models: Mapping[str, str], metric: 
     return figure
 
 
-def setting_answers(key: str, results: pd.DataFrame, baseline: pd.DataFrame | None, roles: Mapping[str, str]) -> dict[str, object]:
+def setting_values(key: str, results: pd.DataFrame, baseline: pd.DataFrame | None, roles: Mapping[str, str]) -> dict[str, object]:
     """Values for the text of a page, by glue key: means with intervals per data set and prompt setting, and the difference to a baseline.
 
     Keys: KEY_ROLE_n, KEY_ROLE_SETTING (mean DSC), ..._baseline (of `baseline` with the same prompt), ..._gain (paired difference). `roles`:

@@ -124,7 +124,7 @@ def _gain(row: pd.Series) -> str:
     return f"{interval_text(row['over_control'], row['over_control_low'], row['over_control_high'])}, {row['over_control_runs']} draws"
 
 
-def few_shot_answers(table: pd.DataFrame, setting: str) -> dict[str, str]:
+def few_shot_values(table: pd.DataFrame, setting: str) -> dict[str, str]:
     """One sentence on one prompt setting, by glue key: mean DSC over the draws by model and k. `table`: from `few_shot_runs`."""
     parts = []
     for model, part in table.groupby("model", sort=False):

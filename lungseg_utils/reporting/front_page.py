@@ -170,7 +170,7 @@ def _draw_costs(axes: Axes, volumes: pd.DataFrame, shape: _Shape) -> None:
     _legend(axes, handles, shape.legend_columns)
 
 
-def answers(ladder: pd.DataFrame, profile: str) -> dict[str, object]:
+def page_values(ladder: pd.DataFrame, profile: str) -> dict[str, object]:
     """Values for the text of the front page, by glue key: NOTEBOOK_SETTING_(dsc|over_trivial|over_control) with intervals, and front_n."""
     rows = ladder.set_index(["experiment", "setting"])
     values: dict[str, Any] = {"front_n": int(ladder["n"].max())}

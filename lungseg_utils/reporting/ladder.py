@@ -225,7 +225,7 @@ def gain_text(row: pd.Series, other: str) -> str:
     return interval_text(*(row[f"over_{other}{end}"] for end in ("", "_low", "_high")))
 
 
-def ladder_answers(table: pd.DataFrame, settings: Sequence[str]) -> dict[str, object]:
+def ladder_values(table: pd.DataFrame, settings: Sequence[str]) -> dict[str, object]:
     """Values for the text of a page by glue key, from `ladder_table`: the best model in each prompt setting, its gains, and n.
 
     Keys: ladder_SETTING, ladder_SETTING_title, ladder_SETTING_over_trivial and ladder_SETTING_over_control; "(not run)"

@@ -102,7 +102,7 @@ def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[RunResult]) -
 
 
 def _beside(part: pd.DataFrame, own: Sequence[str], profile: str) -> pd.DataFrame:
-    """Of one prompt setting, the rows of the planned control (unless it is of the family) and of the best trivial answer."""
+    """Of one prompt setting, the rows of the planned control (unless it is of the family) and of the best trivial baseline."""
     controls = part[(part["role"] == "control") & ~part["experiment"].isin(own)]
     trivial = part[part["role"] == "trivial"].nlargest(1, "dsc")
     control = planning.make_experiment(analysis_plan.load().automatic_control, profile).name
@@ -199,7 +199,7 @@ def failures(results: Sequence[RunResult], facts: pd.DataFrame, dataset: str) ->
             name, table = names_of[method.name, setting], method.table(dataset, setting)
             values = table.mean(axis=1)
             kinds = bad[(bad["method"] == name) & (bad["setting"] == setting)]["kind"].value_counts()
-            row = {"method": name, "prompt": label_of(setting), "answers": int(table.notna().to_numpy().sum())}
+            row = {"method": name, "prompt": label_of(setting), "predictions": int(table.notna().to_numpy().sum())}
             row |= {kind: int(kinds.get(kind, 0)) for kind in ("failed", "empty")} | {"lowest DSC": f"{table.min().min():.2f}"}
             tested_small = values.index.intersection(small, sort=False)
             sizes = ((f"DSC, tumors up to {SMALL_MM} mm", values[tested_small]), ("larger ones", values.drop(tested_small)))
@@ -209,14 +209,14 @@ def failures(results: Sequence[RunResult], facts: pd.DataFrame, dataset: str) ->
     return pd.DataFrame(rows)
 
 
-def answers(model: str, results: Sequence[RunResult], datasets: Sequence[str]) -> dict[str, object]:
+def page_values(model: str, results: Sequence[RunResult], datasets: Sequence[str]) -> dict[str, object]:
     """Values for the text of the model's page, by glue key: what ran, and how many predictions (over all runs) failed or were empty."""
     found = failure_table(results, datasets)
     asked = pd.concat([tables.case_values(result.asked(), "dsc") for result in results])
     ran = dict.fromkeys(planning.experiment_title(r.experiment) for r in results)
     return {
         f"{model}_ran": "; ".join(ran),
-        f"{model}_answers": int(asked["test_dataset"].isin(datasets).sum()),
+        f"{model}_predictions": int(asked["test_dataset"].isin(datasets).sum()),
         f"{model}_failed": int((found["kind"] == "failed").sum()),
         f"{model}_empty": int((found["kind"] == "empty").sum()),
         f"{model}_empty_prompted": int(((found["kind"] == "empty") & (found["setting"] != "none")).sum()),

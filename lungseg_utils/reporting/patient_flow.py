@@ -179,9 +179,9 @@ def printable_experiments(finished: Sequence[RunResult]) -> pd.DataFrame:
 
 
 def flow_values(flow: pd.DataFrame, finished: Sequence[RunResult], n_excluded: int) -> dict[str, int]:
-    """Values for the text of pages by glue key: flow_drawn, _trained, _tested, _both, _excluded, _answers, _failed, _experiments.
+    """Values for the text of pages by glue key: flow_drawn, _trained, _tested, _both, _excluded, _predictions, _failed, _experiments.
 
-    Predictions of real cases outside `flow` count in _answers and _failed.
+    Predictions of real cases outside `flow` count in _predictions and _failed.
     """
     patients, predictions = patients_by_part(finished), count_predictions(finished)
     trained = [patients.get((name, "train"), set()) | patients.get((name, "validation"), set()) for name in flow]
@@ -191,7 +191,7 @@ def flow_values(flow: pd.DataFrame, finished: Sequence[RunResult], n_excluded: i
         "flow_tested": int(flow.loc[["test, with tumor", "test, tumor-free"]].sum().sum()),
         "flow_both": int(flow.loc[_BOTH].sum()),
         "flow_excluded": n_excluded,
-        "flow_answers": int(predictions["predictions"].sum()),
+        "flow_predictions": int(predictions["predictions"].sum()),
         "flow_failed": int(predictions["failed"].sum()),
         "flow_experiments": len(finished),
     }

@@ -107,7 +107,7 @@ def printable_trap(trap: pd.DataFrame, experiment: str, setting: str) -> pd.Data
     )
 
 
-def trap_answers(trap: pd.DataFrame, experiment: str, setting: str) -> dict[str, str]:
+def trap_values(trap: pd.DataFrame, experiment: str, setting: str) -> dict[str, str]:
     """Values for the text of pages by glue key: of one method trap_PROTOCOL (DSC), trap_PROTOCOL_shift and trap_PROTOCOL_slices (share)."""
     keys, values = {protocol([]).name: protocol.__name__ for protocol in protocols.PROTOCOLS}, {}
     for _, row in trap[(trap["experiment"] == experiment) & (trap["setting"] == setting)].iterrows():
@@ -116,7 +116,7 @@ def trap_answers(trap: pd.DataFrame, experiment: str, setting: str) -> dict[str,
     return values
 
 
-def own_answers(trap: pd.DataFrame, experiment: str, setting: str) -> dict[str, object]:
+def own_values(trap: pd.DataFrame, experiment: str, setting: str) -> dict[str, object]:
     """Values by glue key: one method by the own protocol (trap_own, trap_n), by the most flattering one (trap_most, trap_most_name) and
     by the least (trap_least); trap_own_dsc and trap_most_dsc are numbers.
     """
@@ -132,7 +132,7 @@ def own_answers(trap: pd.DataFrame, experiment: str, setting: str) -> dict[str, 
     }
 
 
-def order_answers(trap: pd.DataFrame, agreement: pd.DataFrame, setting: str) -> dict[str, object]:
+def order_values(trap: pd.DataFrame, agreement: pd.DataFrame, setting: str) -> dict[str, object]:
     """Values by glue key: how many other protocols rank another method first in a prompt setting, and the lowest agreement of ranks."""
     part = trap[trap["setting"] == setting]
     best = part[part["rank"] == 1].groupby("protocol", sort=False)["experiment"].agg(set)

@@ -58,7 +58,7 @@ def methods_by_setting(results: pd.DataFrame, models: Mapping[str, str], dataset
     return figure
 
 
-def cohort_answers(results: pd.DataFrame, experiments: Mapping[str, str], roles: Mapping[str, str]) -> dict[str, object]:
+def cohort_values(results: pd.DataFrame, experiments: Mapping[str, str], roles: Mapping[str, str]) -> dict[str, object]:
     """Values for the front page, by glue key NOTEBOOK_ROLE_(dsc|dsc_low|dsc_high|n) or, with a prompt, NOTEBOOK_SETTING_ROLE_...
 
     `experiments`: notebook -> name of its own method; `roles`: data set -> ROLE, as `wording.roles` gives it. The trivial baselines for a

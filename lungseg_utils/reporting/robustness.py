@@ -115,7 +115,7 @@ def printable_best_of_draws(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def robustness_answers(table: pd.DataFrame) -> dict[str, str]:
+def robustness_values(table: pd.DataFrame) -> dict[str, str]:
     """The finding of the page as one sentence, by glue key."""
     if table.empty:
         return {"robustness_answer": "This profile gives no answer: it asks with prompts as they should be drawn only."}

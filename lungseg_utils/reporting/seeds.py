@@ -138,7 +138,7 @@ def how(column: pd.Series) -> str:
     return f"95 % intervals: {'; '.join(dict.fromkeys(column))}."
 
 
-def seed_answers(spread: pd.DataFrame) -> dict[str, str]:
+def seed_values(spread: pd.DataFrame) -> dict[str, str]:
     """The finding as one sentence, by glue key: the smallest and the largest SD of runs, and their methods."""
     if spread.empty:
         return {"seeds_answer": "Nothing was trained more than once, so nothing is known of how far one training is from the next."}

@@ -79,7 +79,7 @@ def printable_selection(table: pd.DataFrame) -> pd.DataFrame:
     )
 
 
-def selection_answers(table: pd.DataFrame) -> dict[str, object]:
+def selection_values(table: pd.DataFrame) -> dict[str, object]:
     """Values for the text, by glue key: the shifts, and the numbers of patients and draws."""
     _, free, tested = (row for _, row in table.iterrows())
     values = {"free": f"{free['shift']:+z.3f}", "tested": f"{tested['shift']:+z.3f}", "n": int(free["n"]), "draws": int(free["draws"])}

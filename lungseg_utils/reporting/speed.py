@@ -159,7 +159,7 @@ def gains(frame: pd.DataFrame) -> Figure:
     return figure
 
 
-def answers(frame: pd.DataFrame) -> dict[str, str]:
+def page_values(frame: pd.DataFrame) -> dict[str, str]:
     """Values for the text of the page: how many rows reach their goal, which do not, and the setting."""
     with_goal = frame[frame["goal"].notna()]
     met = is_met(with_goal)

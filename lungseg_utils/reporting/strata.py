@@ -27,7 +27,7 @@ def facts_of_cases(finished: Sequence[results.RunResult], dataset: str) -> pd.Da
     return pd.DataFrame.from_dict(rows, orient="index")
 
 
-def size_answers(dsc: pd.Series, facts: pd.DataFrame) -> dict[str, object]:
+def size_values(dsc: pd.Series, facts: pd.DataFrame) -> dict[str, object]:
     """Values by glue key: mean DSC of cases with a small and with a larger tumor, and how many there are. `dsc`: by case."""
     small = facts[facts["diameter_mm"] <= SMALL_MM].index
     parts = {"strata_small": dsc.reindex(small), "strata_large": dsc.drop(small)}

@@ -8,7 +8,7 @@ from types import ModuleType
 
 from .labels import trivial_rules
 
-GRAY = "0.55"  # the color of trivial answers, which no other method has
+GRAY = "0.55"  # the color of trivial baselines, which no other method has
 _MARKERS = "os^Dv<>hp*PX"
 _FIGURE = "matplotlib.figure.Figure"
 

@@ -59,7 +59,7 @@ def write(results: Sequence[RunResult], titles: Mapping[str, str], folder: Path,
 
 
 def address(dataset: str, case_id: str, experiment: str, setting: str) -> str:
-    """Of one answer on the page, seen from the folder that holds it: what the page itself writes into its address (`formatState`)."""
+    """Of one prediction on the page, seen from the folder that holds it: what the page itself writes into its address (`formatState`)."""
     return "explore.html#" + urlencode({"data": dataset, "case": case_id, "a": _key(experiment, setting)}, safe="/")
 
 
@@ -103,12 +103,12 @@ def _described(setting: str) -> dict[str, str]:
 
 
 def _key(experiment: str, setting: str) -> str:
-    """Of an answer: names its mask and its values in the files, and itself in links."""
+    """Of a prediction: names its mask and its values in the files, and itself in links."""
     return f"{experiment}/{setting}"
 
 
 @dataclass(frozen=True)
-class _Answer:
+class _ShownPrediction:
     """A method that was asked with one prompt setting, and the ids of the cases that it was asked about."""
 
     result: RunResult
@@ -131,8 +131,8 @@ class _Cohort:
         self.values = pd.concat([table for _, table in tables])
         self.settings = [setting for setting in ladder.PROMPT_SETTINGS if (self.values["prompter"] == setting).any()]
         asked = [(result, table, result.cases(dataset)) for result, table in tables]
-        self.answers = [
-            _Answer(result, setting, frozenset(case.case_id for case in cases))
+        self.predictions = [
+            _ShownPrediction(result, setting, frozenset(case.case_id for case in cases))
             for result, table, cases in asked
             for setting in self.settings
             if (table["prompter"] == setting).any()
@@ -142,8 +142,8 @@ class _Cohort:
         self.cut = {record["case_id"] for record in records_here if record["cut_by_volume_end"]}
 
     def write(self, folder: Path) -> dict[str, object]:
-        """Write a file per case; returns the data set's part of the index, with DSC by answer in the order of the cases."""
-        scores: dict[str, list[float | None]] = {answer.key: [] for answer in self.answers}
+        """Write a file per case; returns the data set's part of the index, with DSC by prediction in the order of the cases."""
+        scores: dict[str, list[float | None]] = {prediction.key: [] for prediction in self.predictions}
         for case in self.cases:
             content = self._write_case(case, folder / self.dataset)
             for key, column in scores.items():
@@ -173,19 +173,19 @@ class _Cohort:
         return content
 
     def _values_of(self, case: Case, rows: pd.DataFrame) -> dict[str, dict[str, object]]:
-        """Values of every answer; a missing one is an error. Of a method that was not asked about this case they are null."""
+        """Values of every prediction; a missing one is an error. Of a method that was not asked about this case they are null."""
         found = {_key(*names): _plain(part) for names, part in rows.groupby(["experiment", "prompter"], sort=False)}
-        not_asked = [answer.key for answer in self.answers if case.case_id not in answer.case_ids]
+        not_asked = [prediction.key for prediction in self.predictions if case.case_id not in prediction.case_ids]
         volume = next(iter(found.values()), {}).get("reference_volume")  # the same, whoever is asked
         nothing = dict.fromkeys(METRICS) | {"reference_volume": volume, "failed": False, "not_asked": True}
         found |= dict.fromkeys(not_asked, nothing)
-        lacking = [answer.key for answer in self.answers if not {*METRICS} <= {*found.get(answer.key, ())}]
+        lacking = [prediction.key for prediction in self.predictions if not {*METRICS} <= {*found.get(prediction.key, ())}]
         if lacking:
             raise InputError(f"{self.dataset}, {case.case_id}", f"there are no values of {lacking[0]}", "Run its experiment again.")
         return found
 
     def _pictures(self, case: Case, study: Study, folder: Path) -> dict[str, object]:
-        """CT and masks around the reference, the prompts, and `outside_ml`: how much of each answer lies elsewhere.
+        """CT and masks around the reference, the prompts, and `outside_ml`: how much of each prediction lies elsewhere.
 
         A second file is written if anything does. Without a reference the one picture is of all predictions.
         """
@@ -193,12 +193,14 @@ class _Cohort:
         masks = _PackedMasks(study.image.shape, study.image.affine)
         masks.add(_REFERENCE, reference)
         nothing = Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine)
-        for answer in self.answers:
-            asked = case.case_id in answer.case_ids
-            masks.add(answer.key, answer.result.prediction(self.dataset, answer.setting, case.case_id, study) if asked else nothing)
+        for prediction in self.predictions:
+            asked = case.case_id in prediction.case_ids
+            masks.add(
+                prediction.key, prediction.result.prediction(self.dataset, prediction.setting, case.case_id, study) if asked else nothing
+            )
         around = reference if reference.array.any() else None
         close = _picture(ViewerCase(case.case_id, study.image, masks, around=around), _MARGIN_MM, _MAX_MB)
-        outside = {answer.key: _outside_ml(masks[answer.key], close) for answer in self.answers}
+        outside = {prediction.key: _outside_ml(masks[prediction.key], close) for prediction in self.predictions}
         if any(outside.values()):
             everything = ViewerCase(case.case_id, study.image, masks)
             _write_json(_picture(everything, _MARGIN_OF_ALL_MM, _MAX_MB_OF_ALL), folder / f"{case.case_id}.all.json")
@@ -266,7 +268,7 @@ def _number(value: float) -> float | str | None:
 
 
 def _prompts(case: Case, reference: Mask, setting: str) -> dict[str, object]:
-    """What every model was told before its first answer, as `records` writes prompts, and the lines that a reader would have drawn."""
+    """What every model was told before its first prediction, as `records` writes prompts, and the lines that a reader would have drawn."""
     if ladder.prompt_setting(setting).from_detector:
         return {"prompts": [], "lines": []}
     prompts = ladder.first_prompts(case, reference, setting)

@@ -298,7 +298,7 @@ def test_a_goal_is_met_from_above_by_a_gain_and_from_below_by_an_extra():
 def test_the_page_says_which_rows_miss_their_goal_and_draws_one_line_a_gain():
     rows_shown = [{"row": "good", "value_median": 3.0}, {"row": "bad", "value_median": 1.0}, {"row": "free", "goal": math.nan}]
     table = pd.concat([_figures(**changes) for changes in rows_shown] + [_figures(row="start", compared=speed.EXTRA, goal=0.5)])
-    said = speed.answers(table)
+    said = speed.page_values(table)
     assert (said["rows"], said["met"], said["missed"]) == ("3", "1", "bad, start")
     axes = speed.gains(table).axes[0]
     assert [label.get_text() for label in axes.get_yticklabels()] == ["bad", "free", "good"]
@@ -319,8 +319,8 @@ def test_rows_of_several_machines_bear_the_machines_name():
     slow = _figures(row="a", device="Intel, 2 cores", goal=2.0, value_median=1.0)
     both = pd.concat([one, slow, _figures(row="b", device="Intel, 2 cores", value_median=9.0)], ignore_index=True)
     assert speed.printable(both)["row"].tolist() == ["a · AMD", "b · AMD", "a · Intel", "b · Intel"]
-    assert speed.answers(both)["missed"] == "a · Intel"
-    assert speed.answers(both)["device"] == "AMD, 2 cores; Intel, 2 cores"
+    assert speed.page_values(both)["missed"] == "a · Intel"
+    assert speed.page_values(both)["device"] == "AMD, 2 cores; Intel, 2 cores"
     names = [label.get_text() for label in speed.gains(both).axes[0].get_yticklabels()]
     assert names == ["a · AMD", "a · Intel", "b · AMD", "b · Intel"]
 

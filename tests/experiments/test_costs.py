@@ -350,7 +350,7 @@ def test_two_machines_are_compared_by_what_was_measured_on_both(table):
     assert set(shown["times faster"]) == {"2"}
     assert "U-Net, as trained here" not in set(shown["model"])
     assert shown.columns[3].startswith("a card")
-    values = efficiency.machine_answers(table, halved)
+    values = efficiency.machine_values(table, halved)
     assert values["missing"] == "U-Net, as trained here"
     assert values["least_gain"] == values["most_gain"] == "2"
 
@@ -363,11 +363,11 @@ def test_models_that_compute_the_same_show_how_far_two_processes_differ(table):
     twins = [one("sam", 1000.0, cold=2.0, prompt=0.3), one("medsam", 1000.5, cold=1.0, prompt=0.4), one("unet", 7.0, input=9.0)]
     assert efficiency.spread_of_twins(pd.concat([*twins, one("sam2", 1100.0, cold=8.0, prompt=0.1)])) == 2.0
     assert efficiency.spread_of_twins(pd.concat(twins[1:])) == 1.0  # no twins
-    assert efficiency.answers(table)["twins"] == f"{efficiency.spread_of_twins(table):.1f}"
+    assert efficiency.page_values(table)["twins"] == f"{efficiency.spread_of_twins(table):.1f}"
 
 
 def test_answers_give_times_and_the_setting_that_they_belong_to(table):
-    values = efficiency.answers(table)
+    values = efficiency.page_values(table)
     assert values["sam_box_every_slice"] == "≈ 2 min"
     assert values["sam_encode_share"] == "99 %"
     assert values["threads"] == "1"

@@ -15,7 +15,7 @@ from lungseg_utils.core.masks import dsc
 from lungseg_utils.evaluation import tables
 from lungseg_utils.experiments import interaction, load, recorded_sessions, results
 from lungseg_utils.prompts import ladder, sessions
-from lungseg_utils.prompts.sessions import AskedModel, Interaction, RecordedAnswer, Session
+from lungseg_utils.prompts.sessions import AskedModel, Interaction, RecordedPrediction, Session
 from lungseg_utils.reporting.ladder import ladder_figure, ladder_table, printable_settings
 from lungseg_utils.types import Box, Experiment, InputError, Mask, Points, Prompt, SlicePrompt
 from lungseg_utils.viewers.playground.offers import models
@@ -39,7 +39,7 @@ def session(reference) -> Session:
     box = SlicePrompt(k, box=Box((i0, j0, k), (i1 + 1, j1 + 1, k + 1)))
     first = Prompt(1, (box,), actions=1)
     second = Prompt(1, (replace(box, points=Points(((i0, j0, k),), (0,))),), find_ends=True, actions=2)
-    answer = RecordedAnswer("trivial", 1.5, 0.8, "a" * 64)
+    answer = RecordedPrediction("trivial", 1.5, 0.8, "a" * 64)
     return Session(
         dataset="folder",
         case_id="chest-LPS",

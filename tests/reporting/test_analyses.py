@@ -113,10 +113,10 @@ def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch
     assert set(appendix.index) == set(table.index[table["n"] > 0])
     assert appendix.loc["five patients against all", "DSC: p, Wilcoxon"] == "under 0.001"
     assert appendix.loc["five patients against all", "difference, NSD at 3 mm"].startswith("0.00")
-    answers = comparisons.contrast_answers(table.reset_index())
+    answers = comparisons.contrast_values(table.reset_index())
     assert answers["contrasts_significant"] == 2  # and one box of MedSAM2's place against the U-Net with it
     assert "five patients against all" in answers["contrasts_named"]
-    untested = comparisons.contrast_answers(table.reset_index().assign(p=np.nan, p_holm=np.nan))
+    untested = comparisons.contrast_values(table.reset_index().assign(p=np.nan, p_holm=np.nan))
     assert (untested["contrasts_tested"], untested["contrasts_n"]) == (0, 12)  # differences of twelve patients all the same
 
 
@@ -124,11 +124,11 @@ def test_robustness_starts_at_no_error_and_never_mixes_shares(finished):
     table = robustness.robustness(finished, "phantom_nsclc")
     assert list(table["jitter"]) == [0.0, 0.1, 0.4]
     assert list(table["dsc"].round(2))[1:] == [0.6, 0.2]
-    assert "falls by" in robustness.robustness_answers(table)["robustness_answer"]
+    assert "falls by" in robustness.robustness_values(table)["robustness_answer"]
     assert list(robustness.printable_robustness(table).columns) == ["method", "prompt", "0 %", "10 %", "40 %"]
     empty = robustness.robustness(finished[:2], "phantom_nsclc")
     assert empty.empty
-    assert "no answer" in robustness.robustness_answers(empty)["robustness_answer"]
+    assert "no answer" in robustness.robustness_values(empty)["robustness_answer"]
     with pytest.raises(ValueError, match="jittered"):
         methods_by_setting(finished[4].results, experiment_titles(finished), "phantom_nsclc")
 
@@ -142,7 +142,7 @@ def test_curves_put_full_training_at_all_and_zero_shot_at_none(finished):
     assert {str(k) for k in sam["k"]} == {"0", "all"}
     assert sam["model"].nunique() == 1
     table = few_shot.few_shot_runs(finished, "phantom_nsclc", "none")
-    assert "k = 5: 0.30" in few_shot.few_shot_answers(table, "none")["few_shot_none"]
+    assert "k = 5: 0.30" in few_shot.few_shot_values(table, "none")["few_shot_none"]
     assert set(few_shot.printable_few_shot(table)["the method"]) == {"no claim: one run"}
 
 
@@ -172,8 +172,8 @@ def test_runs_of_one_method_are_spread_and_single_ones_left_out(finished):
     assert "the method" in table["method_how"][0]
     assert len(seeds.printable_spread(table)) == 1
     assert "DSC" in seeds.seeds_figure(table).axes[0].get_xlabel()
-    assert "U-Net" in seeds.seed_answers(table)["seeds_answer"]
-    assert "nothing is known" in seeds.seed_answers(table.iloc[:0])["seeds_answer"]
+    assert "U-Net" in seeds.seed_values(table)["seeds_answer"]
+    assert "nothing is known" in seeds.seed_values(table.iloc[:0])["seeds_answer"]
 
 
 def test_methods_are_compared_only_where_both_were_trained_more_than_once(finished):
@@ -217,7 +217,7 @@ def test_choosing_by_labels_that_nobody_counts_brings_what_it_brings():
     assert list(table["labels"]) == [5, 9, 13]
     assert set(table["n"]) == {8}
     assert selection.printable_selection(table)["shift"][2].startswith("+")
-    assert selection.selection_answers(table)["selection_free"].startswith("-")
+    assert selection.selection_values(table)["selection_free"].startswith("-")
 
 
 def test_a_drop_on_the_external_test_set_is_between_independent_groups(finished):
@@ -291,9 +291,9 @@ def test_the_text_counts_failed_and_empty_predictions_and_the_empty_ones_despite
 
 def test_small_tumors_end_at_three_centimeters():
     facts = pd.DataFrame({"diameter_mm": [12.0, 30.0, 31.0]}, index=["a", "b", "c"])
-    values = strata.size_answers(pd.Series({"a": 0.2, "b": 0.6, "c": 0.9}), facts)
+    values = strata.size_values(pd.Series({"a": 0.2, "b": 0.6, "c": 0.9}), facts)
     assert values == {"strata_small": "0.40", "strata_large": "0.90", "strata_small_n": 2, "strata_large_n": 1}
-    only_small = strata.size_answers(pd.Series({"a": 0.2, "b": 0.6}), facts[:2])
+    only_small = strata.size_values(pd.Series({"a": 0.2, "b": 0.6}), facts[:2])
     assert (only_small["strata_large"], only_small["strata_large_n"]) == ("–", 0)
 
 

@@ -11,7 +11,7 @@ from matplotlib.figure import Figure
 from lungseg_utils.evaluation import metrics, tables
 from lungseg_utils.reporting import experiment_tables, loss_ablation, style
 from lungseg_utils.reporting.labels import counted, interval_text
-from lungseg_utils.reporting.results import cohort_answers, methods_by_setting, printable_case_matrix, printable_setting_table
+from lungseg_utils.reporting.results import cohort_values, methods_by_setting, printable_case_matrix, printable_setting_table
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_who_was_tested_on_fewer_patients_of_a_cohort_or_on_none_says_so(ladder)
 
 
 def test_answers_of_a_setting_are_paired_with_the_baseline(ladder):
-    answers = experiment_tables.setting_answers(
+    answers = experiment_tables.setting_values(
         "x", ladder[ladder["experiment"] == "better"], ladder[ladder["experiment"] == "plain"], ROLES
     )
     assert answers["x_external_n"] == 12
@@ -155,7 +155,7 @@ def test_answers_of_a_setting_are_paired_with_the_baseline(ladder):
     assert mean - float(answers["x_internal_box_one_slice_baseline"].split()[0]) == pytest.approx(0.1, abs=0.011)
     others = ladder[(ladder["experiment"] == "plain") & (ladder["patient_id"] != "phantom_msd-3")]
     with pytest.raises(ValueError, match="phantom_msd-3"):
-        experiment_tables.setting_answers("x", ladder[ladder["experiment"] == "better"], others, ROLES)
+        experiment_tables.setting_values("x", ladder[ladder["experiment"] == "better"], others, ROLES)
 
 
 def test_figures_of_settings_name_every_method_and_count_patients(ladder):
@@ -197,8 +197,8 @@ def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
 
 
 def test_the_front_page_gets_one_key_per_notebook_setting_and_role(ladder):
-    answers = cohort_answers(ladder, {"baselines_zero_shot": "plain", "medsam2_few_shot": "better"}, ROLES)
+    answers = cohort_values(ladder, {"baselines_zero_shot": "plain", "medsam2_few_shot": "better"}, ROLES)
     assert answers["box_ellipse_external_n"] == 12
     assert answers["medsam2_few_shot_box_one_slice_internal_dsc_low"] < answers["medsam2_few_shot_box_one_slice_internal_dsc"]
     assert not any("plain" in key or "phantom" in key for key in answers)
-    assert cohort_answers(ladder, {"medsam2_few_shot": "not run"}, ROLES) == {}
+    assert cohort_values(ladder, {"medsam2_few_shot": "not run"}, ROLES) == {}

@@ -82,8 +82,8 @@ def test_failures_of_a_family_count_empty_answers_and_set_small_tumors_apart(fin
     assert table.loc["box on every slice", "empty"] == 0
     values = dsc_by_patient(finished[2], "phantom_nsclc", "box_one_slice")
     assert table.loc["box on one slice", "DSC, tumors up to 30 mm, n = 3"] == f"{values.iloc[:3].mean():.2f}"
-    found = model_pages.answers("medsam", finished[2:3], ["phantom_nsclc"])
-    assert (found["medsam_answers"], found["medsam_empty"], found["medsam_empty_prompted"], found["medsam_failed"]) == (24, 1, 1, 0)
+    found = model_pages.page_values("medsam", finished[2:3], ["phantom_nsclc"])
+    assert (found["medsam_predictions"], found["medsam_empty"], found["medsam_empty_prompted"], found["medsam_failed"]) == (24, 1, 1, 0)
     assert "stand-in" in found["medsam_ran"]
 
 
@@ -143,14 +143,14 @@ def test_the_front_figure_has_three_panels_that_can_be_read_alone(finished):
     assert "(s)" in cost.get_xlabel()
     for text in ("phantom results",) * 2:
         assert text in prompts.texts[0].get_text()
-    answers = front_page.answers(ladder, "mini")
+    answers = front_page.page_values(ladder, "mini")
     assert answers["front_n"] == 12
     assert answers["medsam_fine_tuned_box_every_slice_over_trivial"].startswith("0.05")
     assert answers["medsam2_fine_tuned_box_one_slice_over_control"].startswith("0.05")
 
 
 def test_the_trap_gives_a_value_a_shift_and_a_share_for_each_protocol(finished):
-    answers = protocol_trap.trap_answers(_trap(finished[0]), finished[0].experiment.name, "none")
+    answers = protocol_trap.trap_values(_trap(finished[0]), finished[0].experiment.name, "none")
     assert (answers["trap_volume"], answers["trap_volume_shift"]) == ("0.50", "+0.00")
     assert (answers["trap_tumor_slices"], answers["trap_tumor_slices_shift"], answers["trap_tumor_slices_slices"]) == (
         "0.52",
@@ -163,7 +163,7 @@ def test_the_own_protocol_stands_against_the_most_and_the_least_flattering_one()
     rows = [("own", 0.5, 0.0, 12), ("flattering", 0.8, 0.3, 9), ("strict", 0.25, -0.25, 12)]
     trap = pd.DataFrame(rows, columns=["protocol", "value", "shift", "n"]).assign(experiment="e", setting="none")
     other = trap.assign(experiment="f", value=0.9, shift=0.4)
-    assert protocol_trap.own_answers(pd.concat([other, trap], ignore_index=True), "e", "none") == {
+    assert protocol_trap.own_values(pd.concat([other, trap], ignore_index=True), "e", "none") == {
         "trap_own": "0.50",
         "trap_most": "0.80",
         "trap_least": "0.25",
@@ -179,11 +179,11 @@ def test_protocols_that_put_another_method_first_are_counted():
         (p, e, r) for p, ranks in (("own", (1, 2, 3)), ("same", (1, 2, 3)), ("other", (2, 1, 3))) for e, r in zip("abc", ranks, strict=True)
     ]
     trap = pd.DataFrame(rows, columns=["protocol", "experiment", "rank"]).assign(setting="click")
-    answers = protocol_trap.order_answers(trap, protocol_trap.rank_agreement(trap), "click")
+    answers = protocol_trap.order_values(trap, protocol_trap.rank_agreement(trap), "click")
     assert (answers["trap_click_methods"], answers["trap_click_others"], answers["trap_click_another_first"]) == (3, 2, 1)
     assert answers["trap_click_least_tau"] == "0.33"
     ranks = pd.DataFrame({"rank_low": [1.0, 1.0, 3.0]})
-    assert comparisons.rank_answers(ranks, "click") == {"ranks_click_methods": 3, "ranks_click_may_be_first": 2}
+    assert comparisons.rank_values(ranks, "click") == {"ranks_click_methods": 3, "ranks_click_may_be_first": 2}
 
 
 def test_costs_of_one_model_name_its_sizes_and_no_accuracy():

@@ -107,7 +107,7 @@ def test_means_keep_a_miss_and_leave_the_tumor_free_scan_apart(four):
     assert _row(summary, "hd95", "those with an answer")["n"] == 2
     assert np.isfinite(_row(summary, "hd95", "patients with a tumor")["value"])  # the middle one of three, of which one is infinite
     assert _row(summary, "false_positive_volume")[["value", "n"]].tolist() == pytest.approx([0.216, 1])
-    assert (flow.patients, flow.cases, flow.cases_tumor_free, flow.lesions, flow.empty_answers) == (3, 3, 1, 3, 1)
+    assert (flow.patients, flow.cases, flow.cases_tumor_free, flow.lesions, flow.empty_predictions) == (3, 3, 1, 3, 1)
 
 
 def test_the_first_protocol_is_the_reported_dsc(four):

@@ -194,7 +194,7 @@ def test_the_ladder_has_a_row_per_method_and_direction_and_joins_the_folds_of_ms
     assert "All 20 planned runs are here." in ladder_page.said
     assert "hantom" not in ladder_page.said
     rows = _rows(ladder_page, "Patients of MSD Task06 Lung (out of fold", "no prompt")
-    assert len(rows) == 2 + 2 * 3  # two trivial answers; of each direction full training and two numbers of patients
+    assert len(rows) == 2 + 2 * 3  # two trivial baselines; of each direction full training and two numbers of patients
     joined, folds = rows[f"{UNET} {MSD_TITLE}"], _dsc(finished, "msd_lung", model="unet", paradigm="full", train_dataset="msd_lung")
     assert sorted(folds.index) == MSD  # each patient once
     assert (joined["n"], joined["runs"], joined["trained on"], joined["target labels used"]) == ("10", "1", "target", "8")
@@ -296,7 +296,7 @@ def test_other_pages_speak_of_patients_too(finished):
     assert "Of 20 patients 16 served training and validation and 14 were tested; 0 did both in one experiment" in said
     page = execute_here("models", profile="paper")
     shown = pd.concat([r.results for r in finished if r.experiment.model == "unet" and r.experiment.k in (None, 2)])  # its first k
-    assert page.glued["unet_answers"] == ((shown["metric"] == "dsc") & (shown["lesion_id"] == "")).sum()
+    assert page.glued["unet_predictions"] == ((shown["metric"] == "dsc") & (shown["lesion_id"] == "")).sum()
     page = execute_here("unet_few_shot", profile="paper")
     assert "one training (fold 0, k = 2, draw 0, on NSCLC-Radiomics (real)) of the 8 that are planned" in page.said
 

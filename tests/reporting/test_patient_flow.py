@@ -74,7 +74,7 @@ def test_the_text_counts_predictions_of_real_cases_too(finished):
         "flow_tested": 4,
         "flow_both": 0,
         "flow_excluded": 3,
-        "flow_answers": 7,
+        "flow_predictions": 7,
         "flow_failed": 1,
         "flow_experiments": 2,
     }

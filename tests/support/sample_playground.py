@@ -86,7 +86,7 @@ def trivial() -> LoadedModel:
 
 
 def offers(weights: Path) -> list[OfferedModel]:
-    """The tiny network, the trivial answer, the tiny network as slow as a large one, and a model whose weights are not there."""
+    """The tiny network, the trivial baseline, the tiny network as slow as a large one, and a model whose weights are not there."""
 
     def slow() -> LoadedModel:
         model = loaded(weights)

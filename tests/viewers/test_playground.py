@@ -22,7 +22,7 @@ from lungseg_utils.prompts.ladder import prompt_rng
 from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt
 from lungseg_utils.viewers import playground as playgrounds
 from lungseg_utils.viewers.playground.controls import colors_for
-from lungseg_utils.viewers.playground.drawing import DrawnPrompt, can_be_answered
+from lungseg_utils.viewers.playground.drawing import DrawnPrompt, can_be_predicted
 from lungseg_utils.viewers.playground.offers import cases
 from lungseg_utils.viewers.playground.session import CaseSession, OfferedModel, Worker, filled_planes
 from lungseg_utils.viewers.playground.widget import PromptCanvas
@@ -101,9 +101,9 @@ def test_a_refused_step_leaves_everything_as_it_was(draw, fault):
 
 def test_clicks_outside_alone_cannot_be_answered():
     outside, inside = (Prompt(1, (SlicePrompt(0, points=Points(((1, 1, 0),), (label,))),)) for label in (0, 1))
-    assert not can_be_answered(())
-    assert not can_be_answered((outside,))
-    assert can_be_answered((inside,))
+    assert not can_be_predicted(())
+    assert not can_be_predicted((outside,))
+    assert can_be_predicted((inside,))
 
 
 # --- asking -------------------------------------------------------------------------------------------------------------

@@ -60,14 +60,14 @@ def measure_automatic(subject: Subject, meter: Meter) -> None:
     one = meter.stage("input", lambda: segmenter.network(inputs))
     if subject.whole_volume:
         fresh = _Fresh(segmenter, image)
-        meter.stage(f"{VOLUME}none", fresh.answer, prepare=fresh.prepare)
+        meter.stage(f"{VOLUME}none", fresh.predict, prepare=fresh.prepare)
         meter.add(f"{VOLUME}none", "counted", slices=SHAPE[2], prompts=0)
     else:
         meter.add_volume("none", one, SHAPE[2] / shape[2], SHAPE[2])
 
 
 class _Fresh:
-    """Answers about an image that the segmenter has not seen yet: it keeps what it computed of the last one."""
+    """Predicts on an image that the segmenter has not seen yet: it keeps what it computed of the last one."""
 
     def __init__(self, segmenter: Segmenter, image: Image, prompts: Sequence[Prompt] = ()):
         self._segmenter, self._image, self._prompts = segmenter, image, prompts
@@ -76,7 +76,7 @@ class _Fresh:
         """Another image, with the same voxels."""
         self._image = Image(self._image.array, self._image.affine)
 
-    def answer(self) -> None:
+    def predict(self) -> None:
         """Take the image, and segment it."""
         self._segmenter.set_image(self._image)
         self._segmenter.predict(self._prompts)
@@ -212,7 +212,7 @@ def measure_promptable(subject: Subject, meter: Meter) -> None:
     segmenter.predict((prompt,))  # from here on the slice is encoded
     warm = meter.stage("prompt", lambda: segmenter.predict((prompt,)))
     fresh = _Fresh(segmenter, image, (prompt,))
-    cold = meter.stage("cold", fresh.answer, flops=encode.flops + warm.flops, prepare=fresh.prepare)
+    cold = meter.stage("cold", fresh.predict, flops=encode.flops + warm.flops, prepare=fresh.prepare)
     meter.add_volume("box_every_slice", cold, TUMOR_SLICES, TUMOR_SLICES, prompts=TUMOR_SLICES)
     if isinstance(segmenter, Sam2Segmenter):
         maps = meter.in_use(lambda: network.encode(picture))()

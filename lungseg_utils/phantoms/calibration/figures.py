@@ -101,7 +101,7 @@ def noise_spectra(settings: Mapping[str, CohortSettings], patient_ids: Mapping[s
 
 
 def trivial_scores(measured: Mapping[str, pd.DataFrame]) -> Figure:
-    """DSC of the trivial answers over patients, cohort by cohort."""
+    """DSC of the trivial baselines over patients, cohort by cohort."""
     import matplotlib.pyplot as plt
     import seaborn as sns
 

@@ -22,11 +22,11 @@ def _inscribed(shape: tuple[int, ...]) -> np.ndarray:
 
 def _fill(mask: np.ndarray, ellipse: bool) -> np.ndarray:
     """Tight box of every component of `mask` (2-D or 3-D), filled or as its inscribed ellipse, united."""
-    answer = np.zeros_like(mask)
+    prediction = np.zeros_like(mask)
     for region in ndimage.find_objects(label(mask, connectivity=mask.ndim)):
         shape = tuple(s.stop - s.start for s in region)
-        answer[region] |= _inscribed(shape) if ellipse else True
-    return answer
+        prediction[region] |= _inscribed(shape) if ellipse else True
+    return prediction
 
 
 def _recist_ball(mask: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
@@ -42,7 +42,7 @@ def _recist_ball(mask: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
 
 
 def trivial_dsc(reference: Mask) -> dict[str, float]:
-    """3-D DSC of answers that know only a prompt drawn from the reference: boxes, inscribed ellipses, balls."""
+    """3-D DSC of predictions that know only a prompt drawn from the reference: boxes, inscribed ellipses, balls."""
     where = margin_box(reference.array, reference.spacing_mm, 60.0)
     mask = reference.array[where]
     slices = [np.stack([_fill(mask[:, :, k], e) for k in range(mask.shape[2])], 2) for e in (False, True)]
@@ -50,7 +50,7 @@ def trivial_dsc(reference: Mask) -> dict[str, float]:
     for lesion in _components(mask):
         one_slice |= _one_slice_ellipsoid(lesion, reference.spacing_mm)
         ball |= _recist_ball(lesion, reference.spacing_mm)
-    answers = {
+    predictions = {
         "box_per_slice_dsc": slices[0],
         "ellipse_per_slice_dsc": slices[1],
         "box_3d_dsc": _fill(mask, False),
@@ -58,7 +58,7 @@ def trivial_dsc(reference: Mask) -> dict[str, float]:
         "one_slice_ellipsoid_dsc": one_slice,
         "recist_ball_dsc": ball,
     }
-    return {name: masks.dsc(mask, answer) for name, answer in answers.items()}
+    return {name: masks.dsc(mask, prediction) for name, prediction in predictions.items()}
 
 
 def _components(mask: np.ndarray) -> list[np.ndarray]:

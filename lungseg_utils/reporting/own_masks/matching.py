@@ -57,7 +57,7 @@ def find_cases(predictions: Path, references: Path, ignore: Path | None = None, 
     absent = [case_id for case_id in case_ids if case_id not in answers]
     if absent and missing == "error":
         problem = f"no prediction for {len(absent)} of {len(case_ids)} references: {_some(absent)}"
-        raise InputError(predictions, problem, "Bring them, or let them count as failed empty answers with --missing failed.")
+        raise InputError(predictions, problem, "Bring them, or let them count as failed empty predictions with --missing failed.")
     patients = _patients(Path(references) / PATIENTS_FILE, case_ids)
     return [
         CaseFiles(

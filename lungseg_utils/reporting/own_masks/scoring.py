@@ -56,7 +56,7 @@ class _Loaded:
     ignore: _Packed | None
     sha256: Mapping[Path, str]
     has_tumor: bool
-    has_answer: bool
+    has_prediction: bool
 
 
 def _header_grid(path: Path) -> Mask:
@@ -136,7 +136,7 @@ def _read(task: tuple[CaseFiles, int | None, int | None]) -> _Loaded | list[Faul
         None if ignore is None else _Packed.of(ignore),
         {path: sha256_of_file(path) for path in case.paths},
         has_tumor=any(mask.array.any() for mask in references.values()),
-        has_answer=bool(prediction.array.any()),
+        has_prediction=bool(prediction.array.any()),
     )
 
 
@@ -165,7 +165,7 @@ def _load(cases: Sequence[CaseFiles], label: int | None, prediction_label: int |
     _refuse([fault for part in given if isinstance(part, list) for fault in part], folder)
     if label is not None and not any(case.has_tumor for case in given):
         raise InputError("--label", f"no reference holds the value {label}", "Choose the tumor's value in the references.")
-    if prediction_label is not None and not any(case.has_answer for case in given):
+    if prediction_label is not None and not any(case.has_prediction for case in given):
         problem = f"no prediction holds the value {prediction_label}"
         raise InputError("--prediction-label", problem, "Choose the tumor's value in the predictions, if it differs from --label.")
     return given

@@ -27,7 +27,7 @@ class Flow:
     lesions: int
     cases_by_reader: Mapping[str, int]
     failed: int
-    empty_answers: int
+    empty_predictions: int
 
 
 def _tumor_free(results: pd.DataFrame) -> set[str]:
@@ -48,7 +48,7 @@ def count_flow(results: pd.DataFrame) -> Flow:
         lesions=int(results.loc[results["metric"] == "lesions_reference", "value"].sum()),
         cases_by_reader=whole.groupby("reader")["case_id"].nunique().to_dict(),
         failed=whole.loc[whole["status"] == "failed", "case_id"].nunique(),
-        empty_answers=given.loc[given["value"] == 0, "case_id"].nunique(),
+        empty_predictions=given.loc[given["value"] == 0, "case_id"].nunique(),
     )
 
 

@@ -11,7 +11,7 @@ LESION_ID = 1
 _LEAST_SIDE = 2  # voxels: what is smaller is a slip of the hand
 
 
-def can_be_answered(prompts: Sequence[Prompt]) -> bool:
+def can_be_predicted(prompts: Sequence[Prompt]) -> bool:
     """False where nothing, or clicks outside alone, were said."""
     return any(drawn.box is not None or 1 in drawn.points.labels for prompt in prompts for drawn in prompt.slices)
 

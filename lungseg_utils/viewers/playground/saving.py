@@ -69,9 +69,9 @@ class SessionLog:
         )
 
 
-def _recorded(name: str, prediction: ScoredPrediction) -> sessions.RecordedAnswer:
+def _recorded(name: str, prediction: ScoredPrediction) -> sessions.RecordedPrediction:
     score = None if np.isnan(prediction.dsc) else prediction.dsc
-    return sessions.RecordedAnswer(name, round(prediction.seconds * 1000, 3), score, sessions.sha256_of_mask(prediction.mask))
+    return sessions.RecordedPrediction(name, round(prediction.seconds * 1000, 3), score, sessions.sha256_of_mask(prediction.mask))
 
 
 def compare_replay(session: sessions.Session, predictions: Predictions) -> tuple[str, bool]:

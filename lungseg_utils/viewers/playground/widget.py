@@ -44,7 +44,7 @@ from ..palette import OKABE_ITO
 from ..slice_viewer import ViewerCase, embed, packed
 from . import saving
 from .controls import Controls, colors_for, file_link, score_table
-from .drawing import DrawnPrompt, can_be_answered
+from .drawing import DrawnPrompt, can_be_predicted
 from .session import CaseSession, Interrupted, LoadedModel, OfferedModel, ScoredPrediction, Spread, Worker, filled_planes
 
 _logger = logging.getLogger(__name__)
@@ -247,7 +247,7 @@ class Playground(ipywidgets.VBox):
         spreads: dict[str, Spread] = {}
         failed: dict[str, str] = {}
         try:
-            for offer in chosen if can_be_answered(prompts) else ():
+            for offer in chosen if can_be_predicted(prompts) else ():
                 try:
                     self._predict_one(turn, prompts, offer, predictions, spreads)
                 except Interrupted:
@@ -338,7 +338,7 @@ class Playground(ipywidgets.VBox):
         if self._failed:
             titles = [offer.title for offer in self.offers if offer.experiment in self._failed]
             self._say(f"No answer from {', '.join(titles)}: see the table.", problem=True)
-        elif prompts and not can_be_answered(prompts):
+        elif prompts and not can_be_predicted(prompts):
             self._say("Clicks outside alone say nothing: add a click inside, or a box.")
         else:
             self._say("")
