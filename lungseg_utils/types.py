@@ -3,6 +3,8 @@
 Frames. Every array in memory has axes (x, y, z) in RAS+ order: index i grows towards the patient's right, j towards
 anterior, k towards superior. `affine` maps voxel indices (center of a voxel) to world millimeters, RAS+. The order in
 which a file stored its axes is undone on reading and redone on writing (`data`); neither ever interpolates voxels.
+
+The module is long because all rooms import it: the records and the types of the contract have one home below them.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
 """Page "Efficiency": costs of full-size architectures, as tables and figures. No accuracy: a stand-in's is not that of its full size.
 
 Colors are safe for color-blind readers, and shapes and hatches repeat the information in gray; every axis has its unit.
+The module is long because the page has the most figures of the book, and they share how rows are named and ordered.
 """
 
 from __future__ import annotations

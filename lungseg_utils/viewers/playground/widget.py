@@ -20,6 +20,8 @@ A mask is empty except on the slices `first` to `first + count`, which come as g
 
 Gestures are messages, because each of them counts and values of a trait may be skipped: {kind, id} and, for a "box", {from, to, index}
 (voxels (i, j), both inside, and k), for a "click" {place, index, inside}; "undo" and "redo" have no further fields.
+
+The module is long because one class holds the state of the page; its parts (controls, drawing, offers, saving) have modules of their own.
 """
 
 from __future__ import annotations
