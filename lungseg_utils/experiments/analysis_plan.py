@@ -29,7 +29,7 @@ def _load(path: Path) -> AnalysisPlan:
     sides = [side for contrast in found.contrasts for side in (contrast.a, contrast.b)]
     for notebook, setting in [*sides, (found.automatic_control, "none")]:
         if notebook not in lines or setting not in lines[notebook].prompters:
-            raise InputError(path, f"{notebook} is not prompted with {setting}", "See experiments.yml.")
+            raise InputError(path, f"{notebook} is not run with the prompt setting {setting}", "See experiments.yml.")
     if len({contrast.name for contrast in found.contrasts}) < len(found.contrasts):
         raise InputError(path, "two contrasts share a name", "Give each its own.")
     return found

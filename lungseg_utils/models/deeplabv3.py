@@ -30,7 +30,7 @@ CARD = ModelCard(
         "output_stride": 8,
         "atrous_rates": (1, 2, 3),
         "head_width": 64,
-        "neighbors": 1,
+        "neighbours": 1,  # spelled as in the options that were frozen before any test (data/frozen.json)
         "spacing_mm": (3.0, 3.0, 3.0),
         "windows_hu": ((-1000.0, 400.0), (-160.0, 240.0)),
         "patch": (2, 64, 64),
@@ -59,9 +59,9 @@ def build(options: Options, seed: int = 0) -> AutomaticSegmenter:
     from ..networks.slicewise import SliceWise
 
     torch.manual_seed(seed)
-    neighbors = int(options["neighbors"])
+    neighbors = int(options["neighbours"])
     if neighbors < 0:
-        raise InputError("neighbors", f"{neighbors} slices on each side", "Give 0 or more.")
+        raise InputError("neighbours", f"{neighbors} slices on each side", "Give 0 or more.")
     settings = Settings.from_options({**options, "size_multiple": 1, "slab_overlap": neighbors})
     if settings.batch_size * settings.patch[0] < 2:
         raise InputError("batch_size", "one slice at a time cannot be normalized over the batch", "Give two slices or more in a step.")

@@ -456,7 +456,7 @@ def test_tables_of_many_columns_are_in_sight_on_a_desktop(page, address, visit):
 @needs_smoke_book
 @pytest.mark.browser
 def test_a_shadow_says_that_columns_are_out_of_sight(address, visit):
-    page = visit(f"{address}/book/results/contamination.html", color_scheme="light").page
+    page = visit(f"{address}/book/results/contamination.html", color_scheme="light", viewport={"width": 600, "height": 900}).page
     table = page.locator(".cell_output .text_html:has(table)").first
     assert table.evaluate("(found) => found.scrollWidth > found.clientWidth + 1")
 

@@ -20,6 +20,7 @@ import psutil
 import pytest
 import torch
 
+from lungseg_utils.book import build
 from lungseg_utils.book.build import pages_of_toc, vendor
 from lungseg_utils.core import files
 from lungseg_utils.experiments import planning
@@ -131,8 +132,8 @@ def test_a_book_whose_build_was_killed_is_the_earlier_one_or_none_and_is_built_a
     vendor(root)
     out.mkdir(parents=True)
     (out / "index.html").write_text("earlier")
-    build = "import sys; from pathlib import Path; from lungseg_utils.book import build; build.build(Path(sys.argv[1]), Path(sys.argv[2]))"
-    running = subprocess.Popen([sys.executable, "-c", build, root, out], start_new_session=True, stdout=subprocess.DEVNULL)
+    script = "import sys; from pathlib import Path; from lungseg_utils.book import build; build.build(Path(sys.argv[1]), Path(sys.argv[2]))"
+    running = subprocess.Popen([sys.executable, "-c", script, root, out], start_new_session=True, stdout=subprocess.DEVNULL)
     wait = rng.uniform(0.5, 12)
     try:
         running.wait(wait)
@@ -144,5 +145,5 @@ def test_a_book_whose_build_was_killed_is_the_earlier_one_or_none_and_is_built_a
         assert all((out / page).is_file() for page in pages), wait
     files.remove_leftovers(out.parent)
     assert [path.name for path in out.parent.iterdir()] in (["html"], []), wait
-    build(root, out)
+    build.build(root, out)
     assert all((out / page).is_file() for page in pages), wait

@@ -31,8 +31,8 @@ def test_there_are_six_contrasts_between_planned_questions():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("medsam_fine_tuned, box_every_slice", "medsam_fine_tuned, click", "not prompted with click"),
-        ("unet_few_shot, none", "vnet_few_shot, none", "vnet_few_shot is not asked"),
+        ("medsam_fine_tuned, box_every_slice", "medsam_fine_tuned, click", "not run with the prompt setting click"),
+        ("unet_few_shot, none", "vnet_few_shot, none", "vnet_few_shot is not run"),
         ("five patients against all", "detector box against automatic", "share a name"),
         ("contrasts:", "comparisons:", "not a readable plan"),
     ],

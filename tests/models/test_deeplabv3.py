@@ -61,7 +61,7 @@ def test_a_network_that_answers_with_a_dictionary_is_understood():
 
 @pytest.mark.parametrize("neighbors", [0, 2])
 def test_the_first_convolution_takes_any_number_of_channels(neighbors):
-    segmenter = MODEL.build({**TINY, "neighbors": neighbors, "windows_hu": ((-1000, 400), (-160, 240), (-100, 100))})
+    segmenter = MODEL.build({**TINY, "neighbours": neighbors, "windows_hu": ((-1000, 400), (-160, 240), (-100, 100))})
     assert segmenter.network.network.backbone["0"][0].in_channels == 3 * (2 * neighbors + 1)
     segmenter.set_image(_study(0).image)
     assert segmenter.predict(()).mask.shape == (32, 32, 8)
@@ -71,7 +71,7 @@ def test_an_answer_does_not_depend_on_the_slabs():
     image = Image(np.random.default_rng(0).normal(-500, 300, (32, 32, 20)), np.diag([3.0, 3.0, 3.0, 1.0]))
     answers = []
     for slab in (20, 3):
-        segmenter = MODEL.build({**TINY, "neighbors": 2, "slab": slab}, seed=1)
+        segmenter = MODEL.build({**TINY, "neighbours": 2, "slab": slab}, seed=1)
         segmenter.set_image(image)
         answers.append(segmenter.predict(()).probability)
     assert np.allclose(*answers, atol=1e-5)
@@ -102,7 +102,7 @@ def test_the_same_seed_gives_the_same_weights_and_another_seed_others(tmp_path):
 def test_the_size_of_the_paper_is_torchvisions_own():
     from torchvision.models.segmentation import deeplabv3_resnet101
 
-    paper = {"backbone": "resnet101", "head_width": 256, "atrous_rates": (12, 24, 36), "neighbors": 1, "windows_hu": ((-160, 240),)}
+    paper = {"backbone": "resnet101", "head_width": 256, "atrous_rates": (12, 24, 36), "neighbours": 1, "windows_hu": ((-160, 240),)}
     ours = MODEL.build({**TINY, **paper}).network.network  # one window of three slices: as many channels as a photograph
     theirs = deeplabv3_resnet101(weights=None, weights_backbone=None, num_classes=1, aux_loss=False)
     ours.load_state_dict(theirs.state_dict())
@@ -114,7 +114,7 @@ def test_the_size_of_the_paper_is_torchvisions_own():
 
 @pytest.mark.parametrize(
     ("change", "named"),
-    [({"backbone": "vgg"}, "backbone"), ({"neighbors": -1}, "neighbors"), ({"batch_size": 1, "patch": (1, 32, 32)}, "batch")],
+    [({"backbone": "vgg"}, "backbone"), ({"neighbours": -1}, "neighbours"), ({"batch_size": 1, "patch": (1, 32, 32)}, "batch")],
 )
 def test_options_that_cannot_be_are_refused_by_name(change, named):
     with pytest.raises(InputError, match=named):
