@@ -6,10 +6,10 @@ import { test } from "node:test";
 import { levelsToHu, niftiBuffer } from "../../lungseg_utils/viewers/js/case_explorer/niivue.js";
 import { nextPromptSlice, promptSlices, slicesText } from "../../lungseg_utils/viewers/js/case_explorer/prompts.js";
 import {
-  answersOf,
+  predictionsOf,
   firstState,
   formatState,
-  nearestAnswer,
+  nearestPrediction,
   parseState,
   splitKey,
 } from "../../lungseg_utils/viewers/js/case_explorer/state.js";
@@ -76,17 +76,17 @@ test("a case of another data set is not taken", () => {
   assert.equal(parseState("#data=phantom_a&case=p 1/2", index).unknown.length, 1);
 });
 
-test("an answer is a method and a prompt setting", () => {
+test("a prediction is a method and a prompt setting", () => {
   assert.deepEqual(splitKey("net/with/slash/click"), ["net/with/slash", "click"]);
-  assert.deepEqual(answersOf(cohort, "net"), ["net/click", "net/none"]);
+  assert.deepEqual(predictionsOf(cohort, "net"), ["net/click", "net/none"]);
 });
 
-test("an answer that is not there is replaced by one of the same method, else by the first", () => {
-  assert.equal(nearestAnswer(cohort, "net/click"), "net/click");
-  assert.equal(nearestAnswer(real, "net/click"), "net/none");
-  assert.equal(nearestAnswer(real, "ellipse/box_one_slice"), "net/none");
-  assert.equal(nearestAnswer(cohort, "net/box_3d"), "net/none");
-  assert.equal(nearestAnswer(cohort, "ellipse/click"), "ellipse/box_one_slice");
+test("a prediction that is not there is replaced by one of the same method, else by the first", () => {
+  assert.equal(nearestPrediction(cohort, "net/click"), "net/click");
+  assert.equal(nearestPrediction(real, "net/click"), "net/none");
+  assert.equal(nearestPrediction(real, "ellipse/box_one_slice"), "net/none");
+  assert.equal(nearestPrediction(cohort, "net/box_3d"), "net/none");
+  assert.equal(nearestPrediction(cohort, "ellipse/click"), "ellipse/box_one_slice");
 });
 
 // defined: 0.1 (four), 0.5 (one), 0.9 (two)

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { trivialAnswer } from "../../lungseg_utils/viewers/js/trivial.js";
+import { trivialPrediction } from "../../lungseg_utils/viewers/js/trivial.js";
 
 // 9 x 9 x 9 voxels of 1 x 1 x 2 mm. All that is drawn here is symmetric: directions of columns and rows do not matter.
 /** @type {any} */
@@ -36,9 +36,9 @@ function areas(found) {
 
 test("a box on a slice holds the ellipse that touches its sides", () => {
   // radii of 1.5 and 2.5 voxels around (4, 4): 5 of the middle line, 3 x 2 beside it, 1 x 2 at the sides within 1.5
-  assert.deepEqual(areas(trivialAnswer(grid, prompt([boxed(4, [3, 6, 2, 7])]), 4)), [[4, 11]]);
+  assert.deepEqual(areas(trivialPrediction(grid, prompt([boxed(4, [3, 6, 2, 7])]), 4)), [[4, 11]]);
   const two = prompt([boxed(4, [3, 6, 3, 6]), boxed(5, [3, 6, 3, 6])]);
-  assert.deepEqual(areas(trivialAnswer(grid, two, 4)), [
+  assert.deepEqual(areas(trivialPrediction(grid, two, 4)), [
     [4, 9],
     [5, 9],
   ]);
@@ -46,7 +46,7 @@ test("a box on a slice holds the ellipse that touches its sides", () => {
 
 test("a lesion to be followed from one box is an ellipsoid as thick in mm as it is wide", () => {
   // radius 2.5 mm, slices of 2 mm: one slice further on both sides, with a radius of 1.5 mm there
-  assert.deepEqual(areas(trivialAnswer(grid, prompt([boxed(4, [2, 7, 2, 7])], { find_ends: true }), 4)), [
+  assert.deepEqual(areas(trivialPrediction(grid, prompt([boxed(4, [2, 7, 2, 7])], { find_ends: true }), 4)), [
     [3, 9],
     [4, 21],
     [5, 9],
@@ -58,7 +58,7 @@ test("a box in 3-D holds the ellipsoid that touches its sides", () => {
     [3, 3, 3],
     [6, 6, 6],
   ];
-  assert.deepEqual(areas(trivialAnswer(grid, prompt([], { box_3d: cuboid }), 4)), [
+  assert.deepEqual(areas(trivialPrediction(grid, prompt([], { box_3d: cuboid }), 4)), [
     [3, 5],
     [4, 9],
     [5, 5],
@@ -66,7 +66,7 @@ test("a box in 3-D holds the ellipsoid that touches its sides", () => {
 });
 
 test("one click is a ball of the given diameter", () => {
-  assert.deepEqual(areas(trivialAnswer(grid, prompt([clicked(4, [4, 4])]), 4)), [
+  assert.deepEqual(areas(trivialPrediction(grid, prompt([clicked(4, [4, 4])]), 4)), [
     [3, 1],
     [4, 13],
     [5, 1],
@@ -75,15 +75,15 @@ test("one click is a ball of the given diameter", () => {
 
 test("two clicks on a slice are the ends of a ball, and its pixels are counted in", () => {
   // 2 mm apart and a pixel of 1 mm: a diameter of 3 mm around (4, 4)
-  assert.deepEqual(areas(trivialAnswer(grid, prompt([clicked(4, [3, 4], [5, 4])]), 4)), [[4, 9]]);
+  assert.deepEqual(areas(trivialPrediction(grid, prompt([clicked(4, [3, 4], [5, 4])]), 4)), [[4, 9]]);
 });
 
 test("a click outside takes its ball away", () => {
-  const taken = trivialAnswer(grid, prompt([clicked(4, [4, 4], [4, 7, false])]), 4);
+  const taken = trivialPrediction(grid, prompt([clicked(4, [4, 4], [4, 7, false])]), 4);
   assert.deepEqual(areas(taken), [
     [3, 1],
     [4, 11], // 13 but for those 1 and 2 mm away
     [5, 1],
   ]);
-  assert.deepEqual(areas(trivialAnswer(grid, prompt([clicked(4, [4, 4, false])]), 4)), []);
+  assert.deepEqual(areas(trivialPrediction(grid, prompt([clicked(4, [4, 4, false])]), 4)), []);
 });

@@ -407,7 +407,7 @@ def test_windows_looks_and_the_part_of_the_scan(opened):
         lambda: page.page.get_by_label("A: drawn as").select_option("fill"),
         lambda: page.page.locator(".lv-overlay input[type=range]").nth(1).fill("40"),
         lambda: page.page.locator(".lv-overlay input[type=checkbox]").first.uncheck(),
-        lambda: page.take("all answers"),
+        lambda: page.take("all predictions"),
     ):
         act()
         page.settle()
@@ -478,7 +478,7 @@ def test_what_is_not_known_of_a_prompt_is_said(opened):
     page.choose("Prompt of A", f"{UNET}/none")
     assert "the control" not in page.page.locator(".cx-values").inner_text()
     page.choose("Prompt of A", f"{UNET}/box_one_slice")
-    assert "the control: its answer without a prompt" in page.page.locator(".cx-values").inner_text()
+    assert "the control: its prediction without a prompt" in page.page.locator(".cx-values").inner_text()
 
 
 @pytest.mark.browser

@@ -220,7 +220,7 @@ def test_every_setting_gives_the_masks_of_python(page, network, studies, setting
     network.set_image(study.image)
     wanted = network.predict(prompts).mask.array
     assert wanted.sum() > 20
-    assert dsc(mask_of(page, "answer", wanted.shape), wanted) >= 0.99
+    assert dsc(mask_of(page, "prediction", wanted.shape), wanted) >= 0.99
     trivial = registry.plugin("models", "trivial").build({"rule": "ellipse", "median_diameter_mm": 31.0}, 0)
     trivial.set_image(study.image)
     assert dsc(mask_of(page, "trivial", wanted.shape), trivial.predict(prompts).mask.array) >= 0.999
@@ -243,27 +243,27 @@ def test_drawn_prompts_are_those_that_python_answers(page, network, studies):
 
     box = Box((int(i0), int(j0), k), (int(i1) + 1, int(j1) + 1, k + 1))
     after(page, lambda: drag(page, (i1, j1), (i0, j0)))
-    assert dsc(mask_of(page, "answer", reference.shape), wanted(SlicePrompt(k, box=box))) >= 0.99
-    one = mask_of(page, "answer", reference.shape)
+    assert dsc(mask_of(page, "prediction", reference.shape), wanted(SlicePrompt(k, box=box))) >= 0.99
+    one = mask_of(page, "prediction", reference.shape)
 
     tool(page, "click outside")
     outside = (int(i0), int(j0))
     after(page, lambda: click(page, outside))
     both = SlicePrompt(k, box=box, points=Points(((*outside, k),), (0,)))
-    assert dsc(mask_of(page, "answer", reference.shape), wanted(both)) >= 0.99
+    assert dsc(mask_of(page, "prediction", reference.shape), wanted(both)) >= 0.99
     after(page, lambda: page.get_by_role("button", name="Undo").click())
-    assert np.array_equal(mask_of(page, "answer", reference.shape), one)
+    assert np.array_equal(mask_of(page, "prediction", reference.shape), one)
 
     after(page, lambda: page.get_by_label("follow the lesion through the slices").check())
-    assert dsc(mask_of(page, "answer", reference.shape), wanted(SlicePrompt(k, box=box), find_ends=True)) >= 0.99
+    assert dsc(mask_of(page, "prediction", reference.shape), wanted(SlicePrompt(k, box=box), find_ends=True)) >= 0.99
 
     after(page, lambda: page.get_by_role("button", name="Clear").click())
-    assert not mask_of(page, "answer", reference.shape).any()
+    assert not mask_of(page, "prediction", reference.shape).any()
     tool(page, "click inside")
     center = tuple(int(v) for v in where[len(where) // 2])
     after(page, lambda: click(page, center))
     found = wanted(SlicePrompt(k, points=Points(((*center, k),), (1,))), find_ends=True)
-    assert dsc(mask_of(page, "answer", reference.shape), found) >= 0.99
+    assert dsc(mask_of(page, "prediction", reference.shape), found) >= 0.99
 
 
 @pytest.mark.browser
@@ -316,7 +316,7 @@ def test_an_own_ct_is_read_and_answered(page, network, studies, tmp_path, axes):
     after(page, lambda: drag(page, (i1, j1), (i0, j0)))
     network.set_image(images.read_image(path))
     box = Box((int(i0), int(j0), k), (int(i1) + 1, int(j1) + 1, k + 1))
-    assert dsc(mask_of(page, "answer", reference.shape), network.predict([Prompt(1, (SlicePrompt(k, box=box),))]).mask.array) >= 0.99
+    assert dsc(mask_of(page, "prediction", reference.shape), network.predict([Prompt(1, (SlicePrompt(k, box=box),))]).mask.array) >= 0.99
     assert "Doe" not in page.content()
 
 
@@ -349,7 +349,7 @@ def test_answers_are_quick(page):
     for n in range(3):
         after(page, lambda n=n: drag(page, (i - 8 - n, j - 8), (i + 8, j + 8)))
     assert len(page.evaluate(f"{PAGE}.promptPage.times")) == 3
-    assert "median of 3 answers" in page.inner_text(".lp-time")
+    assert "median of 3 predictions" in page.inner_text(".lp-time")
 
 
 def test_ladder_settings_of_the_page_exist():

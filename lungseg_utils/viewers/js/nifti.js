@@ -195,7 +195,8 @@ export async function readCase(buffer, title) {
     masks: [],
     facts: {},
     start: Math.floor(nz / 2),
-    note: least >= 0 ? "No value lies below 0: these do not look like Hounsfield units, so answers will be wrong." : "",
+    note:
+      least >= 0 ? "No value lies below 0: these do not look like Hounsfield units, so predictions will be wrong." : "",
   };
 }
 

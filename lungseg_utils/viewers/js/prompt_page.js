@@ -10,7 +10,7 @@ import { hues } from "./palette.js";
 import { PromptTools, TOOLS, boxBetween } from "./prompt_tools.js";
 import { CaseSession, canBeAsked, dice, merge } from "./promptable.js";
 import { SliceCanvas, overlayControls, windowChoice } from "./slice_viewer.js";
-import { trivialAnswer } from "./trivial.js";
+import { trivialPrediction } from "./trivial.js";
 
 /** @import { DecodedCase, DecodedMask, Overlay, Pair, Palette, Prompt, SlicePrompt } from "./types.js" */
 /** @import { MaskBySlice, Network, Propagation, ViewRule } from "./promptable.js" */
@@ -28,7 +28,7 @@ import { trivialAnswer } from "./trivial.js";
  * @property {CaseEntry[]} cases
  * @property {Record<string, string>} settings titles by name
  * @property {Propagation} propagation
- * @property {number} ball_mm diameter of the trivial answer to one click
+ * @property {number} ball_mm diameter of the trivial baseline for one click
  * @property {Palette} palette
  */
 
@@ -100,7 +100,7 @@ function overlaysOf(palette) {
   const { skyBlue, orange, purple } = hues(palette);
   return [
     { name: "reference", color: skyBlue, shown: true, filled: false, opacity: 1 },
-    { name: "answer", title: "answer", color: orange, shown: true, filled: true, opacity: 0.7 },
+    { name: "prediction", title: "prediction", color: orange, shown: true, filled: true, opacity: 0.7 },
     { name: "trivial", title: "ellipse or ball", color: purple, shown: false, filled: false, opacity: 1 },
   ];
 }
@@ -316,7 +316,7 @@ export class PromptPage {
    */
   take(shown, note) {
     const size = shown.slices * shown.rows * shown.columns;
-    for (const name of ["answer", "trivial"]) shown.masks.push({ name, array: new Uint8Array(size) });
+    for (const name of ["prediction", "trivial"]) shown.masks.push({ name, array: new Uint8Array(size) });
     this.controls.note.textContent = note;
     const settings = /** @type {HTMLElement} */ (this.controls.settings.parentElement);
     settings.hidden = !shown.prompts; // of a reader's own CT there are none
@@ -478,7 +478,7 @@ export class PromptPage {
    * @param {number} took milliseconds
    */
   show(found, took) {
-    this.put("answer", found);
+    this.put("prediction", found);
     this.put("trivial", this.trivial());
     const silent = this.prompts.length && !found.size;
     if (this.prompts.length)
@@ -496,15 +496,15 @@ export class PromptPage {
    * @param {number} took milliseconds
    */
   timeText(slices, took) {
-    const typical = `one slice: median of ${this.times.length} answers ${median(this.times).toFixed(0)} ms`;
-    const now = `${slices} ${slices === 1 ? "slice" : "slices"} answered in ${took.toFixed(0)} ms`;
+    const typical = `one slice: median of ${this.times.length} predictions ${median(this.times).toFixed(0)} ms`;
+    const now = `${slices} ${slices === 1 ? "slice" : "slices"} predicted in ${took.toFixed(0)} ms`;
     return this.times.length > 1 ? `${now} · ${typical}` : now;
   }
 
   trivial() {
     const asked = this.prompts.filter((prompt) => prompt.slices.some(canBeAsked));
-    const answers = asked.map((prompt) => trivialAnswer(this.shown, prompt, this.index.ball_mm));
-    return answers.reduce(merge, new Map());
+    const masks = asked.map((prompt) => trivialPrediction(this.shown, prompt, this.index.ball_mm));
+    return masks.reduce(merge, new Map());
   }
 
   /**
@@ -544,24 +544,24 @@ export class PromptPage {
 
   /** The table of scores. A prompt on single slices has no score in 3-D. */
   describe() {
-    if (!this.view.case || !this.maskOf("answer")) return;
+    if (!this.view.case || !this.maskOf("prediction")) return;
     const asked = this.prompts.length > 0;
     const whole = asked && this.prompts.every((prompt) => !prompt.mine || prompt.find_ends);
-    const [answer, trivial] = ["answer", "trivial"].map((name) => (asked ? this.scores(name) : null));
+    const [prediction, trivial] = ["prediction", "trivial"].map((name) => (asked ? this.scores(name) : null));
     const cells = (/** @type {Scores | null} */ scores) => [
       number(scores?.slice),
       whole ? number(scores?.volume) : "–",
     ];
     const rows = [
       tableRow("Dice", ["this slice", "3-D"], "th"),
-      tableRow("network", cells(answer)),
+      tableRow("network", cells(prediction)),
       tableRow("ellipse or ball", cells(trivial)),
     ];
     const inTables = this.shown.scores?.[this.entry.experiment]?.[this.controls.settings.value];
     if (Number.isFinite(inTables)) rows.push(tableRow("in this book's tables", ["", number(inTables)]));
     this.controls.table.replaceChildren(...rows);
     this.controls.table.classList.toggle("lp-hidden", !this.maskOf("reference"));
-    const told = { dice: answer?.volume, sliceDice: answer?.slice, trivialDice: trivial?.volume };
+    const told = { dice: prediction?.volume, sliceDice: prediction?.slice, trivialDice: trivial?.volume };
     for (const [name, value] of Object.entries(told)) this.root.dataset[name] = number(value);
   }
 }

@@ -14,7 +14,7 @@ import { merge, roundHalfEven } from "./promptable.js";
  * @param {number} diameterMm of a ball around one click
  * @returns {MaskBySlice}
  */
-export function trivialAnswer(volume, prompt, diameterMm) {
+export function trivialPrediction(volume, prompt, diameterMm) {
   if (prompt.box_3d) return ellipsoidIn(volume, prompt.box_3d);
   /** @type {MaskBySlice} */
   let found = new Map();

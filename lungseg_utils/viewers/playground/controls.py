@@ -54,7 +54,7 @@ class Controls:
     def _answers(self) -> ipywidgets.VBox:
         self.scores = ipywidgets.HTML()
         self.show_scores = _checkbox("show Dice scores", True)
-        return _part("Answers", self.scores, self.show_scores)
+        return _part("Predictions", self.scores, self.show_scores)
 
     def _errors(self) -> ipywidgets.VBox:
         shared = {"continuous_update": False, "layout": _FULL, "style": _STYLE}

@@ -81,7 +81,7 @@ def compare_replay(session: sessions.Session, predictions: Predictions) -> tuple
     differing = [answer for answer in last if now.get(answer.experiment) != answer.mask_sha256]
     replayed = f"Replayed {len(session.looks)} steps of {session.seconds:.0f} s."
     if not differing:
-        same = "All masks are those that were recorded." if last else "No answer was recorded at its end."
+        same = "All masks are those that were recorded." if last else "No prediction was recorded at its end."
         return f"{replayed} {same}", False
     titles = {model.experiment: model.title for model in session.models}
     names = ", ".join(titles[answer.experiment] for answer in differing)

@@ -339,7 +339,7 @@ class Playground(ipywidgets.VBox):
         ]
         if self._failed:
             titles = [offer.title for offer in self.offers if offer.experiment in self._failed]
-            self._say(f"No answer from {', '.join(titles)}: see the table.", problem=True)
+            self._say(f"No prediction from {', '.join(titles)}: see the table.", problem=True)
         elif prompts and not can_be_predicted(prompts):
             self._say("Clicks outside alone say nothing: add a click inside, or a box.")
         else:

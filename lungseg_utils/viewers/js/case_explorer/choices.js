@@ -1,8 +1,8 @@
 // @ts-check
-// What can be chosen above the picture: data set, case, and one or two answers.
+// What can be chosen above the picture: data set, case, and one or two predictions.
 
 import { element, swatch } from "../dom.js";
-import { LAYERS, answersOf, cohortOf, nearestAnswer, splitKey } from "./state.js";
+import { LAYERS, predictionsOf, cohortOf, nearestPrediction, splitKey } from "./state.js";
 import { ranking } from "./values.js";
 
 /** @import { Palette } from "../types.js" */
@@ -46,8 +46,8 @@ function fill(select, options, value) {
  */
 const field = (label, control) => element("label", { className: "cx-field" }, element("span", {}, label), control);
 
-/** Lists of methods, and of the prompts that a method was asked with, for one answer. */
-class AnswerChoice {
+/** Lists of methods, and of the prompts that a method was asked with, for one prediction. */
+class PredictionChoice {
   /**
    * @param {Letter} letter
    * @param {(key: string) => void} choose
@@ -64,20 +64,20 @@ class AnswerChoice {
   fieldset(palette) {
     const square = swatch(palette[LAYERS.indexOf(this.letter)]);
     const legend = element("legend", {}, square, ` Prediction ${this.letter}`);
-    return element("fieldset", { className: "cx-answer" }, legend, this.method, this.setting);
+    return element("fieldset", { className: "cx-prediction" }, legend, this.method, this.setting);
   }
 
   /**
    * @param {Cohort} cohort
-   * @param {string} key of the answer, or nothing
-   * @param {string} wanted key of an answer whose prompt another method should have
+   * @param {string} key of the prediction, or nothing
+   * @param {string} wanted key of a prediction whose prompt another method should have
    * @param {string[][]} methods
    * @param {Record<string, PromptSetting>} settings
    */
   show(cohort, key, wanted, methods, settings) {
     const [chosen] = splitKey(key);
-    this.keyFor = (method) => method && nearestAnswer(cohort, `${method}/${splitKey(wanted)[1]}`);
-    const keys = answersOf(cohort, chosen);
+    this.keyFor = (method) => method && nearestPrediction(cohort, `${method}/${splitKey(wanted)[1]}`);
+    const keys = predictionsOf(cohort, chosen);
     fill(this.method, methods, chosen);
     fill(
       this.setting,
@@ -102,8 +102,8 @@ export class Choices {
     this.state = /** @type {State | null} */ (null);
     this.cohort = choiceOf("Data set", (cohort) => choose({ cohort }));
     this.case = choiceOf("Case", (name) => choose({ case: name }));
-    this.a = new AnswerChoice("A", (a) => choose({ a }));
-    this.b = new AnswerChoice("B", (b) => choose({ b }));
+    this.a = new PredictionChoice("A", (a) => choose({ a }));
+    this.b = new PredictionChoice("B", (b) => choose({ b }));
     this.rank = element("div", {
       className: "cx-rank",
       role: "group",
@@ -111,7 +111,7 @@ export class Choices {
       hidden: true,
     });
     this.kind = element("p", { className: "cx-kind" });
-    this.bars = [this.caseBar(), this.answerBar()];
+    this.bars = [this.caseBar(), this.predictionBar()];
   }
 
   caseBar() {
@@ -121,9 +121,9 @@ export class Choices {
     return element("div", { className: "cx-bar" }, cohort, field("Case", this.case), steps, this.rank);
   }
 
-  answerBar() {
+  predictionBar() {
     const { palette } = this.index;
-    return element("div", { className: "cx-bar cx-answers" }, this.a.fieldset(palette), this.b.fieldset(palette));
+    return element("div", { className: "cx-bar cx-predictions" }, this.a.fieldset(palette), this.b.fieldset(palette));
   }
 
   /**
@@ -146,7 +146,7 @@ export class Choices {
     const cohorts = index.cohorts.map((item) => [item.key, item.title]);
     fill(this.cohort, cohorts, state.cohort);
     fill(this.case, cases, state.case);
-    const here = index.methods.filter((method) => answersOf(cohort, method.key).length);
+    const here = index.methods.filter((method) => predictionsOf(cohort, method.key).length);
     const methods = here.map((method) => [method.key, method.title]);
     this.a.show(cohort, state.a, state.a, methods, settings);
     this.b.show(cohort, state.b, state.b || state.a, [["", "none"], ...methods], settings);

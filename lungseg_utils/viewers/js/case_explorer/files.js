@@ -20,7 +20,7 @@ async function unpack(stored) {
 }
 
 /**
- * Whether any answer lies beyond the picture around the reference. Then there is a second file.
+ * Whether any prediction lies beyond the picture around the reference. Then there is a second file.
  * @param {LoadedCase} near
  */
 export function reachesOut(near) {

@@ -1,5 +1,5 @@
 // @ts-check
-// The page "Look at any case": one CT, its reference and one or two answers, chosen from the files that
+// The page "Look at any case": one CT, its reference and one or two predictions, chosen from the files that
 // case_explorer.py wrote. Slices are drawn by slice_viewer.js; NiiVue is loaded when its button is pressed.
 
 import { loadJson } from "../decode.js";
@@ -19,7 +19,7 @@ import {
   formatState,
   keyOf,
   lettersOf,
-  nearestAnswer,
+  nearestPrediction,
   parseState,
   splitKey,
 } from "./state.js";
@@ -108,18 +108,18 @@ export class CaseExplorer {
   }
 
   /**
-   * What an answer is called: its method, its prompt, and whether it is the control of that prompt.
+   * What a prediction is called: its method, its prompt, and whether it is the control of that prompt.
    * @param {string} key
    */
   nameOf(key) {
     const [method, setting] = splitKey(key);
     const name = `${this.methods[method].title}, ${this.settings[setting].title}`;
     if (!this.methods[method].automatic || setting === "none") return name;
-    return `${name} (the control: its answer without a prompt, kept where it touches the prompt and cut to its box)`;
+    return `${name} (the control: its prediction without a prompt, where it touches the prompt, cut to its box)`;
   }
 
   /**
-   * Another data set keeps the answers as far as it has them; another case opens on its own slice.
+   * Another data set keeps the predictions as far as it has them; another case opens on its own slice.
    * @param {Partial<State>} changes
    */
   choose(changes) {
@@ -128,8 +128,8 @@ export class CaseExplorer {
     this.state = state;
     if (state.cohort !== before.cohort) {
       state.case = changes.case ?? this.cohort.cases[0].id;
-      state.a = nearestAnswer(this.cohort, state.a);
-      if (state.b) state.b = nearestAnswer(this.cohort, state.b);
+      state.a = nearestPrediction(this.cohort, state.a);
+      if (state.b) state.b = nearestPrediction(this.cohort, state.b);
     }
     if (state.case !== before.case || state.cohort !== before.cohort) state.slice = null;
     this.say("");
@@ -195,8 +195,8 @@ export class CaseExplorer {
    * @param {OpenCase} loaded
    */
   masksOf(loaded) {
-    const answers = lettersOf(this.state).map((letter) => maskOf(loaded, keyOf(this.state, letter), letter));
-    return Promise.all([maskOf(loaded, "reference", "reference"), ...answers]);
+    const predictions = lettersOf(this.state).map((letter) => maskOf(loaded, keyOf(this.state, letter), letter));
+    return Promise.all([maskOf(loaded, "reference", "reference"), ...predictions]);
   }
 
   /**
@@ -268,7 +268,7 @@ export class CaseExplorer {
     const layout = choice("Layout", ["overlaid", "side by side"], VIEWS.indexOf(view), (n) =>
       this.choose({ view: VIEWS[n] }),
     );
-    const parts = ["around the reference", "all answers"];
+    const parts = ["around the reference", "all predictions"];
     const part = choice("Part of the scan", parts, FIELDS.indexOf(field), (n) => this.choose({ field: FIELDS[n] }));
     this.promptPanel.fill(this.state, loaded);
     this.promptPanel.describe(this.pictures.k);

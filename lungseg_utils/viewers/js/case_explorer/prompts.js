@@ -1,5 +1,5 @@
 // @ts-check
-// The prompts of the answers that are shown: where they lie, and what they give away.
+// The prompts of the predictions that are shown: where they lie, and what they give away.
 
 import { element, swatch } from "../dom.js";
 import { hues } from "../palette.js";
@@ -41,7 +41,7 @@ export function slicesText(slices) {
 }
 
 /**
- * The color of each answer's prompt, told apart from those of the masks.
+ * The color of each prediction's prompt, told apart from those of the masks.
  * @param {Palette} palette
  * @returns {Record<Letter, string>}
  */
@@ -51,7 +51,7 @@ function promptColors(palette) {
 }
 
 /**
- * Each prompt setting once, with the letters of the answers that were asked with it.
+ * Each prompt setting once, with the letters of the predictions that were asked with it.
  * @param {State} state
  * @param {Letter[]} letters
  */
@@ -66,7 +66,7 @@ function settingsOf(state, letters) {
 }
 
 /**
- * Paint what the answers of these letters were told on slice k. Two prompts on one place alternate in their dashes.
+ * Paint what the predictions of these letters were told on slice k. Two prompts on one place alternate in their dashes.
  * @param {CanvasRenderingContext2D} context
  * @param {Placing} place
  * @param {number} k

@@ -24,7 +24,7 @@ export function firstState(index) {
   return {
     cohort: cohort.key,
     case: cohort.cases[0].id,
-    a: nearestAnswer(cohort, ""),
+    a: nearestPrediction(cohort, ""),
     b: "",
     view: "over",
     field: "near",
@@ -55,14 +55,14 @@ export function cohortOf(index, state) {
 export const lettersOf = ({ b }) => (b ? ["A", "B"] : ["A"]);
 
 /**
- * Key of the answer that a letter stands for.
+ * Key of the prediction that a letter stands for.
  * @param {Pick<State, "a" | "b">} state
  * @param {Letter} letter
  */
 export const keyOf = (state, letter) => (letter === "A" ? state.a : state.b);
 
 /**
- * Method and prompt setting of an answer's key.
+ * Method and prompt setting of a prediction's key.
  * @param {string} key
  * @returns {[string, string]}
  */
@@ -72,24 +72,24 @@ export function splitKey(key) {
 }
 
 /**
- * The prompt settings that a method was asked with on a data set, as keys of answers.
+ * The prompt settings that a method was asked with on a data set, as keys of predictions.
  * @param {Pick<Cohort, "dsc">} cohort
  * @param {string} method
  */
-export const answersOf = (cohort, method) => Object.keys(cohort.dsc).filter((key) => splitKey(key)[0] === method);
+export const predictionsOf = (cohort, method) => Object.keys(cohort.dsc).filter((key) => splitKey(key)[0] === method);
 
 /**
- * The answer of a data set that is nearest to a wanted one: itself, the same method without a prompt, with its first
- * prompt setting, the first method.
+ * The prediction of a data set that is nearest to a wanted one: itself, the same method without a prompt, with its
+ * first prompt setting, the first method.
  * @param {Pick<Cohort, "dsc">} cohort
  * @param {string} key
  */
-export function nearestAnswer(cohort, key) {
+export function nearestPrediction(cohort, key) {
   if (key in cohort.dsc) return key;
   const keys = Object.keys(cohort.dsc);
   const [method] = splitKey(key);
-  const own = answersOf(cohort, method).length ? method : splitKey(keys[0])[0];
-  return `${own}/none` in cohort.dsc ? `${own}/none` : answersOf(cohort, own)[0];
+  const own = predictionsOf(cohort, method).length ? method : splitKey(keys[0])[0];
+  return `${own}/none` in cohort.dsc ? `${own}/none` : predictionsOf(cohort, own)[0];
 }
 
 /** @param {Look} look */
@@ -169,10 +169,10 @@ export function parseState(hash, index) {
   };
   state.cohort = take("data", among(index.cohorts.map((cohort) => cohort.key)), state.cohort);
   const cohort = cohortOf(index, state);
-  const [cases, answers] = [cohort.cases.map((item) => item.id), Object.keys(cohort.dsc)];
+  const [cases, predictions] = [cohort.cases.map((item) => item.id), Object.keys(cohort.dsc)];
   state.case = take("case", among(cases), cases[0]);
-  state.a = take("a", among(answers), nearestAnswer(cohort, state.a));
-  state.b = take("b", among(answers), state.b);
+  state.a = take("a", among(predictions), nearestPrediction(cohort, state.a));
+  state.b = take("b", among(predictions), state.b);
   state.view = take("view", among(VIEWS), state.view);
   state.field = take("field", among(FIELDS), state.field);
   state.window = take("window", among(Object.keys(WINDOWS)), state.window);

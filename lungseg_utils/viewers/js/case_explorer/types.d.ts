@@ -25,7 +25,7 @@ export interface Cohort {
   target: string;
   phantom: boolean;
   cases: { id: string; patient: string }[];
-  /** By key of an answer, in the order of the cases. */
+  /** By key of a prediction, in the order of the cases. */
   dsc: Record<string, (number | string | null)[]>;
 }
 
@@ -45,7 +45,7 @@ export interface Index {
   palette: Palette;
 }
 
-/** What is chosen; `a` and `b` are keys of answers, `slice` is a voxel index or null for the case's own start. */
+/** What is chosen; `a` and `b` are keys of predictions, `slice` is a voxel index or null for the case's own start. */
 export interface State {
   cohort: string;
   case: string;
@@ -60,7 +60,7 @@ export interface State {
   space: boolean;
 }
 
-/** Values of one answer by metric; null is undefined. */
+/** Values of one prediction by metric; null is undefined. */
 export interface Values {
   [metric: string]: number | string | boolean | null | undefined;
   failed?: boolean;
@@ -80,7 +80,7 @@ export interface WithheldCase extends CaseText {
   withheld: string;
 }
 
-/** What only the file of a case has, and not that of all answers to it. */
+/** What only the file of a case has, and not that of all predictions to it. */
 export interface CasePrompts {
   prompts: Record<string, DrawnPrompts>;
   outside_ml: Record<string, number>;

@@ -7,17 +7,17 @@ import { keyOf, lettersOf } from "./state.js";
 /** @import { Cohort, LoadedCase, Metric, State, Values } from "./types.js" */
 
 /**
- * What a page says of the answers that are shown.
+ * What a page says of the predictions that are shown.
  * @typedef {object} Shown
  * @property {LoadedCase} loaded
  * @property {State} state
  * @property {Cohort} cohort
  * @property {Metric[]} metrics
- * @property {(key: string) => string} nameOf an answer
+ * @property {(key: string) => string} nameOf a prediction
  */
 
 /**
- * Cases of the lowest, middle and highest DSC of an answer; null for real patients, who are not ranked.
+ * Cases of the lowest, middle and highest DSC of a prediction; null for real patients, who are not ranked.
  * @param {Pick<Cohort, "phantom" | "cases" | "dsc">} cohort
  * @param {string} key
  */
@@ -50,7 +50,7 @@ export function metricText(metric, values) {
 }
 
 /**
- * A table with one column for each answer. What controls say that are not printed stands in it on paper.
+ * A table with one column for each prediction. What controls say that are not printed stands in it on paper.
  * @param {Shown} shown
  */
 export function valueTable({ loaded, state, cohort, metrics, nameOf }) {
@@ -70,7 +70,7 @@ export function valueTable({ loaded, state, cohort, metrics, nameOf }) {
 }
 
 /**
- * One cell for each answer; the reference is the same for all of them.
+ * One cell for each prediction; the reference is the same for all of them.
  * @param {Metric} metric
  * @param {Values[]} values
  */
@@ -103,7 +103,7 @@ export function remarks(shown) {
 }
 
 /**
- * What of the answers in view the picture around the reference does not show.
+ * What of the predictions in view the picture around the reference does not show.
  * @param {Shown} shown
  */
 function beyond({ loaded, state }) {
@@ -112,6 +112,6 @@ function beyond({ loaded, state }) {
     const volume = loaded.outside_ml[keyOf(state, letter)];
     if (!(volume > 0)) return [];
     const text = volume < 0.01 ? "Less than 0.01 ml" : `${volume.toFixed(2)} ml`;
-    return [`${text} of ${letter} lie outside this picture: see \u201call answers\u201d.`];
+    return [`${text} of ${letter} lie outside this picture: see \u201call predictions\u201d.`];
   });
 }
