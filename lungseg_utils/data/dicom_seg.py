@@ -142,11 +142,6 @@ def read_dicom_seg(path: Path, image: Image, segment: str, series_folder: Path |
     return opened.mask(segment, image, None if series_folder is None else frame_of_reference_uid(series_folder))
 
 
-def dicom_seg_labels(path: Path) -> list[str]:
-    """Labels of all segments in a DICOM SEG file, in its own order."""
-    return open_dicom_seg(path).names()
-
-
 def _segment_numbers(path: Path, file: Segmentation) -> dict[str, int]:
     with refusing_damage(path, "its segments cannot be read"):
         return {str(item.SegmentLabel).strip(): int(item.SegmentNumber) for item in file.SegmentSequence}

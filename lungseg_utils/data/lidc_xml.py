@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import geometry
-from ..types import Image, InputError, Mask
-from .dicom_series import Series, read_series
-from .grids import empty_grid, positive_strides, refuse_other_grid
+from ..types import InputError, Mask
+from .dicom_series import Series
+from .grids import positive_strides
 
 if TYPE_CHECKING:
     from xml.etree.ElementTree import Element
@@ -18,22 +18,14 @@ if TYPE_CHECKING:
 _MAX_XML_BYTES = 64 * 2**20
 
 
-def read_lidc_readers(xml_path: Path, series_folder: Path, image: Image) -> dict[str, Mask]:
+def readers_of(series: Series, xml_path: Path) -> dict[str, Mask]:
     """Nodules of at least 3 mm as each LIDC reader outlined them; `{"reader-1": Mask, ...}` in the order of the XML file.
 
     Inside is what the outline encloses, without the outline itself; regions marked as excluded are cut out of their
     nodule. Outlines belong to slices by SOP instance UID, else by their z position; those on slices that the series
     does not have (a slab) are left out. A reader who outlined nothing has an empty mask. Source of the rules: Armato
-    et al., Medical Physics 2011;38:915-931, doi:10.1118/1.3528204.
+    et al., Medical Physics 2011;38:915-931, doi:10.1118/1.3528204. `InputError` if the file belongs to another series.
     """
-    root = _parse_lidc(Path(xml_path))
-    series = read_series(series_folder, _lidc_series_uid(root))
-    refuse_other_grid(empty_grid(series.shape, series.stored_affine, series.folder), image, series.folder, "the image")
-    return _reader_masks(Path(xml_path), root, series)
-
-
-def readers_of(series: Series, xml_path: Path) -> dict[str, Mask]:
-    """The same on a series that is read already; `InputError` if the file belongs to another one."""
     root = _parse_lidc(Path(xml_path))
     uid = _lidc_series_uid(root)
     if uid not in (None, series.uid):

@@ -68,11 +68,6 @@ def open_rtstruct(path: Path, file: FileDataset | None = None) -> StructureSet:
     return StructureSet(path, file)
 
 
-def rtstruct_roi_names(path: Path) -> list[str]:
-    """Names of all regions in an RTSTRUCT file, in its own order."""
-    return open_rtstruct(path).names()
-
-
 def read_rtstruct(path: Path, image: Image, roi: str = "GTV-1", exact: bool = True, series_folder: Path | None = None) -> Mask:
     """Rasterize a region of an RTSTRUCT file on the grid of `image`; returns bool (x, y, z), RAS+.
 

@@ -265,11 +265,6 @@ def shown_in(table: str) -> tuple[AnyMetric, ...]:
     return tuple(metric for metric in known if table in metric.tables)
 
 
-def of_empty_masks(empty: str) -> dict[str, float]:
-    """Values that the rules give where a mask is empty: "both", "reference" or "prediction"."""
-    return {metric.name: metric.empty[empty] for metric in METRICS if empty in metric.empty}
-
-
 def score_case(
     reference: Mask, prediction: Mask, ignore: Mask | None = None, open_ends: tuple[bool, bool] = (False, False)
 ) -> dict[str, float]:

@@ -42,11 +42,6 @@ class MemoizedSegmenter(Segmenter):
         return self._segmenter.resolution_ceiling(reference)
 
 
-def final_prediction(segmenter: Segmenter, study: Study, reference: Mask, prompter: str, rng: np.random.Generator) -> Prediction:
-    """Prediction at the end of the interaction with a prompter."""
-    return run_interaction(segmenter, study, reference, prompter, rng)[0]
-
-
 def run_interaction(
     segmenter: Segmenter, study: Study, pointed_at: Mask, prompter: str, rng: np.random.Generator, jitter: float = 0.0
 ) -> tuple[Prediction, int]:

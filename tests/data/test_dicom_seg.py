@@ -44,7 +44,7 @@ def test_it_is_read_back_in_the_same_place(series, tmp_path, cosines):
     image = images.read_image(folder)
     mask, path = lopsided(image), tmp_path / "out" / "seg.dcm"
     dicom_seg.write_dicom_seg(mask, path, folder, "Lung tumor", "SAM-type stand-in")
-    assert dicom_seg.dicom_seg_labels(path) == ["Lung tumor"]
+    assert dicom_seg.open_dicom_seg(path).names() == ["Lung tumor"]
     back = dicom_seg.read_dicom_seg(path, image, "Lung tumor", series_folder=folder)
     assert np.array_equal(back.array, mask.array)
 

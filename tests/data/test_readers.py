@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from lungseg_utils import geometry
 from lungseg_utils.core import files
 from lungseg_utils.data import dicom_seg, dicom_series, images, lidc_xml, nifti
-from lungseg_utils.data.rtstruct import read_rtstruct, rtstruct_roi_names
+from lungseg_utils.data.rtstruct import open_rtstruct, read_rtstruct
 from lungseg_utils.types import Image, InputError, Mask
 
 ORIENTATIONS = list(itertools.product(itertools.permutations(range(3)), itertools.product((1, -1), repeat=3)))
@@ -534,7 +534,7 @@ def test_contours_by_hand(tmp_path, dicom, series):
     mask = read_rtstruct(path, series[1], series_folder=series[0])
     full = set(itertools.product((2, 3, 4), (2, 3, 4), (1, 2)))
     assert _lps(mask) == sorted(full - {(3, 3, 2)})
-    assert rtstruct_roi_names(path) == ["Lung", "GTV-1"]
+    assert open_rtstruct(path).names() == ["Lung", "GTV-1"]
     assert np.array_equal(read_rtstruct(path, series[1], r"(?i)gtv.?1", exact=False).array, mask.array)
 
 
@@ -648,7 +648,7 @@ def test_of_two_segments_the_named_one_is_read(tmp_path, dicom):
     pixels[0, 0, 0], pixels[2, 3:5, 3:5] = 1, 2
     path = dicom.seg(tmp_path / "seg.dcm", datasets, pixels, labels=("Lung", "Tumor"))
     image = images.read_image(tmp_path / "ct")
-    assert dicom_seg.dicom_seg_labels(path) == ["Lung", "Tumor"]
+    assert dicom_seg.open_dicom_seg(path).names() == ["Lung", "Tumor"]
     assert dicom_seg.read_dicom_seg(path, image, "Tumor").array.sum() == 4
     with pytest.raises(InputError, match=r"no segment 'GTV'.*Lung, Tumor"):
         dicom_seg.read_dicom_seg(path, image, "GTV")
@@ -704,7 +704,7 @@ def _lidc_xml(path, sessions, series_uid="1.2.3.4.2"):
 
 
 def test_readers_by_hand(tmp_path, series):
-    folder, image = series
+    folder, _ = series
     sessions = [
         # a ring from 1 to 5 encloses 2, 3, 4; a hole's ring from 2 to 4 encloses 3 (named by UID: slice 3, whatever z says)
         [[_roi(_ring(1, 5), 99, "1.2.3.4.2.3"), _roi(_ring(2, 4), 99, "1.2.3.4.2.3", "FALSE")]],
@@ -713,7 +713,7 @@ def test_readers_by_hand(tmp_path, series):
         # no UID: slice by z; another slice lies outside the slab
         [[_roi(_ring(1, 3), 1.0), _roi(_ring(1, 3), 50.0)], [_roi(_ring(4, 6), 1.0)]],
     ]
-    masks = lidc_xml.read_lidc_readers(_lidc_xml(tmp_path / "a.xml", sessions), folder, image)
+    masks = lidc_xml.readers_of(dicom_series.read_series(folder), _lidc_xml(tmp_path / "a.xml", sessions))
     assert list(masks) == ["reader-1", "reader-2", "reader-3"]
     assert _lps(masks["reader-1"]) == sorted(set(itertools.product((2, 3, 4), (2, 3, 4), (2,))) - {(3, 3, 2)})
     assert _lps(masks["reader-2"]) == []
@@ -728,18 +728,19 @@ def test_annotation_files_that_are_none_are_refused(tmp_path, series, text, word
     path = tmp_path / "a.xml"
     path.write_text(text)
     with pytest.raises(InputError, match=words):
-        lidc_xml.read_lidc_readers(path, *series)
+        lidc_xml.readers_of(dicom_series.read_series(series[0]), path)
 
 
 def test_annotations_of_another_series_or_beyond_the_image_are_refused(tmp_path, series):
+    read = dicom_series.read_series(series[0])
     with pytest.raises(InputError, match=r"no CT series 7\.7"):
-        lidc_xml.read_lidc_readers(_lidc_xml(tmp_path / "a.xml", [[]], "7.7"), *series)
+        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "a.xml", [[]], "7.7"))
     with pytest.raises(InputError, match="leaves the image"):
-        lidc_xml.read_lidc_readers(_lidc_xml(tmp_path / "b.xml", [[[_roi(_ring(5, 8), 1.0)]]]), *series)
+        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "b.xml", [[[_roi(_ring(5, 8), 1.0)]]]))
     with pytest.raises(InputError, match="without coordinates"):
-        lidc_xml.read_lidc_readers(_lidc_xml(tmp_path / "c.xml", [[[_roi([("x", 1), (2, 2)], 1.0)]]]), *series)
+        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "c.xml", [[[_roi([("x", 1), (2, 2)], 1.0)]]]))
     with pytest.raises(InputError, match="no reading session"):
-        lidc_xml.read_lidc_readers(_lidc_xml(tmp_path / "d.xml", []), *series)
+        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "d.xml", []))
 
 
 # --- any damage at all ---------------------------------------------------------------------------------------------

@@ -261,7 +261,7 @@ def test_rtstruct(tmp_path, series, dicom):
         path.write_bytes(whole)
         change_dicom(path, rng)
 
-    fuzz(make, lambda: (rtstruct.rtstruct_roi_names(path), rtstruct.read_rtstruct(path, image, series_folder=series)))
+    fuzz(make, lambda: (rtstruct.open_rtstruct(path).names(), rtstruct.read_rtstruct(path, image, series_folder=series)))
 
 
 def test_dicom_seg(tmp_path, series, dicom):
@@ -277,7 +277,7 @@ def test_dicom_seg(tmp_path, series, dicom):
         path.write_bytes(whole)
         change_dicom(path, rng)
 
-    fuzz(make, lambda: (dicom_seg.dicom_seg_labels(path), dicom_seg.read_dicom_seg(path, image, "Tumor", series_folder=series)))
+    fuzz(make, lambda: (dicom_seg.open_dicom_seg(path).names(), dicom_seg.read_dicom_seg(path, image, "Tumor", series_folder=series)))
 
 
 _LIDC = """<?xml version="1.0" encoding="UTF-8"?>
@@ -307,10 +307,10 @@ _LIDC = """<?xml version="1.0" encoding="UTF-8"?>
 def test_lidc_xml(tmp_path, series):
     header = pydicom.dcmread(next(series.iterdir()))
     text = _LIDC.format(series=header.SeriesInstanceUID, z=float(header.ImagePositionPatient[2]), sop=header.SOPInstanceUID)
-    path, image = tmp_path / "readers.xml", images.read_image(series)
+    path, scan = tmp_path / "readers.xml", dicom_series.read_series(series)
     path.write_text(text)
-    assert lidc_xml.read_lidc_readers(path, series, image)["reader-1"].array.any()
-    fuzz(lambda rng: path.write_bytes(change_text(text, rng)), lambda: lidc_xml.read_lidc_readers(path, series, image))
+    assert lidc_xml.readers_of(scan, path)["reader-1"].array.any()
+    fuzz(lambda rng: path.write_bytes(change_text(text, rng)), lambda: lidc_xml.readers_of(scan, path))
 
 
 @pytest.mark.parametrize(

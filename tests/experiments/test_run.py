@@ -301,7 +301,7 @@ def test_a_prediction_is_the_models_own_on_the_original_grid(here):
     study = load_study(case)
     segmenter = registry.plugin("models", "unet").build(result.provenance["options"])
     segmenter.load(result.folder / "weights.pt")
-    expected = interaction.final_prediction(segmenter, study, study.references["reference"], "none", np.random.default_rng(0))
+    expected = interaction.run_interaction(segmenter, study, study.references["reference"], "none", np.random.default_rng(0))[0]
     stored = result.prediction("phantom_nsclc", "none", case.case_id, study)
     assert np.array_equal(expected.mask.array, stored.array)
 
@@ -375,7 +375,7 @@ def test_a_prompter_may_look_at_the_answer_and_speak_again(here, monkeypatch):
     case = cohorts.cases_to_test("phantom_nsclc", config.load().profile("smoke"))[0]
     study = load_study(case)
     segmenter = registry.plugin("models", "trivial").build({"rule": "ellipse", "median_diameter_mm": 20.0})
-    last = interaction.final_prediction(segmenter, study, study.references["reference"], "twice", np.random.default_rng(0))
+    last = interaction.run_interaction(segmenter, study, study.references["reference"], "twice", np.random.default_rng(0))[0]
     assert len(heard) == 2
     assert heard[-1] is last
 

@@ -83,7 +83,7 @@ def test_contours_give_back_the_intended_reference(patient: cohort.Patient, tmp_
 
     write_dicom_patient(patient, tmp_path)
     image = images.read_image(tmp_path)
-    assert set(rtstruct.rtstruct_roi_names(tmp_path / "RS.dcm")) >= {"GTV-1", "Lung-Left", "Lung-Right"}
+    assert set(rtstruct.open_rtstruct(tmp_path / "RS.dcm").names()) >= {"GTV-1", "Lung-Left", "Lung-Right"}
     for roi, distance in {"GTV-1": patient.tumor_mm, **patient.lung_mm}.items():
         assert dsc(distance > 0, rtstruct.read_rtstruct(tmp_path / "RS.dcm", image, roi).array) > 0.97, roi
 
@@ -111,7 +111,7 @@ def test_tumor_free_patients_have_empty_references(nsclc_root: Path, msd_root: P
         assert case.attributes["tumor_free"] == "1"
         assert case.attributes["volume_ml"] == ""
         assert not module.load(case).references["reference"].array.any()
-    assert "GTV-1" not in rtstruct.rtstruct_roi_names(nsclc_root / TUMOR_FREE / "RS.dcm")
+    assert "GTV-1" not in rtstruct.open_rtstruct(nsclc_root / TUMOR_FREE / "RS.dcm").names()
 
 
 def test_splits_say_who_is_tumor_free() -> None:

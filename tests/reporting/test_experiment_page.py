@@ -23,7 +23,7 @@ def results():
         shared = {"experiment": "e", "test_dataset": dataset, "prompter": "none", "jitter": 0.0, "patient_id": patient, "case_id": patient}
         for reader in readers:
             values = dict.fromkeys(metrics.UNITS, float(rng.uniform(0.2, 0.9))) | {"reference_volume": 0.0 if empty else 5.0}
-            values |= metrics.of_empty_masks("both") if empty else {}
+            values |= {metric.name: metric.empty["both"] for metric in metrics.METRICS if empty and "both" in metric.empty}
             rows.extend(tables.result_rows(shared, reader, values, {}, failed=False))
 
     for dataset in ("phantom_msd", "phantom_nsclc"):
