@@ -10,7 +10,7 @@ from collections.abc import Container
 from pathlib import Path
 
 from ..core import project, provenance
-from ..core.files import atomic_path
+from ..core.files import write_text
 
 _CODE = (".py", ".js", ".css", ".json", ".md")
 _WORDS = ("book/build.py", "book/serve.py", "cli.py", "__main__.py")  # ends of paths in the package: no number or picture depends on them
@@ -54,7 +54,6 @@ def stamps(profile: str) -> dict[str, str]:
     for name, group in files(profile).items():
         path, stamp = folder / name, provenance.sha256_of_files(group, root) + "\n"
         if not path.is_file() or path.read_text() != stamp:
-            with atomic_path(path) as temporary:
-                temporary.write_text(stamp)
+            write_text(stamp, path)
         written[name] = str(path.relative_to(root))
     return written

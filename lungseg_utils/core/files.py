@@ -84,14 +84,12 @@ def replace_rows(old: pd.DataFrame, new: pd.DataFrame, key: Sequence[str]) -> pd
 def write_text(text: str, path: Path) -> None:
     """Write a text file, whole or not at all."""
     with atomic_path(path) as temporary:
-        temporary.write_text(text)
+        temporary.write_text(text, encoding="utf-8")
 
 
 def write_json(value: object, path: Path) -> None:
     """Write a JSON file, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with atomic_path(path) as temporary:
-        Path(temporary).write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n")
+    write_text(json.dumps(value, indent=2, sort_keys=True, default=str) + "\n", path)
 
 
 def read_json(path: Path) -> Record:

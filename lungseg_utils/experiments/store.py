@@ -98,8 +98,7 @@ def _replace(experiments: Mapping[str, Stored], place: Path) -> None:
         files.write(pd.concat([stored.results for stored in experiments.values()]), staged / _RESULTS, DIGITS)
         files.write(pd.concat([stored.costs for stored in experiments.values()]), staged / _COSTS, DIGITS)
         files.write(history[list(_HISTORY_COLUMNS)].astype(dict(_HISTORY_COLUMNS)), staged / _HISTORY, DIGITS)
-        with files.atomic_path(staged / _EXPERIMENTS) as temporary:
-            temporary.write_text(_json({name: stored.provenance for name, stored in experiments.items()}))
+        files.write_text(_json({name: stored.provenance for name, stored in experiments.items()}), staged / _EXPERIMENTS)
         for name in (_RESULTS, _COSTS, _HISTORY, _EXPERIMENTS):
             (staged / name).replace(place / name)
     finally:

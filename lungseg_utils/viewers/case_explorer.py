@@ -291,6 +291,4 @@ def _recist_lines(reference: Mask) -> list[dict[str, object]]:
 
 def _write_json(value: Row, path: Path) -> None:
     """Without spaces, whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with files.atomic_path(path) as temporary:
-        Path(temporary).write_text(json.dumps(value, separators=(",", ":"), allow_nan=False), encoding="utf-8")
+    files.write_text(json.dumps(value, separators=(",", ":"), allow_nan=False), path)

@@ -68,8 +68,7 @@ def write(scores: Scores, out: Path) -> Path:
     files.write(summary, out / "summary.csv")
     files.write(shifts, out / "protocols.csv")
     files.write_json(scores.provenance, out / "provenance.json")
-    with files.atomic_path(out / "report.html") as temporary:
-        temporary.write_text(page, encoding="utf-8")
+    files.write_text(page, out / "report.html")
     return out / "report.html"
 
 
