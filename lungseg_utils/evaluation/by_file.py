@@ -67,7 +67,7 @@ def compare_tables(a: Path | str, b: Path | str, metric: str, dataset: str, prom
 
 def _by_patient(path: Path, metric: str, dataset: str, prompt: str) -> pd.Series:
     rows = tables.case_values(tables.read_results(path), metric)
-    chosen = rows[(rows["test_dataset"] == dataset) & (rows["prompter"] == prompt) & (rows["jitter"] == 0)]
+    chosen = tables.asked_rows(rows, dataset, prompt)
     if chosen.empty:
         known = rows[["test_dataset", "prompter"]].drop_duplicates().itertuples(index=False)
         remedy = f"It has: {'; '.join(f'{d}, {p}' for d, p in known) or f'no values of {metric}'}."

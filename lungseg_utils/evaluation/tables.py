@@ -177,6 +177,11 @@ def require_plain(frame: pd.DataFrame) -> pd.DataFrame:
     return frame
 
 
+def asked_rows(frame: pd.DataFrame, dataset: str, prompter: str, jitter: float = 0.0) -> pd.DataFrame:
+    """Rows of one test data set and prompt setting; by default without errors in drawing."""
+    return frame[(frame["test_dataset"] == dataset) & (frame["prompter"] == prompter) & (frame["jitter"] == jitter)]
+
+
 def case_values(frame: pd.DataFrame, metric: str) -> pd.DataFrame:
     """Defined case-level values of one metric, one row per case, reader and evaluation."""
     rows = frame[(frame["metric"] == metric) & (frame["lesion_id"] == "") & ~frame["status"].isin(["undefined", "not_applicable"])]

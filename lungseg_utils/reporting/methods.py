@@ -164,8 +164,7 @@ def _runs(results: Sequence[RunResult], dataset: str) -> dict[str, tuple[RunResu
 
 def was_asked(result: RunResult, dataset: str, setting: str) -> bool:
     """Whether one experiment was evaluated in a prompt setting on a data set, without errors in drawing."""
-    rows = result.results
-    return bool(((rows["test_dataset"] == dataset) & (rows["prompter"] == setting) & (rows["jitter"] == 0)).any())
+    return not tables.asked_rows(result.results, dataset, setting).empty
 
 
 def _require_each_once(dataset: str, label: str, parts: Sequence[RunResult]) -> None:

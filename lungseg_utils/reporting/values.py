@@ -12,8 +12,7 @@ from ..experiments.results import RunResult
 
 def dsc_by_patient(result: RunResult, dataset: str, setting: str, jitter: float = 0.0) -> pd.Series:
     """One DSC per patient with a tumor (index patient_id) of one experiment; empty if it was not evaluated in this prompt setting."""
-    rows = tables.case_values(result.results[result.results["jitter"] == jitter], "dsc")
-    return intervals.patient_means(rows[(rows["test_dataset"] == dataset) & (rows["prompter"] == setting)])
+    return intervals.patient_means(tables.case_values(tables.asked_rows(result.results, dataset, setting, jitter), "dsc"))
 
 
 def dsc_of_rows(results: pd.DataFrame, more_keys: Sequence[str] = ()) -> dict[tuple[str, ...], pd.Series]:
