@@ -79,6 +79,8 @@ def test_a_model_predicts_from_a_box_and_says_what_is_wrong_with_one():
     for wrong in ({"box": ((4, 4), (8, 8))}, {"box": ((4, 4), (30, 8)), "slice": 3}, {"points": [(40, 2)], "slice": 3}):
         with pytest.raises(InputError):
             model.predict(image, **wrong)
+    with pytest.raises(InputError, match="one of the two"):
+        model.predict(image, box=((4, 4), (8, 8)), slice=3, prompts=ls.prompts(ls.Mask(_cube(4), image.affine), "box_one_slice"))
     with pytest.raises(InputError, match="no option"):
         ls.load_model("trivial", color="red")
     with pytest.raises(InputError, match="no such file"):

@@ -55,8 +55,10 @@ class PromptedModel:
             The mask, on the grid of the image.
 
         Raises:
-            InputError: A box or points without a slice, or outside of the image.
+            InputError: A box or points without a slice, outside of the image, or beside `prompts`.
         """
+        if prompts and (box is not None or points):
+            raise InputError("predict", "prompts were given beside a box or points", "Give one of the two.")
         if image is not self._image:
             self.segmenter.set_image(image)
             self._image = image
