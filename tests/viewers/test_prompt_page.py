@@ -134,6 +134,8 @@ def shown_case(page) -> str:
 
 
 def voxel_on_screen(page, i: float, j: float) -> tuple[float, float]:
+    """Where the middle of a voxel lies, in pixels of the window, once no picture is waiting for its frame."""
+    page.wait_for_function(f"!{PAGE}.promptPage.view.asked")
     code = """([i, j]) => { const v = document.querySelector('.lungseg-prompting').promptPage.view, c = v.case, f = v.frame;
       const x = (i - c.voxel[0][0]) / c.voxel[0][1], y = (j - c.voxel[1][0]) / c.voxel[1][1], b = v.canvas.getBoundingClientRect();
       const r = b.width / v.canvas.width;
