@@ -16,7 +16,7 @@ help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
 	@echo; echo "  PROFILE=smoke|dev|mini chooses the size, PUBLIC=1 leaves out voxels that may not be redistributed."
 
-.venv/installed: requirements.txt pyproject.toml
+.venv/installed: requirements.txt requirements-no-deps.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
 	  { echo "This needs Python 3.11. Name one: make PYTHON=/path/to/python3.11 ..."; exit 1; }
 	@echo "== setting up .venv (about 4 minutes, 3 GB)"
@@ -24,6 +24,7 @@ help:  ## list the commands
 	@# a few packages are built from source against the torch that is here; an isolated build would fetch another one of gigabytes
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check $$(grep -E '^(torch|setuptools|wheel)==' requirements.txt)
 	SAM2_BUILD_CUDA=0 $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --requirement requirements.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --requirement requirements-no-deps.txt
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $@
 
@@ -96,7 +97,7 @@ audit: .venv/installed  ## report known vulnerabilities of all pinned packages (
 	$(BIN)/python -m venv .venv/audit
 	.venv/audit/bin/pip install --quiet --disable-pip-version-check pip-audit==2.10.1
 	@# strict: a package that could not be looked up is a failure, not a pass
-	.venv/audit/bin/pip-audit --strict --requirement requirements.txt --no-deps --disable-pip
+	.venv/audit/bin/pip-audit --strict --requirement requirements.txt --requirement requirements-no-deps.txt --no-deps --disable-pip
 
 clean:  ## remove built books and results (data and .venv stay)
 	rm -rf build results

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 from scipy import ndimage
 from scipy.spatial.distance import pdist
@@ -26,6 +28,13 @@ def _hull(places: np.ndarray) -> np.ndarray:
     places = places[order]
     starts = np.flatnonzero(np.r_[True, np.diff(places[:, 0]) > 0])
     return np.unique(np.concatenate([places[starts], places[np.r_[starts[1:] - 1, len(places) - 1]]]), axis=0)
+
+
+def agreed_by(masks: Iterable[Mask], at_least: int) -> Mask:
+    """Voxels that lie in at least `at_least` of the masks, which share one grid."""
+    masks = list(masks)
+    votes = np.stack([mask.array for mask in masks]).sum(axis=0)
+    return Mask(np.asarray(votes >= at_least), masks[0].affine)
 
 
 MIN_LESION_VOXELS = 3  # a smaller reference component is not a lesion

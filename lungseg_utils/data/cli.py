@@ -60,8 +60,11 @@ def _exclusions(arguments: argparse.Namespace) -> int:
 def _add_split(commands: Commands) -> None:
     split = add_command(commands, "split", _split, "write the split of a real data set, by patient, once and before any result")
     split.add_argument("dataset")
-    split.add_argument("--test", type=float, required=True, metavar="SHARE", help="share of test patients; 0: tested out of fold")
+    help_of_test = "share of test patients, or from 1 on their number; 0: tested out of fold"
+    split.add_argument("--test", type=float, required=True, metavar="SHARE", help=help_of_test)
+    split.add_argument("--by", metavar="ATTRIBUTE", help="attribute of the cases; each of its values gets its share of both parts")
     split.add_argument("--set-aside", nargs="+", default=[], metavar="PATIENT", help="neither trained on nor tested")
+    split.add_argument("--never-test", type=Path, metavar="FILE", help="patients that somebody looked at, one a line: only trained on")
     split.add_argument("--root", type=Path, help="its folder (default: data/cache/DATASET)")
 
 
@@ -70,8 +73,9 @@ def _split(arguments: argparse.Namespace) -> int:
     from . import exclusions, splits
 
     cases = exclusions.usable(arguments.dataset, arguments.root or project.cache_root() / arguments.dataset)
-    patients = sorted({case.patient_id for case in cases})
-    table = splits.write_splits(arguments.dataset, patients, arguments.test, arguments.set_aside)
+    strata = {case.patient_id: case.attributes.get(arguments.by, "") if arguments.by else "" for case in cases}
+    looked_at = splits.read_patients(arguments.never_test) if arguments.never_test else ()
+    table = splits.write_splits(arguments.dataset, strata, arguments.test, arguments.set_aside, looked_at)
     print(table.groupby(["split", "fold"], dropna=False).size().to_string())
     return 0
 

@@ -17,6 +17,7 @@ import zlib
 from collections.abc import Callable, Iterable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
@@ -80,6 +81,15 @@ def fetch(name: str, root: Path, yes: bool = False, progress: bool = True) -> Pa
     return root / name
 
 
+def refuse_altered(name: str, path: Path) -> None:
+    """InputError unless the file has the sha256 of the registry's entry `name` ("DATASET/FILE")."""
+    entry = next((entry for entry in _entries() if entry.name == name), None)
+    if entry is None:
+        raise InputError(path, f"{REGISTRY.name} does not list it", "Fetch the data set by name, and keep its file names.")
+    if not _is_intact(path, entry.sha256):
+        raise InputError(path, f"its sha256 is not that of {REGISTRY.name}, line {entry.line}", "Remove it, and fetch the data set again.")
+
+
 def extract_tar(path: Path, to: Path, max_bytes: int = 64 * 2**30) -> Path:
     """Unpack a tar archive (also compressed) into the new folder `to`, whole or not at all; returns `to`.
 
@@ -130,16 +140,21 @@ def _write_member(archive: tarfile.TarFile, member: tarfile.TarInfo, folder: Pat
         shutil.copyfileobj(source, target)
 
 
-def _entries() -> list[_Entry]:
+def _entries() -> tuple[_Entry, ...]:
+    return _read_registry(REGISTRY)
+
+
+@cache
+def _read_registry(path: Path) -> tuple[_Entry, ...]:
     try:
-        lines = REGISTRY.read_text(encoding="utf-8").splitlines()
+        lines = path.read_text(encoding="utf-8").splitlines()
     except OSError as error:
-        raise InputError(REGISTRY, "the registry is missing", "Run from a clone of the repository.") from error
+        raise InputError(path, "the registry is missing", "Run from a clone of the repository.") from error
     parsed = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip() and not line.startswith("#")]
     for number, parts in parsed:
         if len(parts) != 3 or not re.fullmatch("[0-9a-f]{64}", parts[1]) or not _stays_inside(parts[0]):
-            raise InputError(f"{REGISTRY}, line {number}", "not of the form `name sha256 url`", "Correct the line.")
-    return [_Entry(name, sha256, url, number) for number, (name, sha256, url) in parsed]
+            raise InputError(f"{path}, line {number}", "not of the form `name sha256 url`", "Correct the line.")
+    return tuple(_Entry(name, sha256, url, number) for number, (name, sha256, url) in parsed)
 
 
 def _stays_inside(name: str) -> bool:

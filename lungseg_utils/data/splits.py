@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 
 import pandas as pd
@@ -27,21 +27,56 @@ def read_splits(dataset: str) -> pd.DataFrame:
     return frame
 
 
-def write_splits(dataset: str, patient_ids: Iterable[str], test_share: float, set_aside: Iterable[str] = ()) -> pd.DataFrame:
+def write_splits(
+    dataset: str,
+    strata: Mapping[str, str],
+    test: float,
+    set_aside: Collection[str] = (),
+    never_tested: Collection[str] = (),
+) -> pd.DataFrame:
     """A new split by patient, committed before any result; returns the table.
 
-    The patients are ordered by the sha256 of "DATASET/PATIENT": the first `test_share` of them are tested, the others are dealt out to
-    five folds in turn. Those `set_aside` are neither trained on nor tested. Raises `InputError` if there is a split already.
+    The patients of each stratum are ordered by the sha256 of "DATASET/PATIENT": the first of them are tested, the others are dealt out to
+    five folds in turn.
+
+    Args:
+        dataset: Its name, and that of the file.
+        strata: The stratum of each patient.
+        test: Below 1 the share of each stratum that is tested, else the number of test patients, the same of each stratum.
+        set_aside: Patients that are neither trained on nor tested.
+        never_tested: Patients that somebody has looked at: they may be trained on.
+
+    Raises:
+        InputError: There is a split already, or a stratum has too few patients that may be tested.
     """
-    path, aside = _split_path(dataset), set(set_aside)
+    path = _split_path(dataset)
     if path.exists():
         raise InputError(path, "there is a split already", "Keep it: results depend on it.")
-    ordered = sorted(set(patient_ids) - aside, key=lambda p: hashlib.sha256(f"{dataset}/{p}".encode()).hexdigest())
-    tested = round(test_share * len(ordered))
-    rows = [(p, "test", "", 0) for p in ordered[:tested]] + [(p, "set_aside", "", 0) for p in aside]
-    rows += [(p, "development", str(index % FOLDS), 0) for index, p in enumerate(ordered[tested:])]
+    rows = [(patient, "set_aside", "", 0) for patient in set_aside]
+    names = sorted(set(strata.values()))
+    for name in names:
+        ordered = sorted((p for p in strata if strata[p] == name and p not in set_aside), key=lambda p: _order(dataset, p))
+        count = round(test * len(ordered)) if test < 1 else round(test / len(names))
+        tested = [patient for patient in ordered if patient not in never_tested][:count]
+        if len(tested) < count:
+            raise InputError(path, f"{count} test patients asked for, {len(tested)} may be tested ({name})", "Ask for fewer.")
+        rows += [(patient, "test", "", 0) for patient in tested]
+        rest = [patient for patient in ordered if patient not in tested]
+        rows += [(patient, "development", str(index % FOLDS), 0) for index, patient in enumerate(rest)]
     files.write(pd.DataFrame(sorted(rows), columns=SPLIT_COLUMNS), path)
     return read_splits(dataset)
+
+
+def _order(dataset: str, patient_id: str) -> str:
+    return hashlib.sha256(f"{dataset}/{patient_id}".encode()).hexdigest()
+
+
+def read_patients(path: Path) -> list[str]:
+    """The patients that a text file lists, one a line."""
+    try:
+        return path.read_text(encoding="utf-8").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise InputError(path, "it cannot be read as a list of patients", "Give a text file with one patient a line.") from error
 
 
 def has_split(dataset: str) -> bool:

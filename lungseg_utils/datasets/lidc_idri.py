@@ -10,6 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
+from ..core import masks
 from ..data import dicom_series, lidc_xml
 from ..types import Case, DatasetCard, InputError, Mask, Study
 
@@ -71,7 +72,7 @@ def votes(study: Study) -> np.ndarray:
 
 def consensus(study: Study, at_least: int = 2) -> Mask:
     """Voxels inside the outlines of at least `at_least` readers."""
-    return Mask(votes(study) >= at_least, study.image.affine)
+    return masks.agreed_by((mask for name, mask in study.references.items() if name.startswith("reader-")), at_least)
 
 
 def touches_end(mask: Mask) -> bool:

@@ -194,9 +194,9 @@ def test_a_root_that_is_a_file_is_refused(tmp_path, mirror):
 
 
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(InputError, match=r"Known: ibsi_ct_phantom, lidc_idri, nsclc_radiomics"):
+    with pytest.raises(InputError, match=r"Known: ibsi_ct_phantom, lidc_idri, lidc_nodules, nsclc_radiomics"):
         samples.fetch("msd", ".")
-    assert samples.names() == ["ibsi_ct_phantom", "lidc_idri", "nsclc_radiomics"]
+    assert samples.names() == ["ibsi_ct_phantom", "lidc_idri", "lidc_nodules", "nsclc_radiomics"]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +215,7 @@ def test_the_real_registry_is_in_poochs_form_and_only_https():
 
     store = pooch.create(path=".", base_url="", registry=None)
     store.load_registry(str(samples.REGISTRY))
-    assert len(store.registry) == 346
+    assert len(store.registry) == 671
     assert all(url.startswith("https://") for url in store.urls.values())
     assert set(store.urls) == set(store.registry)
 
