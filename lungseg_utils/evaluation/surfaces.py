@@ -8,6 +8,7 @@ weighted by area, so they do not depend on how a grid cuts the same surface.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -86,7 +87,7 @@ def surface_distances(
     by the (first, last) slice of the volume, the cut is no surface, and its elements are not judged either.
     """
     box = bounding_box(reference | prediction)
-    areas = create_table_neighbour_code_to_surface_area(np.asarray(spacing_mm, dtype=float))
+    areas = _area_table(tuple(map(float, spacing_mm)))
     judged = _judged_corners(reference.shape, ignore, open_ends, box)
     codes = [_neighbor_codes(mask[box]) for mask in (reference, prediction)]
     # as distances are between whole surfaces, only the elements that are asked are left out, never those that answer
@@ -98,6 +99,12 @@ def surface_distances(
         _distances_mm(asked[1], surfaces[0], spacing_mm),
         areas[codes[1][asked[1]]],
     )
+
+
+@lru_cache(maxsize=64)
+def _area_table(spacing_mm: tuple[float, float, float]) -> np.ndarray:
+    """Area (mm2) of the surface element of each neighbor code; made by thousands of small products, the same ones for each spacing."""
+    return create_table_neighbour_code_to_surface_area(np.asarray(spacing_mm))
 
 
 def _distances_mm(asked: np.ndarray, surface: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:

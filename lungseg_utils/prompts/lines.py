@@ -11,29 +11,33 @@ from ..types import Box, Points, Prompt, SlicePrompt
 from .boxes import largest_slice
 
 _CONNECTED_8 = np.ones((3, 3), dtype=bool)
-_SAMPLES_PER_VOXEL = 2
+_SAMPLES_PER_VOXEL = 10
 
 
 def line_box(lesion: np.ndarray, lesion_id: int, spacing_mm: Sequence[float]) -> Prompt:
     """The square around the line's midpoint with the line's length as its side, as MedSAM2's scripts make it.
 
-    Ma et al. 2025, doi:10.48550/arXiv.2504.03600. A line of n voxel centres is n voxels long. The square is cut at the image's sides.
+    Ma et al. 2025, doi:10.48550/arXiv.2504.03600. The line ends on the lesion's surface. The square is cut at the image's sides.
     """
     index = largest_slice(lesion)
-    ends = np.array(longest_chord(lesion[:, :, index], spacing_mm), dtype=float)
-    middle, mm = ends.mean(axis=0) + 0.5, np.asarray(spacing_mm[:2], dtype=float)
-    half = (np.linalg.norm((ends[1] - ends[0]) * mm) + mm.mean()) / 2 / mm
-    low = np.maximum(0, np.rint(middle - half)).astype(int)
-    high = np.minimum(lesion.shape[:2], np.maximum(low + 1, np.rint(middle + half))).astype(int)
+    ends, mm = surface_ends(lesion[:, :, index], spacing_mm), np.asarray(spacing_mm[:2], dtype=float)
+    middle, half = ends.mean(axis=0) + 0.5, np.linalg.norm((ends[1] - ends[0]) * mm) / 2 / mm
+    low = np.maximum(0, _nearest(middle - half))
+    high = np.minimum(lesion.shape[:2], np.maximum(low + 1, _nearest(middle + half)))
     box = Box((*low.tolist(), index), (*high.tolist(), index + 1))
     return Prompt(lesion_id, (SlicePrompt(index, box=box),), find_ends=True, actions=1)
+
+
+def _nearest(places: np.ndarray) -> np.ndarray:
+    """Nearest whole numbers; halves go up, because to even numbers they would depend on where the lesion lies."""
+    return np.floor(places + 0.5).astype(int)
 
 
 def line_points(lesion: np.ndarray, lesion_id: int, spacing_mm: Sequence[float]) -> Prompt:
     """The two ends of the line and the voxel at its midpoint, as three clicks inside."""
     index = largest_slice(lesion)
     first, last = longest_chord(lesion[:, :, index], spacing_mm)
-    middle = np.rint((np.array(first) + np.array(last)) / 2).astype(int).tolist()
+    middle = _nearest((np.array(first) + np.array(last)) / 2).tolist()
     points = Points(tuple((p[0], p[1], index) for p in (first, last, middle)), (1, 1, 1))
     return Prompt(lesion_id, (SlicePrompt(index, points=points),), find_ends=True, actions=1)
 
@@ -52,7 +56,22 @@ def longest_chord(plane: np.ndarray, spacing_mm: Sequence[float]) -> tuple[tuple
     raise AssertionError("a single voxel is a chord of length zero")
 
 
+def surface_ends(plane: np.ndarray, spacing_mm: Sequence[float]) -> np.ndarray:
+    """Where the longest chord, made longer, leaves the plane's mask: float (2, 2) in voxels, whose centers are whole numbers."""
+    first, last = (np.array(end, dtype=float) for end in longest_chord(plane, spacing_mm))
+    along = last - first if (last != first).any() else np.array([1.0, 0.0])  # a single voxel is as long as its side
+    along /= np.abs(along).max()
+    return np.array([_leaves(plane, first, -along), _leaves(plane, last, along)])
+
+
+def _leaves(plane: np.ndarray, end: np.ndarray, along: np.ndarray) -> np.ndarray:
+    step, padded, count = along / _SAMPLES_PER_VOXEL, np.pad(plane, 1), 0
+    while padded[tuple(_nearest(end + (count + 1) * step) + 1)]:
+        count += 1
+    return end + (count + 0.5) * step
+
+
 def _inside(part: np.ndarray, start: np.ndarray, stop: np.ndarray) -> bool:
     count = 1 + _SAMPLES_PER_VOXEL * int(np.abs(stop - start).max())
     line = start + np.linspace(0, 1, count)[:, None] * (stop - start)
-    return bool(part[tuple(np.rint(line).astype(int).T)].all())
+    return bool(part[tuple(_nearest(line).T)].all())

@@ -279,13 +279,13 @@ def _prompts(case: Case, reference: Mask, setting: str) -> dict[str, object]:
 
 
 def _recist_lines(reference: Mask) -> list[dict[str, object]]:
-    """One line per lesion: voxel indices of its ends, and its slice."""
+    """One line per lesion: its ends on the lesion's surface, in voxels, and its slice."""
     labels = label_lesions(reference.array)
     found = []
     for lesion in range(1, int(labels.max(initial=0)) + 1):
         index = boxes.largest_slice(labels == lesion)
-        first, last = lines.longest_chord(labels[:, :, index] == lesion, reference.spacing_mm)
-        found.append({"index": index, "from": list(first), "to": list(last)})
+        first, last = lines.surface_ends(labels[:, :, index] == lesion, reference.spacing_mm).round(2).tolist()
+        found.append({"index": index, "from": first, "to": last})
     return found
 
 

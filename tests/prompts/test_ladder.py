@@ -92,10 +92,38 @@ def test_a_chord_stays_inside_the_lesion():
 def test_the_square_of_a_line_has_the_lines_length_around_its_middle():
     lesion = _volume(np.s_[10:20, 15, 4])  # ten voxels in a row
     prompt = lines.line_box(lesion, 1, SPACING)
-    assert prompt.slices == (SlicePrompt(4, box=Box((10, 10, 4), (20, 20, 5))),)  # middle (15, 15.5), 10 mm long
+    assert prompt.slices == (SlicePrompt(4, box=Box((10, 11, 4), (20, 21, 5))),)  # middle (15, 15.5), 10 mm long
     assert prompt.find_ends
     at_side = lines.line_box(_volume(np.s_[10:20, 1, 4]), 1, SPACING)
     assert at_side.slices[0].box.ijk_min[1] == 0
+
+
+def test_a_line_ends_on_the_surface_of_the_lesion():
+    plane = np.zeros((30, 30), bool)
+    plane[5:15, 7] = True
+    assert lines.surface_ends(plane, (1.0, 1.0)) == pytest.approx(np.array([[4.5, 7], [14.5, 7]]), abs=0.06)
+    square = np.zeros((30, 30), bool)
+    square[5:15, 5:15] = True
+    assert lines.surface_ends(square, (1.0, 1.0)) == pytest.approx(np.array([[4.5, 4.5], [14.5, 14.5]]), abs=0.06)
+    to_the_rim = np.ones((4, 1), bool)
+    assert lines.surface_ends(to_the_rim, (1.0, 1.0)) == pytest.approx(np.array([[-0.5, 0], [3.5, 0]]), abs=0.06)
+    bent = np.zeros((30, 30), bool)
+    bent[5, 5:16] = bent[5:16, 15] = True  # a line from arm to arm would leave it between two voxels
+    first, last = lines.longest_chord(bent, (1.0, 1.0))
+    assert first[0] == last[0] or first[1] == last[1] or np.abs(np.subtract(first, last)).max() <= 2
+
+
+def test_prompts_of_a_line_move_with_the_lesion():
+    lesion = _volume(np.s_[10:19, 12:16, 4])
+    for shift in ((1, 0), (0, 1), (1, 1)):
+        moved = np.roll(lesion, shift, axis=(0, 1))
+        for draw in (lines.line_box, lines.line_points):
+            here, there = draw(lesion, 1, SPACING).slices[0], draw(moved, 1, SPACING).slices[0]
+            if here.box is not None:
+                assert np.subtract(there.box.ijk_min, here.box.ijk_min).tolist() == [*shift, 0]
+                assert np.subtract(there.box.ijk_max, here.box.ijk_max).tolist() == [*shift, 0]
+            else:
+                assert np.subtract(there.points.ijk, here.points.ijk).tolist() == [[*shift, 0]] * 3
 
 
 def test_points_of_a_line_are_its_ends_and_its_middle():
