@@ -310,7 +310,7 @@ class DatasetCard:
     """What a data-set file says of itself. `redistributable`: may voxels appear in a published book?
 
     `labeled_patients`: as published; 0 where that is not one number. `short_title`: for tables, by default the title; of phantoms
-    what they are like ("NSCLC-like").
+    what they are like ("NSCLC-like"). `several_readers`: references "reader-1" and so on are in each study.
     """
 
     title: str
@@ -324,6 +324,7 @@ class DatasetCard:
     source: str
     labeled_patients: int = 0
     short_title: str = ""
+    several_readers: bool = False
 
     @property
     def label(self) -> str:

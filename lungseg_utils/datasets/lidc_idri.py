@@ -25,6 +25,7 @@ CARD = DatasetCard(
     "Armato SG III et al. (2011) Medical Physics 38:915-931, doi:10.1118/1.3528204",
     doi="10.7937/K9/TCIA.2015.LO9QL9SX",
     source="https://www.cancerimagingarchive.net/collection/lidc-idri/",
+    several_readers=True,
 )
 
 

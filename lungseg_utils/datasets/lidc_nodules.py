@@ -23,6 +23,7 @@ CARD = DatasetCard(
     doi="10.7937/K9/TCIA.2015.LO9QL9SX",
     source="https://github.com/node21challenge/node21_generation_baseline",
     labeled_patients=325,
+    several_readers=True,
 )
 
 

@@ -27,6 +27,7 @@ CARD = DatasetCard(
     doi="10.7937/tcia.2019.cwvlpd26",
     source="https://www.cancerimagingarchive.net/collection/nsclc-radiomics-interobserver1/",
     labeled_patients=21,
+    several_readers=True,
 )
 NAME = "nsclc_radiomics_interobserver1"
 BY_HAND = r"(?i)gtv-?1vis-(\d+)"

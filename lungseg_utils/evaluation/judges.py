@@ -12,10 +12,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from ..core.masks import agreed_by
-from ..types import Mask
+from ..types import Mask, Study
 
+READER = "reader-"  # how the references of single readers are called
 AGREEING = 2  # of the other readers
-SELF, ANOTHER, OTHERS = "S", "X", "H"
+SELF, ANOTHER, OTHERS = "same reader", "another reader", "other readers"
 ESTIMANDS = {
     SELF: "the reader who drew the prompt",
     ANOTHER: "another reader",
@@ -32,17 +33,26 @@ class Judgment:
     references: tuple[Mask, ...]
 
 
+def readers_of(study: Study) -> dict[str, Mask]:
+    """The masks of single readers of a study; empty if its reference is not given reader by reader."""
+    return {name: mask for name, mask in study.references.items() if name.startswith(READER)}
+
+
 def judgments(readers: Sequence[Mask]) -> Iterator[Judgment]:
-    """All that the readers of one lesion allow: X needs two readers, H three. A consensus that is empty judges nothing."""
-    for number, reader in enumerate(readers):
-        others = tuple(mask for other, mask in enumerate(readers) if other != number)
-        yield Judgment(number, SELF, (reader,))
-        if others:
-            yield Judgment(number, ANOTHER, others)
-        if len(others) >= AGREEING:
-            consensus = agreed_by(others, AGREEING)
-            if consensus.array.any():
-                yield Judgment(number, OTHERS, (consensus,))
+    """All that the readers of one lesion allow."""
+    return (judgment for number in range(len(readers)) for judgment in judgments_of(readers, number))
+
+
+def judgments_of(readers: Sequence[Mask], prompter: int) -> Iterator[Judgment]:
+    """Those of one reader's prompt: X needs another reader, H two. A consensus that is empty judges nothing."""
+    others = tuple(mask for number, mask in enumerate(readers) if number != prompter)
+    yield Judgment(prompter, SELF, (readers[prompter],))
+    if others:
+        yield Judgment(prompter, ANOTHER, others)
+    if len(others) >= AGREEING:
+        consensus = agreed_by(others, AGREEING)
+        if consensus.array.any():
+            yield Judgment(prompter, OTHERS, (consensus,))
 
 
 def estimates(readers: Sequence[Mask], predictions: Sequence[np.ndarray], metric: Callable[[Mask, np.ndarray], float]) -> dict[str, float]:

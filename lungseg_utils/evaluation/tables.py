@@ -14,6 +14,7 @@ import numpy as np
 import pandas as pd
 
 from ..core.files import read_csv
+from ..prompts.sources import ANOTHER_READER, own_source
 from ..types import InputError, Record, Row
 from . import metrics
 
@@ -21,6 +22,7 @@ RESULT_COLUMNS: Mapping[str, type] = {
     "experiment": str,
     "test_dataset": str,
     "prompter": str,
+    "source": str,  # whose outlines the prompts were drawn from, see `prompts.sources`
     "jitter": float,
     "patient_id": str,
     "case_id": str,
@@ -35,13 +37,14 @@ COST_COLUMNS: Mapping[str, type] = {
     "experiment": str,
     "test_dataset": str,
     "prompter": str,
+    "source": str,
     "jitter": float,
     "case_id": str,
     "quantity": str,
     "value": float,
     "unit": str,
 }
-RESULT_KEY = ("experiment", "test_dataset", "prompter", "jitter", "case_id", "lesion_id", "reader", "metric")
+RESULT_KEY = ("experiment", "test_dataset", "prompter", "source", "jitter", "case_id", "lesion_id", "reader", "metric")
 # scored: from a prediction; failed: the model gave none, values are those of an empty prediction; undefined: no value
 # exists (protocol: empty reference); not_applicable: taken out of every denominator by the plan, before any result
 STATUSES = ("scored", "failed", "undefined", "not_applicable")
@@ -59,10 +62,19 @@ def read_costs(path: Path) -> pd.DataFrame:
 
 def _read(path: Path, columns: Mapping[str, type]) -> pd.DataFrame:
     options = {"dtype": dict(columns), "keep_default_na": False, "na_values": {"value": ["nan"]}}
-    frame = read_csv(path, "Run its experiment; if it is there, delete it first.", **options)
+    frame = _with_source(read_csv(path, "Run its experiment; if it is there, delete it first.", **options), columns)
     if list(frame.columns) != list(columns):
         raise InputError(path, f"its columns are {list(frame.columns)}", f"Expected {list(columns)}.")
     return frame
+
+
+def _with_source(frame: pd.DataFrame, columns: Mapping[str, type]) -> pd.DataFrame:
+    """Tables that were written before prompts had several sources have no column for it: each prompt setting had its own."""
+    if "source" in frame or "prompter" not in frame:
+        return frame
+    own = {name: own_source(name) for name in frame["prompter"].unique()}
+    frame = frame.assign(source=frame["prompter"].map(own).astype(str))
+    return frame[list(columns)] if set(frame.columns) == set(columns) else frame
 
 
 def validate(frame: pd.DataFrame, where: object = "results") -> pd.DataFrame:
@@ -85,8 +97,8 @@ def validate(frame: pd.DataFrame, where: object = "results") -> pd.DataFrame:
 
 
 def require_complete(frame: pd.DataFrame, planned: Iterable[Row], where: object = "results") -> pd.DataFrame:
-    """Return `frame` if every planned case (experiment, test_dataset, prompter, jitter, case_id) has all case-level metrics."""
-    key = ["experiment", "test_dataset", "prompter", "jitter", "case_id"]
+    """Return `frame` if every planned case (experiment, test_dataset, prompter, source, jitter, case_id) has all case-level metrics."""
+    key = ["experiment", "test_dataset", "prompter", "source", "jitter", "case_id"]
     whole = frame[(frame["lesion_id"] == "") & frame["metric"].isin(metrics.UNITS)]
     counts = whole.groupby(key)["metric"].nunique().to_dict()
     expected = {tuple(row[name] for name in key) for row in planned}
@@ -161,25 +173,35 @@ def _row(shared: Row, lesion: str, reader: str, metric: str, value: float, unit:
 
 def results_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Turn rows into a validated results table with canonical order of columns and rows."""
-    frame = pd.DataFrame(list(rows), columns=list(RESULT_COLUMNS)).astype(dict(RESULT_COLUMNS))
+    frame = _with_source(pd.DataFrame(list(rows)), RESULT_COLUMNS)
+    frame = frame.reindex(columns=list(RESULT_COLUMNS)).astype(dict(RESULT_COLUMNS))
     return validate(frame.sort_values(list(RESULT_KEY), kind="stable", ignore_index=True))
 
 
 def costs_frame(rows: Sequence[Row]) -> pd.DataFrame:
     """Turn rows into a costs table."""
-    return pd.DataFrame(list(rows), columns=list(COST_COLUMNS)).astype(dict(COST_COLUMNS))
+    frame = _with_source(pd.DataFrame(list(rows)), COST_COLUMNS)
+    return frame.reindex(columns=list(COST_COLUMNS)).astype(dict(COST_COLUMNS))
 
 
 def require_plain(frame: pd.DataFrame) -> pd.DataFrame:
-    """Return `frame` if it holds no jittered prompts: averaging over jittered prompts is meaningless."""
+    """Return `frame` if no prompt was jittered and none drawn by another reader: averaging over those and others is meaningless."""
     if (frame["jitter"] != 0).any():
         raise InputError("results", "rows of jittered prompts stand among the others", "Take RunResult.asked(), or one jitter at a time.")
+    if (frame["source"] == ANOTHER_READER).any():
+        raise InputError("results", "rows of another reader's prompts stand among the others", "Take RunResult.asked(), or one source.")
     return frame
 
 
-def asked_rows(frame: pd.DataFrame, dataset: str, prompter: str, jitter: float = 0.0) -> pd.DataFrame:
-    """Rows of one test data set and prompt setting; by default without errors in drawing."""
-    return frame[(frame["test_dataset"] == dataset) & (frame["prompter"] == prompter) & (frame["jitter"] == jitter)]
+def plain_rows(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows without errors in drawing whose prompts come from the own source of their setting."""
+    return frame[(frame["jitter"] == 0) & (frame["source"] != ANOTHER_READER)]
+
+
+def asked_rows(frame: pd.DataFrame, dataset: str, prompter: str, jitter: float = 0.0, source: str | None = None) -> pd.DataFrame:
+    """Rows of one test data set and prompt setting; by default without errors in drawing, from the setting's own source of prompts."""
+    rows = frame[(frame["test_dataset"] == dataset) & (frame["prompter"] == prompter) & (frame["jitter"] == jitter)]
+    return rows[rows["source"] == source] if source else rows[rows["source"] != ANOTHER_READER]
 
 
 def case_values(frame: pd.DataFrame, metric: str) -> pd.DataFrame:

@@ -13,6 +13,7 @@ import yaml
 from .. import registry
 from ..core import project, schema
 from ..prompts.ladder import PROMPT_SETTINGS, prompt_setting, settings_for
+from ..prompts.sources import REFERENCE
 from ..types import Experiment, InputError, ModelCard, Options, Record, Row
 
 NO_DATASET = "none"
@@ -69,6 +70,7 @@ class Profile:
     experiments: tuple[str, ...] | None  # the notebooks that are run; None is all
     test_datasets: tuple[str, ...] | None = None  # in the place of those that a line names; None is the line's own
     train_datasets: tuple[str, ...] | None = None  # likewise what lines that learn are trained on, one experiment for each
+    prompt_sources: tuple[str, ...] = (REFERENCE,)  # whose outlines prompts are drawn from
 
 
 @dataclass(frozen=True)
@@ -184,6 +186,7 @@ def _profile(name: str, value: Row) -> Profile:
         stand_ins={model: StandIn(s["model"], s.get("options", {})) for model, s in value.get("stand_ins", {}).items()},
         notebook_options=value.get("notebook_options", {}),
         variants={notebook: tuple(options) for notebook, options in value.get("variants", {}).items()},
+        prompt_sources=tuple(value.get("prompt_sources", [REFERENCE])),
         **lists,
     )
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from .. import registry
 from ..data import splits
+from ..prompts import sources
 from ..prompts.ladder import prompt_setting
 from ..types import Experiment, InputError, Options, ParadigmCard
 from . import cohorts, config, detector
@@ -135,24 +136,44 @@ def experiment_title(experiment: Experiment) -> str:
 
 @dataclass(frozen=True)
 class Question:
-    """A prompt setting, the error with which its prompts are drawn (a share of a lesion's size), and the number of draws."""
+    """A prompt setting, its source, the error with which its prompts are drawn (a share of a lesion's size), and the number of draws."""
 
     prompter: str
     jitter: float = 0.0
     draws: int = 1
+    source: str = sources.REFERENCE
 
     @property
     def name(self) -> str:
         """Name of its folder."""
+        if self.source == sources.ANOTHER_READER:
+            return f"{self.prompter}__{self.source}"
         return f"{self.prompter}__jitter{self.jitter:g}" if self.jitter else self.prompter
+
+    @property
+    def is_plain(self) -> bool:
+        """Drawn without errors, from the setting's own source: its prediction is kept."""
+        return not self.jitter and self.source != sources.ANOTHER_READER
 
 
 def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str]) -> list[Question]:
-    """Prompt settings in which an experiment is evaluated on a data set: those that apply there, then those with errors in drawing."""
-    jitter = config.load().profile(experiment.profile).jitter
+    """Prompt settings in which an experiment is evaluated on a data set: those that apply there, then those with errors in drawing.
+
+    Last, where several readers outlined the cases and the profile wants it: those that one reader draws and the others judge.
+    """
+    size = config.load().profile(experiment.profile)
+    jitter = size.jitter
     asked = [name for name in prompters if not prompt_setting(name).from_detector or detector.applies(experiment, dataset)]
-    wrongly = [Question(name, share, jitter.draws) for name in asked if name in jitter.prompters for share in jitter.shares]
-    return [*map(Question, asked), *wrongly]
+    wrongly = [
+        Question(name, share, jitter.draws, sources.own_source(name))
+        for name in asked
+        if name in jitter.prompters
+        for share in jitter.shares
+    ]
+    by_readers = sources.ANOTHER_READER in size.prompt_sources and registry.card("datasets", dataset).several_readers
+    drawn = [name for name in asked if not prompt_setting(name).from_detector] if by_readers else []
+    own = [Question(name, source=sources.own_source(name)) for name in asked]
+    return [*own, *wrongly, *(Question(name, source=sources.ANOTHER_READER) for name in drawn)]
 
 
 def detectors_of(experiment: Experiment, test_datasets: Sequence[str], prompters: Sequence[str]) -> dict[str, Experiment]:

@@ -31,7 +31,7 @@ class RunResult:
     provenance: Row
 
     def asked(self, *prompters: str) -> pd.DataFrame:
-        """Results of these prompt settings (without names: of all) without errors in drawing."""
+        """Results of these prompt settings (without names: of all) without errors in drawing, and not of another reader's prompts."""
         return as_drawn(self.results, prompters)
 
     def prediction(self, dataset: str, prompter: str, case_id: str, like: Study) -> Mask:
@@ -55,8 +55,8 @@ class RunResult:
 
 
 def as_drawn(results: pd.DataFrame, prompters: Sequence[str] = ()) -> pd.DataFrame:
-    """Rows of these prompt settings (without names: of all) without errors in drawing."""
-    rows = results[results["jitter"] == 0]
+    """`tables.plain_rows` of these prompt settings (without names: of all)."""
+    rows = tables.plain_rows(results)
     return rows[rows["prompter"].isin(prompters)] if prompters else rows
 
 

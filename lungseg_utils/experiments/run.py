@@ -9,9 +9,10 @@ from __future__ import annotations
 import logging
 import shutil
 import traceback
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,9 +27,10 @@ from ..core.measure import device_name, measure
 from ..core.provenance import commit, environment, sha256_of_files, sha256_of_json, sha256_of_weights
 from ..data import nifti, splits
 from ..data.cases import Studies, load_study, sha256_of_cases
-from ..evaluation import plan, protocols, tables
-from ..evaluation.scoring import cut_ends, score
-from ..prompts.ladder import prompt_rng, prompt_setting
+from ..evaluation import judges, plan, protocols, tables
+from ..evaluation.scoring import cut_ends, score, score_judgments
+from ..prompts import sources
+from ..prompts.ladder import prompt_rng
 from ..types import (
     Case,
     Experiment,
@@ -51,6 +53,7 @@ from .results import PROTOCOL_COUNTS, RunResult, prediction_path
 
 _IN_TABLES = ("rows", "costs", "protocol_counts", "identity")  # parts of a case's record that provenance does not repeat
 PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
+Scorer = Callable[[Row, Mask, bool], list[Record]]  # of keys, prediction, and whether the model failed
 log = logging.getLogger(__name__)
 
 
@@ -230,7 +233,7 @@ def _case_records(job: _Job, trained: _Trained, dataset: str, case: Case) -> Ite
     for question in job.questions[dataset]:
         path = job.folder / "cases" / dataset / question.name / f"{case.case_id}.json"
         identity = f"{job.identities['evaluation']} {question.draws}"
-        if prompt_setting(question.prompter).from_detector:
+        if question.source == sources.DETECTOR:
             identity += f" {job.detectors[dataset].identity}"
         record = files.read_json(path)
         if record.get("identity") != identity:
@@ -255,33 +258,54 @@ def _facts(case: Case, study: Study, segmenter: Segmenter) -> Record:
 
 
 def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, question: Question) -> Record:
-    """Prompt, predict, score: all rows of one case in one prompt setting, averaged over the draws of its errors."""
-    reference = study.reference
-    pointed_at = job.detectors[dataset].find(case, study) if prompt_setting(question.prompter).from_detector else reference
-    keys = {"experiment": job.experiment.name, "test_dataset": dataset, "prompter": question.prompter, "jitter": question.jitter}
-    keys |= {"case_id": case.case_id}
+    """Prompt, predict, score: all rows of one case in one prompt setting, averaged over its draws, or over the readers who prompt."""
+    keys: Record = {"experiment": job.experiment.name, "test_dataset": dataset, "case_id": case.case_id}
+    keys |= {"prompter": question.prompter, "source": question.source, "jitter": question.jitter}
     rows, costs, failures, counts = [], [], [], None
-    for draw in range(question.draws):
+    for draw, (pointed_at, score_it) in enumerate(_drawn(job, dataset, case, study, question)):
         with measure() as total:
             given = _predict(job, trained, dataset, case, study, pointed_at, question, draw)
         failures.append(given.failure)
-        rows.append(
-            score(keys | {"patient_id": case.patient_id}, study.references, given.prediction.mask, study.ignore, bool(given.failure))
-        )
+        rows.append(score_it(keys | {"patient_id": case.patient_id}, given.prediction.mask, bool(given.failure)))
         costs.append(_cost_rows(keys, given, total.seconds))
-    if not question.jitter and reference.array.any():
-        masks = protocols.CaseMasks(case.patient_id, reference.array, (given.prediction.mask.array,))
+    if question.is_plain and study.reference.array.any():
+        masks = protocols.CaseMasks(case.patient_id, study.reference.array, (given.prediction.mask.array,))
         counts = protocols.measure(masks).as_plain()
     return {
         "case_id": case.case_id,
         "test_dataset": dataset,
         "prompter": question.prompter,
+        "source": question.source,
         "jitter": question.jitter,
         "failure": "; ".join(dict.fromkeys(filter(None, failures))),
-        "rows": tables.mean_rows(rows) + tables.best_rows(rows),
+        "rows": tables.mean_rows(rows) + (tables.best_rows(rows) if question.jitter else []),
         "costs": tables.mean_rows(costs),
         "protocol_counts": counts,
     }
+
+
+def _drawn(job: _Job, dataset: str, case: Case, study: Study, question: Question) -> Iterator[tuple[Mask, Scorer]]:
+    """The mask that the prompter looks at, and what scores the prediction, for each draw of a question."""
+    if question.source == sources.ANOTHER_READER:
+        yield from _drawn_by_readers(case, study)
+        return
+    pointed_at = job.detectors[dataset].find(case, study) if question.source == sources.DETECTOR else study.reference
+    for _ in range(question.draws):
+        yield pointed_at, lambda keys, mask, failed: score(keys, study.references, mask, study.ignore, failed)
+
+
+def _drawn_by_readers(case: Case, study: Study) -> Iterator[tuple[Mask, Scorer]]:
+    """Each reader in turn, judged by the others."""
+    readers = list(judges.readers_of(study).values())
+    if len(readers) < 2:
+        raise InputError(case.case_id, f"{len(readers)} reader(s) outlined it", "Take another_reader out of prompt_sources.")
+    for number, reader in enumerate(readers):
+        by_others = [judgment for judgment in judges.judgments_of(readers, number) if judgment.estimand != judges.SELF]
+        yield reader, partial(_score_by, by_others, study.ignore)
+
+
+def _score_by(by_others: Sequence[judges.Judgment], ignore: Mask | None, keys: Row, mask: Mask, failed: bool) -> list[Record]:
+    return score_judgments(keys, by_others, mask, ignore, failed)
 
 
 @dataclass(frozen=True)
@@ -296,9 +320,9 @@ class _Given:
 def _predict(
     job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, pointed_at: Mask, question: Question, draw: int
 ) -> _Given:
-    """The prediction for one case in one prompt setting; without errors in drawing it is written to its file."""
+    """The prediction for one case in one prompt setting; written to its file unless prompts are drawn with errors or by another reader."""
     path = prediction_path(job.folder, dataset, question.prompter, case.case_id)
-    if not question.jitter:
+    if question.is_plain:
         path.unlink(missing_ok=True)
     rng = prompt_rng(dataset, case.case_id, question.name, draw)
     nothing = Prediction(Mask(np.zeros(study.image.shape, dtype=bool), study.image.affine), None, np.nan, np.nan)
@@ -310,7 +334,7 @@ def _predict(
         log.exception("%s failed on %s", job.experiment.name, case.case_id)
         place = traceback.extract_tb(error.__traceback__)[-1].name
         return _Given(nothing, failure=f"{type(error).__name__}: {error} (in {place})")
-    if not question.jitter:
+    if question.is_plain:
         nifti.write_mask(prediction.mask, path, like_path=case.image_path if case.image_path.is_file() else None)
     return _Given(prediction, actions)
 
@@ -349,7 +373,14 @@ def _protocol_counts(records: Sequence[Row]) -> dict[str, dict[str, list[Record]
 
 def _planned_rows(job: _Job) -> list[Record]:
     return [
-        {"experiment": job.experiment.name, "test_dataset": name, "prompter": q.prompter, "jitter": q.jitter, "case_id": case.case_id}
+        {
+            "experiment": job.experiment.name,
+            "test_dataset": name,
+            "prompter": q.prompter,
+            "source": q.source,
+            "jitter": q.jitter,
+            "case_id": case.case_id,
+        }
         for name, cases in job.tests.items()
         for case in cases
         for q in job.questions[name]

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from scipy import ndimage
 
+from .. import registry
 from ..data.cases import load_study
-from ..evaluation import comparisons, intervals, metrics, plan, tables
+from ..evaluation import comparisons, intervals, judges, metrics, plan, tables
 from ..experiments import analysis_plan, cohorts, config, grid
 from ..experiments.results import RunResult
 from ..prompts.ladder import PROMPT_SETTINGS
@@ -29,8 +30,6 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-DATASETS = ("lidc_idri", "nsclc_radiomics_interobserver1")  # whose references are given reader by reader
-READER = "reader-"
 NOISE = "reference noise "
 METRICS = ("dsc", *(f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM), "hd95")
 _DIGITS = {metric.name: metric.digits for metric in metrics.METRICS}
@@ -44,11 +43,6 @@ NOISY_COPIES = 3  # of each reference
 NOISY_PATIENTS = 12  # phantoms at most
 _PANEL_SETTINGS = ("box_one_slice", "none")  # shown case by case
 PAIR_COLUMNS = ["patient_id", "case_id", "reader_a", "reader_b", "both_outlined", *METRICS]
-
-
-def readers_of(study: Study) -> dict[str, Mask]:
-    """The masks of single readers of a study; empty if its reference is not given reader by reader."""
-    return {name: mask for name, mask in study.references.items() if name.startswith(READER)}
 
 
 @dataclass(frozen=True)
@@ -65,10 +59,10 @@ class ReadDataset:
 
 
 def read_datasets(profile: str, finished: Sequence[RunResult]) -> list[ReadDataset]:
-    """Those of `DATASETS` whose files are here and which the profile tests; reads all of their masks."""
+    """Those with several readers whose files are here and which the profile tests; reads all of their masks."""
     here, rows = grid.real_datasets(profile), results.results_of(finished)
     found = []
-    for name in (name for name in DATASETS if name in here):
+    for name in (name for name in _with_several_readers() if name in here):
         cases = {(case.patient_id, case.case_id): load_study(case) for case in finished[0].cases(name)}
         against = models_against_readers(rows, name)
         primary = against["prompter"].isin(analysis_plan.load().primary_settings)
@@ -76,9 +70,13 @@ def read_datasets(profile: str, finished: Sequence[RunResult]) -> list[ReadDatas
     return found
 
 
+def _with_several_readers() -> list[str]:
+    return [name for name in config.load().datasets() if registry.card("datasets", name).several_readers]
+
+
 def missing_sentence(found: Sequence[ReadDataset]) -> str:
     """Markdown that names the data sets with several readers that are not here; empty if all are."""
-    missing = [label_of(name) for name in DATASETS if name not in {part.dataset for part in found}]
+    missing = [label_of(name) for name in _with_several_readers() if name not in {part.dataset for part in found}]
     return f"**Not here: {', '.join(missing)}.** This page has no part of it." if missing else ""
 
 
@@ -101,7 +99,7 @@ def pairwise(masks: Mapping[str, Mask]) -> pd.DataFrame:
 
 def readers_among_themselves(cases: Mapping[tuple[str, str], Study]) -> pd.DataFrame:
     """`pairwise` of the readers of every case; `cases`: (patient_id, case_id) -> study."""
-    return _by_case({key: readers_of(study) for key, study in cases.items()})
+    return _by_case({key: judges.readers_of(study) for key, study in cases.items()})
 
 
 def _by_case(masks: Mapping[tuple[str, str], Mapping[str, Mask]]) -> pd.DataFrame:
@@ -117,7 +115,7 @@ def models_against_readers(results: pd.DataFrame, dataset: str) -> pd.DataFrame:
     """
     keys = ["experiment", "prompter", "patient_id", "case_id", "reader"]
     rows = results[(results["test_dataset"] == dataset) & (results["lesion_id"] == "") & results["metric"].isin(METRICS)]
-    rows = tables.require_plain(rows[rows["reader"].str.startswith(READER)])
+    rows = tables.require_plain(rows[rows["reader"].str.startswith(judges.READER)])
     if rows.empty:
         return pd.DataFrame(columns=[*keys, *METRICS])
     wide = rows.set_index([*keys, "metric"])["value"].unstack("metric")

@@ -102,6 +102,7 @@ def _rows(values, metric="dsc", status="scored", patients=None):
             "experiment": "e",
             "test_dataset": "d",
             "prompter": "none",
+            "source": "reference",
             "jitter": 0.0,
             "patient_id": patients,
             "case_id": patients,

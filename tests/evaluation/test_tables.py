@@ -3,6 +3,7 @@
 import subprocess
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lungseg_utils.core import provenance
@@ -10,7 +11,15 @@ from lungseg_utils.core.files import write
 from lungseg_utils.evaluation import metrics, tables
 from lungseg_utils.types import InputError
 
-SHARED = {"experiment": "e", "test_dataset": "d", "prompter": "none", "jitter": 0.0, "patient_id": "p", "case_id": "c"}
+SHARED = {
+    "experiment": "e",
+    "test_dataset": "d",
+    "prompter": "none",
+    "source": "reference",
+    "jitter": 0.0,
+    "patient_id": "p",
+    "case_id": "c",
+}
 
 
 def _frame(**changes):
@@ -55,7 +64,7 @@ def test_each_fault_is_named_with_its_file(tmp_path, spoil, message):
 
 
 def test_a_missing_short_or_unplanned_case_is_an_error():
-    planned = [{k: SHARED[k] for k in ("experiment", "test_dataset", "prompter", "jitter", "case_id")}]
+    planned = [{k: SHARED[k] for k in ("experiment", "test_dataset", "prompter", "source", "jitter", "case_id")}]
     frame = _frame()
     assert tables.require_complete(frame, planned) is frame
     with pytest.raises(InputError, match="no rows for 1"):
@@ -132,3 +141,21 @@ def test_the_table_that_is_being_written_does_not_change_the_commit(tmp_path, mo
     assert provenance.commit(tmp_path, besides=table) == f"{clean}+"
     monkeypatch.setenv("LUNGSEG_COMMIT", "0123456789ab")  # also where git would have to be asked about the table
     assert provenance.commit(tmp_path, besides=table) == "0123456789ab"
+
+
+def test_tables_from_before_prompts_had_sources_get_the_own_source_of_each_setting(tmp_path):
+    frame = _frame()
+    old = pd.concat([frame, frame.assign(prompter="detector_box")]).drop(columns="source")
+    old.to_csv(tmp_path / "results.csv", index=False, na_rep="nan")
+    found = tables.read_results(tmp_path / "results.csv")
+    assert list(found.columns) == list(tables.RESULT_COLUMNS)
+    assert found.groupby("prompter")["source"].unique().map(list).to_dict() == {"detector_box": ["detector"], "none": ["reference"]}
+
+
+def test_rows_of_another_readers_prompts_are_never_mixed_with_others():
+    frame = pd.concat([_frame(), _frame().assign(source="another_reader")], ignore_index=True)
+    tables.validate(frame)
+    with pytest.raises(InputError, match="another reader's prompts"):
+        tables.require_plain(frame)
+    assert len(tables.plain_rows(frame)) == len(_frame()) == len(tables.asked_rows(frame, "d", "none"))
+    assert set(tables.asked_rows(frame, "d", "none", source="another_reader")["source"]) == {"another_reader"}

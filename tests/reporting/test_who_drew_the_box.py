@@ -72,7 +72,14 @@ def test_a_box_that_is_filled_is_perfect_for_its_own_reader_and_not_for_the_othe
     nodule = Nodule((_square(10, 14, 4.0), _square(10, 16, 4.0)))
     rows = who.agreement(nodule, [who.FILLED, who.READER], 3.0)
     values = {(row["answer"], row["estimand"]): row["value"] for row in rows}
-    assert values == pytest.approx({(who.FILLED, "S"): 1.0, (who.FILLED, "X"): 18 / 34, (who.READER, "S"): 1.0, (who.READER, "X"): 18 / 34})
+    assert values == pytest.approx(
+        {
+            (who.FILLED, judges.SELF): 1.0,
+            (who.FILLED, judges.ANOTHER): 18 / 34,
+            (who.READER, judges.SELF): 1.0,
+            (who.READER, judges.ANOTHER): 18 / 34,
+        }
+    )
     assert {row["patient_id"] for row in rows} == {"P"}
 
 

@@ -20,7 +20,7 @@ from ...core.provenance import commit, sha256_of_file, sha256_of_json
 from ...data import nifti
 from ...evaluation import protocols, scoring, tables
 from ...evaluation.protocols import CaseCounts, CaseMasks
-from ...prompts import ladder
+from ...prompts import ladder, sources
 from ...types import InputError, Mask, Options, Record, Row
 from .matching import FAULTS_SHOWN, PATIENTS_FILE, CaseFiles, find_cases
 
@@ -225,7 +225,8 @@ def score_folders(
     cases = find_cases(predictions, references, ignore, missing)
     prediction_label = label if prediction_label is None else prediction_label
     name = name or folders["predictions"].resolve().name
-    shared = {"experiment": name, "test_dataset": folders["references"].resolve().name, "prompter": prompter or NOT_STATED, "jitter": 0.0}
+    shared = {"experiment": name, "test_dataset": folders["references"].resolve().name, "prompter": prompter or NOT_STATED}
+    shared |= {"source": sources.own_source(prompter) if prompter else NOT_STATED, "jitter": 0.0}
     with _processes(min(workers, len(cases))) as run:
         loaded = _load(cases, label, prediction_label, run, predictions)
         scored = _progress(run(_score, [(case, shared) for case in loaded]), len(loaded), "scoring")
