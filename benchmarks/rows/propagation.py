@@ -12,14 +12,14 @@ from lungseg_utils.types import Image, Mask, Prompt, SlicePrompt
 
 from ..networks import least_dice, weight_bytes
 from ..plain_sam2 import follow, packaged_predictor
-from ..row import Agreement, Row, Setting, Work
-from .ladder_vit_b import real_lesion
+from ..row import Agreement, Setting, Work, row
+from .prompts import real_lesion
 
 AGAINST = "sam2's own video predictor, fp32"
-ROW = Row(work="Hiera-T at 512, a lesion followed from one box through a real CT of 16 slices", against=AGAINST, goal=2.0, warm=False)
 
 
-def prepare(setting: Setting) -> Work:
+@row(work="Hiera-T at 512, a lesion followed from one box through a real CT of 16 slices", against=AGAINST, goal=2.0, warm=False)
+def propagation_hiera_t(setting: Setting) -> Work:
     """In full precision, as by default on a processor."""
     return compare_following({}, *real_lesion())
 
@@ -47,3 +47,15 @@ def compare_following(options: dict, image: Image, lesion: Mask, size: Size | No
     return Work(
         fast, lambda: follow(predictor, view, image, slice_prompt), check, float(count_flops(fast)), weight_bytes(predictor), precision
     )
+
+
+@row(
+    work="Hiera-T at 512, a lesion followed from one box through a real CT of 16 slices, precision bf16",
+    against=AGAINST,
+    goal=2.0,
+    pairs=3,
+    warm=False,
+)
+def propagation_hiera_t_bf16(setting: Setting) -> Work:
+    """A choice of the experiment, never the default."""
+    return compare_following({"precision": "bf16"}, *real_lesion())

@@ -1,8 +1,11 @@
-"""Many prompts on the same slices: embeddings computed once, against a script that sets the image for each prompt."""
+"""Prompts of SAM on slices of a real lesion: embeddings computed once, against a script that sets the image for each prompt."""
 
 from __future__ import annotations
 
+import math
+import tempfile
 from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
 
@@ -10,27 +13,28 @@ from lungseg_utils import registry
 from lungseg_utils.core import project
 from lungseg_utils.datasets import lidc_idri
 from lungseg_utils.geometry import plane_box
+from lungseg_utils.networks.embedding_cache import EmbeddingFolder
 from lungseg_utils.networks.sam import SamSegmenter, Size
 from lungseg_utils.prompts.jitter import perturb
 from lungseg_utils.types import Image, InputError, Mask, Points, Prompt, SlicePrompt
 
 from ..networks import draw_places, encoder_operations, least_dice, weight_bytes
 from ..plain_sam import ask, packaged_sam
-from ..row import Agreement, Row, Setting, Work
+from ..row import Agreement, Setting, Work, row
 
 SHARES, DRAWS = (0.05, 0.1, 0.2), 10  # of boxes; and as many clicks
 FEW_SLICES, PLAIN_PROMPTS = 2, 3
 AGAINST = "segment_anything's classes, the image set for each prompt"
-ROW = Row(
+
+
+@row(
     work="ViT-B at 1024, 40 prompts on each slice of a real CT (two slices; all with --full)",
     against=AGAINST,
     goal=25.0,
     pairs=3,
     warm=False,
 )
-
-
-def prepare(setting: Setting) -> Work:
+def ladder_vit_b(setting: Setting) -> Work:
     """MedSAM's preprocessing, random weights, the slices of a real lesion."""
     image, lesion = real_lesion(None if setting.full else FEW_SLICES)
     return compare_prompts(segmenter_of({}), Size(), image, ladder_prompts(image, lesion), PLAIN_PROMPTS)
@@ -97,3 +101,59 @@ def compare_prompts(segmenter: SamSegmenter, size: Size, image: Image, prompts: 
 
 def _planes(masks: Sequence[np.ndarray], prompts: Sequence[Prompt]) -> list[np.ndarray]:
     return [mask[:, :, slice_prompt.index] for mask, prompt in zip(masks, prompts, strict=True) for slice_prompt in prompt.slices]
+
+
+@row(work="ViT-B at 1024, one box a slice of a real CT (one slice; all with --full)", against=AGAINST, goal=2.0, warm=False)
+def box_vit_b(setting: Setting) -> Work:
+    """In full precision, as by default on a processor."""
+    return compare_boxes({}, setting)
+
+
+def compare_boxes(options: dict, setting: Setting) -> Work:
+    """The comparison with changed options of the segmenter."""
+    image, lesion = real_lesion(None if setting.full else 1)
+    return compare_prompts(segmenter_of(options), Size(), image, ladder_prompts(image, lesion)[:1], 1)
+
+
+@row(
+    work="ViT-B at 1024, one box a slice of a real CT, precision bf16 (one slice; all with --full)",
+    against=f"{AGAINST}, fp32",
+    goal=2.0,
+    pairs=3,
+    warm=False,
+)
+def box_vit_b_bf16(setting: Setting) -> Work:
+    """A choice of the experiment, never the default."""
+    return compare_boxes({"precision": "bf16"}, setting)
+
+
+@row(
+    work="ViT-B at 1024, a box on one slice whose embedding an earlier run left on disk",
+    against="the same without the file",
+    goal=math.nan,  # "no time in the encoder" is counted in the tests
+    warm=False,
+)
+def embeddings_on_disk(setting: Setting) -> Work:
+    """MedSAM's preprocessing, random weights, one slice of a real lesion."""
+    image, lesion = real_lesion(1)
+    return compare_runs(segmenter_of({}), Size(), image, ladder_prompts(image, lesion)[-1])
+
+
+def compare_runs(segmenter: SamSegmenter, size: Size, image: Image, prompt: Prompt) -> Work:
+    """The comparison for any network; the folder is filled before."""
+    folder = tempfile.TemporaryDirectory()  # as long as the work itself
+
+    def ask(kept: bool) -> np.ndarray:
+        segmenter.cache.clear()
+        segmenter.folder = EmbeddingFolder(Path(folder.name)) if kept else None
+        segmenter.set_image(image)
+        return segmenter.predict([prompt]).mask.array
+
+    def check(fast: np.ndarray, plain: np.ndarray) -> Agreement:
+        return Agreement("dice", least_dice(fast[None], plain[None]), 1.0)
+
+    ask(kept=True)
+    least = 4.0 * len(prompt.slices) * size.prompt_width * (segmenter.view.canvas // size.patch) ** 2
+    return Work(
+        lambda: ask(kept=True), lambda: ask(kept=False), check, operations=0.0, bytes=least + weight_bytes(segmenter.network.mask_decoder)
+    )
