@@ -12,7 +12,7 @@ from lungseg_utils.experiments.costs.table import one_setting, read
 from lungseg_utils.reporting import comparisons, efficiency, front_page, model_pages, protocol_trap
 from lungseg_utils.reporting.ladder import ladder_table
 from lungseg_utils.reporting.values import dsc_by_patient
-from tests.support.method_results import PATIENTS, result_of, values_around
+from tests.support.sample_results import PATIENTS, result_of, values_around
 
 
 @pytest.fixture
