@@ -26,9 +26,10 @@ class ModelText:
     training: str = ""
 
 
-def models(path: Path = FILE) -> list[str]:
-    """Keys of the models that have a text, in the order of the file."""
-    return [key for key, _ in _HEADING.findall(path.read_text(encoding="utf-8"))]
+def sections(path: Path = FILE) -> dict[str, tuple[str, str]]:
+    """Model -> (title, text) of each section of a file, in its order."""
+    _, *parts = _HEADING.split(path.read_text(encoding="utf-8"))
+    return {key: (title.strip(), text.strip()) for key, title, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
 
 
 def read(model: str, options: Options, path: Path = FILE) -> ModelText:
@@ -36,15 +37,13 @@ def read(model: str, options: Options, path: Path = FILE) -> ModelText:
 
     InputError names an option in a text that the model does not have.
     """
-    card = registry.card("models", model)
-    _, *parts = _HEADING.split(path.read_text(encoding="utf-8"))
-    sections = {key: (title, text) for key, title, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
-    if model not in sections:
+    card, found = registry.card("models", model), sections(path)
+    if model not in found:
         return ModelText(card.title, card.summary)
-    title, text = sections[model]
+    title, text = found[model]
     try:
         text = text.format(**options)
     except (KeyError, IndexError, ValueError) as error:
         raise InputError(f"{path}, {model}", f"{error} in braces is no option of the model", f"Options: {', '.join(options)}.") from error
     about, _, training = text.partition(TRAINING)
-    return ModelText(title.strip(), about.strip(), training.strip())
+    return ModelText(title, about.strip(), training.strip())

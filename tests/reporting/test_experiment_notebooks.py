@@ -64,7 +64,7 @@ def test_no_two_pages_have_one_title():
         assert len(set(titles)) == len(titles)
 
 
-@pytest.mark.parametrize("model", model_texts.models())
+@pytest.mark.parametrize("model", model_texts.sections())
 def test_the_text_of_a_model_is_read_with_its_options(model):
     text = model_texts.read(model, registry.card("models", model).options)
     assert text.name
