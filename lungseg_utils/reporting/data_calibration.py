@@ -17,6 +17,7 @@ from ..phantoms.calibration.gates import GATES, gate_table, studies_with_tumor
 from ..phantoms.calibration.properties import NPS_GRID, PUBLISHED_QUANTILES, QUANTILE_LEVELS, noise_patches, noise_spectrum, scanner_noise
 from ..phantoms.cohort import CohortSettings, scanner_of
 from ..types import Study
+from . import style
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,8 +26,6 @@ if TYPE_CHECKING:
 _PATIENTS = 10  # training phantoms of each cohort that are drawn for this page
 _STUDIES = 8  # of them, with a tumor, that are measured here
 _PICTURES = 3  # of them, that are shown
-LUNG_WINDOW_HU = (-1350.0, 150.0)
-MEDIASTINAL_WINDOW_HU = (-160.0, 240.0)
 AXIS_TITLES = {
     "volume_ml": "volume (ml)",
     "diameter_mm": "longest axial diameter (mm)",
@@ -119,7 +118,7 @@ def side_by_side(studies: Mapping[str, Study], columns: int = 5) -> Figure:
     for place, (name, study) in enumerate(studies.items()):
         row, column = divmod(place, columns)
         index = int(study.reference.array.sum((0, 1)).argmax())
-        for below, window in enumerate((LUNG_WINDOW_HU, MEDIASTINAL_WINDOW_HU)):
+        for below, window in enumerate(style.WINDOWS_HU.values()):
             _show_slice(axes[2 * row + below, column], study, index, window)
         axes[2 * row, column].set_title(name, fontsize=9)
     plt.close(figure)

@@ -1,11 +1,14 @@
 """Scripts that become one module: what is joined runs as its modules do, and what cannot be joined is refused."""
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from lungseg_utils.data.grids import HU_RANGE
+from lungseg_utils.reporting.style import WINDOWS_HU
 from lungseg_utils.types import InputError
 from lungseg_utils.viewers import assets
 from lungseg_utils.viewers.palette import OKABE_ITO, channels
@@ -95,3 +98,12 @@ def test_colors_are_distinct_and_stand_once():
     folder = Path(assets.__file__).parent
     holding = {path.name for path in folder.rglob("*.*") if path.suffix in (".py", ".js", ".css") and OKABE_ITO[1] in path.read_text()}
     assert holding == {"palette.py"}
+
+
+def test_scripts_have_the_ct_windows_of_figures_and_the_range_of_readers():
+    text = (Path(assets.__file__).parent / "js" / "slice_viewer.js").read_text()
+    found = {name: (int(level), int(width)) for name, level, width in re.findall(r"(\w+): \{ level: (-?\d+), width: (\d+) \}", text)}
+    for name, (low, high) in WINDOWS_HU.items():
+        assert found[name] == ((low + high) / 2, high - low)
+    text = (Path(assets.__file__).parent / "js" / "nifti.js").read_text()
+    assert f"[LOWEST_HU, HIGHEST_HU] = [{HU_RANGE[0]:.0f}, {HU_RANGE[1]:.0f}]" in text
