@@ -1,25 +1,33 @@
-"""Prompts of SAM on slices of a real lesion: embeddings computed once, against a script that sets the image for each prompt."""
+"""Prompts of SAM on slices of a real lesion: embeddings computed once, against a script that sets the image for each prompt.
+
+That script, `ask` on `packaged_sam`, uses SAM as published inference scripts do, and decodes one prompt at a time.
+"""
 
 from __future__ import annotations
 
 import math
 import tempfile
 from collections.abc import Sequence
+from copy import deepcopy
 from pathlib import Path
 
 import numpy as np
+import torch
+from segment_anything.modeling import MaskDecoder, Sam, TwoWayTransformer
+from torch.nn import functional
 
-from lungseg_utils import registry
+from lungseg_utils import geometry, registry
 from lungseg_utils.core import project
 from lungseg_utils.datasets import lidc_idri
 from lungseg_utils.geometry import plane_box
 from lungseg_utils.networks.embedding_cache import EmbeddingFolder
-from lungseg_utils.networks.sam import SamSegmenter, Size
+from lungseg_utils.networks.promptable import prompt_tokens
+from lungseg_utils.networks.sam import PromptedSam, SamSegmenter, Size, packaged_encoder
+from lungseg_utils.networks.view import View
 from lungseg_utils.prompts.jitter import perturb
 from lungseg_utils.types import Image, InputError, Mask, Points, Prompt, SlicePrompt
 
 from ..networks import draw_places, encoder_operations, least_dice, weight_bytes
-from ..plain_sam import ask, packaged_sam
 from ..row import Agreement, Setting, Work, row
 
 SHARES, DRAWS = (0.05, 0.1, 0.2), 10  # of boxes; and as many clicks
@@ -143,7 +151,7 @@ def compare_runs(segmenter: SamSegmenter, size: Size, image: Image, prompt: Prom
     """The comparison for any network; the folder is filled before."""
     folder = tempfile.TemporaryDirectory()  # as long as the work itself
 
-    def ask(kept: bool) -> np.ndarray:
+    def predict(kept: bool) -> np.ndarray:
         segmenter.cache.clear()
         segmenter.folder = EmbeddingFolder(Path(folder.name)) if kept else None
         segmenter.set_image(image)
@@ -152,8 +160,48 @@ def compare_runs(segmenter: SamSegmenter, size: Size, image: Image, prompt: Prom
     def check(fast: np.ndarray, plain: np.ndarray) -> Agreement:
         return Agreement("dice", least_dice(fast[None], plain[None]), 1.0)
 
-    ask(kept=True)
+    predict(kept=True)
     least = 4.0 * len(prompt.slices) * size.prompt_width * (segmenter.view.canvas // size.patch) ** 2
     return Work(
-        lambda: ask(kept=True), lambda: ask(kept=False), check, operations=0.0, bytes=least + weight_bytes(segmenter.network.mask_decoder)
+        lambda: predict(kept=True),
+        lambda: predict(kept=False),
+        check,
+        operations=0.0,
+        bytes=least + weight_bytes(segmenter.network.mask_decoder),
     )
+
+
+def packaged_sam(network: PromptedSam, size: Size) -> Sam:
+    """segment-anything's own classes, with the weights of this project's network."""
+    sam = Sam(packaged_encoder(size, network.view.canvas), deepcopy(network.prompt_encoder), _packaged_decoder(size)).eval()
+    sam.load_state_dict(network.state_dict())
+    return sam
+
+
+def _packaged_decoder(size: Size) -> torch.nn.Module:
+    transformer = TwoWayTransformer(depth=2, embedding_dim=size.prompt_width, mlp_dim=size.decoder_width, num_heads=8)
+    return MaskDecoder(transformer_dim=size.prompt_width, transformer=transformer, num_multimask_outputs=3)
+
+
+@torch.inference_mode()
+def ask(sam: Sam, view: View, image: Image, slice_prompt: SlicePrompt) -> np.ndarray:
+    """Mask (x, y) of one prompt on one slice, from the picture on."""
+    window = geometry.whole_plane(image.shape)
+    picture = torch.from_numpy(view.picture(image.array, window, slice_prompt.index).copy())[None, None]
+    embedding = sam.image_encoder(view.normalize(picture.expand(-1, 3, -1, -1)))
+    positions, labels = (torch.from_numpy(part)[None] for part in prompt_tokens(slice_prompt, window, view.canvas))
+    positions = positions - 0.5  # the package adds it, since it expects indices of pixels
+    box = positions.flatten(1) if slice_prompt.box is not None else None
+    sparse, dense = sam.prompt_encoder(points=None if slice_prompt.box is not None else (positions, labels), boxes=box, masks=None)
+    logits, _ = sam.mask_decoder(
+        image_embeddings=embedding,
+        image_pe=sam.prompt_encoder.get_dense_pe(),
+        sparse_prompt_embeddings=sparse,
+        dense_prompt_embeddings=dense,
+        multimask_output=False,
+    )
+    size = (window.rows, window.columns)
+    probability = functional.interpolate(torch.sigmoid(logits), size, mode="bilinear", align_corners=False)[0, 0].numpy()
+    plane = np.zeros(image.shape[:2], dtype=np.float32)
+    geometry.paste_window(probability, window, plane)
+    return plane > 0.5

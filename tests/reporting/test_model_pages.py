@@ -8,6 +8,7 @@ from lungseg_utils import registry
 from lungseg_utils.core import project
 from lungseg_utils.evaluation import protocols
 from lungseg_utils.experiments import analysis_plan, config, planning, results
+from lungseg_utils.experiments.costs import subjects
 from lungseg_utils.experiments.costs.table import one_setting, read
 from lungseg_utils.reporting import comparisons, efficiency, front_page, model_pages, protocol_trap
 from lungseg_utils.reporting.ladder import ladder_table
@@ -196,3 +197,9 @@ def test_costs_of_one_model_name_its_sizes_and_no_accuracy():
     assert not any("DSC" in column for column in [*table, *prompted])
     assert np.isfinite(float(prompted["parameters (M)"].iloc[0]))
     assert analysis_plan.load().automatic_control == "unet_full"
+
+
+def test_the_front_page_shows_the_largest_size_of_every_model_of_the_grid():
+    shown = {subject.name: subject.model for subject in subjects.choose(front_page._ARCHITECTURES)}
+    assert list(shown.values()) == model_pages.names("mini")
+    assert {"unet_wide", "deeplabv3_resnet101", "nnunet_3d"} < set(shown)
