@@ -161,14 +161,9 @@ def compare_runs(segmenter: SamSegmenter, size: Size, image: Image, prompt: Prom
         return Agreement("dice", least_dice(fast[None], plain[None]), 1.0)
 
     predict(kept=True)
-    least = 4.0 * len(prompt.slices) * size.prompt_width * (segmenter.view.canvas // size.patch) ** 2
-    return Work(
-        lambda: predict(kept=True),
-        lambda: predict(kept=False),
-        check,
-        operations=0.0,
-        bytes=least + weight_bytes(segmenter.network.mask_decoder),
-    )
+    embedding = 4.0 * len(prompt.slices) * size.prompt_width * (segmenter.view.canvas // size.patch) ** 2
+    moved = embedding + weight_bytes(segmenter.network.mask_decoder)
+    return Work(lambda: predict(kept=True), lambda: predict(kept=False), check, operations=0.0, bytes=moved)
 
 
 def packaged_sam(network: PromptedSam, size: Size) -> Sam:
