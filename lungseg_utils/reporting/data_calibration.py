@@ -118,7 +118,7 @@ def side_by_side(studies: Mapping[str, Study], columns: int = 5) -> Figure:
     for place, (name, study) in enumerate(studies.items()):
         row, column = divmod(place, columns)
         index = int(study.reference.array.sum((0, 1)).argmax())
-        for below, window in enumerate(style.WINDOWS_HU.values()):
+        for below, window in enumerate((style.WINDOWS_HU["lung"], style.WINDOWS_HU["mediastinum"])):
             _show_slice(axes[2 * row + below, column], study, index, window)
         axes[2 * row, column].set_title(name, fontsize=9)
     plt.close(figure)

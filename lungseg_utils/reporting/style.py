@@ -9,8 +9,8 @@ from types import ModuleType
 from .labels import trivial_rules
 
 GRAY = "0.55"  # the color of trivial baselines, which no other method has
-# lowest and highest HU that are shown; WINDOWS of viewers/js/slice_viewer.js has the same by level and width
-WINDOWS_HU = {"lung": (-1350.0, 150.0), "mediastinum": (-160.0, 240.0)}
+# lowest and highest HU that are shown; viewers get them with their data
+WINDOWS_HU = {"lung": (-1350.0, 150.0), "mediastinum": (-160.0, 240.0), "bone": (-500.0, 1300.0)}
 _MARKERS = "os^Dv<>hp*PX"
 _FIGURE = "matplotlib.figure.Figure"
 

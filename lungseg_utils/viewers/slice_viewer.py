@@ -108,7 +108,7 @@ def _document(cases: list[Record]) -> str:
     still = shown[0].pop("still")
     for case in shown[1:]:
         case.pop("still")
-    data = json.dumps({"cases": cases, "palette": OKABE_ITO}, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps({"cases": cases, "palette": OKABE_ITO, "windows": WINDOWS_HU}, separators=(",", ":")).replace("<", "\\u003c")
     parts += [
         f'<figure class="lv-fallback">{still}<figcaption>{html.escape(shown[0]["title"])}. '
         "One still slice; the interactive view needs JavaScript.</figcaption></figure>",

@@ -132,7 +132,5 @@ export interface Gesture {
   event: PointerEvent;
 }
 
-export interface CtWindow {
-  level: number;
-  width: number;
-}
+/** CT windows by name: the lowest and the highest HU that are told apart. They come from Python with the data. */
+export type Windows = Record<string, Pair>;
