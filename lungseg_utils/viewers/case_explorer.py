@@ -22,9 +22,8 @@ from ..core import files
 from ..core.masks import bounding_box, label_lesions
 from ..evaluation import metrics
 from ..prompts import boxes, json_form, ladder, lines
-from ..reporting.style import WINDOWS_HU
+from ..reporting.style import OKABE_ITO, WINDOWS_HU
 from ..types import Case, Experiment, InputError, Mask, Row, Study
-from .palette import OKABE_ITO
 from .slice_viewer import WITHHELD, ViewerCase, embed_within
 
 if TYPE_CHECKING:

@@ -15,9 +15,8 @@ from ..core import files
 from ..evaluation import tables
 from ..prompts import json_form
 from ..prompts.ladder import PROMPT_SETTINGS, first_prompts
-from ..reporting.style import WINDOWS_HU
+from ..reporting.style import OKABE_ITO, WINDOWS_HU
 from ..types import Case, Study
-from .palette import OKABE_ITO
 from .results import worst_median_best
 from .slice_viewer import ViewerCase, embed
 

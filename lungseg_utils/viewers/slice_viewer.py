@@ -22,10 +22,9 @@ from scipy.ndimage import binary_erosion
 from .. import geometry
 from ..data.grids import HU_RANGE
 from ..prompts import boxes
-from ..reporting.style import WINDOWS_HU
+from ..reporting.style import OKABE_ITO, WINDOWS_HU, channels
 from ..types import Image, InputError, Mask, Record, Row
 from .assets import script, style
-from .palette import OKABE_ITO, channels
 
 HU_STEP = 4  # a quarter of the noise of a chest CT: not visible in any window, and a third off the size
 LOWEST_HU, HIGHEST_HU = map(int, HU_RANGE)

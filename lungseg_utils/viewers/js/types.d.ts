@@ -5,7 +5,7 @@ export type PlaneBox = [number, number, number, number];
 /** One number for each axis: of a volume (i, j, k), or of a slice (i, j) or (column, row). */
 export type Triple = [number, number, number];
 export type Pair = [number, number];
-/** Okabe and Ito's seven colors as "#rrggbb", in the order of viewers/palette.py. */
+/** Okabe and Ito's seven colors as "#rrggbb", in the order of reporting/style.py. */
 export type Palette = string[];
 
 export interface Click {

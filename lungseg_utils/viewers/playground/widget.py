@@ -41,10 +41,9 @@ from ... import registry
 from ...core import progress
 from ...core.project import project_root
 from ...prompts import json_form, sessions
-from ...reporting.style import WINDOWS_HU
+from ...reporting.style import OKABE_ITO, WINDOWS_HU
 from ...types import Case, Image, InputError, Mask, Prompt, Row
 from ..assets import script, style
-from ..palette import OKABE_ITO
 from ..slice_viewer import ViewerCase, embed, packed
 from . import saving
 from .controls import Controls, colors_for, file_link, score_table
