@@ -1,7 +1,7 @@
 """Compare the speed of this project with common scripts: `python -m benchmarks`, or `make bench`.
 
-Each module in `rows` is one piece of work, and its name is its key; `row.py` defines its fields. Nothing here belongs to the package, so a
-change renders no page again.
+Each function under `@row` in a module of `rows` is one piece of work; `row.py` defines its fields. Nothing here belongs to the package,
+so a change renders no page again.
 """
 
 from lungseg_utils.networks import ensure_torchvision

@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def choose(only: list[str], device: str, full: bool) -> list[str]:
     """Rows of these names; without names those of the device, long ones in a full run only."""
-    cards = {name: row.load(name).ROW for name in only or row.names()}
+    cards = {name: row.load(name) for name in only or row.known()}
     return [name for name, card in cards.items() if card.device == device and (only or full or not card.overnight)]
 
 
@@ -68,7 +68,7 @@ def _versions() -> str:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help=f"rows to run: {', '.join(row.names())}")
+    parser.add_argument("--only", nargs="+", default=[], metavar="ROW", help=f"rows to run: {', '.join(row.known())}")
     parser.add_argument("--full", action="store_true", help="the long rows too, and larger work")
     parser.add_argument("--device", choices=("cpu", "cuda"), default="cpu")
     parser.add_argument("--pairs", type=int, help="timed pairs of each row (default: the row's own number)")

@@ -46,8 +46,8 @@ def apart(name: str, setting: rows.Setting, threads: int, pairs: int | None) -> 
 
 def here(name: str, setting: rows.Setting, pairs: int | None = None) -> dict[str, Any]:
     """The same in this process. InputError if the two paths do not agree: then there is nothing to be compared."""
-    module = rows.load(name)
-    card, work = module.ROW, module.prepare(setting)
+    card = rows.load(name)
+    work = card.prepare(setting)
     device = torch.device(setting.device)
     if card.warm:
         work.fast(), work.plain()

@@ -6,30 +6,13 @@ import importlib
 import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
-from types import ModuleType
+from functools import cache
 from typing import Any
 
 from lungseg_utils.reporting import speed
 from lungseg_utils.types import InputError
 
 from . import rows
-
-
-@dataclass(frozen=True)
-class Row:
-    """A row's card. `goal` in the unit of `compared` (`speed.GAIN` or `speed.EXTRA`); NaN: a figure without a goal.
-
-    `pairs`: of timed runs. `warm`: run once untimed before, unless that takes minutes. `overnight`: part of a full run only.
-    """
-
-    work: str
-    against: str
-    goal: float
-    compared: str = speed.GAIN
-    pairs: int = 5
-    warm: bool = True
-    overnight: bool = False
-    device: str = "cpu"
 
 
 @dataclass(frozen=True)
@@ -66,13 +49,38 @@ class Work:
     plain_share: float = 1.0
 
 
-def names() -> list[str]:
-    """All rows, sorted."""
-    return sorted(module.name for module in pkgutil.iter_modules(rows.__path__))
+@dataclass(frozen=True)
+class Row:
+    """`prepare` returns the work. `goal` in the unit of `compared` (`speed.GAIN` or `speed.EXTRA`); NaN: a figure without a goal.
+
+    `pairs`: of timed runs. `warm`: run once untimed before, unless that takes minutes. `overnight`: part of a full run only.
+    """
+
+    prepare: Callable[[Setting], Work]
+    work: str
+    against: str
+    goal: float
+    compared: str = speed.GAIN
+    pairs: int = 5
+    warm: bool = True
+    overnight: bool = False
+    device: str = "cpu"
 
 
-def load(name: str) -> ModuleType:
-    """The module of a row; InputError lists those there are."""
-    if name not in names():
-        raise InputError(f"row {name}", "there is none of this name", f"Choose among {', '.join(names())}.")
-    return importlib.import_module(f"{rows.__name__}.{name}")
+def row(**card: Any) -> Callable[[Callable[[Setting], Work]], Row]:
+    """Makes a row of a function in a module of `rows`; `card`: the fields of `Row` beside `prepare`."""
+    return lambda prepare: Row(prepare, **card)
+
+
+@cache
+def known() -> dict[str, Row]:
+    """All rows by name, sorted."""
+    modules = [importlib.import_module(f"{rows.__name__}.{module.name}") for module in pkgutil.iter_modules(rows.__path__)]
+    return dict(sorted((name, value) for module in modules for name, value in vars(module).items() if isinstance(value, Row)))
+
+
+def load(name: str) -> Row:
+    """One row; InputError lists those there are."""
+    if name not in known():
+        raise InputError(f"row {name}", "there is none of this name", f"Choose among {', '.join(known())}.")
+    return known()[name]

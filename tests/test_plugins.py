@@ -77,14 +77,13 @@ def test_every_data_set_has_cases_and_load_and_refuses_an_empty_folder(name, tmp
 SAM = {"canvas": 64, "patch": 8, "width": 32, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 4, "prompt_width": 32}
 SAM2 = {"canvas": 64, "width": 32, "trunk_width": 16, "stages": (1, 1, 2, 1), "global_blocks": (3,), "memory_layers": 1}
 SAM2 |= {"memory_feedforward": 64}
-# published sizes take minutes on a CPU; the smoke profile has stand-ins in their place
-PUBLISHED = {"sam": SAM, "medsam": SAM, "sam2": SAM2, "medsam2": SAM2, "medical_sam2": SAM2}
 
 
 def _smallest(name):
-    """The model as the smoke profile makes it."""
-    changes = PUBLISHED.get(name) or config.load().profile("smoke").model_options.get(name, {})
-    return registry.plugin("models", name).build({**registry.card("models", name).options, **changes})
+    """The model as the smoke profile makes it. Published sizes take minutes on a CPU, and that profile has stand-ins in their place."""
+    options = registry.card("models", name).options
+    published = (SAM2 if "clip_slices" in options else SAM) if registry.checkpoints(name) else {}
+    return registry.plugin("models", name).build({**options, **(published or config.load().profile("smoke").model_options.get(name, {}))})
 
 
 def _ready(name, folder):

@@ -1,1 +1,1 @@
-"""One module per row: `ROW`, and `prepare(setting)`, which returns the work ready to be timed."""
+"""One module per topic. Each row is a function under `@row` that returns the work ready to be timed; its name is the row's key."""

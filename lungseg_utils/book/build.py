@@ -15,6 +15,7 @@ from pathlib import Path
 import yaml
 
 from ..types import InputError, Record
+from . import chapters
 
 # What the pages need of the npm packages; everything else stays out of the book.
 _VENDORED = (
@@ -25,7 +26,7 @@ _VENDORED = (
     ("onnxruntime-web/dist/ort-wasm-simd-threaded.mjs", "onnxruntime/ort-wasm-simd-threaded.mjs"),
     ("onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", "onnxruntime/ort-wasm-simd-threaded.wasm"),
 )
-_NOT_SOURCES = shutil.ignore_patterns("results", "_build*", "__pycache__", ".ipynb_checkpoints")
+_NOT_SOURCES = shutil.ignore_patterns("results", "_build*", "_chapter*", "__pycache__", ".ipynb_checkpoints")
 _LOG_LINES = 40
 _TITLE = re.compile(r"^# .+$", re.MULTILINE)
 _LEFT_OUT = "This edition does not hold this page: its profile does not run this. The default profile does: `make book`."
@@ -94,6 +95,7 @@ def _require_notebooks(root: Path, executed: Path, left_out: Collection[str]) ->
 def _stage(root: Path, executed: Path, source: Path) -> Path:
     """A copy of all sources, notebooks included, so that Sphinx sees nothing else and a build disturbs no other."""
     shutil.copytree(root / "book", source / "book", ignore=_NOT_SOURCES)
+    chapters.write(root / "book" / "models", source / "book" / "models")
     (source / "book" / "results").mkdir()
     shutil.copytree(
         root / "lungseg_utils" / "viewers", source / "book" / "_static" / "viewers", ignore=shutil.ignore_patterns("*.py", "__pycache__")

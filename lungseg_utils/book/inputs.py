@@ -34,7 +34,7 @@ def files(profile: str) -> dict[str, list[Path]]:
         "grid": [root / name for name in _GRID] + [path for pattern in _GRID_FOLDERS for path in root.glob(pattern)],
         "prose": [root / name for name in _PROSE]
         + [path for path in (root / "book").rglob("*") if path.is_file() and not _MADE & set(path.relative_to(root).parts)],
-        "own_tables": [path for path in found if path.match("results/tuning_*") or path.is_relative_to(stored / profile)],
+        "own_tables": [path for path in found if path.match("results/tuning.csv") or path.is_relative_to(stored / profile)],
         "speed": [path for path in found if path.match("results/bench_*")],
         "tables": [path for path in found if not path.match("results/bench_*")],
     }

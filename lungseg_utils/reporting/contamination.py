@@ -8,6 +8,7 @@ Only `none` may be called zero-shot in a headline.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import product
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +22,7 @@ FILE = Path("data") / "contamination.csv"
 COLUMNS = ("weights", "dataset", "level", "quote", "source", "note")
 MAX_QUOTE_WORDS = 25
 NONE, UNKNOWN = "none", "unknown"
+PUBLISHED = "published"
 LEVELS: Mapping[str, str] = {  # strongest first
     "same images and labels": "these images were trained on, with these outlines",
     "same images, other labels": "these images were trained on, with other outlines or without any",
@@ -29,24 +31,25 @@ LEVELS: Mapping[str, str] = {  # strongest first
     NONE: "none of these, by a source for all images that were trained on with masks",
     UNKNOWN: "no source settles it",
 }
-WEIGHTS: Mapping[str, str] = {  # as the table calls them -> what they are
-    "sam_vit_b": "published",
-    "medsam_vit_b": "published",
-    "sam2.1_hiera_tiny": "published",
-    "sam2_hiera_tiny": "published",
-    "MedSAM2_latest": "published",
-    "MedSAM2_CTLesion": "published",
-    "MedSAM2_pretrain": "published",
-    "sam_stand_in__shapes": "stand-in",
-    "sam_stand_in__ct_like": "stand-in",
-    "sam2_stand_in__shapes": "stand-in",
-    "sam2_stand_in__ct_like": "stand-in",
-}
 
 
 def datasets() -> list[str]:
     """The data sets that need a row for each file of weights: all that any profile trains or tests on, real ones first."""
     return sorted(config.load().datasets(), key=lambda name: registry.card("datasets", name).phantom)
+
+
+def known_weights() -> dict[str, str]:
+    """The weights that need a row for each data set -> "published" or "stand-in": all that models of the grid and their stand-ins list."""
+    grid = config.load()
+    models = dict.fromkeys(line.model for line in grid.experiments.values())
+    stand_ins = [stand_in for profile in grid.profiles.values() for stand_in in profile.stand_ins.values()]
+    published = {_stem(checkpoint): PUBLISHED for name in models for checkpoint in registry.checkpoints(name)}
+    drawn = [weights_of(stand_in.model, {**registry.card("models", stand_in.model).options, **stand_in.options}) for stand_in in stand_ins]
+    return published | {name: "stand-in" for name in drawn if name}
+
+
+def _stem(checkpoint: Checkpoint) -> str:
+    return Path(checkpoint.file).stem
 
 
 def _label(dataset: str) -> str:
@@ -59,7 +62,7 @@ def read(path: Path | None = None) -> pd.DataFrame:
     frame = files.read_csv(path, "Restore it from the repository.", dtype=str, keep_default_na=False)
     if tuple(frame.columns) != COLUMNS:
         raise InputError(path, f"its columns are {list(frame.columns)}", f"Expected {list(COLUMNS)}.")
-    for column, known in (("weights", WEIGHTS), ("dataset", datasets()), ("level", LEVELS)):
+    for column, known in (("weights", known_weights()), ("dataset", datasets()), ("level", LEVELS)):
         strange = sorted(set(frame[column]) - set(known))
         if strange:
             raise InputError(path, f"unknown {column} {strange}", f"Known: {', '.join(known)}.")
@@ -71,7 +74,7 @@ def read(path: Path | None = None) -> pd.DataFrame:
 def _check_pairs(frame: pd.DataFrame, path: Path) -> None:
     pairs = list(zip(frame["weights"], frame["dataset"], strict=True))
     doubled = sorted({pair for pair in pairs if pairs.count(pair) > 1})
-    missing = [(w, d) for w in WEIGHTS for d in datasets() if (w, d) not in set(pairs)]
+    missing = [(w, d) for w, d in product(known_weights(), datasets()) if (w, d) not in set(pairs)]
     for problem, found in (("stands there twice", doubled), ("is missing", missing)):
         if found:
             more = f" (and {len(found) - 1} more)" if len(found) > 1 else ""
@@ -93,7 +96,7 @@ def _check_evidence(frame: pd.DataFrame, path: Path) -> None:
 
 def level(weights: str, dataset: str) -> str:
     """One of `LEVELS`; InputError for weights or a data set that the table does not know."""
-    for name, known in ((weights, WEIGHTS), (dataset, datasets())):
+    for name, known in ((weights, known_weights()), (dataset, datasets())):
         if name not in known:
             raise InputError(name, f"not in {FILE}", f"Known: {', '.join(known)}.")
     frame = read()
@@ -102,9 +105,9 @@ def level(weights: str, dataset: str) -> str:
 
 def printable(frame: pd.DataFrame) -> pd.DataFrame:
     """Levels for people: one row per file of weights, one column per data set."""
-    wide = frame.pivot(index="weights", columns="dataset", values="level").reindex(index=list(WEIGHTS), columns=datasets())
+    wide = frame.pivot(index="weights", columns="dataset", values="level").reindex(index=list(known_weights()), columns=datasets())
     wide = wide.rename(columns=_label).rename_axis(columns=None)
-    wide.insert(0, "kind", pd.Series(WEIGHTS))
+    wide.insert(0, "kind", pd.Series(known_weights()))
     return wide.reset_index()
 
 
@@ -125,7 +128,7 @@ def page_values(frame: pd.DataFrame, stand_ins: int) -> dict[str, int]:
     """Values by glue key: pairs of published weights and data set (contamination_pairs), of which none, something or nobody knows what was
     seen (_clean, _seen, _unknown), the weights with a clean pair (_clean_files), and the profile's stand-ins.
     """
-    published = frame[frame["weights"].map(WEIGHTS) == "published"]
+    published = frame[frame["weights"].map(known_weights()) == PUBLISHED]
     clean, unknown = published[published["level"] == NONE], published[published["level"] == UNKNOWN]
     return {
         "contamination_pairs": len(published),
@@ -148,8 +151,7 @@ def weights_of(model: str, options: Options) -> str:
     if isinstance(first, Pretraining):
         return f"{model}__{first.kind}"
     if isinstance(first, Checkpoint):
-        stem = Path(first.file).stem
-        return next((name for name in WEIGHTS if name == stem or stem.startswith(f"{name}_")), stem)
+        return _stem(first)
     return ""
 
 

@@ -5,19 +5,34 @@ from __future__ import annotations
 import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
-from .. import registry
+from .. import geometry, registry
 from ..experiments import cohorts, config, phantom_calibration
 from ..phantoms.calibration import realism
 from ..phantoms.calibration.gates import GATES, gate_table, studies_with_tumor
+from ..phantoms.calibration.properties import NPS_GRID, PUBLISHED_QUANTILES, QUANTILE_LEVELS, noise_patches, noise_spectrum, scanner_noise
+from ..phantoms.cohort import CohortSettings, scanner_of
 from ..types import Study
+from . import style
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 _PATIENTS = 10  # training phantoms of each cohort that are drawn for this page
 _STUDIES = 8  # of them, with a tumor, that are measured here
 _PICTURES = 3  # of them, that are shown
+AXIS_TITLES = {
+    "volume_ml": "volume (ml)",
+    "diameter_mm": "longest axial diameter (mm)",
+    "sphericity": "sphericity",
+    "flatness": "flatness",
+    "tumor_median_hu": "median of the tumor (HU)",
+}
 
 
 @dataclass(frozen=True)
@@ -79,3 +94,90 @@ def page_values(measured: Mapping[str, pd.DataFrame], gates: pd.DataFrame, n_rea
         "measured_nsclc": len(measured["phantom_nsclc"]),
         "measured_msd": len(measured["phantom_msd"]),
     }
+
+
+def _show_slice(axis: Axes, study: Study, index: int, window_hu: tuple[float, float]) -> None:
+    spacing = study.image.spacing_mm
+    axis.imshow(
+        geometry.axial_slice(study.image.array, index), cmap="gray", vmin=window_hu[0], vmax=window_hu[1], aspect=spacing[1] / spacing[0]
+    )
+    reference = study.reference.array[:, :, index]
+    if reference.any():
+        axis.contour(geometry.axial_slice(reference[:, :, None], 0), [0.5], colors="tab:red", linewidths=0.8)
+    axis.set_axis_off()
+
+
+def side_by_side(studies: Mapping[str, Study], columns: int = 5) -> Figure:
+    """The slice of largest tumor area of each study, in a lung and (below it) a mediastinal window, the reference in red."""
+    import matplotlib.pyplot as plt
+
+    rows = -(-len(studies) // columns)
+    figure, axes = plt.subplots(2 * rows, columns, figsize=(2.0 * columns, 3.9 * rows), squeeze=False, layout="constrained")
+    for axis in axes.flat:
+        axis.axis("off")
+    for place, (name, study) in enumerate(studies.items()):
+        row, column = divmod(place, columns)
+        index = int(study.reference.array.sum((0, 1)).argmax())
+        for below, window in enumerate((style.WINDOWS_HU["lung"], style.WINDOWS_HU["mediastinum"])):
+            _show_slice(axes[2 * row + below, column], study, index, window)
+        axes[2 * row, column].set_title(name, fontsize=9)
+    plt.close(figure)
+    return figure
+
+
+def _positions(values: np.ndarray, name: str) -> np.ndarray:
+    return np.log10(np.clip(values, 0.1, None)) if name == "volume_ml" else values
+
+
+def quantiles(measured: Mapping[str, pd.DataFrame]) -> Figure:
+    """Distribution over patients of each quantity, cohort by cohort, with the published quantiles as marks."""
+    import matplotlib.pyplot as plt
+
+    figure, axes = plt.subplots(2, -(-len(PUBLISHED_QUANTILES) // 2), figsize=(9, 5.4), sharey=True, layout="constrained")
+    for axis in axes.flat[len(PUBLISHED_QUANTILES) :]:
+        axis.axis("off")
+    for axis, (name, published) in zip(axes.flat, PUBLISHED_QUANTILES.items(), strict=False):
+        for cohort, frame in measured.items():
+            values = np.sort(_positions(frame[name].dropna().to_numpy(), name))
+            axis.step(values, (np.arange(len(values)) + 0.5) / max(len(values), 1), where="mid", label=cohort)
+        axis.plot(_positions(np.asarray(published), name), QUANTILE_LEVELS, "ko", markersize=4, label="NSCLC-Radiomics, published")
+        axis.set_xlabel(AXIS_TITLES[name] if name != "volume_ml" else "log10 of volume in ml")
+    for axis in axes[:, 0]:
+        axis.set_ylabel("share of patients below")
+    figure.legend(*axes[0, 0].get_legend_handles_labels(), loc="outside upper center", ncols=3, fontsize=8)
+    plt.close(figure)
+    return figure
+
+
+def noise_spectra(settings: Mapping[str, CohortSettings], patient_ids: Mapping[str, list[str]], real: Mapping[str, Study]) -> Figure:
+    """Radial noise power of phantom scanners (on CT-like pixels) and of real CTs."""
+    import matplotlib.pyplot as plt
+
+    figure, axis = plt.subplots(figsize=(6.4, 3.6), layout="constrained")
+    for name, setting in settings.items():
+        patches = np.concatenate([scanner_noise(scanner_of(setting, p), i) for i, p in enumerate(patient_ids[name])])
+        axis.plot(*noise_spectrum(patches, NPS_GRID.spacing_mm), label=name)
+    for name, study in real.items():
+        pairs = noise_patches(study.image)
+        if len(pairs):
+            axis.plot(*noise_spectrum(pairs.reshape(-1, *pairs.shape[2:]), study.image.spacing_mm), "--", label=name)
+    axis.set(xlabel="spatial frequency (1/mm)", ylabel="noise power (unit area)", xlim=(0, 0.7), ylim=(0, None))
+    axis.legend(fontsize=8)
+    plt.close(figure)
+    return figure
+
+
+def trivial_scores(measured: Mapping[str, pd.DataFrame]) -> Figure:
+    """DSC of the trivial baselines over patients, cohort by cohort."""
+    import matplotlib.pyplot as plt
+    import seaborn as sns
+
+    columns = [c for c in next(iter(measured.values())).columns if c.endswith("_dsc")]
+    parts = [f[columns].melt(var_name="answer", value_name="DSC").assign(cohort=n) for n, f in measured.items()]
+    long = pd.concat(parts, ignore_index=True).dropna()
+    long["answer"] = long["answer"].str.removesuffix("_dsc").str.replace("_", " ")
+    figure, axis = plt.subplots(figsize=(8, 3.4), layout="constrained")
+    sns.boxplot(long, x="DSC", y="answer", hue="cohort", ax=axis, fliersize=2, linewidth=0.8)
+    axis.set(ylabel="", xlim=(0, 1))
+    plt.close(figure)
+    return figure

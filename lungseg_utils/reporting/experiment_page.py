@@ -269,10 +269,11 @@ def _texts(page: ExperimentPage) -> list[model_texts.ModelText]:
 
 
 def tuning_sentence(model: str) -> str:
-    """One sentence on how an automatic model's settings were chosen; empty if no such table is stored."""
-    path = project.project_root() / "data" / "results" / f"tuning_{model}.csv"
-    trials = pd.read_csv(path) if path.is_file() else pd.DataFrame()
-    if "dev_test_dsc_mean" not in trials:
+    """One sentence on how an automatic model's settings were chosen; empty if no trials are stored."""
+    path = project.project_root() / "data" / "results" / "tuning.csv"
+    trials = pd.read_csv(path) if path.is_file() else pd.DataFrame(columns=["model", "dev_test_dsc_mean"])
+    trials = trials[trials["model"] == model]
+    if trials["dev_test_dsc_mean"].isna().all():
         return ""
     best = trials.loc[trials["dev_test_dsc_mean"].idxmax()]
     return (

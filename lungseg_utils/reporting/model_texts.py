@@ -1,43 +1,49 @@
 """What a reader is told about a model: its name in a title, how it works, and how it is trained.
 
-The text is Markdown in a file beside the model's module, `models/<name>.md`. A change of it renders pages again and trains nothing.
+The texts are the sections of `model_texts.md`. A change of one renders pages again and trains nothing.
 """
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
-from .. import models, registry
+from .. import registry
 from ..types import InputError, Options
 
+FILE = Path(__file__).with_suffix(".md")
 TRAINING = "\n## Training\n"  # the heading of the part that only a trained experiment shows
+_HEADING = re.compile(r"^# (\w+): (.+)$", re.MULTILINE)  # key and title of a model
 
 
 @dataclass(frozen=True)
 class ModelText:
-    """`name` is the file's title; `about` and `training` are Markdown without headings, `training` may be empty."""
+    """`name` is the title; `about` and `training` are Markdown without headings, `training` may be empty."""
 
     name: str
     about: str
     training: str = ""
 
 
-def read(model: str, options: Options) -> ModelText:
-    """The text of a model, with its options in the places of {option}; title and summary of its card if it has no file.
+def sections(path: Path = FILE) -> dict[str, tuple[str, str]]:
+    """Model -> (title, text) of each section of a file, in its order."""
+    _, *parts = _HEADING.split(path.read_text(encoding="utf-8"))
+    return {key: (title.strip(), text.strip()) for key, title, text in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
 
-    InputError names a file without a title, or one that names an option that the model does not have.
+
+def read(model: str, options: Options, path: Path = FILE) -> ModelText:
+    """The text of a model, with its options in the places of {option}; title and summary of its card if it has none.
+
+    InputError names an option in a text that the model does not have.
     """
-    card = registry.card("models", model)
-    path = Path(models.__file__).with_name(f"{model}.md")
-    if not path.is_file():
+    card, found = registry.card("models", model), sections(path)
+    if model not in found:
         return ModelText(card.title, card.summary)
+    title, text = found[model]
     try:
-        text = path.read_text(encoding="utf-8").format(**options)
+        text = text.format(**options)
     except (KeyError, IndexError, ValueError) as error:
-        raise InputError(path, f"{error} in braces is no option of the model", f"Options: {', '.join(options)}.") from error
-    title, _, rest = text.partition("\n")
-    if not title.startswith("# "):
-        raise InputError(path, "it does not begin with a title", "Write '# NAME' into its first line.")
-    about, _, training = rest.partition(TRAINING)
-    return ModelText(title.removeprefix("# ").strip(), about.strip(), training.strip())
+        raise InputError(f"{path}, {model}", f"{error} in braces is no option of the model", f"Options: {', '.join(options)}.") from error
+    about, _, training = text.partition(TRAINING)
+    return ModelText(title, about.strip(), training.strip())

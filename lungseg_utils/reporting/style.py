@@ -1,4 +1,4 @@
-"""Colors, markers and fonts of all figures."""
+"""Colors, markers, fonts and CT windows of all figures, and the colors of all viewers."""
 
 from __future__ import annotations
 
@@ -9,8 +9,18 @@ from types import ModuleType
 from .labels import trivial_rules
 
 GRAY = "0.55"  # the color of trivial baselines, which no other method has
+# Okabe and Ito's palette in an order that keeps neighbors apart for all common kinds of color vision:
+# sky blue, orange, bluish green, reddish purple, yellow, vermilion, blue. `hues` of palette.js names them.
+OKABE_ITO = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
+# lowest and highest HU that are shown; viewers get colors and windows with their data
+WINDOWS_HU = {"lung": (-1350.0, 150.0), "mediastinum": (-160.0, 240.0), "bone": (-500.0, 1300.0)}
 _MARKERS = "os^Dv<>hp*PX"
 _FIGURE = "matplotlib.figure.Figure"
+
+
+def channels(color: str) -> tuple[int, int, int]:
+    """Red, green and blue of "#rrggbb", 0 to 255."""
+    return tuple(bytes.fromhex(color[1:]))
 
 
 def plot_style() -> ModuleType:

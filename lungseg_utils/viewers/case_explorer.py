@@ -22,8 +22,8 @@ from ..core import files
 from ..core.masks import bounding_box, label_lesions
 from ..evaluation import metrics
 from ..prompts import boxes, json_form, ladder, lines
+from ..reporting.style import OKABE_ITO, WINDOWS_HU
 from ..types import Case, Experiment, InputError, Mask, Row, Study
-from .palette import OKABE_ITO
 from .slice_viewer import WITHHELD, ViewerCase, embed_within
 
 if TYPE_CHECKING:
@@ -54,6 +54,7 @@ def write(results: Sequence[RunResult], titles: Mapping[str, str], folder: Path,
         "cohorts": [cohort.write(folder) for cohort in cohorts],
         "metrics": [_shown(metric) for metric in SHOWN],
         "palette": OKABE_ITO,
+        "windows": WINDOWS_HU,
     }
     _write_json(index, folder / "index.json")
 

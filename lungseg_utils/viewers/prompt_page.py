@@ -15,8 +15,8 @@ from ..core import files
 from ..evaluation import tables
 from ..prompts import json_form
 from ..prompts.ladder import PROMPT_SETTINGS, first_prompts
+from ..reporting.style import OKABE_ITO, WINDOWS_HU
 from ..types import Case, Study
-from .palette import OKABE_ITO
 from .results import worst_median_best
 from .slice_viewer import ViewerCase, embed
 
@@ -58,6 +58,7 @@ def _constants() -> dict[str, object]:
         "propagation": {"grow": propagation.GROW, "least_area": propagation.LEAST_AREA, "reach_mm": propagation.REACH_MM},
         "ball_mm": registry.card("models", "trivial").options["median_diameter_mm"],
         "palette": OKABE_ITO,
+        "windows": WINDOWS_HU,
     }
 
 

@@ -20,15 +20,15 @@ from PIL import Image as Picture
 from scipy.ndimage import binary_erosion
 
 from .. import geometry
+from ..data.grids import HU_RANGE
 from ..prompts import boxes
+from ..reporting.style import OKABE_ITO, WINDOWS_HU, channels
 from ..types import Image, InputError, Mask, Record, Row
 from .assets import script, style
-from .palette import OKABE_ITO, channels
 
 HU_STEP = 4  # a quarter of the noise of a chest CT: not visible in any window, and a third off the size
-HU_RANGE = (-1024, 3071)
+LOWEST_HU, HIGHEST_HU = map(int, HU_RANGE)
 WITHHELD = "The license of this data set does not allow its images to be redistributed, so none is shown here."
-_FALLBACK_WINDOW = (-1350.0, 150.0)  # the lung window, level -600 and width 1500
 # Ways to make a viewer lighter, mildest first: share of the margin that is kept, and pixels averaged in the plane.
 _PLANS = ((1.0, 1), (0.7, 1), (0.4, 1), (0.2, 1), (0.4, 2), (0.2, 2), (0.2, 3), (0.2, 4), (0.2, 6), (0.2, 8))
 _HALF = 0.5 - 1e-5  # of a pixel's voxels, whatever the last bit of their sum
@@ -107,7 +107,7 @@ def _document(cases: list[Record]) -> str:
     still = shown[0].pop("still")
     for case in shown[1:]:
         case.pop("still")
-    data = json.dumps({"cases": cases, "palette": OKABE_ITO}, separators=(",", ":")).replace("<", "\\u003c")
+    data = json.dumps({"cases": cases, "palette": OKABE_ITO, "windows": WINDOWS_HU}, separators=(",", ":")).replace("<", "\\u003c")
     parts += [
         f'<figure class="lv-fallback">{still}<figcaption>{html.escape(shown[0]["title"])}. '
         "One still slice; the interactive view needs JavaScript.</figcaption></figure>",
@@ -138,7 +138,7 @@ def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict
     image, masks = _prepared(case, low, high, factor)
     if factor > 1:  # means often lie half way between two levels, where the last bit of a sum, which differs from run to run, would decide
         image = image.round(2)
-    levels = np.round((image - HU_RANGE[0]) / HU_STEP).astype(np.uint16)
+    levels = np.round((image - LOWEST_HU) / HU_STEP).astype(np.uint16)
     slices, rows, columns = levels.shape
     note = f"CT values rounded to {HU_STEP} HU" + (f", {factor} × {factor} pixels averaged" if factor > 1 else "")
     note += ". Wheel, arrow keys, or a sideways swipe turn the slices."
@@ -151,9 +151,9 @@ def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict
         # Columns run towards lower i and rows towards lower j (radiological view); the first pixel is the mean of `factor` voxels.
         "voxel": [[first[0], -factor], [first[1], -factor], [first[2], 1]],
         "z": [round(float(v), 3) for v in _heights(case.image, low[2])],
-        "lowest": HU_RANGE[0],
+        "lowest": LOWEST_HU,
         "step": HU_STEP,
-        "count": (HU_RANGE[1] - HU_RANGE[0]) // HU_STEP + 2,
+        "count": (HIGHEST_HU - LOWEST_HU) // HU_STEP + 2,
         "ct": packed(_residuals(levels)),
         "masks": [{"name": name, "bits": packed(np.packbits(mask))} for name, mask in masks.items()],
         "start": start,
@@ -227,7 +227,7 @@ def packed(data: bytes | np.ndarray) -> str:
 
 def _still(hu: np.ndarray, masks: list[np.ndarray], spacing_mm: Sequence[float]) -> str:
     """The start slice in the lung window with colored outlines, as an <img>."""
-    low, high = _FALLBACK_WINDOW
+    low, high = WINDOWS_HU["lung"]
     gray = (np.clip((hu - low) / (high - low), 0, 1) * 255).astype(np.uint8)
     colors = np.repeat(gray[..., None], 3, axis=-1)
     for mask, color in zip(masks, OKABE_ITO, strict=False):

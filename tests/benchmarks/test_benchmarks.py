@@ -11,20 +11,7 @@ import torch
 from benchmarks import __main__ as command_line
 from benchmarks import measure, networks
 from benchmarks import row as rows
-from benchmarks.rows import (
-    dicom_series,
-    embeddings_on_disk,
-    encoder_vit_b,
-    ladder_vit_b,
-    metrics_near,
-    propagation_hiera_t,
-    scale_100,
-    start_list,
-    statistics,
-    training_sam2,
-    training_unet,
-    training_vit,
-)
+from benchmarks.rows import encoder, evaluation, prompts, propagation, reading, starts, training
 from lungseg_utils import registry
 from lungseg_utils.evaluation import metrics
 from lungseg_utils.networks import attention, products
@@ -94,7 +81,7 @@ def test_training_takes_the_packaged_product_bit_by_bit():
 
 
 def test_a_batch_of_slices_is_encoded_as_one_by_one():
-    _check(encoder_vit_b.compare_encoders(SMALL, 40, 3, "cpu"))
+    _check(encoder.compare_encoders(SMALL, 40, 3, "cpu"))
 
 
 def _slab(shape, index):
@@ -109,11 +96,11 @@ def _slab(shape, index):
 def test_forty_prompts_a_slice_are_answered_as_by_a_script_that_sets_the_image_each_time():
     """Boxes, and at the end clicks; two scripts that always said no would agree too, hence the share."""
     image, lesion = _slab((64, 64, 6), 2)
-    prompts = ladder_vit_b.ladder_prompts(image, lesion)
-    assert len(prompts) == 40
+    forty = prompts.ladder_prompts(image, lesion)
+    assert len(forty) == 40
     small = {"patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 3, "prompt_width": 16}
-    segmenter = ladder_vit_b.segmenter_of({**small, "decoder_width": 32, "canvas": 40})
-    work = ladder_vit_b.compare_prompts(segmenter, SMALL, image, prompts, 3)
+    segmenter = prompts.segmenter_of({**small, "decoder_width": 32, "canvas": 40})
+    work = prompts.compare_prompts(segmenter, SMALL, image, forty, 3)
     assert 0.01 < np.mean(work.fast()) < 0.99
     assert _check(work).value == 1.0
     assert 0 < work.plain_share < 0.2
@@ -122,8 +109,8 @@ def test_forty_prompts_a_slice_are_answered_as_by_a_script_that_sets_the_image_e
 def test_what_is_found_on_disk_answers_as_what_is_computed(monkeypatch):
     image, lesion = _slab((64, 64, 6), 2)
     small = {"patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 3, "prompt_width": 16}
-    segmenter = ladder_vit_b.segmenter_of({**small, "decoder_width": 32, "canvas": 40})
-    work = embeddings_on_disk.compare_runs(segmenter, SMALL, image, ladder_vit_b.ladder_prompts(image, lesion)[-1])
+    segmenter = prompts.segmenter_of({**small, "decoder_width": 32, "canvas": 40})
+    work = prompts.compare_runs(segmenter, SMALL, image, prompts.ladder_prompts(image, lesion)[-1])
     encode, encoded = segmenter.network.encode, []
     monkeypatch.setattr(segmenter.network, "encode", lambda pictures: encoded.append(len(pictures)) or encode(pictures))
     work.fast()
@@ -135,21 +122,21 @@ def test_what_is_found_on_disk_answers_as_what_is_computed(monkeypatch):
 def test_a_lesion_is_followed_as_by_the_packaged_predictor():
     changes = {"width": 32, "trunk_width": 16, "stages": (1, 1, 2, 1), "global_blocks": (3,), "memory_layers": 1, "memory_feedforward": 32}
     size = Sam2Size(**changes)
-    work = propagation_hiera_t.compare_following({**changes, "canvas": 64}, *_slab((64, 64, 6), 2), size)
+    work = propagation.compare_following({**changes, "canvas": 64}, *_slab((64, 64, 6), 2), size)
     assert 0.01 < work.fast().mean() < 0.99
     assert _check(work).value == 1.0
 
 
 @pytest.mark.parametrize("far", [False, True])
 def test_overlaps_are_those_of_monai(far):
-    work = metrics_near.compare_metrics((60, 60, 30), far)
+    work = evaluation.compare_metrics((60, 60, 30), far)
     assert set(work.plain()) <= set(metrics.UNITS)
     _check(work)
 
 
 def test_resampled_statistics_are_those_of_a_loop(monkeypatch):
-    monkeypatch.setattr(statistics.intervals, "RESAMPLES", 9_999)
-    _check(statistics.compare_statistics(models=3, patients=40, resamples=500))
+    monkeypatch.setattr(evaluation.intervals, "RESAMPLES", 9_999)
+    _check(evaluation.compare_statistics(models=3, patients=40, resamples=500))
 
 
 def test_a_series_is_read_as_by_simpleitk_and_a_plain_rasterizer(tmp_path, dicom):
@@ -158,13 +145,13 @@ def test_a_series_is_read_as_by_simpleitk_and_a_plain_rasterizer(tmp_path, dicom
     outline = np.array([[0.0, 9.0], [12.0, 9.0], [12.0, 20.0], [0.0, 20.0]])
     contours = [np.column_stack([outline, np.full(4, 3.0 + 2 * k)]) for k in (1, 2, 3)]
     dicom.rtstruct(tmp_path / "ct" / "contours.dcm", {"GTV-1": contours})
-    work = dicom_series.compare_reading(tmp_path / "ct")
+    work = reading.compare_reading(tmp_path / "ct")
     assert work.fast()[1].array.any()
     assert _check(work).value == 1.0
 
 
 def test_what_a_started_program_prints_is_looked_at():
-    work = start_list.compare_starts(["-c", "print('unet medsam')"], ["unet", "medsam"])
+    work = starts.compare_starts(["-c", "print('unet medsam')"], ["unet", "medsam"])
     assert _check(work).value == 0
     assert work.check("unet", "").value == 1
     assert "medsam" in registry.names("models")
@@ -173,10 +160,10 @@ def test_what_a_started_program_prints_is_looked_at():
 @pytest.mark.parametrize(
     "compare",
     [
-        lambda: training_unet.compare_automatic("unet", 3, (16, 16, 16)),
-        lambda: training_unet.compare_automatic("deeplabv3", 3, (2, 64, 64)),
-        lambda: training_vit.compare_vits(3),
-        lambda: training_sam2.compare_sam2(3),
+        lambda: training.compare_automatic("unet", 3, (16, 16, 16)),
+        lambda: training.compare_automatic("deeplabv3", 3, (2, 64, 64)),
+        lambda: training.compare_vits(3),
+        lambda: training.compare_sam2(3),
     ],
     ids=["unet", "deeplabv3", "vit", "sam2"],
 )
@@ -187,19 +174,23 @@ def test_training_loses_as_in_a_plain_loop(compare):
     _check(work)
 
 
+@pytest.mark.parametrize("name", ["notebook", "start_report"])
+def test_rows_that_name_modules_of_the_package_run(name):
+    _check(rows.load(name).prepare(rows.Setting()))
+
+
 def test_ten_times_the_cases_are_ten_times_the_rows():
-    assert len(scale_100.evaluate(20)) == 10 * len(scale_100.evaluate(2))
+    assert len(evaluation.evaluate(20)) == 10 * len(evaluation.evaluate(2))
 
 
 # --- the way of measuring ---------------------------------------------------------------------------------------------
 
 
-class _Row:
-    """In the place of a row's module: paths that answer at once."""
+class _Paths:
+    """Paths that answer at once, and the order in which they were taken."""
 
-    def __init__(self, fast=1, plain=1, **card):
+    def __init__(self, fast=1, plain=1):
         self.fast, self.plain, self.order = fast, plain, []
-        self.ROW = rows.Row("work", "plain", goal=1.0, pairs=3, warm=False, **card)
 
     def prepare(self, setting):
         def path(name, answer):
@@ -209,9 +200,13 @@ class _Row:
         return rows.Work(path("fast", self.fast), path("plain", self.plain), check, 0.0, 0.0, plain_share=0.5)
 
 
+def _row(prepare=None, **card):
+    return rows.Row(prepare or _Paths().prepare, "work", "plain", goal=1.0, pairs=3, warm=False, **card)
+
+
 def test_pairs_take_turns_in_who_comes_first_and_a_share_is_scaled(monkeypatch):
-    counted = _Row()
-    monkeypatch.setattr(rows, "load", lambda name: counted)
+    counted = _Paths()
+    monkeypatch.setattr(rows, "load", lambda name: _row(counted.prepare))
     monkeypatch.setattr(measure, "seconds", lambda action, device: (2.0, action()))
     monkeypatch.setattr(measure, "product_per_second", lambda *_: 1e9)
     figures = measure.here("counted", rows.Setting())
@@ -221,7 +216,7 @@ def test_pairs_take_turns_in_who_comes_first_and_a_share_is_scaled(monkeypatch):
 
 
 def test_paths_that_disagree_are_no_comparison(monkeypatch):
-    monkeypatch.setattr(rows, "load", lambda name: _Row(fast=1, plain=2))
+    monkeypatch.setattr(rows, "load", lambda name: _row(_Paths(fast=1, plain=2).prepare))
     with pytest.raises(InputError, match="do not agree: difference 1"):
         measure.here("counted", rows.Setting())
 
@@ -229,10 +224,8 @@ def test_paths_that_disagree_are_no_comparison(monkeypatch):
 @pytest.mark.parametrize(("kind", "values", "worst"), [("difference", [0.1, 0.3, 0.2], 0.3), ("dice", [0.999, 0.992, 0.998], 0.992)])
 def test_every_pair_is_compared_and_the_worst_agreement_told(monkeypatch, kind, values, worst):
     limit, left = {"difference": 0.5, "dice": 0.99}[kind], iter([*values, float("nan")])
-    row = _Row()
-    row.prepare = lambda setting: rows.Work(row.fast_path, row.fast_path, lambda a, b: rows.Agreement(kind, next(left), limit), 0.0, 0.0)
-    row.fast_path = lambda: None
-    monkeypatch.setattr(rows, "load", lambda name: row)
+    work = rows.Work(lambda: None, lambda: None, lambda a, b: rows.Agreement(kind, next(left), limit), 0.0, 0.0)
+    monkeypatch.setattr(rows, "load", lambda name: _row(lambda setting: work))
     monkeypatch.setattr(measure, "product_per_second", lambda *_: 1e9)
     assert measure.here("counted", rows.Setting(), pairs=3)["agreement_value"] == worst
     with pytest.raises(InputError, match="do not agree"):
@@ -244,12 +237,11 @@ def test_answers_of_a_pair_are_let_go_before_the_next(monkeypatch):
 
     def answer():
         assert len(alive) <= 1  # of this pair
-        alive.add(found := _Row())  # anything that a weak reference can hold
+        alive.add(found := _Paths())  # anything that a weak reference can hold
         return found
 
-    row = _Row()
-    row.prepare = lambda setting: rows.Work(answer, answer, lambda a, b: rows.Agreement("difference", 0.0, 0.5), 0.0, 0.0)
-    monkeypatch.setattr(rows, "load", lambda name: row)
+    work = rows.Work(answer, answer, lambda a, b: rows.Agreement("difference", 0.0, 0.5), 0.0, 0.0)
+    monkeypatch.setattr(rows, "load", lambda name: _row(lambda setting: work))
     monkeypatch.setattr(measure, "product_per_second", lambda *_: 1e9)
     measure.here("counted", rows.Setting(), pairs=4)
 
@@ -260,8 +252,8 @@ def test_a_gain_is_a_ratio_and_an_extra_a_difference():
 
 
 def test_a_named_row_runs_whatever_its_length_and_others_only_in_a_full_run(monkeypatch):
-    cards = {"short": _Row(), "long": _Row(overnight=True), "gpu": _Row(device="cuda")}
-    monkeypatch.setattr(rows, "names", lambda: list(cards))
+    cards = {"short": _row(), "long": _row(overnight=True), "gpu": _row(device="cuda")}
+    monkeypatch.setattr(rows, "known", lambda: cards)
     monkeypatch.setattr(rows, "load", cards.get)
     assert command_line.choose([], "cpu", full=False) == ["short"]
     assert command_line.choose([], "cpu", full=True) == ["short", "long"]
@@ -270,8 +262,8 @@ def test_a_named_row_runs_whatever_its_length_and_others_only_in_a_full_run(monk
 
 
 def test_every_row_says_what_it_is_and_an_unknown_one_is_refused():
-    for name in rows.names():
-        card = rows.load(name).ROW
+    assert len(rows.known()) == 22
+    for card in rows.known().values():
         assert card.work
         assert card.compared in (speed.GAIN, speed.EXTRA)
     with pytest.raises(InputError, match="Choose among"):

@@ -1,6 +1,5 @@
 """What publishes the project: workflows that call commands that exist, and one set of facts in all places that are cited."""
 
-import json
 import re
 import subprocess
 import tomllib
@@ -80,12 +79,11 @@ def test_the_book_that_is_published_is_the_default_profiles_and_public():
     assert f"build/{profile}/html" in [step.get("with", {}).get("path") for step in steps]
 
 
-def test_an_archive_would_say_what_the_citation_says():
-    archive = json.loads((ROOT / ".zenodo.json").read_text())
-    assert (archive["title"], archive["version"], archive["license"]) == (CITATION["title"], CITATION["version"], CITATION["license"])
-    assert [creator["name"] for creator in archive["creators"]] == [author["name"] for author in CITATION["authors"]]
-    assert [related["identifier"] for related in archive["related_identifiers"]] == [CITATION["references"][0]["doi"]]
-    assert "doi" not in archive
+def test_a_citation_says_what_an_archive_of_a_release_needs():
+    assert {"abstract", "keywords", "license", "version"} <= set(CITATION)
+    assert "phantom results" in " ".join(CITATION["abstract"].split())
+    assert not (ROOT / ".zenodo.json").exists()  # Zenodo would read it instead
+    assert "doi" not in CITATION
 
 
 def test_the_page_says_what_the_citation_says():

@@ -10,7 +10,7 @@ import torch
 import lungseg_utils as ls
 from lungseg_utils.evaluation import tables
 from lungseg_utils.networks.torchvision_cpu import ensure_torchvision
-from tests.support.method_results import PATIENTS, values_around
+from tests.support.sample_results import PATIENTS, values_around
 
 PAGE = Path(__file__).resolve().parents[2] / "book" / "python.md"
 SLICES, SLICE_MM = 64, 100.0  # so thick that a lesion is followed over few slices

@@ -29,7 +29,7 @@ const cohort = {
 /** @type {any} */
 const real = { key: "real & few", phantom: false, cases: [{ id: "p 1/2", patient: "p" }], dsc: { "net/none": [0.5] } };
 /** @type {any} */
-const index = { cohorts: [cohort, real], methods: [], settings: [] };
+const index = { cohorts: [cohort, real], methods: [], settings: [], windows: { lung: [-1350, 150], bone: [0, 1] } };
 
 test("an address shows what was chosen when it was made", () => {
   const states = [

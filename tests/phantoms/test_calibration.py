@@ -5,12 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 import pytest
 
 from lungseg_utils.datasets import phantom_msd, phantom_nsclc
 from lungseg_utils.phantoms.acquisition import Scanner, noise_patch
-from lungseg_utils.phantoms.calibration import figures, gates, properties, realism, trivial
+from lungseg_utils.phantoms.calibration import gates, properties, realism, trivial
 from lungseg_utils.phantoms.cohort import MSD, NSCLC
 from lungseg_utils.phantoms.fields import Grid
 from lungseg_utils.types import Image, InputError, Mask, Study
@@ -111,12 +110,6 @@ def test_gates_hold_on_development_phantoms(module, settings, prefix: str, tmp_p
     table = gates.gate_table(gates.measure_phantoms(module, tmp_path, settings, patients))
     assert table["met"].all(), table[["median", "low", "high"]]
     assert list(table.index) == list(gates.GATES)
-
-
-def test_the_figure_of_trivial_answers_takes_tumor_free_patients_and_two_cohorts():
-    cohort = pd.DataFrame({"ellipse_per_slice_dsc": [0.8, np.nan, 0.9], "recist_ball_dsc": [0.5, np.nan, 0.6]}, index=list("abc"))
-    axis = figures.trivial_scores({"one": cohort, "two": cohort}).axes[0]
-    assert [t.get_text() for t in axis.get_yticklabels()] == ["ellipse per slice", "recist ball"]
 
 
 def test_the_stored_calibration_is_refused_for_another_generator(monkeypatch):

@@ -31,7 +31,7 @@ from lungseg_utils.reporting.results import experiment_titles, methods_by_settin
 from lungseg_utils.reporting.values import dsc_by_patient
 from lungseg_utils.types import Mask
 from lungseg_utils.viewers.leaderboard import leaderboard
-from tests.support.method_results import result_of, values_around
+from tests.support.sample_results import result_of, values_around
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ import re
 import pandas as pd
 import pytest
 
+from lungseg_utils import registry
 from lungseg_utils.core import project
 from lungseg_utils.experiments import grid
 from lungseg_utils.reporting import contamination
@@ -33,7 +34,7 @@ def refused(tmp_path):
 
 
 def test_every_pair_has_one_row(frame):
-    assert len(frame) == len(contamination.WEIGHTS) * len(contamination.datasets())
+    assert len(frame) == len(contamination.known_weights()) * len(contamination.datasets())
 
 
 def test_lidc_is_burnt_for_one_family_and_nobody_else_is_said_to_have_seen_it(frame):
@@ -44,10 +45,9 @@ def test_lidc_is_burnt_for_one_family_and_nobody_else_is_said_to_have_seen_it(fr
 
 
 def test_the_text_counts_pairs_of_published_weights_alone(frame):
-    small = (
-        frame[frame["weights"].isin(["sam_vit_b", "medsam_vit_b", "sam_stand_in__shapes"])].groupby("weights", sort=False).head(2).copy()
-    )
-    small.loc[small["weights"] == "sam_vit_b", "level"] = [contamination.NONE, contamination.UNKNOWN]
+    three = ["sam_vit_b_01ec64", "medsam_vit_b", "sam_stand_in__shapes"]
+    small = frame[frame["weights"].isin(three)].groupby("weights", sort=False).head(2).copy()
+    small.loc[small["weights"] == "sam_vit_b_01ec64", "level"] = [contamination.NONE, contamination.UNKNOWN]
     small.loc[small["weights"] == "medsam_vit_b", "level"] = [contamination.NONE, "same institution"]
     assert contamination.page_values(small, stand_ins=5) == {
         "contamination_pairs": 4,
@@ -60,30 +60,37 @@ def test_the_text_counts_pairs_of_published_weights_alone(frame):
     assert contamination.levels_in_words().count("\n- *") == len(contamination.LEVELS) - 1
 
 
+def test_all_weights_that_a_model_lists_are_known():
+    for name in ("sam", "medical_sam2"):
+        listed = {checkpoint.file.rpartition(".")[0] for checkpoint in registry.checkpoints(name)}
+        assert listed <= set(contamination.known_weights())
+    assert contamination.level("sam2_hiera_small", "msd_lung") == "unknown"  # an option of Medical SAM 2
+
+
 def test_levels_are_looked_up_and_unknown_names_are_errors():
-    assert contamination.level("sam_vit_b", "nsclc_radiomics") == "none"
-    for names in (("sam_vit_h", "msd_lung"), ("sam_vit_b", "luna25")):
+    assert contamination.level("sam_vit_b_01ec64", "nsclc_radiomics") == "none"
+    for names in (("sam_vit_h", "msd_lung"), ("sam_vit_b_01ec64", "luna25")):
         with pytest.raises(InputError, match="not in"):
             contamination.level(*names)
 
 
 def test_the_stand_ins_are_those_that_the_workflow_pretrains(frame):
-    kinds = {name for name, kind in contamination.WEIGHTS.items() if kind == "stand-in"}
+    kinds = {name for name, kind in contamination.known_weights().items() if kind == "stand-in"}
     assert kinds == set(grid.stand_ins("mini"))
 
 
 def test_quotes_from_this_project_stand_where_they_are_said_to(frame):
     own = frame[frame["source"] == "book/stand_ins.md"]
     page = re.sub(r"[*\s]+", " ", (ROOT / "book" / "stand_ins.md").read_text())
-    assert set(own["weights"]) == {name for name, kind in contamination.WEIGHTS.items() if kind == "stand-in"}
+    assert set(own["weights"]) == {name for name, kind in contamination.known_weights().items() if kind == "stand-in"}
     assert all(quote in page for quote in own["quote"].unique())
 
 
 def test_faults_are_named(frame, refused):
     assert "unknown level ['a bit']" in refused(frame.assign(level=["a bit", *frame["level"][1:]]))
-    assert "unknown weights" in refused(frame.replace({"weights": {"sam_vit_b": "sam_vit_h"}}))
-    assert "sam_vit_b on msd_lung is missing" in refused(frame.drop(index=0))
-    assert "sam_vit_b on msd_lung stands there twice" in refused(pd.concat([frame, frame[:1]]))
+    assert "unknown weights" in refused(frame.replace({"weights": {"sam_vit_b_01ec64": "sam_vit_h"}}))
+    assert "sam_vit_b_01ec64 on msd_lung is missing" in refused(frame.drop(index=0))
+    assert "sam_vit_b_01ec64 on msd_lung stands there twice" in refused(pd.concat([frame, frame[:1]]))
     assert "over 25 words" in refused(frame.assign(quote="word " * 26))
     assert "quote without its source" in refused(frame.assign(source=""))
     assert "'none' without a source" in refused(frame.assign(source="", quote=""))
@@ -98,20 +105,18 @@ def test_a_missing_table_is_named(tmp_path):
 
 def test_tables_for_people_hold_every_level_and_every_source_once(frame):
     table = contamination.printable(frame)
-    assert table.shape == (len(contamination.WEIGHTS), len(contamination.datasets()) + 2)
+    assert table.shape == (len(contamination.known_weights()), len(contamination.datasets()) + 2)
     assert set(table.iloc[:, 2:].to_numpy().ravel()) <= set(contamination.LEVELS)
     text = contamination.sources(frame)
-    assert all(f"**{name}**" in text for name in contamination.WEIGHTS)
+    assert all(f"**{name}**" in text for name in contamination.known_weights())
     assert text.count("LIDC-IDRI: *same images and labels*") == 2
 
 
 def test_every_promptable_model_has_first_weights_that_the_table_knows():
-    from lungseg_utils import registry
-
     promptable = [name for name in registry.names("models") if hasattr(registry.plugin("models", name), "initial_weights")]
     assert len(promptable) >= 7
     for name in promptable:
-        assert contamination.weights_of(name, registry.card("models", name).options) in contamination.WEIGHTS, name
+        assert contamination.weights_of(name, registry.card("models", name).options) in contamination.known_weights(), name
     assert contamination.weights_of("unet", {}) == ""
     options = dict(registry.card("models", "sam_stand_in").options)
     assert "`sam_stand_in__ct_like`" in contamination.sentence("sam_stand_in", options, ["phantom_msd", "lidc_idri"])

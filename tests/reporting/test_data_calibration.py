@@ -1,5 +1,6 @@
 """The page on the phantoms' realism: its counts and the order of its pictures."""
 
+import numpy as np
 import pandas as pd
 import pytest
 
@@ -53,3 +54,9 @@ def test_only_phantoms_that_a_profile_trains_on_are_drawn(monkeypatch):
     page = data_calibration.open_page("mini", public=True)
     assert page.patients["phantom_msd"] == names[:10]
     assert list(page.shown["phantom_nsclc"]) == names[:8]
+
+
+def test_the_figure_of_trivial_answers_takes_tumor_free_patients_and_two_cohorts():
+    cohort = pd.DataFrame({"ellipse_per_slice_dsc": [0.8, np.nan, 0.9], "recist_ball_dsc": [0.5, np.nan, 0.6]}, index=list("abc"))
+    axis = data_calibration.trivial_scores({"one": cohort, "two": cohort}).axes[0]
+    assert [t.get_text() for t in axis.get_yticklabels()] == ["ellipse per slice", "recist ball"]

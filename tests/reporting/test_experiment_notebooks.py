@@ -2,13 +2,12 @@
 
 import json
 import re
-from pathlib import Path
 from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
-from lungseg_utils import models, registry
+from lungseg_utils import registry
 from lungseg_utils.book import notebooks, workflow
 from lungseg_utils.core import project
 from lungseg_utils.evaluation import metrics, tables
@@ -65,28 +64,25 @@ def test_no_two_pages_have_one_title():
         assert len(set(titles)) == len(titles)
 
 
-@pytest.mark.parametrize("path", sorted(Path(models.__file__).parent.glob("*.md")), ids=lambda path: path.stem)
-def test_the_text_beside_a_model_is_read_with_its_options(path):
-    text = model_texts.read(path.stem, registry.card("models", path.stem).options)
+@pytest.mark.parametrize("model", model_texts.sections())
+def test_the_text_of_a_model_is_read_with_its_options(model):
+    text = model_texts.read(model, registry.card("models", model).options)
     assert text.name
     assert text.about
     assert not re.search(r"[{}#]", text.about + text.training)
 
 
-def test_a_model_without_a_text_is_told_by_its_card(tmp_path, monkeypatch):
-    monkeypatch.setattr(models, "__file__", str(tmp_path / "__init__.py"))
+def test_a_model_without_a_text_is_told_by_its_card(tmp_path):
+    (tmp_path / "texts.md").write_text("# sam: SAM\n\nOther.\n")
     card = registry.card("models", "unet")
-    assert model_texts.read("unet", card.options) == model_texts.ModelText(card.title, card.summary)
+    assert model_texts.read("unet", card.options, tmp_path / "texts.md") == model_texts.ModelText(card.title, card.summary)
 
 
-@pytest.mark.parametrize(
-    ("written", "problem"), [("U-Net\n", "does not begin with a title"), ("# U\n\n{canvas} pixels", "'canvas' in braces")]
-)
-def test_a_text_that_cannot_be_shown_names_its_file(tmp_path, monkeypatch, written, problem):
-    monkeypatch.setattr(models, "__file__", str(tmp_path / "__init__.py"))
-    (tmp_path / "unet.md").write_text(written)
-    with pytest.raises(InputError, match=rf"unet\.md.*{problem}"):
-        model_texts.read("unet", registry.card("models", "unet").options)
+def test_a_text_that_names_an_unknown_option_is_refused(tmp_path):
+    path = tmp_path / "texts.md"
+    path.write_text("# unet: U\n\n{canvas} pixels\n\n# sam: SAM\n\nOther.\n")
+    with pytest.raises(InputError, match=r"texts\.md, unet.*'canvas' in braces"):
+        model_texts.read("unet", registry.card("models", "unet").options, path)
 
 
 def _run(experiment, dsc, ceiling=0.9, seconds=None):
@@ -199,7 +195,7 @@ def test_a_page_tells_of_the_model_of_its_stand_in_and_of_its_training():
     assert "The prompt encoder stays frozen" not in said
     assert "The prompt encoder stays frozen" in experiment_page.how_it_was_trained(page)
     assert experiment_page.tuning_sentence("sam_stand_in") == ""
-    trials = pd.read_csv(ROOT / "data" / "results" / "tuning_unet.csv")
+    trials = pd.read_csv(ROOT / "data" / "results" / "tuning.csv").query("model == 'unet'")
     said = experiment_page.tuning_sentence("unet")
     assert f"The best of {len(trials)} settings that were tried reached a mean DSC of {trials['dev_test_dsc_mean'].max():.2f}" in said
 

@@ -8,11 +8,12 @@ from lungseg_utils import registry
 from lungseg_utils.core import project
 from lungseg_utils.evaluation import protocols
 from lungseg_utils.experiments import analysis_plan, config, planning, results
+from lungseg_utils.experiments.costs import subjects
 from lungseg_utils.experiments.costs.table import one_setting, read
-from lungseg_utils.reporting import comparisons, efficiency, front_page, model_pages, protocol_trap
+from lungseg_utils.reporting import comparisons, efficiency, front_page, model_pages, model_texts, protocol_trap
 from lungseg_utils.reporting.ladder import ladder_table
 from lungseg_utils.reporting.values import dsc_by_patient
-from tests.support.method_results import PATIENTS, result_of, values_around
+from tests.support.sample_results import PATIENTS, result_of, values_around
 
 
 @pytest.fixture
@@ -45,8 +46,8 @@ def facts():
 
 def test_families_are_the_models_of_the_grid_without_the_trivial_answers():
     assert model_pages.names("mini") == ["unet", "deeplabv3", "nnunet", "sam", "medsam", "sam2", "medsam2", "medical_sam2"]
-    for name in model_pages.names("mini"):
-        assert (project.project_root() / "book" / "models" / f"{name}.md").is_file()
+    chapters = model_texts.sections(project.project_root() / "book" / "models" / "_chapters.md")
+    assert list(chapters) == model_pages.names("mini")
 
 
 def test_two_models_that_share_a_stand_in_have_the_same_members():
@@ -196,3 +197,9 @@ def test_costs_of_one_model_name_its_sizes_and_no_accuracy():
     assert not any("DSC" in column for column in [*table, *prompted])
     assert np.isfinite(float(prompted["parameters (M)"].iloc[0]))
     assert analysis_plan.load().automatic_control == "unet_full"
+
+
+def test_the_front_page_shows_the_largest_size_of_every_model_of_the_grid():
+    shown = {subject.name: subject.model for subject in subjects.choose(front_page._ARCHITECTURES)}
+    assert list(shown.values()) == model_pages.names("mini")
+    assert {"unet_wide", "deeplabv3_resnet101", "nnunet_3d"} < set(shown)

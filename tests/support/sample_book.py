@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lungseg_utils.book import workflow
+from lungseg_utils.book import chapters, workflow
 from lungseg_utils.book.build import pages_of_toc
 from lungseg_utils.types import Image, Mask
 from lungseg_utils.viewers.slice_viewer import ViewerCase, slice_viewer
@@ -81,11 +81,17 @@ def _notebook(title: str, text: str, cells: list[Any]) -> Any:
     return new_notebook(cells=[new_markdown_cell(f"# {title}\n\n{text}"), *cells], metadata=metadata)
 
 
+def prose() -> dict[str, str]:
+    """All pages of prose: name below book/ -> Markdown, chapters of models as they are made."""
+    written = {path.relative_to(BOOK).with_suffix("").as_posix(): path for path in sorted(BOOK.rglob("*.md")) if path.name[0] != "_"}
+    made = {f"models/{name}": text for name, text in chapters.pages(BOOK / "models").items()}
+    return {name: path.read_text(encoding="utf-8") for name, path in written.items()} | made
+
+
 def asked_for() -> dict[str, dict[str, str]]:
     """What the prose asks of each notebook: name -> key -> how it is shown ("estimate", "glued", or the format of a text)."""
     wanted: dict[str, dict[str, str]] = {}
-    for page in sorted(BOOK.rglob("*.md")):
-        text = page.read_text(encoding="utf-8")
+    for text in prose().values():
         for role, name, key, form in re.findall(r"\{(glue:text|estimate)\}`[^`]*?(\w+)\.ipynb::(\w+):?([^`]*)`", text):
             wanted.setdefault(name, {})[key] = "estimate" if role == "estimate" else form
         for name, key, narrow in re.findall(r"\{glued\} \S*?(\w+)\.ipynb::(\w+)(?:\n:narrow: (\w+))?", text):

@@ -6,9 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from lungseg_utils.data.grids import HU_RANGE
+from lungseg_utils.reporting.style import OKABE_ITO, WINDOWS_HU, channels
 from lungseg_utils.types import InputError
 from lungseg_utils.viewers import assets
-from lungseg_utils.viewers.palette import OKABE_ITO, channels
 
 INLINE = ("js/slice_viewer.js", "js/leaderboard.js", "playground/playground.js")
 
@@ -92,6 +93,17 @@ def test_what_pages_and_widgets_hold_is_a_module_that_asks_for_nothing(name):
 def test_colors_are_distinct_and_stand_once():
     assert len(set(OKABE_ITO)) == len(OKABE_ITO) == 7
     assert channels("#e69f00") == (0xE6, 0x9F, 0x00)
-    folder = Path(assets.__file__).parent
+    folder = Path(assets.__file__).parents[1]
     holding = {path.name for path in folder.rglob("*.*") if path.suffix in (".py", ".js", ".css") and OKABE_ITO[1] in path.read_text()}
-    assert holding == {"palette.py"}
+    assert holding == {"style.py"}
+
+
+def test_ct_windows_stand_once_and_scripts_have_the_range_of_readers():
+    assert {name: ((low + high) / 2, high - low) for name, (low, high) in WINDOWS_HU.items()} == {
+        "lung": (-600, 1500),
+        "mediastinum": (40, 400),
+        "bone": (400, 1800),
+    }
+    scripts = {path.name: path.read_text() for path in Path(assets.__file__).parent.rglob("*.js")}
+    assert not [name for name, text in scripts.items() if "mediastinum" in text]
+    assert f"[LOWEST_HU, HIGHEST_HU] = [{HU_RANGE[0]:.0f}, {HU_RANGE[1]:.0f}]" in scripts["nifti.js"]

@@ -1,5 +1,5 @@
 // @ts-check
-// Colors of masks and prompts. They come from Python with the data (viewers/palette.py), as "#rrggbb".
+// Colors of masks and prompts. They come from Python with the data (reporting/style.py), as "#rrggbb".
 
 /** @import { Palette, Triple } from "./types.js" */
 

@@ -12,7 +12,7 @@ import { CaseSession, canBeAsked, dice, merge } from "./promptable.js";
 import { SliceCanvas, overlayControls, windowChoice } from "./slice_viewer.js";
 import { trivialPrediction } from "./trivial.js";
 
-/** @import { DecodedCase, DecodedMask, Overlay, Pair, Palette, Prompt, SlicePrompt } from "./types.js" */
+/** @import { DecodedCase, DecodedMask, Overlay, Pair, Palette, Prompt, SlicePrompt, Windows } from "./types.js" */
 /** @import { MaskBySlice, Network, Propagation, ViewRule } from "./promptable.js" */
 
 /**
@@ -30,6 +30,7 @@ import { trivialPrediction } from "./trivial.js";
  * @property {Propagation} propagation
  * @property {number} ball_mm diameter of the trivial baseline for one click
  * @property {Palette} palette
+ * @property {Windows} windows
  */
 
 /**
@@ -201,7 +202,7 @@ class Controls {
       labeled("What the benchmark's prompters did here", this.settings),
       this.table,
       this.time,
-      windowChoice((window) => view.change({ window })),
+      windowChoice(view.windows, (window) => view.change({ window })),
       ...view.overlays.map((overlay) => overlayControls(overlay, () => view.redraw())),
       this.note,
     );
@@ -242,7 +243,7 @@ export class PromptPage {
     /** @type {Map<NetworkEntry, Promise<Network>>} */
     this.networks = new Map();
     this.entry = index.networks[0];
-    this.view = new SliceCanvas(root);
+    this.view = new SliceCanvas(root, index.windows);
     this.view.overlays = overlaysOf(index.palette);
     this.tools = new PromptTools(this.view, index.palette, {
       onbox: (from, to, k) => this.addBox(from, to, k),

@@ -7,27 +7,20 @@ import { decodeCase } from "./decode.js";
 import { choice, element, minus, swatch } from "./dom.js";
 import { abgr, strokeOnRim } from "./palette.js";
 
-/** @import { CtWindow, DecodedCase, Frame, Gesture, Grid, Levels, Overlay } from "./types.js" */
-/** @import { Pair, Palette, Placing, StoredCase } from "./types.js" */
-
-/** @type {Record<string, CtWindow>} */
-export const WINDOWS = {
-  lung: { level: -600, width: 1500 },
-  mediastinum: { level: 40, width: 400 },
-  bone: { level: 400, width: 1800 },
-};
+/** @import { DecodedCase, Frame, Gesture, Grid, Levels, Overlay } from "./types.js" */
+/** @import { Pair, Palette, Placing, StoredCase, Windows } from "./types.js" */
 
 /** @type {Gesture["phase"][]} */
 const PHASES = ["down", "move", "up", "cancel", "leave"];
 
 /**
  * Gray value (0 to 255) of every stored level.
- * @param {CtWindow} window
+ * @param {Pair} window lowest and highest HU that are told apart
  * @param {Levels} levels
  */
-export function windowTable({ level, width }, { lowest, step, count }) {
+export function windowTable([low, high], { lowest, step, count }) {
   const table = new Uint8ClampedArray(count);
-  for (let n = 0; n < count; n++) table[n] = (255 * (lowest + n * step - level + width / 2)) / width;
+  for (let n = 0; n < count; n++) table[n] = (255 * (lowest + n * step - low)) / (high - low);
   return table;
 }
 
@@ -199,11 +192,12 @@ export function overlayControls(overlay, changed) {
 
 /**
  * The choice of the CT window; `select` gets its name.
+ * @param {Windows} windows
  * @param {(name: string) => void} select
  * @param {string} selected
  */
-export function windowChoice(select, selected = "lung") {
-  const names = Object.keys(WINDOWS);
+export function windowChoice(windows, select, selected = "lung") {
+  const names = Object.keys(windows);
   return choice("CT window", names, names.indexOf(selected), (n) => select(names[n]));
 }
 
@@ -239,9 +233,13 @@ export class SliceCanvas {
   milliseconds = 0;
   asked = false;
 
-  /** @param {HTMLElement} root */
-  constructor(root) {
+  /**
+   * @param {HTMLElement} root
+   * @param {Windows} windows
+   */
+  constructor(root, windows) {
     this.root = root;
+    this.windows = windows;
     this.life = new AbortController();
     this.canvas = element("canvas", { tabIndex: 0, role: "img" });
     this.slider = element("input", { type: "range", min: 0, step: 1, "aria-label": "Slice" });
@@ -432,7 +430,7 @@ export class SliceCanvas {
    */
   drawSlice(context, shown) {
     const { levels } = shown;
-    const gray = windowTable(WINDOWS[this.window], shown);
+    const gray = windowTable(this.windows[this.window], shown);
     this.stamp(context, true, (n) => 0xff000000 | (gray[levels[n]] * 0x010101));
   }
 
@@ -574,7 +572,7 @@ function write(context, text, x, y, textAlign) {
 export class SliceViewer {
   /**
    * @param {HTMLElement} root
-   * @param {{ cases: StoredCase[], palette: Palette }} data
+   * @param {{ cases: StoredCase[], palette: Palette, windows: Windows }} data
    */
   constructor(root, data) {
     this.root = root;
@@ -582,7 +580,7 @@ export class SliceViewer {
     /** @type {Map<number, Promise<DecodedCase>>} */
     this.decoded = new Map();
     this.wanted = 0;
-    this.view = new SliceCanvas(root);
+    this.view = new SliceCanvas(root, data.windows);
     const names = data.cases.flatMap((item) => (item.masks ?? []).map((mask) => mask.name));
     this.view.overlays = overlaysFor([...new Set(names)], data.palette);
     this.facts = element("div", { className: "lv-facts" });
@@ -605,7 +603,7 @@ export class SliceViewer {
     return element(
       "div",
       { className: "lv-panel" },
-      windowChoice((window) => view.change({ window })),
+      windowChoice(view.windows, (window) => view.change({ window })),
       ...view.overlays.map((overlay) => overlayControls(overlay, () => view.redraw())),
       this.note,
     );

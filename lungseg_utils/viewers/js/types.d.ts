@@ -5,7 +5,7 @@ export type PlaneBox = [number, number, number, number];
 /** One number for each axis: of a volume (i, j, k), or of a slice (i, j) or (column, row). */
 export type Triple = [number, number, number];
 export type Pair = [number, number];
-/** Okabe and Ito's seven colors as "#rrggbb", in the order of viewers/palette.py. */
+/** Okabe and Ito's seven colors as "#rrggbb", in the order of reporting/style.py. */
 export type Palette = string[];
 
 export interface Click {
@@ -132,7 +132,5 @@ export interface Gesture {
   event: PointerEvent;
 }
 
-export interface CtWindow {
-  level: number;
-  width: number;
-}
+/** CT windows by name: the lowest and the highest HU that are told apart. They come from Python with the data. */
+export type Windows = Record<string, Pair>;

@@ -10,7 +10,7 @@ from pathlib import Path
 import ipywidgets
 import numpy as np
 
-from ..palette import OKABE_ITO
+from ...reporting.style import OKABE_ITO
 from .session import MOST_DRAWS, OfferedModel, ScoredPrediction, Spread
 
 _LARGEST_LINK_BYTES = 2_000_000

@@ -9,7 +9,7 @@ import { abgr } from "../js/palette.js";
 import { PromptTools, TOOLS } from "../js/prompt_tools.js";
 import { SliceCanvas, overlayControls, windowChoice } from "../js/slice_viewer.js";
 
-/** @import { DecodedCase, DecodedMask, Look, Overlay, Prompt, Triple } from "../js/types.js" */
+/** @import { DecodedCase, DecodedMask, Look, Overlay, Prompt, Triple, Windows } from "../js/types.js" */
 
 /**
  * What anywidget gives: traits of `PromptCanvas`, and a way to send messages.
@@ -107,6 +107,8 @@ export class Playground {
     root.classList.add("lungseg-viewer", "lungseg-prompting", "lungseg-playground");
     root.dataset.mounted = ""; // no viewer of stored cases is to be built in here
     this.palette = model.get("palette");
+    /** @type {Windows} */
+    this.windows = model.get("windows");
     this.reference = {
       name: "reference",
       color: this.palette[0],
@@ -123,7 +125,7 @@ export class Playground {
       "div",
       { className: "pg-tools" },
       choice("Draw", TOOLS, 0, (tool) => this.useTool(tool)),
-      windowChoice((window) => this.useWindow(window)),
+      windowChoice(this.windows, (window) => this.useWindow(window)),
       this.layoutChoice,
     );
     root.append(element("div", { className: "lv-ui" }, tools, this.message, this.pictures, this.overlays));
@@ -240,7 +242,7 @@ export class Playground {
 
   /** @returns {Pane} */
   newPane() {
-    const view = new SliceCanvas(this.root);
+    const view = new SliceCanvas(this.root, this.windows);
     const tools = new PromptTools(view, this.palette, {
       onbox: (from, to, index) => this.send({ kind: "box", from, to, index }),
       onclick: (place, index, inside) => this.send({ kind: "click", place, index, inside }),

@@ -6,6 +6,7 @@ The picture is `PromptCanvas`, whose script is that of the book's viewers; the c
 |---|---|---|
 | `case` | Python | the case as `slice_viewer.embed` packs it, whole (gzipped CT values of 4 HU, reference as bits) |
 | `palette` | Python | the colors of all viewers |
+| `windows` | Python | the CT windows of all viewers |
 | `models` | Python | [{name, title, color}] of the selected models |
 | `answers` | Python | [{name, first, count, bits, spread}], one prediction per model |
 | `prompts` | Python | the present prompts, as `prompts.json_form` writes them |
@@ -40,9 +41,9 @@ from ... import registry
 from ...core import progress
 from ...core.project import project_root
 from ...prompts import json_form, sessions
+from ...reporting.style import OKABE_ITO, WINDOWS_HU
 from ...types import Case, Image, InputError, Mask, Prompt, Row
 from ..assets import script, style
-from ..palette import OKABE_ITO
 from ..slice_viewer import ViewerCase, embed, packed
 from . import saving
 from .controls import Controls, colors_for, file_link, score_table
@@ -61,6 +62,7 @@ class PromptCanvas(anywidget.AnyWidget):
     _css = "\n".join(style(name) for name in _STYLES)
     case = traitlets.Dict().tag(sync=True)
     palette = traitlets.List(list(OKABE_ITO)).tag(sync=True)
+    windows = traitlets.Dict(WINDOWS_HU).tag(sync=True)
     models = traitlets.List().tag(sync=True)
     answers = traitlets.List().tag(sync=True)
     prompts = traitlets.List().tag(sync=True)

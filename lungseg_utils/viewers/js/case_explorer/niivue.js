@@ -5,7 +5,7 @@
 import { element } from "../dom.js";
 import { channels, hues } from "../palette.js";
 
-/** @import { CtWindow, DecodedCase, DecodedMask, Grid, Overlay, Pair, Palette } from "../types.js" */
+/** @import { DecodedCase, DecodedMask, Grid, Overlay, Pair, Palette } from "../types.js" */
 
 const NIIVUE = new URL("../../../vendor/niivue/index.js", import.meta.url);
 const HEADER_BYTES = 352;
@@ -45,12 +45,6 @@ export function niftiBuffer({ slices, rows, columns, spacing, voxel, z }, values
  * @param {Pick<DecodedCase, "levels" | "lowest" | "step">} shown
  */
 export const levelsToHu = ({ levels, lowest, step }) => Int16Array.from(levels, (level) => lowest + level * step);
-
-/**
- * @param {CtWindow} window
- * @returns {Pair}
- */
-const windowEnds = ({ level, width }) => [level - width / 2, level + width / 2];
 
 /**
  * A color map of NiiVue from nothing to a color.
@@ -109,7 +103,7 @@ export class Space {
    * Show a case: its CT in this window, and its masks in these looks.
    * @param {DecodedCase} shown
    * @param {DecodedMask[]} masks the reference first
-   * @param {CtWindow} window
+   * @param {Pair} window
    * @param {Overlay[]} overlays
    */
   async fill(shown, masks, window, overlays) {
@@ -119,7 +113,7 @@ export class Space {
     const image = (values, name, color, [from, to]) =>
       niivue.NVImage.new(niftiBuffer(shown, values), `${name}.nii`, color, 1, null, from, to);
     for (const { name, color } of overlays) view.addColormap(`lungseg-${name}`, rampTo(color));
-    const volumes = [await image(levelsToHu(shown), "ct", "gray", windowEnds(window))];
+    const volumes = [await image(levelsToHu(shown), "ct", "gray", window)];
     for (const { name, array } of masks) volumes.push(await image(array, name, `lungseg-${name}`, [0.5, 1]));
     if (this.wanted !== shown) return; // another case was chosen meanwhile
     while (view.volumes.length) view.removeVolume(view.volumes[0]);
@@ -133,10 +127,10 @@ export class Space {
     overlays.forEach(({ shown, opacity }, n) => this.view.setOpacity(n + 1, shown ? opacity * 0.5 : 0));
   }
 
-  /** @param {CtWindow} window */
+  /** @param {Pair} window */
   window(window) {
     const [volume] = this.view.volumes;
-    [volume.cal_min, volume.cal_max] = windowEnds(window);
+    [volume.cal_min, volume.cal_max] = window;
     this.view.updateGLVolume();
   }
 

@@ -5,7 +5,7 @@
 import { loadJson } from "../decode.js";
 import { choice, element, reason } from "../dom.js";
 import { hues } from "../palette.js";
-import { WINDOWS, overlayControls, windowChoice } from "../slice_viewer.js";
+import { overlayControls, windowChoice } from "../slice_viewer.js";
 import { Choices, button } from "./choices.js";
 import { CaseFiles, maskOf, reachesOut } from "./files.js";
 import { Space } from "./niivue.js";
@@ -63,7 +63,7 @@ export class CaseExplorer {
     this.methods = byKey(index.methods);
     this.settings = byKey(index.settings);
     this.choices = new Choices(index, this.settings, (changes) => this.choose(changes));
-    this.pictures = new Pictures(root, {
+    this.pictures = new Pictures(root, index.windows, {
       turned: (k) => this.turned(k),
       paint: (context, place, k, letters) => {
         const { state: now, loaded } = this;
@@ -275,7 +275,7 @@ export class CaseExplorer {
     keepingFocus(this.controls, [
       layout,
       ...(reachesOut(loaded) ? [part] : []),
-      windowChoice((name) => this.useWindow(name), window),
+      windowChoice(this.index.windows, (name) => this.useWindow(name), window),
       ...this.overlays.map((overlay) => overlayControls(overlay, () => this.look({}))),
       this.promptPanel.box,
       element("p", { className: "lv-note" }, loaded.note),
@@ -286,7 +286,7 @@ export class CaseExplorer {
   useWindow(window) {
     this.state.window = window;
     this.pictures.useWindow(window);
-    this.space?.window(WINDOWS[window]);
+    this.space?.window(this.index.windows[window]);
     this.keep();
   }
 
@@ -308,7 +308,7 @@ export class CaseExplorer {
     if (!isOpen) return;
     try {
       this.space ??= await Space.open(this.spaceFrame, this.index.palette);
-      await this.space.fill(loaded, masks, WINDOWS[window], this.overlays);
+      await this.space.fill(loaded, masks, this.index.windows[window], this.overlays);
     } catch (problem) {
       console.warn("case explorer:", problem);
       const text = `The 3-D view cannot be shown here (${reason(problem)}). It needs WebGL 2.`;

@@ -5,7 +5,7 @@ import { element } from "../dom.js";
 import { SliceCanvas } from "../slice_viewer.js";
 import { LAYERS, lettersOf } from "./state.js";
 
-/** @import { DecodedMask, Overlay, Placing } from "../types.js" */
+/** @import { DecodedMask, Overlay, Placing, Windows } from "../types.js" */
 /** @import { Layer, Letter, OpenCase, State } from "./types.js" */
 
 /**
@@ -32,15 +32,16 @@ function layersOf(state) {
 export class Pictures {
   /**
    * @param {HTMLElement} root
+   * @param {Windows} windows
    * @param {Hooks} hooks
    */
-  constructor(root, hooks) {
+  constructor(root, windows, hooks) {
     this.hooks = hooks;
     /** @type {OpenCase | null} */
     this.loaded = null;
     this.setting = false;
     this.panes = [0, 1].map(() => {
-      const view = new SliceCanvas(root);
+      const view = new SliceCanvas(root, windows);
       const caption = element("p", { className: "cx-caption" });
       const frame = element("div", { className: "cx-pane" }, caption, view.stage);
       return { view, caption, frame, letters: /** @type {Letter[]} */ ([]) };

@@ -1,8 +1,6 @@
 // @ts-check
 // What is chosen on the page of all cases, and the address that says it, so that a case can be linked.
 
-import { WINDOWS } from "../slice_viewer.js";
-
 /** @import { Look } from "../types.js" */
 /** @import { Cohort, Index, Layer, Letter, State } from "./types.js" */
 
@@ -175,7 +173,7 @@ export function parseState(hash, index) {
   state.b = take("b", among(predictions), state.b);
   state.view = take("view", among(VIEWS), state.view);
   state.field = take("field", among(FIELDS), state.field);
-  state.window = take("window", among(Object.keys(WINDOWS)), state.window);
+  state.window = take("window", among(Object.keys(index.windows)), state.window);
   state.slice = take("slice", sliceOf, state.slice);
   for (const name of LAYERS) state.looks[name] = take(name, lookOf, state.looks[name]);
   state.prompts = take("prompts", among(["off"]), "on") === "on";

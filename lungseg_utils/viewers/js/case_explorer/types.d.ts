@@ -1,6 +1,15 @@
 // Shapes of what case_explorer.py writes for the page of all cases, and of what is chosen there. Types only.
 
-import type { DecodedCase, DecodedMask, DrawnPrompts, Look, Palette, StoredCase, StoredMask } from "../types.js";
+import type {
+  DecodedCase,
+  DecodedMask,
+  DrawnPrompts,
+  Look,
+  Palette,
+  StoredCase,
+  StoredMask,
+  Windows,
+} from "../types.js";
 
 export type Letter = "A" | "B";
 export type Layer = "reference" | Letter;
@@ -43,6 +52,7 @@ export interface Index {
   settings: PromptSetting[];
   cohorts: Cohort[];
   palette: Palette;
+  windows: Windows;
 }
 
 /** What is chosen; `a` and `b` are keys of predictions, `slice` is a voxel index or null for the case's own start. */

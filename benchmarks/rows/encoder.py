@@ -5,6 +5,8 @@ Masks of boxes are compared, by the same decoder in fp32: the encoder's precisio
 
 from __future__ import annotations
 
+import math
+
 import torch
 
 from lungseg_utils.networks import training
@@ -12,18 +14,18 @@ from lungseg_utils.networks.sam import PromptedSam, Size
 from lungseg_utils.networks.view import View
 
 from ..networks import encoder_operations, least_dice, twin_encoders, weight_bytes
-from ..row import Agreement, Row, Setting, Work
+from ..row import Agreement, Setting, Work, row
 
 CANVAS, SLICES = 1024, 16
-ROW = Row(
+
+
+@row(
     work=f"ViT-B encoder, {SLICES} slices at {CANVAS}: one batch, autocast",
     against="segment_anything as packaged, slice by slice, fp32",
     goal=8.0,
     device="cuda",
 )
-
-
-def prepare(setting: Setting) -> Work:
+def encoder_vit_b(setting: Setting) -> Work:
     """ViT-B as published."""
     return compare_encoders(Size(), CANVAS, SLICES, setting.device)
 
@@ -57,3 +59,14 @@ def _same_masks(network: PromptedSam, canvas: int):
         return Agreement("dice", least_dice(logits[0] > 0, logits[1] > 0), 0.99)
 
     return check
+
+
+@row(
+    work=f"ViT-B encoder, {SLICES} slices at {CANVAS}: one batch, autocast, torch.compile",
+    against="segment_anything as packaged, slice by slice, fp32",
+    goal=math.nan,
+    device="cuda",
+)
+def encoder_vit_b_compiled(setting: Setting) -> Work:
+    """ViT-B as published."""
+    return compare_encoders(Size(), CANVAS, SLICES, setting.device, compiled=True)

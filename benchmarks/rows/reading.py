@@ -12,21 +12,22 @@ from skimage.draw import polygon2mask
 from lungseg_utils import geometry
 from lungseg_utils.core import project
 from lungseg_utils.core.masks import dsc
-from lungseg_utils.data import dicom_series, grids, images, rtstruct
+from lungseg_utils.data import grids, images, rtstruct
+from lungseg_utils.data.dicom_series import dicom_modality
 from lungseg_utils.types import Image, InputError, Mask
 
-from ..row import Agreement, Row, Setting, Work
+from ..row import Agreement, Setting, Work, row
 
 ROI = "GTV-1"
-ROW = Row(
+
+
+@row(
     work="a DICOM series of 134 slices with RTSTRUCT, from files to image and mask",
     against="SimpleITK's series reader, and scikit-image's rasterizer slice by slice",
     goal=1.0,
     pairs=15,
 )
-
-
-def prepare(setting: Setting) -> Work:
+def dicom_series(setting: Setting) -> Work:
     """A patient of NSCLC-Radiomics; InputError if the sample CTs are not at hand."""
     folder = project.cache_root() / "nsclc_radiomics" / "LUNG1-001"
     if not folder.is_dir():
@@ -36,7 +37,7 @@ def prepare(setting: Setting) -> Work:
 
 def compare_reading(folder: Path) -> Work:
     """The comparison on one folder with a CT series and its contours."""
-    contours = next(path for path in sorted(folder.rglob("*.dcm")) if dicom_series.dicom_modality(path) == "RTSTRUCT")
+    contours = next(path for path in sorted(folder.rglob("*.dcm")) if dicom_modality(path) == "RTSTRUCT")
 
     def fast() -> tuple[Image, Mask]:
         image = images.read_image(folder)
