@@ -92,13 +92,21 @@ def has_test_part(splits: pd.DataFrame) -> bool:
     return bool((splits["split"] == "test").any())
 
 
-def held_out_patients(dataset: str, trained_fold: int | None) -> set[str]:
-    """Patients of a split that may be tested: its test part; without one the fold of a training on it, or all folds for any other."""
+def in_order(dataset: str, patient_ids: Iterable[str]) -> list[str]:
+    """Patients in the order of the split, which is that of a hash of their names: the first of them are a random part."""
+    return sorted(patient_ids, key=lambda patient: _order(dataset, patient))
+
+
+def held_out_patients(dataset: str, trained_fold: int | None, out_of_fold: bool = False) -> set[str]:
+    """Patients of a split that may be tested: its test part.
+
+    Without one, or with `out_of_fold`: the fold of a training on it, or all folds for any other.
+    """
     splits = read_splits(dataset)
-    rows = splits[splits["split"] == ("test" if has_test_part(splits) else "development")]
-    if not has_test_part(splits) and trained_fold is not None:
-        rows = rows[rows["fold"] == trained_fold]
-    return set(rows["patient_id"])
+    if has_test_part(splits) and not out_of_fold:
+        return set(splits["patient_id"][splits["split"] == "test"])
+    rows = splits[splits["split"] == "development"]
+    return set(rows["patient_id"] if trained_fold is None else rows["patient_id"][rows["fold"] == trained_fold])
 
 
 def require_known(cases: Iterable[Case], splits: pd.DataFrame, dataset: str) -> None:

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from .. import registry
 from ..core import project
 from ..data import exclusions
-from ..data.splits import has_test_part, held_out_patients, read_splits, require_known
+from ..data.splits import has_test_part, held_out_patients, in_order, read_splits, require_known
 from ..phantoms.store import generator_hash
 from ..types import Case, Experiment, InputError
 from . import config
@@ -55,9 +55,19 @@ def training_patients(dataset: str, profile: Profile, fold: int) -> tuple[list[s
             _first(development[development["fold"] == fold], counts.validation, f"validation patients of {dataset}"),
         )
     usable = development[~development["patient_id"].isin(exclusions.read([dataset])["case_id"])]
-    validating = fold if has_test_part(splits) else (fold + 1) % development["fold"].nunique()
-    train = usable[~usable["fold"].isin([fold, validating])]
-    return list(train["patient_id"]), list(usable["patient_id"][usable["fold"] == validating])
+    validating = (fold + 1) % development["fold"].nunique() if _is_out_of_fold(dataset, profile) else fold
+    train = usable["patient_id"][~usable["fold"].isin([fold, validating])]
+    validation = usable["patient_id"][usable["fold"] == validating]
+    return _at_most(dataset, train, profile.patients.train), _at_most(dataset, validation, profile.patients.validation)
+
+
+def _is_out_of_fold(dataset: str, profile: Profile) -> bool:
+    """Whether a real data set is tested on the fold that a training left out: it has no test part, or settings are still chosen."""
+    return profile.patients.test_split == "development" or not has_test_part(read_splits(dataset))
+
+
+def _at_most(dataset: str, patient_ids: Iterable[str], count: int | None) -> list[str]:
+    return sorted(in_order(dataset, patient_ids)[:count])
 
 
 def few_shot_patients(dataset: str, profile: Profile, fold: int, k: int, draw: int) -> list[str]:
@@ -146,22 +156,30 @@ def cases_to_test(
         return tuple(cases)
     require_known(cases, read_splits(dataset), dataset)
     fold = experiment.fold if experiment is not None and experiment.train_dataset == dataset else None
-    tested = held_out_patients(dataset, fold)
+    tested = set(tested_patients(dataset, profile, fold))
     return tuple(case for case in cases if case.patient_id in tested)
+
+
+def tested_patients(dataset: str, profile: Profile, trained_fold: int | None) -> list[str]:
+    """Patients of a real data set that a profile tests, if it trains on it; `trained_fold`: of an experiment that was trained on it."""
+    out_of_fold = _is_out_of_fold(dataset, profile)
+    chosen = profile.folds if trained_fold is None and profile.patients.test_split == "development" else [trained_fold]
+    held_out = set().union(*(held_out_patients(dataset, fold, out_of_fold) for fold in chosen))
+    return _at_most(dataset, held_out - set(exclusions.read([dataset])["case_id"]), profile.patients.test)
 
 
 def is_tested_out_of_fold(dataset: str, experiment: Experiment) -> bool:
     """Whether an experiment is tested on the fold that it left out of `dataset`: it was trained on it, and the split has no test part."""
     if dataset == config.NO_DATASET or dataset != experiment.train_dataset or registry.card("datasets", dataset).phantom:
         return False
-    return not has_test_part(read_splits(dataset))
+    return _is_out_of_fold(dataset, config.load().profile(experiment.profile))
 
 
 def planned_test_patients(dataset: str, experiment: Experiment, folds: Iterable[int]) -> set[str]:
     """Patients that an experiment and those of the other `folds` test together; of real data those of the split that are not excluded."""
     asked = folds if is_tested_out_of_fold(dataset, experiment) else [None]
-    held_out = set().union(*(held_out_patients(dataset, fold) for fold in asked))
-    return held_out - set(exclusions.read([dataset])["case_id"])
+    profile = config.load().profile(experiment.profile)
+    return set().union(*(tested_patients(dataset, profile, fold) for fold in asked))
 
 
 def _cases_of(dataset: str, profile: Profile, patients: Sequence[str], workers: int, progress: bool) -> list[Case]:

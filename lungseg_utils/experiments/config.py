@@ -33,6 +33,19 @@ class PhantomCounts:
 
 
 @dataclass(frozen=True)
+class PatientCounts:
+    """Most patients of a real data set that is trained on, in the order of its split; None is all.
+
+    `test_split`: "test", or "development" while anything is still chosen: then the patients of the fold that was left out are tested.
+    """
+
+    train: int | None = None
+    validation: int | None = None
+    test: int | None = None
+    test_split: str = "test"
+
+
+@dataclass(frozen=True)
 class StandIn:
     """Another model with these options, which replaces a published one in runs and names."""
 
@@ -71,6 +84,7 @@ class Profile:
     test_datasets: tuple[str, ...] | None = None  # in the place of those that a line names; None is the line's own
     train_datasets: tuple[str, ...] | None = None  # likewise what lines that learn are trained on, one experiment for each
     prompt_sources: tuple[str, ...] = (REFERENCE,)  # whose outlines prompts are drawn from
+    patients: PatientCounts = PatientCounts()
 
 
 @dataclass(frozen=True)
@@ -187,6 +201,7 @@ def _profile(name: str, value: Row) -> Profile:
         notebook_options=value.get("notebook_options", {}),
         variants={notebook: tuple(options) for notebook, options in value.get("variants", {}).items()},
         prompt_sources=tuple(value.get("prompt_sources", [REFERENCE])),
+        patients=PatientCounts(**value.get("patients", {})),
         **lists,
     )
 

@@ -118,7 +118,7 @@ def _tested_patients(profile: str, dataset: str, trained_fold: int | None) -> in
         return size.phantoms.test + size.phantoms.tumor_free
     if dataset not in config.load().trained_on(profile) or not splits.has_split(dataset):
         return card.labeled_patients
-    return len(splits.held_out_patients(dataset, trained_fold) - set(exclusions.read([dataset])["case_id"]))
+    return len(cohorts.tested_patients(dataset, size, trained_fold))
 
 
 @dataclass(frozen=True)

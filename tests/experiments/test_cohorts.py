@@ -130,3 +130,31 @@ def test_a_split_is_written_once_from_what_lies_on_disk(msd, monkeypatch, capsys
     assert set(frame["patient_id"]) == set(msd.patients) - {"lung_003"}
     assert command_line.main(["split", "msd_lung", "--test", "0.2"]) == 2
     assert "there is a split already" in capsys.readouterr().err
+
+
+def _nodules(test_split="test", train=None, test=None, folds=(0,)):
+    counts = config.PatientCounts(train, None, test, test_split)
+    return dataclasses.replace(config.load().profile("smoke"), patients=counts, folds=folds)
+
+
+def test_a_profile_takes_the_first_patients_in_the_order_of_the_split():
+    frame = splits.read_splits("lidc_nodules")
+    everybody = set(frame["patient_id"][frame["split"] == "test"])
+    assert set(cohorts.tested_patients("lidc_nodules", _nodules(), None)) == everybody
+    sixty = cohorts.tested_patients("lidc_nodules", _nodules(test=60), None)
+    assert (len(sixty), sixty) == (60, sorted(splits.in_order("lidc_nodules", everybody)[:60]))
+    train, validation = cohorts.training_patients("lidc_nodules", _nodules(train=12), 0)
+    assert (len(train), len(validation)) == (12, 41)
+    assert not {*train, *validation} & everybody
+
+
+def test_while_settings_are_chosen_no_test_patient_is_touched():
+    frame = splits.read_splits("lidc_nodules").set_index("patient_id")
+    profile = _nodules("development")
+    train, validation = cohorts.training_patients("lidc_nodules", profile, 0)
+    tested = cohorts.tested_patients("lidc_nodules", profile, 0)
+    assert {fold for fold in frame.loc[tested, "fold"]} == {0}
+    assert {fold for fold in frame.loc[validation, "fold"]} == {1}
+    assert set(frame.loc[[*train, *validation, *tested], "split"]) == {"development"}
+    assert not set(tested) & {*train, *validation}
+    assert cohorts.tested_patients("lidc_nodules", profile, None) == tested  # what was not trained on it is asked of the same patients
