@@ -89,9 +89,8 @@ def model_title(name: str, options: Options) -> str:
 
 
 def checkpoints(name: str) -> tuple[Checkpoint, ...]:
-    """The published weights that a model's file lists as `CHECKPOINTS` and that are fetched: what a package brings is here already."""
-    listed: tuple[Checkpoint, ...] = getattr(plugin("models", name), "CHECKPOINTS", ())
-    return tuple(checkpoint for checkpoint in listed if not checkpoint.package)
+    """The published weights that a model's file lists as `CHECKPOINTS`; none by default."""
+    return tuple(getattr(plugin("models", name), "CHECKPOINTS", ()))
 
 
 def initial_weights(name: str, options: Options) -> Checkpoint | Pretraining | None:

@@ -104,7 +104,7 @@ def load_model(model: str, weights: Path | str | None = None, **options: object)
         path = Path(weights)
         if not path.is_file():
             raise InputError(path, "no such file", "Check the path; `python -m lungseg_utils fetch` brings published weights.")
-        if initial_weights.checkpoint(model, config.model_options(model, options)) and isinstance(segmenter, PretrainedSegmenter):
+        if registry.checkpoints(model) and isinstance(segmenter, PretrainedSegmenter):
             segmenter.load_pretrained(path)
         else:
             trainable(segmenter).load(path)

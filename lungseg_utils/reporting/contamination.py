@@ -32,6 +32,7 @@ LEVELS: Mapping[str, str] = {  # strongest first
 WEIGHTS: Mapping[str, str] = {  # as the table calls them -> what they are
     "sam_vit_b": "published",
     "medsam_vit_b": "published",
+    "lite_medsam": "published",
     "sam2.1_hiera_tiny": "published",
     "sam2_hiera_tiny": "published",
     "MedSAM2_latest": "published",
