@@ -12,6 +12,7 @@ from lungseg_utils.data.splits import read_splits
 from lungseg_utils.experiments import config
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import Checkpoint, DatasetCard, Image, InputError, Mask, ModelCard, ParadigmCard, Study, TrainingRun
+from tests.support.small_encoder import SmallEncoder
 
 CARDS = {"models": ModelCard, "datasets": DatasetCard, "paradigms": ParadigmCard}
 ALL = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
@@ -84,7 +85,10 @@ PUBLISHED = {"sam": SAM, "medsam": SAM, "sam2": SAM2, "medsam2": SAM2, "medical_
 def _smallest(name):
     """The model as the smoke profile makes it."""
     changes = PUBLISHED.get(name) or config.load().profile("smoke").model_options.get(name, {})
-    return registry.plugin("models", name).build({**registry.card("models", name).options, **changes})
+    segmenter = registry.plugin("models", name).build({**registry.card("models", name).options, **changes})
+    if name == "litemedsam":  # its encoder has one size only
+        segmenter.network.image_encoder = SmallEncoder()
+    return segmenter
 
 
 def _ready(name, folder):

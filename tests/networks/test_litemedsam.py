@@ -23,6 +23,7 @@ from lungseg_utils.networks import litemedsam, prefetch
 from lungseg_utils.networks.litemedsam import LiteMedSam, PaddedView
 from lungseg_utils.networks.training_volumes import LesionVolume
 from lungseg_utils.types import Box, Image, InputError, Mask, Points, Prompt, SlicePrompt, Study, TrainingRun
+from tests.support.small_encoder import SmallEncoder
 
 WINDOWS = (ct_windows.SOFT_TISSUE_HU, ct_windows.LUNG_HU)
 # of patients who were looked at while the benchmark was planned, and train or validate; the last two have their axes turned round
@@ -324,19 +325,6 @@ def test_weights_of_a_package_are_not_fetched():
 # --- training --------------------------------------------------------------------------------------------------------
 
 
-class _SmallEncoder(torch.nn.Module):
-    """In the place of TinyViT: the same output in milliseconds, with statistics of batches; counts its pictures."""
-
-    def __init__(self):
-        super().__init__()
-        self.layers = torch.nn.Sequential(torch.nn.Conv2d(3, 256, 4, stride=4), torch.nn.BatchNorm2d(256))
-        self.encoded = 0
-
-    def forward(self, pictures):
-        self.encoded += len(pictures)
-        return self.layers(pictures)
-
-
 def _study():
     reference = np.zeros((32, 24, 6), bool)
     reference[8:18, 6:16, 1:4] = True
@@ -347,7 +335,7 @@ def _study():
 def _quick(trainable, **options):
     torch.manual_seed(0)
     segmenter = _build(trainable=trainable, steps=4, batch_size=2, validate_every=2, learning_rate=1e-3, device="cpu", **options)
-    segmenter.network.image_encoder = _SmallEncoder()
+    segmenter.network.image_encoder = SmallEncoder()
     return segmenter
 
 
