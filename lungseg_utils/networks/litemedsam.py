@@ -157,7 +157,7 @@ class LiteMedSamSegmenter(SamSegmenter):
         slice_prompt, window, target = self._draw(volume, form, rng)
         with torch.no_grad():
             ((embedding,),) = self._embed_pictures([self.view.picture(volume.hu, window, slice_prompt.index)])
-        return embedding[0].cpu().numpy(), *self._box_tokens(slice_prompt, window), target[None]
+        return embedding[0].float().cpu().numpy(), *self._box_tokens(slice_prompt, window), target[None]
 
 
 def _packaged_classes() -> ModuleType:

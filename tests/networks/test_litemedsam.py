@@ -347,8 +347,9 @@ def _moved(module, before):
     return {name.partition(".")[0] for name, tensor in module.state_dict().items() if not torch.equal(tensor, before[name])}
 
 
-def test_training_the_decoder_encodes_each_slice_once_and_moves_nothing_else(tmp_path):
-    segmenter = _quick("decoder")
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_training_the_decoder_encodes_each_slice_once_and_moves_nothing_else(tmp_path, precision):
+    segmenter = _quick("decoder", precision=precision)
     before = _state(segmenter.network)
     history = segmenter.fit([_study()], [], TrainingRun(0, tmp_path, "x", progress=False))
     assert _moved(segmenter.network, before) == {"mask_decoder"}  # nor the encoder's statistics of batches
