@@ -285,7 +285,10 @@ class ModelCard:
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """A published file of weights. `size` in bytes and `sha256` are 0 and "" where their authors give none: recorded at first download."""
+    """A published file of weights. `size` in bytes and `sha256` are 0 and "" where their authors give none: recorded at first download.
+
+    `package`: the requirement ("name==version") of the package that brings the file when it is installed; "" for one that is fetched.
+    """
 
     file: str
     url: str
@@ -293,6 +296,7 @@ class Checkpoint:
     sha256: str
     license: str
     citation: str
+    package: str = ""
 
 
 @dataclass(frozen=True)

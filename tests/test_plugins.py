@@ -12,6 +12,7 @@ from lungseg_utils.data.splits import read_splits
 from lungseg_utils.experiments import config
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import Checkpoint, DatasetCard, Image, InputError, Mask, ModelCard, ParadigmCard, Study, TrainingRun
+from tests.support.small_encoder import SmallEncoder
 
 CARDS = {"models": ModelCard, "datasets": DatasetCard, "paradigms": ParadigmCard}
 ALL = [(kind, name) for kind in registry.KINDS for name in registry.names(kind)]
@@ -82,8 +83,12 @@ SAM2 |= {"memory_feedforward": 64}
 def _smallest(name):
     """The model as the smoke profile makes it. Published sizes take minutes on a CPU, and that profile has stand-ins in their place."""
     options = registry.card("models", name).options
-    published = (SAM2 if "clip_slices" in options else SAM) if registry.checkpoints(name) else {}
-    return registry.plugin("models", name).build({**options, **(published or config.load().profile("smoke").model_options.get(name, {}))})
+    published = (SAM2 if "clip_slices" in options else SAM) if registry.checkpoints(name) and name != "litemedsam" else {}
+    changes = published or config.load().profile("smoke").model_options.get(name, {})
+    segmenter = registry.plugin("models", name).build({**options, **changes})
+    if name == "litemedsam":  # its encoder has one size only
+        segmenter.network.image_encoder = SmallEncoder()
+    return segmenter
 
 
 def _ready(name, folder):

@@ -76,8 +76,9 @@ def collections() -> dict[str, Collection]:
 
 
 def weights() -> dict[str, Checkpoint]:
-    """All published weights by the name of their file, as the model files give them."""
-    return {checkpoint.file: checkpoint for name in registry.names("models") for checkpoint in registry.checkpoints(name)}
+    """All published weights that are fetched, by the name of their file, as the model files give them; a package brings its own."""
+    listed = [checkpoint for name in registry.names("models") for checkpoint in registry.checkpoints(name)]
+    return {checkpoint.file: checkpoint for checkpoint in listed if not checkpoint.package}
 
 
 def size(dataset: str) -> int:

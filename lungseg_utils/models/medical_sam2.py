@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..core import ct_windows
 from ..types import Checkpoint, InputError, ModelCard, Options
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ CARD = ModelCard(
     options={
         "checkpoint": "MedSAM2_pretrain.pth",
         "canvas": 1024,
-        "window_hu": (-160.0, 240.0),  # its authors start from pictures that are windowed already; soft tissue, as for SAM
+        "window_hu": ct_windows.SOFT_TISSUE_HU,  # its authors start from pictures that are windowed already; soft tissue, as for SAM
         "eight_bit": True,
         "cubic": True,
         "mean": (0.485, 0.456, 0.406),
@@ -78,7 +79,7 @@ _TITLES = {
 
 def title(options: Options) -> str:
     """What it is called beside a number."""
-    return _TITLES[initial_weights(options).file]
+    return ct_windows.titled(_TITLES[initial_weights(options).file], options)
 
 
 def initial_weights(options: Options) -> Checkpoint:

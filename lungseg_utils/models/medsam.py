@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..core import ct_windows
 from ..types import Checkpoint, ModelCard, Options
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ CARD = ModelCard(
     prompts=("box",),
     options={
         "canvas": 1024,
-        "window_hu": (-160.0, 240.0),  # their pre_CT_MR.py: level 40, width 400, for every CT
+        "window_hu": ct_windows.SOFT_TISSUE_HU,  # the default of their pre_CT_MR.py; their paper has another one for the lung
         "eight_bit": True,
         "min_max": True,
         "cubic": True,
@@ -47,6 +48,11 @@ CHECKPOINTS = (
         citation="Ma et al., Segment anything in medical images, Nature Communications 2024, doi:10.1038/s41467-024-44824-z",
     ),
 )
+
+
+def title(options: Options) -> str:
+    """What it is called beside a number."""
+    return ct_windows.title(CARD, options)
 
 
 def initial_weights(options: Options) -> Checkpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..core import ct_windows
 from ..types import Checkpoint, InputError, ModelCard, Options
 
 if TYPE_CHECKING:
@@ -23,7 +24,7 @@ CARD = ModelCard(
         "config": "sam2.1_hiera_t",
         "canvas": 512,
         # their scripts take the window that DeepLesion's table names for each lesion; this one shows lung and soft tissue
-        "window_hu": (-910.0, 590.0),
+        "window_hu": ct_windows.LUNG_HU,
         "eight_bit": True,
         "cubic": True,
         "mean": (0.485, 0.456, 0.406),
@@ -57,7 +58,7 @@ CHECKPOINTS = tuple(
 
 def title(options: Options) -> str:
     """What it is called beside a number."""
-    return _TITLES[initial_weights(options).file]
+    return ct_windows.titled(_TITLES[initial_weights(options).file], options)
 
 
 def initial_weights(options: Options) -> Checkpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..core import ct_windows
 from ..types import Checkpoint, ModelCard, Options
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ CARD = ModelCard(
     prompts=("box", "points"),
     options={
         "canvas": 1024,
-        "window_hu": (-160.0, 240.0),
+        "window_hu": ct_windows.SOFT_TISSUE_HU,
         "eight_bit": True,
         "cubic": True,
         "mean": (0.485, 0.456, 0.406),  # the package's pixel mean and deviation over 255
@@ -44,6 +45,11 @@ CHECKPOINTS = (
         citation="Kirillov et al., Segment Anything, ICCV 2023, doi:10.1109/ICCV51070.2023.00371",
     ),
 )
+
+
+def title(options: Options) -> str:
+    """What it is called beside a number."""
+    return ct_windows.title(CARD, options)
 
 
 def initial_weights(options: Options) -> Checkpoint:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ..core import ct_windows
 from ..types import Checkpoint, ModelCard, Options
 
 if TYPE_CHECKING:
@@ -21,7 +22,7 @@ CARD = ModelCard(
     options={
         "config": "sam2.1_hiera_t",
         "canvas": 1024,
-        "window_hu": (-160.0, 240.0),  # its authors name none for CT; the same as for SAM, so that the two can be compared
+        "window_hu": ct_windows.SOFT_TISSUE_HU,  # its authors name none for CT; the same as for SAM, so that the two can be compared
         "eight_bit": True,
         "cubic": True,
         "mean": (0.485, 0.456, 0.406),
@@ -50,7 +51,7 @@ CHECKPOINTS = (
 
 def title(options: Options) -> str:
     """What it is called beside a number."""
-    return CARD.title
+    return ct_windows.title(CARD, options)
 
 
 def initial_weights(options: Options) -> Checkpoint:

@@ -25,7 +25,7 @@ def places_ahead(segmenter: SlicewiseSegmenter, prompts: Sequence[Prompt], mask:
     ways = [index + sign * step for step in range(1, _SLICES_AHEAD + 1) for sign in (1, -1)]
     ways = [way for way in ways if 0 <= way < count]
     if segmenter.view.field_mm == WHOLE_SLICE:
-        return [(geometry.whole_plane(mask.shape), way) for way in (index, *ways)]
+        return [(segmenter.view.window_for(SlicePrompt(way), segmenter.image), way) for way in (index, *ways)]
     slice_prompts = [slice_prompt for prompt in prompts for slice_prompt in prompt.slices if slice_prompt.index == index]
     if segmenter.follows_in_one_window:
         return [(segmenter.view.window_for(slice_prompt, segmenter.image), way) for slice_prompt in slice_prompts for way in ways]

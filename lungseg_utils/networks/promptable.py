@@ -62,6 +62,7 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
 
     device: torch.device
     shares_batches = True  # several processes can train it together
+    drawers: int | None = None  # processes that draw batches ahead, as `training.train` has it
 
     def __init__(
         self, network: torch.nn.Module, view: View, settings: TrainingSettings, device: str = "auto", precision: str = training.BY_DEVICE
@@ -166,6 +167,7 @@ class PromptableSegmenter(PretrainedSegmenter, ABC):
             validate=(lambda: self._validation_dsc(validation)) if validation else None,
             identity=run.identity,
             progress=run.progress,
+            drawers=self.drawers,
         )
         self._forget()
         return history
@@ -213,6 +215,7 @@ class SlicewiseSegmenter(PromptableSegmenter):
     """
 
     follows_in_one_window = False  # from a prompt on a few slices; else every slice has a window of its own
+    encoding_part = ""  # name of the submodule that embeddings depend on; "" is the whole network
 
     def __init__(
         self, network: torch.nn.Module, view: View, settings: TrainingSettings, device: str = "auto", precision: str = training.BY_DEVICE
@@ -256,7 +259,10 @@ class SlicewiseSegmenter(PromptableSegmenter):
         return (self, self._images[self.image], *place)
 
     def _encode(self, places: Sequence[Place]) -> list[Embedding]:
-        pictures = [self.view.picture(self.image.array, *place) for place in places]
+        return self._embed_pictures([self.view.picture(self.image.array, *place) for place in places])
+
+    def _embed_pictures(self, pictures: Sequence[np.ndarray]) -> list[Embedding]:
+        """What the encoder says of each picture, found in files or computed now."""
         if self.folder is None:
             return self._encode_pictures(pictures)
         self._identity = self._identity or self._describe_encoder()
@@ -273,9 +279,9 @@ class SlicewiseSegmenter(PromptableSegmenter):
     def _describe_encoder(self) -> str:
         """All that an embedding depends on besides its picture: weights, normalization, precision and device, and torch itself."""
         weights = hashlib.sha256()
-        for name, tensor in self.network.state_dict().items():
+        for name, tensor in self.network.get_submodule(self.encoding_part).state_dict().items():
             weights.update(f"{name} {tuple(tensor.shape)}".encode())
-            weights.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy())
+            weights.update(tensor.detach().cpu().reshape(-1).view(torch.uint8).numpy())
         rest = (self.view.mean, self.view.std, self.precision, self.device.type, torch.__version__)
         return f"{weights.hexdigest()} {rest}"
 

@@ -127,10 +127,13 @@ class SamSegmenter(SlicewiseSegmenter):
     attention_layers = ("qkv",)
 
     def _probabilities(self, slice_prompts: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> np.ndarray:
+        return torch.sigmoid(self._logits(slice_prompts, windows))[:, 0].cpu().numpy()
+
+    def _logits(self, slice_prompts: Sequence[SlicePrompt], windows: Sequence[AxialWindow]) -> torch.Tensor:
+        """What the network says of each prompted slice: float32 (n, 1, side, side)."""
         embeddings = torch.cat([level for (level,) in self._embed([(w, h.index) for h, w in zip(slice_prompts, windows, strict=True)])])
         with training.autocast(self.device, self.precision):
-            logits = self.network.decode(embeddings, *self._tokens(slice_prompts, windows))
-        return torch.sigmoid(logits.float())[:, 0].cpu().numpy()
+            return self.network.decode(embeddings, *self._tokens(slice_prompts, windows)).float()
 
     def _batch(self, volumes: Sequence[LesionVolume], rng: np.random.Generator) -> tuple[tuple[torch.Tensor, ...], torch.Tensor]:
         form = PromptForm.draw(self.settings.point_share, rng)
@@ -140,13 +143,17 @@ class SamSegmenter(SlicewiseSegmenter):
 
     def _sample(self, volume: LesionVolume, form: PromptForm, rng: np.random.Generator) -> tuple[np.ndarray, ...]:
         """A picture (1, canvas, canvas), a prompt (positions, labels) and a soft target (1, canvas, canvas) of one slice."""
+        slice_prompt, window, target = self._draw(volume, form, rng)
+        picture = self.view.picture(volume.hu, window, slice_prompt.index)
+        return mirror(picture[None], *prompt_tokens(slice_prompt, window, self.view.canvas), target[None], rng)
+
+    def _draw(self, volume: LesionVolume, form: PromptForm, rng: np.random.Generator) -> tuple[SlicePrompt, AxialWindow, np.ndarray]:
+        """A prompt on a slice of an object, the window that is seen for it, and its soft target (canvas, canvas)."""
         follow = not form.clicks and rng.random() < self.settings.follow_share
         plane, box = (_followed if follow else _boxed)(volume, self.settings.box_jitter, rng)
         slice_prompt = draw_prompt(plane, box, form, rng)
         window = self.view.window_for(slice_prompt, volume)
-        picture = self.view.picture(volume.hu, window, slice_prompt.index)
-        target = self.view.target(plane[:, :, None], window, 0)
-        return mirror(picture[None], *prompt_tokens(slice_prompt, window, self.view.canvas), target[None], rng)
+        return slice_prompt, window, self.view.target(plane[:, :, None], window, 0)
 
 
 def _boxed(volume: LesionVolume, jitter: float, rng: np.random.Generator) -> tuple[np.ndarray, Box]:

@@ -13,6 +13,9 @@ from lungseg_utils.phantoms.store import generator_hash
 from lungseg_utils.reporting import wording
 from lungseg_utils.types import Experiment, InputError
 
+PUBLISHED = ("sam", "medsam", "litemedsam", "sam2", "medsam2", "medical_sam2")
+SHARE_A_STAND_IN = {"litemedsam": "medsam", "medical_sam2": "medsam2"}  # one row of every table
+
 
 def _changed(tmp_path, old, new):
     text = (project.project_root() / "experiments.yml").read_text()
@@ -60,27 +63,26 @@ def test_each_fault_is_named(tmp_path, old, new, message):
 
 def test_every_line_has_its_notebook_and_every_plan_a_name_of_its_own():
     loaded = config.load()
-    names = set()
-    for profile in loaded.profiles:
-        for notebook in loaded.experiments:
-            assert (project.project_root() / "notebooks" / f"{notebook}.ipynb").is_file()
-            names.add(
-                (loaded.experiment(notebook).model.replace("medical_sam2", "medsam2"), planning.make_experiment(notebook, profile).name)
-            )
-    shared = sum(line.model == "medical_sam2" for line in loaded.experiments.values())  # one row with medsam2, as stand-ins
-    expected = sum(len(loaded.experiments) - (shared if size.stand_ins else 0) for size in loaded.profiles.values())
-    assert len(names) == len({name for _, name in names}) == expected
+    for notebook in loaded.experiments:
+        assert (project.project_root() / "notebooks" / f"{notebook}.ipynb").is_file()
+    for profile, size in loaded.profiles.items():
+        planned = {line.notebook: planning.make_experiment(line.notebook, profile).name for line in loaded.lines(profile)}
+        alike = {name: name.replace(line.model, SHARE_A_STAND_IN.get(line.model, line.model)) for name, line in loaded.experiments.items()}
+        rows = {alike[name] if size.stand_ins else name for name in planned}
+        assert len(set(planned.values())) == len(rows)
+        assert all(planned[name] == planned.get(alike[name], planned[name]) for name in planned if size.stand_ins)
+        assert all(name.startswith(f"{profile}__") for name in planned.values())
 
 
 def test_stand_ins_take_the_place_and_the_name_of_published_models_and_share_a_row_where_they_would_share_weights():
     ours, theirs = planning.make_experiment("medsam2_zero_shot", "mini"), planning.make_experiment("medical_sam2_zero_shot", "mini")
     assert ours == theirs
     assert ours.model == "sam2_stand_in"
-    published = [registry.card("models", name).title for name in ("sam", "medsam", "sam2", "medsam2", "medical_sam2")]
+    published = [registry.card("models", name).title for name in PUBLISHED]
     for line in config.load().experiments:
         for experiment in planning.planned_runs(line, "mini"):
             assert not any(name in planning.experiment_title(experiment) or name in experiment.name for name in published)
-            assert not {"sam", "medsam", "sam2", "medsam2", "medical_sam2"} & set(experiment.name.split("__"))
+            assert not set(PUBLISHED) & set(experiment.name.split("__"))
     note = wording.what_runs_here(ours, "medical_sam2_zero_shot")
     assert "no number on this page is a result of Medical SAM 2" in note
 
@@ -102,6 +104,21 @@ def test_the_paper_profile_is_the_published_models_by_their_own_recipe_trained_i
     draws = {(e.train_dataset, e.k, e.draw) for e in planned if (e.model, e.paradigm) == ("medsam", "few_shot")}
     assert len(draws) == 2 * 3 * 10
     assert planning.make_experiment("medsam_few_shot", "paper").k == 5
+
+
+def test_published_promptable_models_have_a_row_in_each_of_two_windows_in_the_paper_profile():
+    titles = {}
+    for line in config.load().lines("paper"):
+        if line.model in PUBLISHED:
+            runs = planning.planned_runs(line.notebook, "paper")
+            assert all(hash(experiment) for experiment in runs)
+            titles[line.notebook] = {planning.model_title(experiment) for experiment in runs}
+    assert titles["litemedsam_zero_shot"] == {"LiteMedSAM (TinyViT), W400 L40", "LiteMedSAM (TinyViT), W1500 L-160"}
+    for notebook, found in titles.items():
+        assert {title.rpartition(", ")[0] for title in found if title.endswith(", W400 L40")} == {
+            title.rpartition(", ")[0] for title in found if title.endswith(", W1500 L-160")
+        }, notebook
+        assert all(title.endswith((", W400 L40", ", W1500 L-160")) for title in found)
 
 
 def test_zero_shot_is_planned_once_and_few_shot_for_every_k_and_draw(tmp_path, monkeypatch):

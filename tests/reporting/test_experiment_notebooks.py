@@ -190,7 +190,7 @@ def test_a_page_tells_of_the_model_of_its_stand_in_and_of_its_training():
     fine_tuned = planning.make_experiment("medsam_fine_tuned", "mini")
     page = experiment_page.ExperimentPage("medsam_fine_tuned", (SimpleNamespace(experiment=fine_tuned),), None)
     said = experiment_page.how_it_works(page)
-    assert "plain resize to 1024" in said
+    assert "plain resize to\n1024" in said
     assert "at 64 × 64\npixels" in said
     assert "The prompt encoder stays frozen" not in said
     assert "The prompt encoder stays frozen" in experiment_page.how_it_was_trained(page)

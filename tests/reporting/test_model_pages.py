@@ -45,7 +45,7 @@ def facts():
 
 
 def test_families_are_the_models_of_the_grid_without_the_trivial_answers():
-    assert model_pages.names("mini") == ["unet", "deeplabv3", "nnunet", "sam", "medsam", "sam2", "medsam2", "medical_sam2"]
+    assert model_pages.names("mini") == ["unet", "deeplabv3", "nnunet", "sam", "medsam", "litemedsam", "sam2", "medsam2", "medical_sam2"]
     chapters = model_texts.sections(project.project_root() / "book" / "models" / "_chapters.md")
     assert list(chapters) == model_pages.names("mini")
 
@@ -54,6 +54,7 @@ def test_two_models_that_share_a_stand_in_have_the_same_members():
     everything = [result_of(e, {}) for line in config.load().lines("mini") for e in planning.planned_runs(line.notebook, "mini")]
     names = {model: [r.experiment.name for r in model_pages.members(model, "mini", everything)] for model in model_pages.names("mini")}
     assert names["medsam2"] == names["medical_sam2"]
+    assert names["medsam"] == names["litemedsam"]
     assert len(names["medsam"]) == 3
     assert len(names["sam"]) == 2  # and the control with random weights
     assert model_pages.heading("medsam", model_pages.members("medsam", "mini", everything)) == "In the place of MedSAM"
