@@ -20,6 +20,7 @@ from .grids import HU_RANGE, empty_grid, positive_strides, refuse_other_grid, re
 
 # 4 GiB as float32; the longest whole-body CT (1024 x 1024 x 1000) still fits.
 MAX_VOXELS = 2**30
+_ENDINGS = (".nii", ".nii.gz")
 # Deflate cannot expand by more than this, so a header that claims more than the file can hold is a lie.
 _MAX_DEFLATE_RATIO = 1040
 
@@ -28,7 +29,7 @@ def write_mask(mask: Mask, path: Path, like_path: Path | None = None) -> None:
     """Write a mask as NIfTI (uint8, qform and sform set), whole or not at all.
 
     `like_path`: the NIfTI file of the image; the mask is then stored in that file's own order of axes, so that it lies
-    on the original in any viewer. Without it (or for a DICOM folder) the axes are stored in RAS+ order.
+    on the original in any viewer. Without it (or for an image of another format) the axes are stored in RAS+ order.
     """
     _write_nifti(mask, mask.array.view(np.uint8), path, like_path)
 
@@ -41,10 +42,10 @@ def write_image(image: Image, path: Path, like_path: Path | None = None) -> None
 
 def _write_nifti(volume: Image | Mask, array: np.ndarray, path: Path, like_path: Path | None) -> None:
     path = Path(path)
-    if not path.name.endswith((".nii", ".nii.gz")):
+    if not path.name.endswith(_ENDINGS):
         raise InputError(path, "not a NIfTI file name", "End it with .nii.gz or .nii.")
     affine = volume.affine
-    if like_path is not None and not Path(like_path).is_dir():
+    if like_path is not None and Path(like_path).name.endswith(_ENDINGS):
         header = _open_nifti(Path(like_path))
         refuse_other_grid(empty_grid(header.shape[:3], header.affine, like_path), volume, like_path, path)
         affine = header.affine

@@ -335,7 +335,7 @@ def _predict(
         place = traceback.extract_tb(error.__traceback__)[-1].name
         return _Given(nothing, failure=f"{type(error).__name__}: {error} (in {place})")
     if question.is_plain:
-        nifti.write_mask(prediction.mask, path, like_path=case.image_path if case.image_path.is_file() else None)
+        nifti.write_mask(prediction.mask, path, like_path=case.image_path)
     return _Given(prediction, actions)
 
 

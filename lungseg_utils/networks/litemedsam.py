@@ -24,7 +24,9 @@ from torch.nn import functional
 from .. import geometry
 from ..geometry import AxialWindow
 from ..types import Image, InputError, Mask, Options, Prompt, SlicePrompt, Study, TrainingRun
+from . import onnx_encoder
 from .embedding_cache import EmbeddingFolder
+from .onnx_encoder import OnnxEncoder
 from .products import widen_linears
 from .promptable import where
 from .prompted_training import PromptForm, TrainingSettings
@@ -78,6 +80,7 @@ class LiteMedSam(torch.nn.Module):
         parts = _packaged_classes().build_lite_medsam()
         self.image_encoder, self.prompt_encoder, self.mask_decoder = parts.image_encoder, parts.prompt_encoder, parts.mask_decoder
         widen_linears(self)
+        self._by_onnx = OnnxEncoder()
 
     def train(self, mode: bool = True) -> LiteMedSam:
         """As any module; but a frozen encoder keeps its statistics of batches."""
@@ -88,7 +91,10 @@ class LiteMedSam(torch.nn.Module):
 
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (n, 1, 256, 256) in [0, 1] to embeddings (n, 256, 64, 64)."""
-        return self.image_encoder(pictures.expand(-1, 3, -1, -1))
+        pictures = pictures.expand(-1, 3, -1, -1)
+        if onnx_encoder.fits(self.image_encoder, pictures):
+            return self._by_onnx(self.image_encoder, pictures)
+        return self.image_encoder(pictures)
 
     def decode(self, embeddings: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Logits (n, 1, 256, 256) for the corners (n, 2, 2) of one box per embedding, x and y in pixels; all `labels` are of boxes."""

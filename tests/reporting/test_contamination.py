@@ -109,7 +109,7 @@ def test_tables_for_people_hold_every_level_and_every_source_once(frame):
     assert set(table.iloc[:, 2:].to_numpy().ravel()) <= set(contamination.LEVELS)
     text = contamination.sources(frame)
     assert all(f"**{name}**" in text for name in contamination.known_weights())
-    assert text.count("LIDC-IDRI: *same images and labels*") == 3
+    assert text.count("LIDC-IDRI; LIDC nodules: *same images and labels*") == 3
 
 
 def test_every_promptable_model_has_first_weights_that_the_table_knows():
