@@ -17,7 +17,7 @@ from scipy import stats as scipy_stats
 
 from ..types import InputError
 from . import metrics, plan
-from .tables import require_plain
+from .tables import of_reference, require_plain
 
 _PLANNED = plan.read().inference
 MIN_PATIENTS_FOR_INTERVAL = _PLANNED.least_patients_for_an_interval
@@ -261,14 +261,14 @@ def summarize_median(values: np.ndarray) -> Summary:
 def cohort_table(results: pd.DataFrame, seed: int = 0) -> pd.DataFrame:
     """Summarize each experiment, test data set and prompt setting over patients with a tumor, and tumor-free scans separately.
 
-    Several readers or cases of one patient are averaged first.
+    The data set's own reference judges, not its single readers. Several cases of one patient are averaged first.
 
     Returns:
         One row per experiment, test data set and prompt setting. Columns of each metric of the table `metrics.COHORT`: NAME, NAME_low
         and NAME_high of a mean, NAME_median likewise of a median (infinite where nothing was predicted), NAME_tumor_free of metrics on
         tumor-free scans. Then n, n_tumor_free and failed (numbers of cases).
     """
-    results = require_plain(results)
+    results = of_reference(require_plain(results))
     whole = results[results["lesion_id"] == ""]
     rows = []
     for key, part in whole.groupby(["experiment", "test_dataset", "prompter"], sort=False):

@@ -17,6 +17,7 @@ from ..core.files import read_csv
 from ..prompts.sources import ANOTHER_READER, own_source
 from ..types import InputError, Record, Row
 from . import metrics
+from .judges import READER
 
 RESULT_COLUMNS: Mapping[str, type] = {
     "experiment": str,
@@ -196,6 +197,11 @@ def require_plain(frame: pd.DataFrame) -> pd.DataFrame:
 def plain_rows(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows without errors in drawing whose prompts come from the own source of their setting."""
     return frame[(frame["jitter"] == 0) & (frame["source"] != ANOTHER_READER)]
+
+
+def of_reference(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows that the data set's own reference judges, without those of single readers."""
+    return frame[~frame["reader"].str.startswith(READER)]
 
 
 def asked_rows(frame: pd.DataFrame, dataset: str, prompter: str, jitter: float = 0.0, source: str | None = None) -> pd.DataFrame:

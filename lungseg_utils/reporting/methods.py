@@ -16,9 +16,10 @@ from functools import cached_property
 import pandas as pd
 
 from .. import registry
-from ..evaluation import intervals, tables
+from ..evaluation import intervals, judges, tables
 from ..experiments import cohorts, config, planning
 from ..experiments.results import RunResult, as_drawn, finished_only, open_result
+from ..prompts.sources import ANOTHER_READER
 from ..types import Case, Experiment, InputError, Mask, Study
 from . import labels
 
@@ -58,18 +59,24 @@ class Method:
         return registry.card("paradigms", self.experiment.paradigm).uses_target_labels
 
     @cached_property
-    def _asked(self) -> dict[str, dict[tuple[str, str, float], pd.DataFrame]]:
-        """Name of an experiment -> (test data set, prompt setting, jitter) -> its rows. Cached: the tables are long and often read."""
-        keys = ["test_dataset", "prompter", "jitter"]
-        return {r.experiment.name: dict(list(r.results.groupby(keys, sort=False))) for r in self.results}
+    def _asked(self) -> dict[str, dict[tuple[str, str, float, str], pd.DataFrame]]:
+        """Name of an experiment -> (test data set, prompt setting, jitter, source) -> its rows; a setting's own source is "".
 
-    def asked(self, dataset: str, setting: str, jitter: float = 0.0) -> bool:
-        """Whether it was evaluated in a prompt setting on a test data set; `jitter`: the error in drawing, as a share."""
-        return any((dataset, setting, jitter) in parts for parts in self._asked.values())
+        Cached: the tables are long and often read.
+        """
+        return {result.experiment.name: _by_question(result.results) for result in self.results}
+
+    def asked(self, dataset: str, setting: str, jitter: float = 0.0, source: str = "") -> bool:
+        """Whether it was evaluated in a prompt setting on a test data set.
+
+        `jitter`: the error in drawing, as a share. `source`: of the prompts, if it is not the setting's own.
+        """
+        return any((dataset, setting, jitter, source) in parts for parts in self._asked.values())
 
     def rows(self, dataset: str, setting: str, jitter: float = 0.0) -> pd.DataFrame:
         """The rows of all its experiments in one prompt setting on one data set, on which it must have been evaluated."""
-        found = [parts[dataset, setting, jitter] for parts in self._asked.values() if (dataset, setting, jitter) in parts]
+        key = (dataset, setting, jitter, "")
+        found = [parts[key] for parts in self._asked.values() if key in parts]
         return pd.concat(found) if len(found) > 1 else found[0]
 
     def runs(self, dataset: str) -> dict[str, tuple[RunResult, ...]]:
@@ -89,11 +96,14 @@ class Method:
     def _runs(self) -> dict[str, dict[str, tuple[RunResult, ...]]]:
         return {}
 
-    def table(self, dataset: str, setting: str, metric: str = "dsc", jitter: float = 0.0) -> pd.DataFrame:
-        """Values of one metric as patients x runs (index patient_id, columns labels of runs), where it is defined."""
+    def table(self, dataset: str, setting: str, metric: str = "dsc", jitter: float = 0.0, source: str = "") -> pd.DataFrame:
+        """Values of one metric as patients x runs (index patient_id, columns labels of runs), where it is defined.
+
+        The reference judges. What one reader prompts is judged by the voxels in which at least two of the others agree.
+        """
         columns = {}
         for label, results in self.runs(dataset).items():
-            parts = [self._asked[result.experiment.name].get((dataset, setting, jitter)) for result in results]
+            parts = [self._asked[result.experiment.name].get((dataset, setting, jitter, source)) for result in results]
             if asked := [part for part in parts if part is not None]:
                 columns[label] = intervals.patient_means(tables.case_values(pd.concat(asked), metric))
         return pd.DataFrame(columns)
@@ -111,6 +121,13 @@ class Method:
     def shares_runs(self, other: Method) -> bool:
         """Whether run r of both uses the same draw of patients, or leaves out the same fold; equal seeds alone share nothing."""
         return len({result.experiment.seed for result in (*self.results, *other.results)}) == 1
+
+
+def _by_question(results: pd.DataFrame) -> dict[tuple[str, str, float, str], pd.DataFrame]:
+    by_readers = results["source"] == ANOTHER_READER
+    judged = pd.concat([tables.of_reference(results[~by_readers]), results[by_readers & (results["reader"] == judges.OTHERS)]])
+    source = judged["source"].where(judged["source"] == ANOTHER_READER, "")
+    return dict(list(judged.groupby([judged["test_dataset"], judged["prompter"], judged["jitter"], source], sort=False)))
 
 
 class FirstRun:
@@ -194,13 +211,13 @@ class Pair:
         return intervals.summarize_method_difference(self.a, self.b, matched_runs=self.matched)
 
 
-def pair_methods(a: Method, a_setting: str, b: Method, b_setting: str, dataset: str, metric: str = "dsc") -> Pair:
+def pair_methods(a: Method, a_setting: str, b: Method, b_setting: str, dataset: str, metric: str = "dsc", source: str = "") -> Pair:
     """Pair two methods on one data set.
 
     Few-shot training leaves out one fold, a cross-validation all of them: of two such methods the patients of the smaller test are
     compared. An untrained method is compared with every run of the other side.
     """
-    left, right = a.table(dataset, a_setting, metric), b.table(dataset, b_setting, metric)
+    left, right = a.table(dataset, a_setting, metric, source=source), b.table(dataset, b_setting, metric, source=source)
     if set(left.index) < set(right.index):
         right = right.loc[left.index]
     elif set(right.index) < set(left.index):

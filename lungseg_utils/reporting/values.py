@@ -12,12 +12,13 @@ from ..experiments.results import RunResult
 
 def dsc_by_patient(result: RunResult, dataset: str, setting: str, jitter: float = 0.0) -> pd.Series:
     """One DSC per patient with a tumor (index patient_id) of one experiment; empty if it was not evaluated in this prompt setting."""
-    return intervals.patient_means(tables.case_values(tables.asked_rows(result.results, dataset, setting, jitter), "dsc"))
+    rows = tables.of_reference(tables.asked_rows(result.results, dataset, setting, jitter))
+    return intervals.patient_means(tables.case_values(rows, "dsc"))
 
 
 def dsc_of_rows(results: pd.DataFrame, more_keys: Sequence[str] = ()) -> dict[tuple[str, ...], pd.Series]:
     """(test_dataset, prompter, ...) -> one DSC per patient."""
-    rows = tables.case_values(tables.require_plain(results), "dsc")
+    rows = tables.case_values(tables.of_reference(tables.require_plain(results)), "dsc")
     return {key: intervals.patient_means(part) for key, part in rows.groupby(["test_dataset", "prompter", *more_keys], sort=False)}
 
 

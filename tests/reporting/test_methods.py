@@ -1,6 +1,7 @@
 """Experiments that are one method: runs as columns, folds of a cross-validation as one, and two methods side by side."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -189,3 +190,24 @@ def test_what_has_one_run_reads_exactly_as_its_experiment():
             if setting != "none" and result is not control:
                 gain = intervals.summarize_paired_difference(values, dsc_by_patient(control, "phantom_nsclc", setting))
                 assert (row["over_control"], row["over_control_low"], row["over_control_high"]) == (gain.mean, gain.low, gain.high)
+
+
+def _judged(reader, value, source="reference"):
+    row = {"experiment": "e", "test_dataset": "lidc_nodules", "prompter": "box_one_slice", "source": source, "jitter": 0.0}
+    row |= {"patient_id": "p", "case_id": "c", "lesion_id": "", "reader": reader, "metric": "dsc", "value": value}
+    return row | {"unit": "1", "status": "scored"}
+
+
+def test_the_reference_judges_and_prompts_of_a_reader_are_judged_by_the_others(monkeypatch):
+    frame = pd.DataFrame(
+        [_judged("consensus", 0.9), _judged("reader-1", 0.1), _judged("reader-2", 0.2)]
+        + [_judged("other readers", 0.6, "another_reader"), _judged("another reader", 0.3, "another_reader")]
+    )
+    result = SimpleNamespace(experiment=SimpleNamespace(name="e"), results=frame)
+    method = methods.Method((result,))
+    monkeypatch.setattr(methods, "_runs", lambda results, dataset: {"run": (result,)})
+    own = method.table("lidc_nodules", "box_one_slice")
+    assert own.to_numpy().tolist() == [[0.9]]
+    assert method.table("lidc_nodules", "box_one_slice", source="another_reader").to_numpy().tolist() == [[0.6]]
+    assert method.asked("lidc_nodules", "box_one_slice", source="another_reader")
+    assert not method.asked("lidc_nodules", "box_every_slice", source="another_reader")

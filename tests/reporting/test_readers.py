@@ -191,7 +191,7 @@ def _dataset(name="lidc_idri", n_cases=1):
 
 def test_data_sets_that_are_not_here_are_named():
     said = readers.missing_sentence([_dataset()])
-    assert said.startswith("**Not here: NSCLC-Radiomics-Interobserver1 (real).**")
+    assert said.startswith("**Not here: NSCLC-Radiomics-Interobserver1 (real), LIDC nodules (real).**")
     everywhere = [name for name in config.load().datasets() if registry.card("datasets", name).several_readers]
     assert readers.missing_sentence([_dataset(name) for name in everywhere]) == ""
 
