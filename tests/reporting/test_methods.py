@@ -200,8 +200,10 @@ def _judged(reader, value, source="reference"):
 
 def test_the_reference_judges_and_prompts_of_a_reader_are_judged_by_the_others(monkeypatch):
     frame = pd.DataFrame(
-        [_judged("consensus", 0.9), _judged("reader-1", 0.1), _judged("reader-2", 0.2)]
-        + [_judged("other readers", 0.6, "another_reader"), _judged("another reader", 0.3, "another_reader")]
+        [
+            *(_judged("consensus", 0.9), _judged("reader-1", 0.1), _judged("reader-2", 0.2)),
+            *(_judged("other readers", 0.6, "another_reader"), _judged("another reader", 0.3, "another_reader")),
+        ]
     )
     result = SimpleNamespace(experiment=SimpleNamespace(name="e"), results=frame)
     method = methods.Method((result,))
