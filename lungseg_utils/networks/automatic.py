@@ -74,6 +74,9 @@ class AutomaticSegmenter(PatchSegmenter[Settings, _WorkingCase], WholeScanSegmen
         self._unprompted = None
         return super().load(path)
 
+    def _working_cases(self, study: Study) -> Sequence[_WorkingCase]:
+        return [self._working_case(study)]
+
     def _working_case(self, study: Study) -> _WorkingCase:
         hu = np.rint(transforms.to_working_slices(study.image, self.settings.spacing_mm)).astype(np.int16)
         reference = transforms.to_working_slices(study.reference, self.settings.spacing_mm)

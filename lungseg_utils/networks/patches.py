@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Generic, Self, TypeVar
@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from ..core.measure import count_parameters
-from ..types import Mask, Options, Study, TrainableSegmenter, TrainingRun
+from ..types import InputError, Mask, Options, Study, TrainableSegmenter, TrainingRun
 from . import training, transforms
 from .losses import build_loss
 
@@ -66,8 +66,8 @@ class PatchSegmenter(TrainableSegmenter, Generic[AnySettings, WorkingCase], ABC)
         self.settings = settings
 
     @abstractmethod
-    def _working_case(self, study: Study) -> WorkingCase:
-        """A study on the working grid."""
+    def _working_cases(self, study: Study) -> Iterable[WorkingCase]:
+        """What patches of a study are drawn from, on the working grid."""
 
     @abstractmethod
     def _sample(self, case: WorkingCase, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
@@ -86,7 +86,10 @@ class PatchSegmenter(TrainableSegmenter, Generic[AnySettings, WorkingCase], ABC)
 
         Without validation studies (few-shot) the last one is. Returns the history (step, quantity, value).
         """
-        cases = [self._working_case(study) for study in tqdm(train, desc="reading training cases", disable=not run.progress)]
+        studies = tqdm(train, desc="reading training cases", disable=not run.progress)
+        cases = [case for study in studies for case in self._working_cases(study)]
+        if not cases:
+            raise InputError("training", f"{len(train)} studies hold nothing to learn from", "Give labeled studies, with a lesion.")
         plan = training.Schedule(self.settings.steps, self.settings.learning_rate, run.seed, validate_every=self.settings.validate_every)
         return training.train(
             self.network,
