@@ -1,11 +1,12 @@
 """Automatic 3-D networks on whole CTs: from a working grid and CT windows to one probability per voxel of the original grid.
 
 Such a network maps (batch, channels, slices, rows, columns) to one logit per voxel; a channel is a CT window. It is trained on patches
-and, being convolutional, predicts slabs of whole slices, so no tile border cuts the context in a slice.
+and, being convolutional, predicts slabs of whole slices, so no tile border cuts the context in a slice of a chest.
 """
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +22,8 @@ from . import transforms
 from .augmentation import augment_volumes
 from .patches import AIR, PatchSegmenter, PatchSettings, pad_to, place
 from .prompted_control import WholeScanSegmenter
+
+Part = tuple[slice, ...]  # of the working grid: slices, rows, columns
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,14 +57,21 @@ class AutomaticSegmenter(PatchSegmenter[Settings, _WorkingCase], WholeScanSegmen
 
     @torch.inference_mode()
     def _probabilities(self, slices: np.ndarray) -> np.ndarray:
-        """Probability of each voxel of the working grid, slab by slab so that memory does not grow with the scan."""
+        """Probability of each voxel of the working grid, part by part so that memory does not grow with the scan.
+
+        An image hardly larger than a training patch (a cube) is seen in windows of the patch's size: networks learn where the sides of
+        a patch are. With patches of 48 voxels, a cube of 50 that was filled with air to 64 scored a Dice of 0.23 instead of 0.82.
+        """
         self.network.eval()
         result = np.empty(slices.shape, dtype=np.float32)
-        for inner, seen in _slabs(len(slices), self.settings.slab, self.settings.slab_overlap):
+        patch, step = self.settings.patch, self.settings.size_multiple
+        is_cube = all(n < p + step for n, p in zip(slices.shape, patch, strict=True))
+        parts = _windows(slices.shape, patch) if is_cube else _whole_slices(slices.shape, self.settings)
+        for inner, seen in parts:
             part = slices[seen]
-            inputs = transforms.pad_to_multiple(self._channels(part), self.settings.size_multiple, AIR)
-            probability = self._probability(inputs)[tuple(slice(n) for n in part.shape)]
-            result[inner] = probability[inner.start - seen.start : inner.stop - seen.start]
+            sizes = patch if is_cube else tuple(n + -n % step for n in part.shape)
+            probability = self._probability(pad_to(self._channels(part), sizes, AIR))
+            result[inner] = probability[tuple(slice(i.start - s.start, i.stop - s.start) for i, s in zip(inner, seen, strict=True))]
         return result
 
     def fit(self, train: Sequence[Study], validation: Sequence[Study], run: TrainingRun) -> pd.DataFrame:
@@ -104,11 +114,30 @@ class AutomaticSegmenter(PatchSegmenter[Settings, _WorkingCase], WholeScanSegmen
         return pad_to(inputs, self.settings.patch, AIR), pad_to(reference, self.settings.patch, 0.0)
 
 
+def _whole_slices(shape: tuple[int, ...], settings: Settings) -> Iterator[tuple[Part, Part]]:
+    """(answered, seen): slabs of whole slices."""
+    planes = tuple(slice(0, n) for n in shape[1:])
+    for inner, seen in _slabs(shape[0], settings.slab, settings.slab_overlap):
+        yield (inner, *planes), (seen, *planes)
+
+
 def _slabs(count: int, slab: int, overlap: int) -> Iterator[tuple[slice, slice]]:
     """(slices answered, slices seen) that cover 0 .. count."""
     for start in range(0, count, slab):
         stop = min(start + slab, count)
         yield slice(start, stop), slice(max(0, start - overlap), min(count, stop + overlap))
+
+
+def _windows(shape: tuple[int, ...], patch: tuple[int, ...]) -> Iterator[tuple[Part, Part]]:
+    """(answered, seen): windows of a patch's size at either end of each axis, which meet in the middle."""
+    for spans in itertools.product(*(_ends(n, p) for n, p in zip(shape, patch, strict=True))):
+        yield tuple(inner for inner, _ in spans), tuple(seen for _, seen in spans)
+
+
+def _ends(count: int, length: int) -> list[tuple[slice, slice]]:
+    if count <= length:
+        return [(slice(0, count), slice(0, count))]
+    return [(slice(0, count // 2), slice(0, length)), (slice(count // 2, count), slice(count - length, count))]
 
 
 def _around(center: int, length: int, available: int, rng: np.random.Generator) -> slice:

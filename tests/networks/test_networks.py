@@ -116,10 +116,3 @@ def test_working_slices_and_back_keep_what_the_grid_can_hold():
     coarse = transforms.resolution_ceiling(reference, (6.0, 6.0, 6.0))
     assert 0.5 < coarse < 0.97
     assert np.isnan(transforms.resolution_ceiling(Mask(np.zeros((4, 4, 4), bool), np.eye(4)), (1.0, 1.0, 1.0)))
-
-
-def test_padding_fills_the_ends_of_the_last_three_axes():
-    padded = transforms.pad_to_multiple(np.ones((1, 3, 4, 5)), 4, -1.0)
-    assert padded.shape == (1, 4, 4, 8)
-    assert padded[0, 3].max() == -1
-    assert padded[0, :3, :, :5].min() == 1
