@@ -219,12 +219,16 @@ class Study:
 
 @dataclass(frozen=True, eq=False)
 class Prediction:
-    """A segmenter's answer on the image's own grid; `probability` is float32 (x, y, z) in [0, 1] or None."""
+    """A segmenter's answer on the image's own grid; `probability` is float32 (x, y, z) in [0, 1] or None.
+
+    `fallback_share`: of the prompts, how many an automatic model answered without its network (NaN: no such model, or no prompt).
+    """
 
     mask: Mask
     probability: np.ndarray | None
     seconds: float
     peak_memory_mb: float
+    fallback_share: float = math.nan
 
 
 @dataclass(frozen=True)

@@ -7,12 +7,20 @@ from string import Template
 
 from .. import registry
 from ..experiments import config
+from ..experiments.costs import subjects
 from ..reporting import model_texts
 
 _STAND_IN = (
     "Here it is a **stand-in**: a small network of the same classes, trained by the same recipe, that never saw the published weights "
     "([what that means](../stand_ins.md)). **No number below is a result of the published model.**"
 )
+# of models whose full size is measured
+_MEASURED = """
+The weights are random: nothing here is a score. [Efficiency](../results/efficiency.ipynb) describes
+the conditions and shows the other models.
+
+```{glued} ../results/efficiency.ipynb::%s_costs
+```"""
 _PARTS = ("Adaptation", "Experiments", "Costs", "Failures")  # headings of a section; Experiments: what follows the list of them
 
 
@@ -33,6 +41,7 @@ def _page(template: Template, name: str, title: str, text: str) -> str:
     for part in reversed(_PARTS):
         lead, _, parts[part.lower()] = (piece.strip() for piece in lead.partition(f"## {part}\n"))
     parts["adaptation"] = Template(parts["adaptation"]).substitute(stand_in=_STAND_IN)
+    parts["costs"] += _MEASURED % name if any(subject.model == name for subject in subjects.SUBJECTS) else ""
     parts["experiments"] = f"{_experiments(name)} {parts['experiments']}".strip()
     return template.substitute(parts, model=name, title=title, lead=lead)
 

@@ -18,11 +18,15 @@ _OF_THIS_CODE = Path(__file__).resolve().parents[2] / FILE
 
 @dataclass(frozen=True)
 class PlannedContrast:
-    """One comparison of the family: a minus b, each a notebook of the grid and its prompt setting."""
+    """One comparison of the family: a minus b, each a notebook of the grid and its prompt setting.
+
+    `source`: whose outlines the prompts of both sides are drawn from where there are several readers; "" is the setting's own.
+    """
 
     name: str
     a: tuple[str, str]
     b: tuple[str, str]
+    source: str = ""
 
 
 @dataclass(frozen=True)
@@ -75,7 +79,7 @@ def read(path: Path = _OF_THIS_CODE) -> AnalysisPlan:
         raw = yaml.safe_load(path.read_text())
         matching = Matching(raw["matching"]["least_ml"], raw["matching"]["hit_iou"])
         return AnalysisPlan(
-            tuple(PlannedContrast(c["name"], tuple(c["a"]), tuple(c["b"])) for c in raw["contrasts"]),
+            tuple(PlannedContrast(c["name"], tuple(c["a"]), tuple(c["b"]), c.get("source", "")) for c in raw["contrasts"]),
             raw["automatic_control"],
             tuple(raw["prompt_settings"]["primary"]),
             tuple(raw["prompt_settings"]["all"]),

@@ -345,6 +345,7 @@ def _cost_rows(shared: Row, given: _Given, seconds: float) -> list[Record]:
         ("prompting, prediction and writing", seconds, "s"),
         ("peak memory", given.prediction.peak_memory_mb, "MB"),
         ("actions", given.actions, "1"),
+        ("fallback", given.prediction.fallback_share, "1"),
     )
     return [{**shared, "quantity": name, "value": float(value), "unit": unit} for name, value, unit in quantities if np.isfinite(value)]
 

@@ -16,13 +16,13 @@ twice the size. Clicks outside remove a ball of half the size. Without a prompt:
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from functools import partial
 
 import numpy as np
 from scipy import ndimage
 
 from .. import geometry
 from ..core.measure import measure
+from ..prompts import shapes
 from ..types import Box, Image, InputError, Mask, ModelCard, Options, Prediction, Prompt, Segmenter
 
 RULES = {
@@ -43,7 +43,7 @@ CARD = ModelCard(
     license="Apache-2.0",
     paradigms=("zero_shot",),
     prompts=("box", "points", "none"),
-    options={"rule": "ellipse", "median_diameter_mm": 31.0},  # of balls with the volumes of the 42 lesions of fold 0's training phantoms
+    options={"rule": "ellipse", "median_diameter_mm": shapes.MEDIAN_DIAMETER_MM},
     learns=False,
 )
 
@@ -88,67 +88,43 @@ class TrivialSegmenter(Segmenter):
         return {"parameters": 0, "parameters_trained": 0}
 
     def _predict_lesion(self, filled: np.ndarray, prompt: Prompt) -> None:
-        if prompt.box_3d is not None:
-            self._fill(filled, prompt.box_3d, prompt.box_3d, _inscribed)
-            return
-        boxes = [slice_prompt for slice_prompt in prompt.slices if slice_prompt.box is not None]
-        for slice_prompt in boxes:
-            box = _cuboid(slice_prompt.box, self._image) if prompt.find_ends else slice_prompt.box
-            self._fill(filled, box, slice_prompt.box, partial(_ellipsoid, index=slice_prompt.index))
-        if not boxes:
-            filled |= self._from_clicks(_clicks(prompt, 1), _clicks(prompt, 0))
+        if self.rule == "ellipse":
+            filled |= shapes.span(prompt, self._image, self.median_diameter_mm)
+        elif prompt.box_3d is not None:
+            self._fill(filled, prompt.box_3d, prompt.box_3d)
+        elif any(slice_prompt.box is not None for slice_prompt in prompt.slices):
+            for _, seen, solid in shapes.solids_on_boxes(prompt, self._image):
+                self._fill(filled, solid, seen)
+        else:
+            filled |= self._from_clicks(prompt)
 
-    def _fill(self, filled: np.ndarray, box: Box, seen: Box, ellipsoid: Callable[..., np.ndarray]) -> None:
+    def _fill(self, filled: np.ndarray, box: Box, seen: Box) -> None:
         """Fill `box` by the rule; densities are judged by what the box `seen` holds."""
         where = box.voxels
-        if self.rule == "ellipse":
-            filled[where] |= ellipsoid(box, spacing_mm=self._image.spacing_mm)
-        elif self.rule == "filled":
-            filled[where] = True
-        else:
-            filled[where] |= self._is_dense(seen)(self._image.array[where])
+        filled[where] |= True if self.rule == "filled" else self._is_dense(seen)(self._image.array[where])
 
-    def _from_clicks(self, inside: np.ndarray, outside: np.ndarray) -> np.ndarray:
-        """Mask (x, y, z) from clicks (n, 3): the union of what each slice's clicks inside say, without what those outside take away."""
-        result = np.zeros(self._image.shape, dtype=bool)
-        for index in np.unique(inside[:, 2]):
-            centre, diameter_mm = self._ball_of(inside[inside[:, 2] == index])
-            result |= self._grow(centre, diameter_mm, inside)
-        for centre in outside:
-            result &= ~self._near(centre, self.median_diameter_mm / 2)
-        return result
+    def _from_clicks(self, prompt: Prompt) -> np.ndarray:
+        """Mask (x, y, z): the union of what each slice's clicks inside say, without what those outside take away."""
+        result, inside = np.zeros(self._image.shape, dtype=bool), shapes.clicks_of(prompt, 1)
+        for center, diameter_mm in shapes.balls_of_clicks(prompt, self._image, self.median_diameter_mm):
+            result |= self._grow(center, diameter_mm, inside)
+        return result & ~shapes.clicked_away(prompt, self._image, self.median_diameter_mm)
 
-    def _ball_of(self, clicks: np.ndarray) -> tuple[np.ndarray, float]:
-        """Centre (3) and diameter in mm of the ball that clicks on one slice span."""
-        if len(clicks) == 1:
-            return clicks[0], self.median_diameter_mm
-        pairs = (clicks[:, None] - clicks[None]) * np.asarray(self._image.spacing_mm)
-        lengths = np.linalg.norm(pairs, axis=2)
-        first, last = np.unravel_index(int(lengths.argmax()), lengths.shape)
-        return (clicks[first] + clicks[last]) / 2, float(lengths.max() + np.mean(self._image.spacing_mm[:2]))
-
-    def _grow(self, centre: np.ndarray, diameter_mm: float, clicks: np.ndarray) -> np.ndarray:
-        if self.rule == "ellipse":
-            return self._near(centre, diameter_mm)
-        box = self._box_around(centre, diameter_mm)
+    def _grow(self, center: np.ndarray, diameter_mm: float, clicks: np.ndarray) -> np.ndarray:
+        box = self._box_around(center, diameter_mm)
         if self.rule == "filled":
             result = np.zeros(self._image.shape, dtype=bool)
             result[box.voxels] = True
             return result
-        dense = self._is_dense(box)(self._image.array) & self._near(centre, 2 * diameter_mm)
+        dense = self._is_dense(box)(self._image.array) & shapes.ball(center, 2 * diameter_mm, self._image)
         labels, _ = ndimage.label(dense)
         reached = set(np.unique(labels[tuple(clicks.T)])) - {0}
         return np.isin(labels, sorted(reached))
 
-    def _near(self, centre: np.ndarray, diameter_mm: float) -> np.ndarray:
-        """The ball around a place (3, voxel indices)."""
-        squares = [((np.arange(n) - c) * s) ** 2 for n, c, s in zip(self._image.shape, centre, self._image.spacing_mm, strict=True)]
-        return squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :] <= (diameter_mm / 2) ** 2
-
-    def _box_around(self, centre: np.ndarray, diameter_mm: float) -> Box:
+    def _box_around(self, center: np.ndarray, diameter_mm: float) -> Box:
         half = diameter_mm / 2 / np.asarray(self._image.spacing_mm)
-        low = np.clip(np.ceil(centre - half), 0, np.array(self._image.shape) - 1).astype(int)
-        high = np.clip(np.floor(centre + half) + 1, low + 1, self._image.shape).astype(int)
+        low = np.clip(np.ceil(center - half), 0, np.array(self._image.shape) - 1).astype(int)
+        high = np.clip(np.floor(center + half) + 1, low + 1, self._image.shape).astype(int)
         return Box(tuple(low.tolist()), tuple(high.tolist()))
 
     def _is_dense(self, box: Box) -> Callable[[np.ndarray], np.ndarray]:
@@ -159,48 +135,10 @@ class TrivialSegmenter(Segmenter):
         return lambda hu: hu >= threshold
 
 
-def _clicks(prompt: Prompt, label: int) -> np.ndarray:
-    """Voxel indices (n, 3) of a prompt's clicks with this label."""
-    clicks = [p for h in prompt.slices if h.points for p, found in zip(h.points.ijk, h.points.labels, strict=True) if found == label]
-    return np.array(clicks, dtype=int).reshape(-1, 3)
-
-
-def _inscribed(box: Box, spacing_mm: Sequence[float]) -> np.ndarray:
-    """Voxels of the box whose centres lie in the ellipsoid that touches all six sides."""
-    squares = []
-    for low, high in zip(box.ijk_min, box.ijk_max, strict=True):
-        radius = (high - low) / 2
-        squares.append(((np.arange(high - low) + 0.5 - radius) / radius) ** 2)
-    return squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :] <= 1.0
-
-
 def _otsu(hu: np.ndarray) -> float:
     from skimage.filters import threshold_otsu
 
     return float(threshold_otsu(hu)) if np.ptp(hu) > 0 else float(hu.flat[0])
-
-
-def _cuboid(box: Box, image: Image) -> Box:
-    """The box, made as thick as the mean of its two sides in mm; cut at the ends of the image."""
-    sides_mm = [(box.ijk_max[a] - box.ijk_min[a]) * image.spacing_mm[a] for a in (0, 1)]
-    reach = round(float(np.mean(sides_mm)) / 2 / image.spacing_mm[2])
-    low, high = max(0, box.ijk_min[2] - reach), min(image.shape[2], box.ijk_max[2] + reach)
-    return Box((*box.ijk_min[:2], low), (*box.ijk_max[:2], high))
-
-
-def _ellipsoid(box: Box, spacing_mm: Sequence[float], index: int) -> np.ndarray:
-    """Voxels of the box whose centres lie in the ellipsoid around slice `index` that touches the box's sides.
-
-    On a box one slice thick this is the inscribed ellipse. Along z its half axis is the mean of the other two, in mm.
-    """
-    squares = []
-    for axis in (0, 1):
-        low, high = box.ijk_min[axis], box.ijk_max[axis]
-        radius = (high - low) / 2
-        squares.append(((np.arange(low, high) + 0.5 - (low + radius)) / radius) ** 2)
-    radius_mm = np.mean([(box.ijk_max[a] - box.ijk_min[a]) * spacing_mm[a] for a in (0, 1)]) / 2
-    squares.append(((np.arange(box.ijk_min[2], box.ijk_max[2]) - index) * spacing_mm[2] / radius_mm) ** 2)
-    return squares[0][:, None, None] + squares[1][None, :, None] + squares[2][None, None, :] <= 1.0
 
 
 def _largest_soft_tissue_in_lung(image: Image) -> np.ndarray:

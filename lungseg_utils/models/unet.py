@@ -40,23 +40,8 @@ CARD = ModelCard(
 
 def build(options: Options, seed: int = 0) -> AutomaticSegmenter:
     """An untrained U-Net inside its segmenter; `options` as in CARD.options, first weights drawn from `seed`."""
-    import torch
-    from monai.networks.nets import UNet
-
     from ..networks.automatic import AutomaticSegmenter, Settings
-    from ..networks.initialization import expect_rare_foreground
+    from ..networks.residual_unet import residual_unet
 
-    torch.manual_seed(seed)
     settings = Settings.from_options(options)
-    network = UNet(
-        spatial_dims=3,
-        in_channels=len(settings.windows_hu),
-        out_channels=1,
-        channels=tuple(options["widths"]),
-        strides=(2,) * (len(options["widths"]) - 1),
-        num_res_units=int(options["residual_units"]),
-        norm="batch",
-        dropout=float(options["dropout"]),
-    )
-    expect_rare_foreground(network)
-    return AutomaticSegmenter(network, settings, str(options["device"]))
+    return AutomaticSegmenter(residual_unet(options, len(settings.windows_hu), seed), settings, str(options["device"]))

@@ -1,17 +1,20 @@
 """Control for every prompt setting: an automatic model that gets the same prompt as the promptable ones.
 
-The predicted components that touch the prompt are kept, and cut to the prompt's box grown by 5 mm. This measures what a prompt gives to a
-model that cannot read it; a promptable model is worth what it adds.
+The predicted components that touch the prompt are kept, and cut to the prompt's box grown by 5 mm. Where none does, the answer is the one
+that needs no network: the ellipse in the box, or the ball at the click. This measures what a prompt gives to a model that cannot read
+it; a promptable model is worth what it adds.
 """
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 from scipy import ndimage
 
+from ..prompts import shapes
 from ..types import Box, Image, InputError, Mask, Prediction, Prompt, TrainableSegmenter
 
 GROW_MM = 5.0
@@ -25,26 +28,37 @@ def keep_prompted(mask: np.ndarray, prompts: Sequence[Prompt], spacing_mm: Seque
     3-D is grown on all sides. Clicks cut nothing; a click outside takes away the component that it lies in, unless a click inside lies
     there too: it asks for a cut, which is more than to choose among components.
     """
-    labels, count = ndimage.label(mask, structure=_CONNECTED_26)
     result = np.zeros_like(mask)
-    for prompt in prompts:
-        kept = np.zeros(count + 1, dtype=bool)
-        for value, touched in (
-            (True, _in_boxes(labels, prompt)),
-            (False, _clicked(labels, prompt, 0)),
-            (True, _clicked(labels, prompt, 1)),
-        ):
-            for seen in touched:
-                kept[seen] = value
-        kept[0] = False
-        result |= kept[labels] & _allowed(mask.shape, prompt, spacing_mm)
+    for kept in _kept(mask, prompts, spacing_mm):
+        result |= kept
     return result
+
+
+def _kept(mask: np.ndarray, prompts: Sequence[Prompt], spacing_mm: Sequence[float]) -> Iterator[np.ndarray]:
+    """What each prompt keeps of a mask."""
+    labels, count = ndimage.label(mask, structure=_CONNECTED_26)
+    for prompt in prompts:
+        yield _touched(labels, count, prompt)[labels] & _allowed(mask.shape, prompt, spacing_mm)
+
+
+def _touched(labels: np.ndarray, count: int, prompt: Prompt) -> np.ndarray:
+    """Whether a prompt keeps a component, bool (1 + count); number 0 is no component."""
+    kept = np.zeros(count + 1, dtype=bool)
+    for value, touched in (
+        (True, _in_boxes(labels, prompt)),
+        (False, _clicked(labels, prompt, 0)),
+        (True, _clicked(labels, prompt, 1)),
+    ):
+        for seen in touched:
+            kept[seen] = value
+    kept[0] = False
+    return kept
 
 
 class WholeScanSegmenter(TrainableSegmenter, ABC):
     """What automatic segmenters share: the scan is segmented once, whatever is asked of it; each answer is charged with the whole time.
 
-    Given prompts, the segmenter is the control of their prompt setting: of its own prediction it keeps what they point at.
+    Given prompts, the segmenter is the control of their prompt setting: of its own prediction it keeps what they point at (`with_prompts`).
     """
 
     _image: Image | None = None
@@ -68,9 +82,17 @@ class WholeScanSegmenter(TrainableSegmenter, ABC):
 
 
 def with_prompts(prediction: Prediction, prompts: Sequence[Prompt]) -> Prediction:
-    """An automatic model's answer, of which only what the prompts point at is kept; its costs stay those of the whole."""
-    mask = Mask(keep_prompted(prediction.mask.array, prompts, prediction.mask.spacing_mm), prediction.mask.affine)
-    return Prediction(mask, prediction.probability, prediction.seconds, prediction.peak_memory_mb)
+    """An automatic model's answer, of which only what the prompts point at is kept; its costs stay those of the whole.
+
+    Where it has nothing at a prompt, the shape that the prompt spans is the answer, and `fallback_share` counts it. Without that, the
+    control would be empty where its network missed the lesion, and a difference to it would measure detection only.
+    """
+    own, array, fallbacks = prediction.mask, np.zeros_like(prediction.mask.array), 0
+    for prompt, kept in zip(prompts, _kept(own.array, prompts, own.spacing_mm), strict=True):
+        falls_back = not kept.any()
+        array |= shapes.span(prompt, own) if falls_back else kept
+        fallbacks += falls_back
+    return replace(prediction, mask=Mask(array, own.affine), fallback_share=fallbacks / len(prompts))
 
 
 def _in_boxes(labels: np.ndarray, prompt: Prompt) -> Iterable[np.ndarray]:

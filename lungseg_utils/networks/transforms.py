@@ -30,9 +30,3 @@ def resolution_ceiling(reference: Mask, spacing_mm: tuple[float, float, float]) 
     prediction = from_working_slices(to_working_slices(reference, spacing_mm), reference) > 0.5
     total = int(prediction.sum()) + int(reference.array.sum())
     return 2.0 * int((prediction & reference.array).sum()) / total if reference.array.any() else np.nan
-
-
-def pad_to_multiple(array: np.ndarray, multiple: int, value: float) -> np.ndarray:
-    """Pad the last three axes (slices, rows, columns) at their ends with `value` up to the next multiple."""
-    pads = [(0, 0)] * (array.ndim - 3) + [(0, -n % multiple) for n in array.shape[-3:]]
-    return np.pad(array, pads, constant_values=value)

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
+_BY_READERS = ", prompted by one reader, judged by the others"
+
+
 def contrasts(profile: str, dataset: str) -> pd.DataFrame:
     """The six planned contrasts on one data set, with Holm's correction within the family.
 
@@ -90,16 +93,18 @@ def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> _Fil
     if (sides[0].name, settings[0]) == (sides[1].name, settings[1]):
         return "both are the same stand-in here: only the published weights tell them apart"
     a, b = sides
-    pair = pair_methods(a, settings[0], b, settings[1], dataset)
+    both_asked = all(side.asked(dataset, setting, source=planned.source) for side, setting in zip(sides, settings, strict=True))
+    source = planned.source if both_asked else ""
+    pair = pair_methods(a, settings[0], b, settings[1], dataset, source=source)
     contrast = comparisons.compare_paired(planned.name, pair.a, pair.b, analysis_plan.load().seed)
     left, right = pair.a.mean(axis=1), pair.b.mean(axis=1)
     spread = float((left - right.reindex(left.index)).std(ddof=1))
     detectable = comparisons.minimum_detectable_difference(spread, len(left)) if len(left) > 2 else np.nan
-    other = pair_methods(a, settings[0], b, settings[1], dataset, analysis_plan.load().raw["secondary_metric"])
+    other = pair_methods(a, settings[0], b, settings[1], dataset, analysis_plan.load().raw["secondary_metric"], source)
     defined = pd.concat([other.a.mean(axis=1), other.b.mean(axis=1)], axis=1).dropna()  # undefined where no surface is judged
     secondary = intervals.summarize_paired_difference(*(defined[side] for side in defined))
     runs = min(pair.a.shape[1], pair.b.shape[1])
-    names = [_side(side, setting) for side, setting in zip(sides, settings, strict=True)]
+    names = [_side(side, setting) + (_BY_READERS if source else "") for side, setting in zip(sides, settings, strict=True)]
     return _Filled(contrast, *names, detectable, comparisons.wilcoxon_test(left, right), secondary, runs, pair.method())
 
 

@@ -31,9 +31,9 @@ def test_there_are_six_contrasts_between_planned_questions():
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
-        ("medsam_fine_tuned, box_every_slice", "medsam_fine_tuned, click", "not run with the prompt setting click"),
+        ("litemedsam_fine_tuned, box_one_slice", "litemedsam_fine_tuned, click", "not run with the prompt setting click"),
         ("unet_few_shot, none", "vnet_few_shot, none", "vnet_few_shot is not run"),
-        ("five patients against all", "detector box against automatic", "share a name"),
+        ("five patients against all", "every-slice box against ellipse", "share a name"),
         ("contrasts:", "comparisons:", "not a readable plan"),
     ],
 )
@@ -48,3 +48,10 @@ def test_a_plan_that_names_what_does_not_exist_is_refused(tmp_path, monkeypatch,
         analysis_plan.load()
     assert analysis_plan.FILE in str(caught.value)
     assert len(analysis_plan.sha256()) == 64
+
+
+def test_prompts_of_another_reader_are_planned_where_a_model_is_prompted():
+    assert analysis_plan.load().raw["edition"] == 2
+    for contrast in analysis_plan.load().contrasts:
+        prompted = "none" not in (contrast.a[1], contrast.b[1])
+        assert contrast.source == ("another_reader" if prompted else "")

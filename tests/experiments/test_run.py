@@ -408,7 +408,11 @@ def test_a_trained_model_is_its_own_control_on_prompted_settings_and_gives_the_d
     asked = control.results.query("metric == 'prediction_volume' and lesion_id == ''")
     volumes = asked.pivot_table(index="case_id", columns=["prompter", "jitter"], values="value")
     assert set(volumes.columns) == {("box_one_slice", 0.0), ("box_one_slice", 0.2), ("detector_box", 0.0), ("none", 0.0)}
-    assert (volumes["box_one_slice", 0.0] <= volumes["none", 0.0]).all()
+    shares = control.costs.query("quantity == 'fallback' and jitter == 0").pivot_table(index="case_id", columns="prompter", values="value")
+    assert "none" not in shares
+    fell_back = shares["box_one_slice"].reindex(volumes.index, fill_value=0) > 0  # a case without a lesion has no prompt
+    assert (volumes["box_one_slice", 0.0] <= volumes["none", 0.0])[~fell_back].all()
+    assert (volumes["box_one_slice", 0.0] > 0)[fell_back].all()
     actions = control.costs.query("quantity == 'actions' and jitter == 0").groupby("prompter")["value"].sum()
     assert actions["none"] == actions["detector_box"] == 0
     assert actions["box_one_slice"] >= 2

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from lungseg_utils import registry
-from lungseg_utils.networks import automatic
+from lungseg_utils.networks import patches
 from lungseg_utils.networks.slicewise import SliceWise, stack_neighbors
 from lungseg_utils.types import Image, InputError, Mask, Study, TrainingRun
 
@@ -122,5 +122,5 @@ def test_options_that_cannot_be_are_refused_by_name(change, named):
 
 
 def test_memory_is_laid_out_for_the_dimensions_of_the_network():
-    assert automatic._memory_format(torch.nn.Conv2d(1, 1, 3)) == torch.channels_last
-    assert automatic._memory_format(torch.nn.Conv3d(1, 1, 3)) == torch.channels_last_3d
+    assert patches._memory_format(torch.nn.Conv2d(1, 1, 3)) == torch.channels_last
+    assert patches._memory_format(torch.nn.Conv3d(1, 1, 3)) == torch.channels_last_3d

@@ -118,8 +118,22 @@ def test_working_slices_and_back_keep_what_the_grid_can_hold():
     assert np.isnan(transforms.resolution_ceiling(Mask(np.zeros((4, 4, 4), bool), np.eye(4)), (1.0, 1.0, 1.0)))
 
 
-def test_padding_fills_the_ends_of_the_last_three_axes():
-    padded = transforms.pad_to_multiple(np.ones((1, 3, 4, 5)), 4, -1.0)
-    assert padded.shape == (1, 4, 4, 8)
-    assert padded[0, 3].max() == -1
-    assert padded[0, :3, :, :5].min() == 1
+def test_a_cube_hardly_larger_than_the_patch_is_seen_in_patches_and_every_voxel_is_answered_once():
+    answered = np.zeros((50, 41, 40), int)
+    for inner, seen in automatic._windows(answered.shape, (48, 40, 40)):
+        answered[inner] += 1
+        assert tuple(s.stop - s.start for s in seen) == (48, 40, 40)
+        assert all(s.start <= i.start and i.stop <= s.stop for i, s in zip(inner, seen, strict=True))
+    assert answered.min() == answered.max() == 1
+
+
+@pytest.mark.parametrize("shape", [(18, 18, 10), (16, 14, 8)])
+def test_a_cube_is_given_to_the_network_as_in_training(shape):
+    segmenter = registry.plugin("models", "unet").build({**OPTIONS, "spacing_mm": (1.0, 1.0, 1.0)})
+    seen = []
+    segmenter.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    segmenter.set_image(Image(np.full(shape, -850.0), np.eye(4)))
+    segmenter.predict(())
+    assert {tuple(inputs.shape[2:]) for inputs in seen} == {(8, 16, 16)}
+    filled = [bool((inputs[0, 0] == -1).any()) for inputs in seen]
+    assert any(filled) == (shape[1] < 16)  # air only where training fills up its patches too

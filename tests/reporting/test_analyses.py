@@ -98,15 +98,15 @@ def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch
     monkeypatch.setattr(methods, "open_result", experiments_results.open_result)
     table = comparisons.contrasts("mini", "phantom_nsclc").set_index("name")
     assert len(table) == 6
-    assert table.loc["every-slice box against ellipse", "method"] == "not run yet: medsam_fine_tuned"
+    assert table.loc["one box against automatic + prompt", "method"] == "not run yet: litemedsam_fine_tuned"
     few = table.loc["five patients against all"]
     a, b = (dsc_by_patient(r, "phantom_nsclc", "none") for r in (finished[1], finished[0]))
     assert few["difference"] == pytest.approx((a - b).mean())
     assert few["p"] == pytest.approx(2 / 2**12)  # all twelve differences have one sign
     assert few["p_holm"] == pytest.approx(6 * few["p"])
     assert 0 < few["detectable"] < 0.1
-    assert "same stand-in" in table.loc["one medical video checkpoint against the other", "method"]
-    assert "not asked in this profile" in table.loc["detector box against automatic", "method"]
+    assert "not applicable" in table.loc["every-slice box against ellipse", "method"]
+    assert "not asked in this profile" in table.loc["detector box against the detector's own mask", "method"]
     printed = comparisons.printable_contrasts(table.reset_index())
     assert list(printed["p, Holm"]).count("–") == table["p"].isna().sum() >= 2
     appendix = comparisons.printable_appendix(table.reset_index()).set_index("contrast")
@@ -114,7 +114,7 @@ def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch
     assert appendix.loc["five patients against all", "DSC: p, Wilcoxon"] == "under 0.001"
     assert appendix.loc["five patients against all", "difference, NSD at 3 mm"].startswith("0.00")
     answers = comparisons.contrast_values(table.reset_index())
-    assert answers["contrasts_significant"] == 2  # and one box of MedSAM2's place against the U-Net with it
+    assert answers["contrasts_significant"] == 1
     assert "five patients against all" in answers["contrasts_named"]
     untested = comparisons.contrast_values(table.reset_index().assign(p=np.nan, p_holm=np.nan))
     assert (untested["contrasts_tested"], untested["contrasts_n"]) == (0, 12)  # differences of twelve patients all the same
