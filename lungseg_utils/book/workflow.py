@@ -13,6 +13,7 @@ from pathlib import Path
 
 from .. import registry
 from ..core import files, locks, project, provenance
+from ..data import collections, samples
 from ..experiments import analysis_plan, config, planning
 from ..experiments.grid import real_datasets, trained
 from ..reporting import front_page
@@ -40,6 +41,7 @@ LARGER_PAGES: Mapping[str, Page] = {
     "loss_ablation": Page("loss_ablation", "losses"),
     "gpu": Page("gpu", "standard"),
 }
+WITHOUT_DOWNLOAD = "mini"
 # Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads
 # of its BLAS wait for each other), and sums do not depend on how many cores a machine has.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -71,12 +73,29 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
         *targets,
     ]
     with locks.exclusive(root / "build" / ".workflow.lock", "another workflow is running in this folder"):
+        bring_patients(profile)
         if not targets:
             build.vendor(root)  # first: the book is built last, perhaps where there is no network
         files.remove_leftovers(root / "build" / profile)
         status = subprocess.run(command, cwd=root, env=os.environ | _ONE_THREAD, check=False).returncode
     _report(root, profile, started, status)
     return status
+
+
+def bring_patients(profile: str) -> None:
+    """Fetch the real data sets that a profile cannot do without, if they are small; license and size are printed first.
+
+    InputError if they cannot be had, before any work.
+    """
+    grid, root = config.load(), project.cache_root()
+    tested = {name for line in grid.lines(profile) for name in grid.test_datasets(line.notebook, profile)}
+    small = set(samples.names()) - set(collections.collections())  # of the others the registry lists samples, and the whole is large
+    for name in sorted((grid.trained_on(profile) | tested) & small):
+        try:
+            samples.fetch(name, root, yes=True)
+        except InputError as fault:
+            remedy = f"{fault.remedy} A profile that needs no download: make book PROFILE={WITHOUT_DOWNLOAD}."
+            raise InputError(fault.where, fault.problem, remedy) from fault
 
 
 def _require_front_page(profile: str) -> None:

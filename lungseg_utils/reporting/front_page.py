@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 # notebooks whose results the front page cites, apart from the automatic control; the planned contrasts compare them
-FRONT_PAGE = ("baselines_zero_shot", "medsam_fine_tuned", "medsam2_fine_tuned")
+FRONT_PAGE = ("baselines_zero_shot", "litemedsam_fine_tuned", "medsam2_fine_tuned")
 _ARCHITECTURES = tuple({subject.model: subject.name for subject in subjects.choose()}.values())  # of each model the last, its largest
 _SETTINGS = {"none": ("o", "no prompt"), "box_one_slice": ("^", "box on one slice"), "box_every_slice": ("s", "box on every slice")}
 _DPI = 170  # sharp on dense screens, and some 150 kB

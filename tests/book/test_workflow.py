@@ -309,3 +309,14 @@ def test_prose_pages_say_of_an_edition_what_it_was_tested_on_and_which_models_ra
     assert phantoms["published_models"] == "none has been run in this edition"
     assert "results on patients" in patients["evidence"]
     assert "have been run" in patients["published_models"]
+
+
+def test_patients_of_a_profile_are_fetched_before_any_work_and_their_lack_names_a_way_out(tmp_path, monkeypatch, capsys):
+    monkeypatch.setattr(workflow.project, "cache_root", lambda: tmp_path)
+    monkeypatch.setenv("LUNGSEG_MIRROR", str(tmp_path / "nothing"))
+    workflow.bring_patients("mini")  # phantoms alone are trained on and tested: nothing is fetched
+    assert capsys.readouterr().out == ""
+    with pytest.raises(InputError, match=r"mirror lacks this file.*make book PROFILE=mini"):
+        workflow.bring_patients("patients")
+    assert "license" in capsys.readouterr().out
+    assert not list(tmp_path.rglob("*.mha"))

@@ -233,12 +233,16 @@ def test_contrasts_compare_what_was_trained_on_the_tested_data_set_on_the_patien
         _dsc(finished, "msd_lung", model="unet", train_dataset="msd_lung", paradigm=paradigm, k=k)
         for paradigm, k in (("few_shot", 2), ("full", None))
     )
-    row = next(r for r in page.table("Patients of MSD Task06 Lung", "what is compared") if r["contrast"] == "five patients against all")
+
+    def five_patients(dataset):
+        return next(r for r in page.table(dataset, "what is compared") if r["contrast"] == "five patients against all")
+
+    row = five_patients("Patients of MSD Task06 Lung")
     assert row["what is compared"] == f"{FEW} {MSD_TITLE}, k = 2, no prompt minus {UNET} {MSD_TITLE}, no prompt"
     both = few.groupby(level=0).mean()
     assert row["n"] == str(len(both)) == "2"
     assert float(row["difference, DSC"]) == pytest.approx((both - full[both.index]).mean(), abs=0.006)
-    assert page.table("Patients of RIDER Lung CT", "what is compared")[4]["what is compared"].count(NSCLC_TITLE) == 2
+    assert five_patients("Patients of RIDER Lung CT")["what is compared"].count(NSCLC_TITLE) == 2
     assert "can test 0 on patients of NSCLC-Radiomics (n = 2)" in page.sentence("comparisons")  # two patients give no p
 
 
