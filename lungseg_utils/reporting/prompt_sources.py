@@ -1,0 +1,84 @@
+"""Section "Who draws the prompt" of the page "Ladder": each method by the source of its prompts, with its differences to three opponents.
+
+The opponents get the same prompts: the best prediction without a network, the box-channel U-Net, and the reader who drew the prompt.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pandas as pd
+
+from .. import registry
+from ..core.masks import dsc
+from ..data.cases import load_study
+from ..evaluation import intervals, judges
+from ..experiments import results
+from ..prompts.ladder import PROMPT_SETTINGS
+from ..prompts.sources import ANOTHER_READER, REFERENCE, TITLES
+from .controls import role_of
+from .labels import interval_text, label_of
+from .methods import Method, group_runs, titles
+
+SOURCES = {REFERENCE: "", ANOTHER_READER: ANOTHER_READER}  # as tables call them -> as `Method` does
+_BOX_CHANNEL = "unet_prompted"
+_DIGITS = 3  # differences under 0.005 are told apart
+
+
+def datasets(finished: Sequence[results.RunResult]) -> list[str]:
+    """The data sets on which some method was prompted by one reader and judged by others."""
+    found = [set(r.results["test_dataset"][r.results["source"] == ANOTHER_READER]) for r in finished]
+    return sorted(set().union(*found))
+
+
+def readers_by_patient(finished: Sequence[results.RunResult], dataset: str) -> pd.Series:
+    """DSC of a reader's own outline, judged by at least two of the other readers; the mean of each patient. Reads the masks."""
+    values: dict[str, list[float]] = {}
+    for case in finished[0].cases(dataset):
+        readers = list(judges.readers_of(load_study(case)).values())
+        found = judges.estimates(readers, [mask.array for mask in readers], lambda a, b: dsc(a.array, b))
+        if judges.OTHERS in found:  # else no two of the others agree anywhere, and nobody is judged by them
+            values.setdefault(case.patient_id, []).append(found[judges.OTHERS])
+    return pd.Series({patient: sum(found) / len(found) for patient, found in values.items()})
+
+
+def claims(finished: Sequence[results.RunResult], dataset: str, readers: pd.Series) -> pd.DataFrame:
+    """One row per prompt setting, source and method: DSC and paired differences to the opponents, as text with intervals."""
+    methods, names = group_runs(finished), titles(finished)
+    rows = []
+    for setting in PROMPT_SETTINGS:
+        for source, asked_as in SOURCES.items():
+            here = [m for m in methods if m.asked(dataset, setting, source=asked_as)]
+            values = {m.name: m.table(dataset, setting, source=asked_as).mean(axis=1) for m in here}
+            opponents = {"best without a network": _best(here, values, "trivial"), "box-channel U-Net": _box_channel(here, values)}
+            opponents["the reader who drew the prompt"] = readers if source == ANOTHER_READER else None
+            for method in here:
+                row = {"prompt": label_of(setting), "prompt drawn by": TITLES[source], "method": names[method.name, setting]}
+                row |= {"n": len(values[method.name]), "DSC": _mean(values[method.name])}
+                rows.append(row | {f"minus {name}": _minus(values[method.name], other) for name, other in opponents.items()})
+    return pd.DataFrame(rows)
+
+
+def _best(here: Sequence[Method], values: dict[str, pd.Series], role: str) -> pd.Series | None:
+    candidates = [values[method.name] for method in here if role_of(method.experiment) == role]
+    return max(candidates, key=lambda series: series.mean()) if candidates else None
+
+
+def _box_channel(here: Sequence[Method], values: dict[str, pd.Series]) -> pd.Series | None:
+    """Of the one that is trained on all patients."""
+    full = [m for m in here if m.experiment.model == _BOX_CHANNEL and not registry.card("paradigms", m.experiment.paradigm).few_shot]
+    return values[full[0].name] if full else None
+
+
+def _mean(values: pd.Series) -> str:
+    summary = intervals.summarize_mean(values.to_numpy())
+    return interval_text(summary.mean, summary.low, summary.high, _DIGITS)
+
+
+def _minus(values: pd.Series, other: pd.Series | None) -> str:
+    """The mean paired difference with its interval; a dash for an opponent that is not there, or is the method itself."""
+    if other is None or other is values:
+        return "–"
+    common = values.index.intersection(other.index)
+    summary = intervals.summarize_paired_difference(values[common], other[common])
+    return interval_text(summary.mean, summary.low, summary.high, _DIGITS)

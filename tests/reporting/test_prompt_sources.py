@@ -1,0 +1,70 @@
+"""Methods by who draws the prompt, on values made by hand."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungseg_utils.evaluation import judges, tables
+from lungseg_utils.experiments import cohorts, config, planning, results
+from lungseg_utils.reporting import prompt_sources
+
+PROFILE = "patients_dev"
+DATASET = "lidc_nodules"
+PATIENTS = cohorts.tested_patients(DATASET, config.load().profile(PROFILE), 0)
+
+
+def _result(notebook: str, own: float, by_others: float, settings=("box_one_slice",), variant=0):
+    experiment = planning.planned_runs(notebook, PROFILE)[variant]
+    rows = [row for setting in settings for row in _rows(experiment.name, setting, own, by_others)]
+    frame = tables.results_frame(rows)
+    return results.RunResult(experiment, None, frame, pd.DataFrame(), pd.DataFrame(), {"patients": {DATASET: PATIENTS}})
+
+
+def _rows(experiment, setting, own, by_others):
+    kinds = (("reference", "consensus", own), ("reference", "reader-1", 0.0), ("another_reader", judges.OTHERS, by_others))
+    wobble = np.random.default_rng(0).normal(0, 0.01, len(PATIENTS))
+    for source, reader, value in kinds:
+        for patient, off in zip(PATIENTS, wobble - wobble.mean(), strict=True):
+            shared = {"experiment": experiment, "test_dataset": DATASET, "prompter": setting, "source": source, "jitter": 0.0}
+            shared |= {"patient_id": patient, "case_id": patient}
+            yield from tables.result_rows(shared, reader, {"dsc": value + off}, {}, False)
+
+
+@pytest.fixture
+def finished():
+    return [
+        _result("baselines_zero_shot", 0.70, 0.60),
+        _result("baselines_zero_shot", 0.50, 0.65, variant=1),
+        _result("unet_prompted_full", 0.80, 0.75),
+        _result("litemedsam_fine_tuned", 0.82, 0.70),
+        _result("unet_full", 0.60, 0.55, settings=("none",)),
+    ]
+
+
+def test_each_source_has_its_own_best_opponent_without_a_network(finished):
+    readers = pd.Series(0.8, PATIENTS)
+    table = prompt_sources.claims(finished, DATASET, readers)
+    model = table[table["method"].str.startswith("LiteMedSAM")].set_index("prompt drawn by")
+    assert set(model.index) == {"the reference itself", "another reader"}
+    assert model["n"].tolist() == [len(PATIENTS)] * 2
+    own, by_reader = model.loc["the reference itself"], model.loc["another reader"]
+    assert own["DSC"].startswith("0.820 [")  # the reference judges, not the single readers
+    assert own["minus best without a network"] == "0.120 [0.120, 0.120]"
+    assert by_reader["minus best without a network"] == "0.050 [0.050, 0.050]"  # another rule is best here
+    assert own["minus box-channel U-Net"] == "0.020 [0.020, 0.020]"
+    assert by_reader["minus box-channel U-Net"] == "-0.050 [-0.050, -0.050]"
+    assert by_reader["minus the reader who drew the prompt"].startswith("-0.100 [")
+    assert own["minus the reader who drew the prompt"] == "–"
+
+
+def test_nobody_is_compared_with_itself(finished):
+    table = prompt_sources.claims(finished, DATASET, pd.Series(0.8, PATIENTS))
+    box_channel = table[table["method"].str.startswith("Box-channel")]
+    assert set(box_channel["minus box-channel U-Net"]) == {"–"}
+
+
+def test_data_sets_without_prompts_of_another_reader_have_no_such_table(finished):
+    assert prompt_sources.datasets(finished) == [DATASET]
+    plain = finished[0].results[finished[0].results["source"] == "reference"]
+    other = results.RunResult(finished[0].experiment, None, plain, pd.DataFrame(), pd.DataFrame(), {})
+    assert prompt_sources.datasets([other]) == []
