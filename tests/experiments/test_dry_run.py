@@ -177,7 +177,8 @@ def test_the_command_prints_each_experiment_with_the_command_that_runs_it_and_ke
     steps = pd.read_csv(tmp_path / "steps.csv")
     assert list(steps.columns) == dry_run.COLUMNS
     assert f"{len(steps[steps['kind'] == 'evaluation'])} evaluations" in shown
-    assert np.isfinite(steps["gpu_hours"]).all()
+    unmeasured = steps["experiment"].str.contains("__unet_prompted__")  # what was not measured has no estimate
+    assert np.isfinite(steps.loc[~unmeasured, "gpu_hours"]).all()
 
 
 def test_every_profile_can_be_looked_at_and_torch_is_not_imported():
