@@ -9,8 +9,8 @@ from ..types import Options
 from .initialization import expect_rare_foreground
 
 
-def residual_unet(options: Options, channels: int, seed: int) -> UNet:
-    """An untrained network from `channels` inputs to one logit per voxel, first weights drawn from `seed`.
+def residual_unet(options: Options, channels: int, seed: int, norm: str = "batch") -> UNet:
+    """An untrained network from `channels` inputs to one logit per voxel, first weights drawn from `seed`; `norm`: batch or instance.
 
     Options: `widths` of its levels, `residual_units` at each, `dropout`.
     """
@@ -22,7 +22,7 @@ def residual_unet(options: Options, channels: int, seed: int) -> UNet:
         channels=tuple(options["widths"]),
         strides=(2,) * (len(options["widths"]) - 1),
         num_res_units=int(options["residual_units"]),
-        norm="batch",
+        norm=norm,
         dropout=float(options["dropout"]),
     )
     expect_rare_foreground(network)

@@ -220,7 +220,7 @@ def test_what_is_offered_has_the_titles_that_stand_beside_numbers_and_no_publish
     for offer in offers:
         model = offer.experiment.split("__")[1]
         assert offer.title.startswith(("trivial: ", registry.card("models", model).title))
-        assert model in ("sam_stand_in", "sam2_stand_in", "trivial")
+        assert model in ("sam_stand_in", "sam2_stand_in", "trivial", "unet_prompted")
 
 
 def test_a_model_that_is_not_trained_says_so_when_it_is_chosen(tmp_path, monkeypatch):

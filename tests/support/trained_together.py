@@ -19,6 +19,8 @@ from lungseg_utils.types import Image, Mask, Study, TrainingRun
 
 MODELS = {
     "unet": {"spacing_mm": [2.0, 2.0, 3.0], "patch": [8, 16, 16], "widths": [8, 16], "steps": 12, "validate_every": 6, "batch_size": 4},
+    "unet_prompted": {"spacing_mm": [2.0, 2.0, 3.0], "patch": [8, 16, 16], "widths": [8, 16], "steps": 12, "validate_every": 6,
+                      "batch_size": 4},
     "deeplabv3": {"spacing_mm": [2.0, 2.0, 3.0], "patch": [4, 16, 16], "width": 0.5, "steps": 4, "validate_every": 4, "batch_size": 4},
     "sam_stand_in": {"canvas": 32, "patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": [1], "window": 2, "prompt_width": 16,
                      "decoder_width": 32, "steps": 12, "batch_size": 4, "validate_every": 12, "learning_rate": 1e-3, "point_share": 0.5},
