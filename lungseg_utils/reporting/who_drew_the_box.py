@@ -180,6 +180,7 @@ def estimand_figure(frame: pd.DataFrame) -> Figure:
     ax.invert_yaxis()
     ax.set_xlabel("mean DSC over patients, no network")
     figure.legend(loc="outside lower center", ncols=2, frameon=False)
+    plt.close(figure)  # a notebook shows what a cell returns, and would show an open figure once more
     return figure
 
 
@@ -211,7 +212,8 @@ def provenance(nodules: Sequence[Nodule], ball_mm: float) -> str:
     """Where the outlines come from, and how many there are."""
     patients = len({nodule.scan.patient_id for nodule in nodules})
     outlined = sum(len(nodule.annotations) for nodule in nodules)
-    return (
+    part = "" if outlined == len(lidc_database.read()) else f"**This profile shows every {_EVERY_OF_SMOKE}th nodule only.** "
+    return part + (
         f"{outlined:,} annotations of {len(nodules):,} nodules in {patients} patients of LIDC-IDRI; no image is read. "
         f"{lidc_outlines.CITATION}. License: {lidc_outlines.LICENSE}. Database: {lidc_database.PACKAGE}, "
         f"sha256 {lidc_database.SHA256[:12]}. The ball at a click has {ball_mm:.1f} mm, the median diameter of these nodules."
