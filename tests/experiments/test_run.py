@@ -18,7 +18,7 @@ from lungseg_utils.data import images, nifti, splits
 from lungseg_utils.data.cases import load_study
 from lungseg_utils.evaluation import tables
 from lungseg_utils.experiments import cohorts, config, interaction, planning, results, run
-from lungseg_utils.networks.automatic import training
+from lungseg_utils.networks import patches, training
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import InputError
 
@@ -151,8 +151,7 @@ def test_changed_training_data_trains_again_from_the_start(here, monkeypatch):
     """The weights of an outdated training must not be where the next one begins."""
     first = _run()
     trained = []
-    automatic = sys.modules["lungseg_utils.networks.automatic"]
-    monkeypatch.setattr(automatic.training, "train", _spy(automatic.training.train, trained))
+    monkeypatch.setattr(training, "train", _spy(training.train, trained))
     case = cohorts.training_cohort("phantom_nsclc", config.load().profile("smoke"), 0).train[0]
     files = {path: path.read_bytes() for path in case.image_path.rglob("*.dcm")}
     try:
@@ -222,9 +221,7 @@ def test_a_damaged_case_stops_before_any_result(here):
 
 
 def test_a_training_that_diverges_is_kept_and_its_cases_are_failures_not_missing(here, monkeypatch):
-    from lungseg_utils.networks import automatic
-
-    monkeypatch.setattr(automatic, "build_loss", lambda name: lambda logits, targets: logits.mean() * np.nan)
+    monkeypatch.setattr(patches, "build_loss", lambda name: lambda logits, targets: logits.mean() * np.nan)
     result = _run()
     assert set(result.results["status"]) <= {"failed", "undefined"}
     assert result.provenance["training_failure"].startswith("TrainingDiverged: the loss is nan at step 1")
