@@ -175,10 +175,8 @@ def result(tmp_path, monkeypatch):
 def test_sessions_become_rows_like_those_of_other_settings(result, session, reference):
     more = recorded_sessions.with_sessions(result, [session])
     tables.validate(more.results)
-    tables.require_complete(
-        more.results,
-        [{"experiment": result.experiment.name, "test_dataset": "folder", "prompter": "recorded", "jitter": 0.0, "case_id": "chest-LPS"}],
-    )
+    keys = {"experiment": result.experiment.name, "test_dataset": "folder", "prompter": "recorded", "source": "recorded"}
+    tables.require_complete(more.results, [keys | {"jitter": 0.0, "case_id": "chest-LPS"}])
     segmenter = small_segmenter()
     segmenter.set_image(sample_study().image)
     wanted = dsc(reference.array, segmenter.predict(session.prompts).mask.array)
