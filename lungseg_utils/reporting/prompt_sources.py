@@ -13,9 +13,10 @@ from .. import registry
 from ..core.masks import dsc
 from ..data.cases import load_study
 from ..evaluation import intervals, judges
-from ..experiments import results
+from ..experiments import config, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..prompts.sources import ANOTHER_READER, REFERENCE, TITLES
+from . import contamination
 from .controls import role_of
 from .labels import interval_text, label_of
 from .methods import Method, group_runs, titles
@@ -55,8 +56,16 @@ def claims(finished: Sequence[results.RunResult], dataset: str, readers: pd.Seri
             for method in here:
                 row = {"prompt": label_of(setting), "prompt drawn by": TITLES[source], "method": names[method.name, setting]}
                 row |= {"n": len(values[method.name]), "DSC": _mean(values[method.name])}
-                rows.append(row | {f"minus {name}": _minus(values[method.name], other) for name, other in opponents.items()})
+                row |= {f"minus {name}": _minus(values[method.name], other) for name, other in opponents.items()}
+                rows.append(row | {"first weights had seen": _seen(method, dataset)})
     return pd.DataFrame(rows)
+
+
+def _seen(method: Method, dataset: str) -> str:
+    """What a source says that the first weights of a method were trained on; a dash for random ones."""
+    options = config.resolve_options(method.experiment, config.load().profile(method.experiment.profile))
+    weights = contamination.weights_of(method.experiment.model, options)
+    return contamination.level(weights, dataset) if weights else "–"
 
 
 def _best(here: Sequence[Method], values: dict[str, pd.Series], role: str) -> pd.Series | None:

@@ -55,6 +55,8 @@ def test_each_source_has_its_own_best_opponent_without_a_network(finished):
     assert by_reader["minus box-channel U-Net"] == "-0.050 [-0.050, -0.050]"
     assert by_reader["minus the reader who drew the prompt"].startswith("-0.100 [")
     assert own["minus the reader who drew the prompt"] == "–"
+    assert set(model["first weights had seen"]) == {"same images and labels"}
+    assert set(table["first weights had seen"][table["method"].str.startswith("Box-channel")]) == {"–"}
 
 
 def test_nobody_is_compared_with_itself(finished):
