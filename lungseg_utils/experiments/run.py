@@ -9,10 +9,9 @@ from __future__ import annotations
 import logging
 import shutil
 import traceback
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,8 +26,8 @@ from ..core.measure import device_name, measure
 from ..core.provenance import commit, environment, sha256_of_files, sha256_of_json, sha256_of_weights
 from ..data import nifti, splits
 from ..data.cases import Studies, load_study, sha256_of_cases
-from ..evaluation import judges, plan, protocols, tables
-from ..evaluation.scoring import cut_ends, score, score_judgments
+from ..evaluation import plan, protocols, tables
+from ..evaluation.scoring import cut_ends
 from ..prompts import sources
 from ..prompts.ladder import prompt_rng
 from ..types import (
@@ -46,14 +45,13 @@ from ..types import (
     TrainingRun,
     trainable,
 )
-from . import code_identity, cohorts, config, detector, initial_weights, store
+from . import code_identity, cohorts, config, detector, draws, initial_weights, store
 from .interaction import MemoizedSegmenter, run_interaction
 from .planning import Question, check_patients, detectors_of, experiment_title, questions_of
 from .results import PROTOCOL_COUNTS, RunResult, prediction_path
 
 _IN_TABLES = ("rows", "costs", "protocol_counts", "identity")  # parts of a case's record that provenance does not repeat
 PATIENCE_SECONDS = 1800.0  # notebooks that run side by side may need the same experiment: the second waits for the first
-Scorer = Callable[[Row, Mask, bool], list[Record]]  # of keys, prediction, and whether the model failed
 log = logging.getLogger(__name__)
 
 
@@ -262,7 +260,8 @@ def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, q
     keys: Record = {"experiment": job.experiment.name, "test_dataset": dataset, "case_id": case.case_id}
     keys |= {"prompter": question.prompter, "source": question.source, "jitter": question.jitter}
     rows, costs, failures, counts = [], [], [], None
-    for draw, (pointed_at, score_it) in enumerate(_drawn(job, dataset, case, study, question)):
+    drawn = draws.draws_of(question, case, study, lambda: job.detectors[dataset].find(case, study))
+    for draw, (pointed_at, score_it) in enumerate(drawn):
         with measure() as total:
             given = _predict(job, trained, dataset, case, study, pointed_at, question, draw)
         failures.append(given.failure)
@@ -282,30 +281,6 @@ def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, q
         "costs": tables.mean_rows(costs),
         "protocol_counts": counts,
     }
-
-
-def _drawn(job: _Job, dataset: str, case: Case, study: Study, question: Question) -> Iterator[tuple[Mask, Scorer]]:
-    """The mask that the prompter looks at, and what scores the prediction, for each draw of a question."""
-    if question.source == sources.ANOTHER_READER:
-        yield from _drawn_by_readers(case, study)
-        return
-    pointed_at = job.detectors[dataset].find(case, study) if question.source == sources.DETECTOR else study.reference
-    for _ in range(question.draws):
-        yield pointed_at, lambda keys, mask, failed: score(keys, study.references, mask, study.ignore, failed)
-
-
-def _drawn_by_readers(case: Case, study: Study) -> Iterator[tuple[Mask, Scorer]]:
-    """Each reader in turn, judged by the others."""
-    readers = list(judges.readers_of(study).values())
-    if len(readers) < 2:
-        raise InputError(case.case_id, f"{len(readers)} reader(s) outlined it", "Take another_reader out of prompt_sources.")
-    for number, reader in enumerate(readers):
-        by_others = [judgment for judgment in judges.judgments_of(readers, number) if judgment.estimand != judges.SELF]
-        yield reader, partial(_score_by, by_others, study.ignore)
-
-
-def _score_by(by_others: Sequence[judges.Judgment], ignore: Mask | None, keys: Row, mask: Mask, failed: bool) -> list[Record]:
-    return score_judgments(keys, by_others, mask, ignore, failed)
 
 
 @dataclass(frozen=True)
