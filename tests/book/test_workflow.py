@@ -76,7 +76,7 @@ def test_an_unknown_profile_is_refused_before_anything_starts(targets):
 
 
 def test_a_profile_without_what_the_first_page_speaks_of_is_refused_before_anything_starts():
-    spoken_of = "baselines_zero_shot, medsam2_fine_tuned, unet_full"
+    spoken_of = "baselines_zero_shot, litemedsam_fine_tuned, medsam2_fine_tuned, unet_full"
     with pytest.raises(InputError, match=f"profile losses: its book's first page speaks of {spoken_of}, which"):
         workflow.run_workflow("losses", cores=1)
 

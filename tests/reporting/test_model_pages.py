@@ -148,7 +148,7 @@ def test_the_front_figure_has_three_panels_that_can_be_read_alone(finished):
         assert text in prompts.texts[0].get_text()
     answers = front_page.page_values(ladder, "mini")
     assert answers["front_n"] == 12
-    assert answers["medsam_fine_tuned_box_every_slice_over_trivial"].startswith("0.05")
+    assert answers["litemedsam_fine_tuned_box_every_slice_over_trivial"].startswith("0.05")
     assert answers["medsam2_fine_tuned_box_one_slice_over_control"].startswith("0.05")
 
 
