@@ -1,6 +1,6 @@
 """Section "Who draws the prompt" of the page "Ladder": each method by the source of its prompts, with its differences to three opponents.
 
-The opponents get the same prompts: the best prediction without a network, the box-channel U-Net, and the reader who drew the prompt.
+The opponents: the best prediction without a network and the box-channel U-Net, given the same prompts, and a reader's own outline.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def claims(finished: Sequence[results.RunResult], dataset: str, readers: pd.Seri
             here = [m for m in methods if m.asked(dataset, setting, source=asked_as)]
             values = {m.name: m.table(dataset, setting, source=asked_as).mean(axis=1) for m in here}
             opponents = {"best without a network": _best(here, values, "trivial"), "box-channel U-Net": _box_channel(here, values)}
-            opponents["the reader who drew the prompt"] = readers if source == ANOTHER_READER else None
+            opponents["a reader, judged alike"] = readers if source == ANOTHER_READER else None
             for method in here:
                 row = {"prompt": label_of(setting), "prompt drawn by": TITLES[source], "method": names[method.name, setting]}
                 row |= {"n": len(values[method.name]), "DSC": _mean(values[method.name])}
