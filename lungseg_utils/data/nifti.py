@@ -45,7 +45,7 @@ def _write_nifti(volume: Image | Mask, array: np.ndarray, path: Path, like_path:
     if not path.name.endswith(_ENDINGS):
         raise InputError(path, "not a NIfTI file name", "End it with .nii.gz or .nii.")
     affine = volume.affine
-    if like_path is not None and Path(like_path).name.endswith(_ENDINGS):
+    if like_path is not None and Path(like_path).name.endswith(_ENDINGS) and not Path(like_path).is_dir():
         header = _open_nifti(Path(like_path))
         refuse_other_grid(empty_grid(header.shape[:3], header.affine, like_path), volume, like_path, path)
         affine = header.affine

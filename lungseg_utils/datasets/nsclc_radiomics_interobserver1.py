@@ -10,8 +10,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
+from ..core import masks
 from ..data.radiotherapy import only_contours, open_contours, patients, read_ct
 from ..types import Case, DatasetCard, InputError, Mask, Study
 
@@ -60,6 +59,4 @@ def load(case: Case) -> Study:
 
 def majority(readers: dict[str, Mask]) -> Mask:
     """Voxels inside the outlines of more than half of the readers."""
-    masks = list(readers.values())
-    votes = np.sum([mask.array for mask in masks], axis=0, dtype=np.uint8)
-    return Mask(2 * votes > len(masks), masks[0].affine)
+    return masks.agreed_by(readers.values(), len(readers) // 2 + 1)

@@ -23,7 +23,7 @@ def predict_file(model: str, image: Path, out: Path, profile: str = "mini", seed
     segmenter = load.segmenter_of(experiment)
     segmenter.set_image(volume)
     prediction = segmenter.predict(())
-    nifti.write_mask(prediction.mask, out, like_path=image if image.is_file() else None)
+    nifti.write_mask(prediction.mask, out, like_path=image)
     return prediction
 
 

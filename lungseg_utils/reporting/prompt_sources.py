@@ -51,7 +51,7 @@ def claims(finished: Sequence[results.RunResult], dataset: str, readers: pd.Seri
         for source, asked_as in SOURCES.items():
             here = [m for m in methods if m.asked(dataset, setting, source=asked_as)]
             values = {m.name: m.table(dataset, setting, source=asked_as).mean(axis=1) for m in here}
-            opponents = {"best without a network": _best(here, values, "trivial"), "box-channel U-Net": _box_channel(here, values)}
+            opponents = {"best without a network": _best_trivial(here, values), "box-channel U-Net": _box_channel(here, values)}
             opponents["a reader, judged alike"] = readers if source == ANOTHER_READER else None
             for method in here:
                 row = {"prompt": label_of(setting), "prompt drawn by": TITLES[source], "method": names[method.name, setting]}
@@ -68,8 +68,8 @@ def _seen(method: Method, dataset: str) -> str:
     return contamination.level(weights, dataset) if weights else "–"
 
 
-def _best(here: Sequence[Method], values: dict[str, pd.Series], role: str) -> pd.Series | None:
-    candidates = [values[method.name] for method in here if role_of(method.experiment) == role]
+def _best_trivial(here: Sequence[Method], values: dict[str, pd.Series]) -> pd.Series | None:
+    candidates = [values[method.name] for method in here if role_of(method.experiment) == "trivial"]
     return max(candidates, key=lambda series: series.mean()) if candidates else None
 
 

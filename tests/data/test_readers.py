@@ -248,6 +248,15 @@ def test_writing_like_a_file_with_another_grid_or_a_wrong_name_is_refused(tmp_pa
     assert sorted(p.name for p in tmp_path.iterdir()) == ["ct.nii"]
 
 
+def test_a_mask_of_a_folder_or_of_another_format_is_stored_in_ras_order(tmp_path):
+    (tmp_path / "series.nii").mkdir()  # DICOM folders may be called anything
+    (tmp_path / "cube.mha").write_bytes(b"")
+    mask = Mask(np.ones((4, 5, 6), bool), _affine())
+    for like_path in (tmp_path / "series.nii", tmp_path / "cube.mha"):
+        nifti.write_mask(mask, tmp_path / "m.nii.gz", like_path=like_path)
+        assert nib.load(tmp_path / "m.nii.gz").affine == pytest.approx(mask.affine)
+
+
 def test_what_is_not_there_or_of_another_kind_is_refused(tmp_path):
     with pytest.raises(InputError, match="no such file or folder"):
         images.read_image(tmp_path / "none.nii")
