@@ -221,7 +221,9 @@ class Study:
 class Prediction:
     """A segmenter's answer on the image's own grid; `probability` is float32 (x, y, z) in [0, 1] or None.
 
-    `fallback_share`: of the prompts, how many an automatic model answered without its network (NaN: no such model, or no prompt).
+    `spared_seconds`: what embeddings that were kept from earlier took when they were made. With `seconds` they are the cost of a first
+    prediction, whatever was asked before. `fallback_share`: of the prompts, how many an automatic model answered without its network (NaN:
+    no such model, or no prompt).
     """
 
     mask: Mask
@@ -229,6 +231,7 @@ class Prediction:
     seconds: float
     peak_memory_mb: float
     fallback_share: float = math.nan
+    spared_seconds: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -318,7 +321,8 @@ class DatasetCard:
     """What a data-set file says of itself. `redistributable`: may voxels appear in a published book?
 
     `labeled_patients`: as published; 0 where that is not one number. `short_title`: for tables, by default the title; of phantoms
-    what they are like ("NSCLC-like"). `several_readers`: references "reader-1" and so on are in each study.
+    what they are like ("NSCLC-like"). `several_readers`: references "reader-1" and so on are in each study. `part_of`: the data set
+    whose files and exclusions it shares, of which it is some of the patients.
     """
 
     title: str
@@ -333,6 +337,7 @@ class DatasetCard:
     labeled_patients: int = 0
     short_title: str = ""
     several_readers: bool = False
+    part_of: str = ""
 
     @property
     def label(self) -> str:

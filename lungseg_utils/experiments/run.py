@@ -266,7 +266,7 @@ def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, q
             given = _predict(job, trained, dataset, case, study, pointed_at, question, draw)
         failures.append(given.failure)
         rows.append(score_it(keys | {"patient_id": case.patient_id}, given.prediction.mask, bool(given.failure)))
-        costs.append(_cost_rows(keys, given, total.seconds))
+        costs.append(_cost_rows(keys, given, total.seconds + given.prediction.spared_seconds))
     if question.is_plain and study.reference.array.any():
         masks = protocols.CaseMasks(case.patient_id, study.reference.array, (given.prediction.mask.array,))
         counts = protocols.measure(masks).as_plain()
@@ -316,7 +316,7 @@ def _predict(
 
 def _cost_rows(shared: Row, given: _Given, seconds: float) -> list[Record]:
     quantities = (
-        ("prediction", given.prediction.seconds, "s"),
+        ("prediction", given.prediction.seconds + given.prediction.spared_seconds, "s"),
         ("prompting, prediction and writing", seconds, "s"),
         ("peak memory", given.prediction.peak_memory_mb, "MB"),
         ("actions", given.actions, "1"),

@@ -9,6 +9,7 @@ import contextlib
 import hashlib
 import os
 from collections.abc import Callable, Hashable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +21,15 @@ from ..core import files
 FOLDER_VARIABLE = "LUNGSEG_EMBEDDINGS"  # names the folder of kept embeddings; without it there is none
 LIMIT_VARIABLE = "LUNGSEG_EMBEDDINGS_GB"
 _DEFAULT_GB = 20.0
-Embedding = list[torch.Tensor]  # of one picture, coarse and fine levels: (1, channels, side, side) each
+_FORMAT = "levels and seconds"  # of a file; those of another format are not found
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What an encoder says of one picture, coarse and fine levels (1, channels, side, side) each, and the seconds that it took."""
+
+    levels: list[torch.Tensor]
+    seconds: float = 0.0
 
 
 class EmbeddingCache:
@@ -47,7 +56,7 @@ class EmbeddingCache:
 
 
 def _bytes(embedding: Embedding) -> int:
-    return sum(level.nbytes for level in embedding)
+    return sum(level.nbytes for level in embedding.levels)
 
 
 class EmbeddingFolder:
@@ -73,13 +82,13 @@ class EmbeddingFolder:
         return found
 
     def _path(self, identity: str, picture: np.ndarray) -> Path:
-        digest = hashlib.sha256(f"{identity} {picture.shape} {picture.dtype}".encode())
+        digest = hashlib.sha256(f"{_FORMAT} {identity} {picture.shape} {picture.dtype}".encode())
         digest.update(np.ascontiguousarray(picture))
         return self.folder / f"{digest.hexdigest()}.pt"
 
     def _read(self, path: Path) -> Embedding | None:
         try:
-            embedding = torch.load(path, weights_only=True)
+            embedding = Embedding(**torch.load(path, weights_only=True))
             os.utime(path)  # the youngest are kept
         except FileNotFoundError:  # never there, or removed by another process just now
             return None
@@ -88,7 +97,7 @@ class EmbeddingFolder:
     def _write(self, path: Path, embedding: Embedding) -> None:
         self.folder.mkdir(parents=True, exist_ok=True)
         with files.atomic_path(path) as temporary:
-            torch.save([level.cpu() for level in embedding], temporary)
+            torch.save({"levels": [level.cpu() for level in embedding.levels], "seconds": embedding.seconds}, temporary)
         self._remove_oldest()
 
     def _remove_oldest(self) -> None:
@@ -109,7 +118,7 @@ class EmbeddingFolder:
 def folder_from_environment() -> EmbeddingFolder | None:
     """The folder that `LUNGSEG_EMBEDDINGS` names, up to `LUNGSEG_EMBEDDINGS_GB`; None without one.
 
-    It is optional, because embeddings read from files take no encoding time: the measured costs of such a run are those of a warm cache.
+    It is optional, because it may take so much of a disk.
     """
     folder = os.environ.get(FOLDER_VARIABLE)
     return EmbeddingFolder(Path(folder), float(os.environ.get(LIMIT_VARIABLE, _DEFAULT_GB))) if folder else None

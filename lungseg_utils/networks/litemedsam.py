@@ -24,9 +24,9 @@ from torch.nn import functional
 from .. import geometry
 from ..geometry import AxialWindow
 from ..types import Image, InputError, Mask, Options, Prompt, SlicePrompt, Study, TrainingRun
-from . import onnx_encoder
+from . import onnx_copy
 from .embedding_cache import EmbeddingFolder
-from .onnx_encoder import OnnxEncoder
+from .onnx_copy import OnnxCopy
 from .products import widen_linears
 from .promptable import where
 from .prompted_training import PromptForm, TrainingSettings
@@ -72,6 +72,20 @@ class PaddedView(View):
         return ((np.clip(plane.astype(float), low, high) - low) / (high - low) * 255).astype(np.uint8)
 
 
+class _Decoder(torch.nn.Module):
+    """Prompt encoder and mask decoder, for boxes."""
+
+    def __init__(self, prompt_encoder: torch.nn.Module, mask_decoder: torch.nn.Module) -> None:
+        super().__init__()
+        self.prompt_encoder, self.mask_decoder = prompt_encoder, mask_decoder
+
+    def forward(self, embeddings: torch.Tensor, boxes: torch.Tensor) -> torch.Tensor:
+        """Logits (n, 1, 256, 256) of embeddings (n, 256, 64, 64) and boxes (n, 4) in pixels."""
+        sparse, dense = self.prompt_encoder(points=None, boxes=boxes, masks=None)
+        logits, _ = self.mask_decoder(embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense, multimask_output=False)
+        return logits
+
+
 class LiteMedSam(torch.nn.Module):
     """The published network as a plain function of pictures and boxes, one box per picture. Random weights are torch's next ones."""
 
@@ -80,7 +94,8 @@ class LiteMedSam(torch.nn.Module):
         parts = _packaged_classes().build_lite_medsam()
         self.image_encoder, self.prompt_encoder, self.mask_decoder = parts.image_encoder, parts.prompt_encoder, parts.mask_decoder
         widen_linears(self)
-        self._by_onnx = OnnxEncoder()
+        self._encoder_by_onnx, self._decoder_by_onnx = OnnxCopy(), OnnxCopy()
+        self._boxes_to_logits = (_Decoder(self.prompt_encoder, self.mask_decoder).eval(),)  # in a tuple: its weights have names already
 
     def train(self, mode: bool = True) -> LiteMedSam:
         """As any module; but a frozen encoder keeps its statistics of batches."""
@@ -92,15 +107,16 @@ class LiteMedSam(torch.nn.Module):
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (n, 1, 256, 256) in [0, 1] to embeddings (n, 256, 64, 64)."""
         pictures = pictures.expand(-1, 3, -1, -1)
-        if onnx_encoder.fits(self.image_encoder, pictures):
-            return self._by_onnx(self.image_encoder, pictures)
+        if onnx_copy.fits(self.image_encoder, pictures):
+            return self._encoder_by_onnx(self.image_encoder, pictures)
         return self.image_encoder(pictures)
 
     def decode(self, embeddings: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Logits (n, 1, 256, 256) for the corners (n, 2, 2) of one box per embedding, x and y in pixels; all `labels` are of boxes."""
-        sparse, dense = self.prompt_encoder(points=None, boxes=positions.flatten(1), masks=None)
-        logits, _ = self.mask_decoder(embeddings, self.prompt_encoder.get_dense_pe(), sparse, dense, multimask_output=False)
-        return logits
+        (decoder,), boxes = self._boxes_to_logits, positions.flatten(1)
+        if onnx_copy.fits(decoder, embeddings, boxes):
+            return self._decoder_by_onnx(decoder, embeddings, boxes)
+        return decoder(embeddings, boxes)
 
     def forward(self, seen: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Logits (n, 1, 256, 256) of pictures (n, 1, 256, 256), or of embeddings (n, 256, 64, 64) that are known already."""
@@ -162,8 +178,8 @@ class LiteMedSamSegmenter(SamSegmenter):
             return picture, np.floor(positions), labels, target
         slice_prompt, window, target = self._draw(volume, form, rng)
         with torch.no_grad():
-            ((embedding,),) = self._embed_pictures([self.view.picture(volume.hu, window, slice_prompt.index)])
-        return embedding[0].float().cpu().numpy(), *self._box_tokens(slice_prompt, window), target[None]
+            (embedding,) = self._embed_pictures([self.view.picture(volume.hu, window, slice_prompt.index)])
+        return embedding.levels[0][0].float().cpu().numpy(), *self._box_tokens(slice_prompt, window), target[None]
 
 
 def _packaged_classes() -> ModuleType:

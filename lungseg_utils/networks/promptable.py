@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import hashlib
 import itertools
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
@@ -226,6 +228,8 @@ class SlicewiseSegmenter(PromptableSegmenter):
         self.cache = EmbeddingCache(_CACHED_MB)
         self.folder = folder_from_environment()
         self.watch: Callable[[Sequence[int]], None] | None = None
+        self._needed: dict[Place, float] = {}  # of one prediction: seconds that each window takes to encode
+        self._encoded_seconds = 0.0  # of these, those that went by
         self._images: WeakKeyDictionary[Image, int] = WeakKeyDictionary()
         self._numbers = itertools.count()  # never given twice, unlike addresses
         self._identity = ""
@@ -234,14 +238,20 @@ class SlicewiseSegmenter(PromptableSegmenter):
         self.cache.clear()
         self._identity = ""
 
+    def predict(self, prompts: Sequence[Prompt] = ()) -> Prediction:
+        """As the base has it; `spared_seconds` are those that kept embeddings took when they were made."""
+        self._needed, self._encoded_seconds = {}, 0.0
+        prediction = super().predict(prompts)
+        return replace(prediction, spared_seconds=max(0.0, sum(self._needed.values()) - self._encoded_seconds))
+
     @torch.inference_mode()
     def make_ready(self, place: Place) -> None:
         """Encode a window of a slice of the image, if it is not kept."""
         self.network.eval()
         self._embed([place])
 
-    def _embed(self, places: Sequence[Place]) -> list[Embedding]:
-        """What the encoder says of each window of a slice, kept or computed now."""
+    def _embed(self, places: Sequence[Place]) -> list[list[torch.Tensor]]:
+        """What the encoder says of each window of a slice (its levels), kept or computed now."""
         if self.watch:
             self.watch([index for _, index in places])
         known = {place: self.cache.get(self._key(place)) for place in dict.fromkeys(places)}
@@ -251,7 +261,8 @@ class SlicewiseSegmenter(PromptableSegmenter):
             for place, embedding in zip(part, self._encode(part), strict=True):
                 known[place] = embedding
                 self.cache.put(self._key(place), embedding)
-        return [known[place] for place in places]
+        self._needed |= {place: embedding.seconds for place, embedding in known.items()}
+        return [known[place].levels for place in places]
 
     def _key(self, place: Place) -> tuple[object, ...]:
         if self.image not in self._images:
@@ -267,14 +278,19 @@ class SlicewiseSegmenter(PromptableSegmenter):
             return self._encode_pictures(pictures)
         self._identity = self._identity or self._describe_encoder()
         found = self.folder.complete(self._identity, pictures, self._encode_pictures)
-        return [[level.to(self.device) for level in embedding] for embedding in found]
+        return [Embedding([level.to(self.device) for level in embedding.levels], embedding.seconds) for embedding in found]
 
     def _encode_pictures(self, pictures: Sequence[np.ndarray]) -> list[Embedding]:
+        start = time.perf_counter()
         with training.autocast(self.device, self.precision):
             said = self.network.encode(torch.from_numpy(np.stack(pictures)[:, None]).to(self.device))
+        if self.device.type == "cuda":
+            torch.cuda.synchronize(self.device)  # else these would be the seconds of asking
+        seconds = time.perf_counter() - start
+        self._encoded_seconds += seconds
         levels = [said] if isinstance(said, torch.Tensor) else said
         # a row of a batch would hold the memory of the whole batch
-        return [[level[n : n + 1].clone() for level in levels] for n in range(len(pictures))]
+        return [Embedding([level[n : n + 1].clone() for level in levels], seconds / len(pictures)) for n in range(len(pictures))]
 
     def _describe_encoder(self) -> str:
         """All that an embedding depends on besides its picture: weights, normalization, precision and device, and torch itself."""

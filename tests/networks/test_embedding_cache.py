@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from lungseg_utils.geometry import AxialWindow
-from lungseg_utils.networks.embedding_cache import EmbeddingCache, EmbeddingFolder, folder_from_environment
+from lungseg_utils.networks.embedding_cache import Embedding, EmbeddingCache, EmbeddingFolder, folder_from_environment
 from lungseg_utils.networks.prefetch import places_ahead
 from lungseg_utils.types import Box, Points, Prompt, SlicePrompt
 from tests.support.sample_playground import corners, largest_slice, sample_study, small_segmenter, train_for_a_moment
@@ -132,14 +132,14 @@ def test_a_network_of_whole_slices_encodes_each_slice_once_and_its_neighbors_ahe
 
 def test_the_least_recently_used_is_dropped_first_and_the_limit_is_in_bytes():
     cache = EmbeddingCache(max_mb=0.0012)
-    maps = {name: [torch.zeros(100)] for name in "abc"}  # 400 bytes each
+    maps = {name: Embedding([torch.zeros(100)]) for name in "abc"}  # 400 bytes each
     for name, tensor in maps.items():
         cache.put(name, tensor)
     assert len(cache) == 3
     assert cache.get("a") is maps["a"]
-    cache.put("d", [torch.zeros(50), torch.zeros(50)])
+    cache.put("d", Embedding([torch.zeros(50), torch.zeros(50)]))
     assert [name for name in "abcd" if cache.get(name) is not None] == ["a", "c", "d"]
-    cache.put("large", [torch.zeros(1000)])
+    cache.put("large", Embedding([torch.zeros(1000)]))
     assert cache.get("large") is None
     assert len(cache) == 3  # what fits stays
 
@@ -196,6 +196,24 @@ def test_a_second_run_finds_embeddings_as_files_and_answers_bit_by_bit_alike(mod
     assert np.array_equal(answers[0].probability, answers[1].probability)
 
 
+def test_a_prediction_tells_what_kept_embeddings_had_cost(tmp_path):
+    """The cost of a first prediction does not depend on what was asked before, nor on files of earlier runs."""
+    study = sample_study()
+    reference, k = study.references["reference"], largest_slice(study.references["reference"])
+    one, two = box_prompt(reference, k), Prompt(1, tuple(box_prompt(reference, n).slices[0] for n in (k, k + 1)))
+    for run in range(2):
+        segmenter = small_segmenter(field_mm=0.0)
+        segmenter.folder = EmbeddingFolder(tmp_path)
+        encode = segmenter.network.encode
+        segmenter.network.encode = lambda pictures, encode=encode: time.sleep(0.2 * len(pictures)) or encode(pictures)
+        segmenter.set_image(study.image)
+        answers = [segmenter.predict([prompt]) for prompt in (one, one, two)]
+        spared = [0.2 if run else 0.0, 0.2, 0.4 if run else 0.2]
+        for answer, at_least in zip(answers, spared, strict=True):
+            assert at_least <= answer.spared_seconds < at_least + 0.15
+            assert (answer.seconds > 0.2) == (at_least == 0.0 or (run == 0 and answer is answers[2]))
+
+
 @pytest.mark.parametrize("changes", [{"seed": 1}, {"mean": (0.4, 0.4, 0.4)}, {"precision": "bf16"}, {"window_hu": (-500.0, 500.0)}])
 def test_other_weights_preprocessing_or_precision_find_nothing(changes, tmp_path):
     study = sample_study()
@@ -226,7 +244,7 @@ def _pictures(*values):
 
 
 def _double(pictures):
-    return [[torch.from_numpy(picture)[None] * 2] for picture in pictures]
+    return [Embedding([torch.from_numpy(picture)[None] * 2], 3.0) for picture in pictures]
 
 
 def test_the_files_least_recently_used_are_removed_first(tmp_path):
@@ -247,8 +265,8 @@ def _hammer(folder, seconds):
     rng, end = np.random.default_rng(), time.monotonic() + seconds
     while time.monotonic() < end:
         pictures = _pictures(*rng.integers(8, size=3))
-        for picture, (level,) in zip(pictures, folder.complete("x", pictures, _double), strict=True):
-            if not np.array_equal(level[0].numpy(), 2 * picture):
+        for picture, found in zip(pictures, folder.complete("x", pictures, _double), strict=True):
+            if found.seconds != 3.0 or not np.array_equal(found.levels[0][0].numpy(), 2 * picture):
                 raise SystemExit(1)
 
 
