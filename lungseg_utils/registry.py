@@ -56,6 +56,11 @@ def dataset(name: str) -> DatasetModule:
     return cast(DatasetModule, plugin("datasets", name))
 
 
+def whole(name: str) -> str:
+    """The data set whose files a data set reads: itself, unless its card says that it is a part of another one."""
+    return card("datasets", name).part_of or name
+
+
 def phantoms(name: str) -> PhantomModule:
     """The file of a data set that is drawn; InputError for another one."""
     module = plugin("datasets", name)

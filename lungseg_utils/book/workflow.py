@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import time
@@ -77,9 +78,26 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
         if not targets:
             build.vendor(root)  # first: the book is built last, perhaps where there is no network
         files.remove_leftovers(root / "build" / profile)
-        status = subprocess.run(command, cwd=root, env=os.environ | _ONE_THREAD, check=False).returncode
+        embeddings = _kept_embeddings(profile)
+        status = subprocess.run(command, cwd=root, env=embeddings | os.environ | _ONE_THREAD, check=False).returncode
+        if status == 0:
+            shutil.rmtree(_embeddings_folder(profile), ignore_errors=True)
     _report(root, profile, started, status)
     return status
+
+
+def _kept_embeddings(profile: str) -> dict[str, str]:
+    """Environment variables that name the folder of image embeddings and its size, if the profile keeps any."""
+    limit_gb = config.load().profile(profile).kept_embeddings_gb
+    if not limit_gb:
+        return {}
+    from ..networks.embedding_cache import FOLDER_VARIABLE, LIMIT_VARIABLE  # imports torch
+
+    return {FOLDER_VARIABLE: str(_embeddings_folder(profile)), LIMIT_VARIABLE: str(limit_gb)}
+
+
+def _embeddings_folder(profile: str) -> Path:
+    return project.project_root() / "build" / profile / "embeddings"
 
 
 def bring_patients(profile: str) -> None:
@@ -90,7 +108,7 @@ def bring_patients(profile: str) -> None:
     grid, root = config.load(), project.cache_root()
     tested = {name for line in grid.lines(profile) for name in grid.test_datasets(line.notebook, profile)}
     small = set(samples.names()) - set(collections.collections())  # of the others the registry lists samples, and the whole is large
-    for name in sorted((grid.trained_on(profile) | tested) & small):
+    for name in sorted({registry.whole(name) for name in grid.trained_on(profile) | tested} & small):
         try:
             samples.fetch(name, root, yes=True)
         except InputError as fault:

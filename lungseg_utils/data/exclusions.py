@@ -20,8 +20,8 @@ NO_REFERENCE = "no reference"
 
 
 def path(dataset: str) -> Path:
-    """Where the table of a data set lies."""
-    return project.project_root() / "data" / "exclusions" / f"{dataset}.csv"
+    """Where the table of a data set lies; a part of another one shares its table."""
+    return project.project_root() / "data" / "exclusions" / f"{registry.whole(dataset)}.csv"
 
 
 def find(dataset: str, root: Path) -> pd.DataFrame:
@@ -52,7 +52,8 @@ def usable(dataset: str, root: Path) -> list[Case]:
 
 
 def write(dataset: str, root: Path) -> pd.DataFrame:
-    """Find, and keep with the project, also if there is none; returns the table."""
+    """Find, and keep with the project, also if there is none; returns the table. For a part, that of the whole data set is made."""
+    dataset = registry.whole(dataset)
     found = find(dataset, root)
     files.write(found, path(dataset))
     return found

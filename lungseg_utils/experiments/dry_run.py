@@ -264,8 +264,9 @@ def _predictions(setting: str) -> int:
 
 def _missing(profile: str, asked: Mapping[Experiment, tuple[tuple[str, ...], list[str]]]) -> Iterable[Missing]:
     named = {name for datasets, _ in asked.values() for name in datasets} | config.load().trained_on(profile)
-    for dataset in sorted(name for name in named if not registry.card("datasets", name).phantom):
-        yield from _missing_of_dataset(dataset, dataset in config.load().trained_on(profile))
+    trained_on = {registry.whole(name) for name in config.load().trained_on(profile)}
+    for dataset in sorted({registry.whole(name) for name in named if not registry.card("datasets", name).phantom}):
+        yield from _missing_of_dataset(dataset, dataset in trained_on)
     yield from _missing_weights(asked)
 
 

@@ -34,8 +34,11 @@ LEVELS: Mapping[str, str] = {  # strongest first
 
 
 def datasets() -> list[str]:
-    """The data sets that need a row for each file of weights: all that any profile trains or tests on, real ones first."""
-    return sorted(config.load().datasets(), key=lambda name: registry.card("datasets", name).phantom)
+    """The data sets that need a row for each file of weights: all that any profile trains or tests on, real ones first.
+
+    Of a part of a data set, the whole.
+    """
+    return sorted(dict.fromkeys(map(registry.whole, config.load().datasets())), key=lambda name: registry.card("datasets", name).phantom)
 
 
 def known_weights() -> dict[str, str]:
@@ -96,6 +99,7 @@ def _check_evidence(frame: pd.DataFrame, path: Path) -> None:
 
 def level(weights: str, dataset: str) -> str:
     """One of `LEVELS`; InputError for weights or a data set that the table does not know."""
+    dataset = registry.whole(dataset)
     for name, known in ((weights, known_weights()), (dataset, datasets())):
         if name not in known:
             raise InputError(name, f"not in {FILE}", f"Known: {', '.join(known)}.")

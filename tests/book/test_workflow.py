@@ -320,3 +320,27 @@ def test_patients_of_a_profile_are_fetched_before_any_work_and_their_lack_names_
         workflow.bring_patients("patients")
     assert "license" in capsys.readouterr().out
     assert not list(tmp_path.rglob("*.mha"))
+
+
+@pytest.mark.parametrize("own", ["", "elsewhere"])
+@pytest.mark.parametrize("status", [0, 1])
+def test_embeddings_are_kept_while_a_workflow_that_shares_them_runs(tmp_path, monkeypatch, own, status):
+    """They go when it has ended well; after a failure the next try finds them. A folder that the user names stays his."""
+    shutil.copy(ROOT / "experiments.yml", tmp_path)
+    monkeypatch.setenv("LUNGSEG_ROOT", str(tmp_path))
+    monkeypatch.setenv("LUNGSEG_EMBEDDINGS", own)
+    if not own:
+        monkeypatch.delenv("LUNGSEG_EMBEDDINGS")
+    folder, seen = tmp_path / "build" / "patients" / "embeddings", {}
+    folder.mkdir(parents=True)
+
+    def run(command, cwd, env, check):
+        seen.update(env)
+        return subprocess.CompletedProcess(command, status)
+
+    monkeypatch.setattr(workflow.subprocess, "run", run)
+    monkeypatch.setattr(workflow, "bring_patients", lambda profile: None)
+    assert workflow.run_workflow("patients", 1, targets=("anything",)) == status
+    assert seen["LUNGSEG_EMBEDDINGS"] == (own or str(folder))
+    assert float(seen["LUNGSEG_EMBEDDINGS_GB"]) > 20
+    assert folder.exists() == (status == 1)

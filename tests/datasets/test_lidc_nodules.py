@@ -9,6 +9,7 @@ import pytest
 import SimpleITK as sitk
 from scipy import ndimage
 
+from lungseg_utils import registry
 from lungseg_utils.core import masks, provenance
 from lungseg_utils.data import lidc_cubes, lidc_database, metaimage, samples, splits
 from lungseg_utils.datasets import lidc_idri, lidc_nodules
@@ -104,6 +105,24 @@ def test_the_split_follows_from_the_names_of_the_patients(cubes, tmp_path, monke
         splits.write_splits("lidc_nodules", strata, 120, [], seen)
     with pytest.raises(InputError, match="85 may be tested"):
         splits.write_splits("other", strata, 200, [], seen)
+
+
+@pytest.mark.parametrize(("name", "at_most_mm", "at_least_mm"), [("lidc_nodules_thin", 1.5, 0), ("lidc_nodules_thick", 10, 2)])
+def test_a_cohort_by_acquisition_is_a_part_of_the_whole_with_its_split(real_data, name, at_most_mm, at_least_mm):
+    found = registry.dataset(name).cases(real_data)
+    assert all(at_least_mm <= float(case.attributes["slice_thickness_mm"]) <= at_most_mm for case in found)
+    patients = [case.patient_id for case in found]
+    assert len(patients) == registry.card("datasets", name).labeled_patients
+    whole = splits.read_splits("lidc_nodules")
+    expected = whole[whole["patient_id"].isin(patients)].reset_index(drop=True)
+    pd.testing.assert_frame_equal(splits.read_splits(name), expected)
+    assert (expected["split"] == "test").sum() == 60
+
+
+def test_the_two_cohorts_share_no_patient_and_make_up_the_whole(real_data):
+    thin, thick = (set(splits.read_splits(name)["patient_id"]) for name in ("lidc_nodules_thin", "lidc_nodules_thick"))
+    assert not thin & thick
+    assert thin | thick == set(splits.read_splits("lidc_nodules")["patient_id"])
 
 
 def _altered(case: Case, folder: Path, change) -> Case:
