@@ -120,11 +120,25 @@ def test_working_slices_and_back_keep_what_the_grid_can_hold():
 
 def test_a_cube_hardly_larger_than_the_patch_is_seen_in_patches_and_every_voxel_is_answered_once():
     answered = np.zeros((50, 41, 40), int)
-    for inner, seen in automatic._windows(answered.shape, (48, 40, 40)):
+    settings = automatic.Settings.from_options({**registry.card("models", "unet").options, "patch": (48, 40, 40)})
+    for inner, seen in automatic._windows(answered.shape, settings):
         answered[inner] += 1
         assert tuple(s.stop - s.start for s in seen) == (48, 40, 40)
         assert all(s.start <= i.start and i.stop <= s.stop for i, s in zip(inner, seen, strict=True))
     assert answered.min() == answered.max() == 1
+
+
+def test_slices_hardly_larger_than_the_patch_are_not_filled_with_air_either():
+    """A network of slices trains on slabs of a few; only the two axes of a slice say whether an image is a cube."""
+    segmenter = registry.plugin("models", "deeplabv3").build(
+        {**registry.card("models", "deeplabv3").options, "spacing_mm": (1.0, 1.0, 1.0), "patch": (4, 32, 32), "slab": 6}
+    )
+    seen = []
+    segmenter.network.network.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+    segmenter.set_image(Image(np.full((34, 33, 20), -850.0), np.eye(4)))
+    segmenter.predict(())
+    assert {tuple(inputs.shape[2:]) for inputs in seen} == {(32, 32)}
+    assert not any((inputs[:, 0] == -1).any() for inputs in seen)  # of the lung window
 
 
 @pytest.mark.parametrize("shape", [(18, 18, 10), (16, 14, 8)])
