@@ -168,9 +168,7 @@ def edition_words(profile: str) -> dict[str, str]:
     """What prose pages say of an edition's evidence, by name of the substitution."""
     from ..reporting import wording  # brings scipy's statistics, which every start of the workflow would wait for
 
-    stand_ins_ran = bool(config.load().profile(profile).stand_ins)
-    published = "none has been run in this edition" if stand_ins_ran else "in this edition they have been run, each by its authors' files"
-    return wording.words(profile) | {"evidence": wording.statement(profile), "published_models": published}
+    return wording.words(profile) | {"evidence": wording.statement(profile), "published_models": wording.published(profile)}
 
 
 def write_build_info(profile: str, public: bool, path: Path) -> None:

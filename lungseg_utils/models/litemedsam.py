@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
 
 CARD = ModelCard(
-    title="LiteMedSAM (TinyViT)",
+    title="LiteMedSAM",
     summary="MedSAM in a tenth of its size. Preprocessing of its authors: 8 bit, longest side to 256, min-max, zeros at the rim.",
     reference="Ma et al., Efficient MedSAMs: Segment Anything in Medical Images on Laptop, 2024",
     doi="10.48550/arXiv.2412.16085",

@@ -1,184 +1,217 @@
-"""Front page: the figure of three panels and the numbers in the text."""
+"""Front page: what each prompt is worth, as one figure and as sentences.
+
+Where several readers outlined the tested patients, one reader draws the prompts and the others judge; elsewhere the reference does both.
+"""
 
 from __future__ import annotations
 
-import textwrap
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from ..experiments import analysis_plan, planning
-from ..experiments.costs import subjects
-from . import efficiency, style, wording
+from .. import registry
+from ..evaluation import intervals
+from ..experiments import analysis_plan, config, planning, results
+from ..prompts.sources import ANOTHER_READER
+from . import contamination, prompt_sources, style, wording
 from .labels import interval_text, label_of
+from .methods import Method, group_key, group_runs, titles
 
 if TYPE_CHECKING:
-    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-# notebooks whose results the front page cites, apart from the automatic control; the planned contrasts compare them
-FRONT_PAGE = ("baselines_zero_shot", "litemedsam_fine_tuned", "medsam2_fine_tuned")
-_ARCHITECTURES = tuple({subject.model: subject.name for subject in subjects.choose()}.values())  # of each model the last, its largest
-_SETTINGS = {"none": ("o", "no prompt"), "box_one_slice": ("^", "box on one slice"), "box_every_slice": ("s", "box on every slice")}
+TRIVIAL, AUTOMATIC, BOX_CHANNEL, ZERO_SHOT, FINE_TUNED = "trivial", "automatic", "box channel", "zero-shot", "fine-tuned"
+# notebooks whose results the front page shows, with their roles; the automatic control of the plan is added
+FRONT_PAGE: Mapping[str, str] = {
+    "baselines_zero_shot": TRIVIAL,
+    "unet_prompted_full": BOX_CHANNEL,
+    "litemedsam_zero_shot": ZERO_SHOT,
+    "litemedsam_fine_tuned": FINE_TUNED,
+}
+SETTINGS = ("none", "box_one_slice", "box_every_slice")
+SEEN = ("same images and labels", "same images, other labels")  # levels of contamination that the figure marks
+_MARK = "†"
 _DPI = 170  # sharp on dense screens, and some 150 kB
+_DIFFERENCE_DIGITS = 3
+_POINTS = 10
+_LOOKS = {AUTOMATIC: ("o", 6), BOX_CHANNEL: ("D", 0), ZERO_SHOT: ("s", 5), FINE_TUNED: ("^", 2)}  # marker, color of OKABE_ITO
 
 
-def methods(profile: str) -> list[str]:
-    """Experiments of the first panel: the trivial baseline, the automatic control and the two fine-tuned promptable models."""
-    baseline, *promptable = FRONT_PAGE
-    return [
-        planning.make_experiment(notebook, profile).name for notebook in (baseline, analysis_plan.load().automatic_control, *promptable)
-    ]
+def source_of(finished: Sequence[results.RunResult], dataset: str) -> str:
+    """Who draws the prompts of the front page, as `Method` calls it: another reader where there are several, else the reference ("")."""
+    return ANOTHER_READER if dataset in prompt_sources.datasets(finished) else ""
 
 
-@dataclass(frozen=True)
-class _Shape:
-    """Shape of the figure: inches, shares of the width, and letters per line."""
-
-    size: tuple[float, float]
-    margins: Mapping[str, float]
-    heights: tuple[float, float, float]  # of the panels, relative
-    title_letters: int
-    label_letters: int
-    legend_columns: int
-
-
-_WIDE = _Shape((7.6, 12.0), {"left": 0.345, "right": 0.985, "top": 0.975, "bottom": 0.1, "hspace": 0.6}, (2.3, 4.2, 2.5), 90, 41, 3)
-# for phones
-_NARROW = _Shape((4.6, 15.5), {"left": 0.43, "right": 0.965, "top": 0.97, "bottom": 0.13, "hspace": 0.68}, (2.0, 5.6, 2.8), 44, 27, 1)
+def shown_methods(finished: Sequence[results.RunResult], profile: str) -> dict[str, list[Method]]:
+    """Role -> the finished methods of the front page that have it, trained on the internal data set or not at all, in the plan's order."""
+    known = {group_key(method.experiment): method for method in group_runs(finished)}
+    roles = dict(list(FRONT_PAGE.items())[:1]) | {analysis_plan.load().automatic_control: AUTOMATIC} | dict(list(FRONT_PAGE.items())[1:])
+    found: dict[str, list[Method]] = {}
+    for notebook, role in roles.items():
+        planned = planning.planned_runs(notebook, profile) if notebook in config.load().notebooks(profile) else []
+        keys = dict.fromkeys(group_key(e) for e in planned if e.train_dataset in (config.NO_DATASET, wording.internal(profile)))
+        found[role] = [known[key] for key in keys if key in known]
+    return found
 
 
-def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, profile: str, narrow: bool = False) -> Figure:
-    """The three panels of the front page.
+def front_table(finished: Sequence[results.RunResult], profile: str) -> pd.DataFrame:
+    """One row per prompt setting and method of the front page, on the internal data set.
+
+    Columns: setting, role, experiment, title, seen (whether its first weights had seen the tested images), n; dsc, gain (mean paired
+    difference to the best prediction without a network for the same prompt), each with _low and _high (NaN: no interval, no opponent).
+    """
+    dataset = wording.internal(profile)
+    source, methods, names = source_of(finished, dataset), shown_methods(finished, profile), titles(finished)
+    rows = []
+    for setting in SETTINGS:
+        tables = {
+            (role, method): method.table(dataset, setting, source=source).mean(axis=1)
+            for role, found in methods.items()
+            for method in found
+            if method.asked(dataset, setting, source=source)
+        }
+        trivial = {key: values for key, values in tables.items() if key[0] == TRIVIAL}
+        best = max(trivial, key=lambda key: trivial[key].mean()) if trivial and setting != "none" else None
+        for (role, method), values in tables.items():
+            if role == TRIVIAL and (role, method) != best:
+                continue
+            row = {"setting": setting, "role": role, "experiment": method.name, "title": names[method.name, setting]}
+            row |= {"seen": _has_seen(method, dataset), "n": len(values)} | _columns("dsc", intervals.summarize_mean(values.to_numpy()))
+            opponent = trivial[best] if best is not None and role != TRIVIAL else None
+            gain = intervals.summarize_paired_difference(values, opponent) if opponent is not None else None
+            rows.append(row | _columns("gain", gain))
+    return pd.DataFrame(rows)
+
+
+def _has_seen(method: Method, dataset: str) -> bool:
+    options = config.resolve_options(method.experiment, config.load().profile(method.experiment.profile))
+    weights = contamination.weights_of(method.experiment.model, options)
+    return bool(weights) and contamination.level(weights, dataset) in SEEN
+
+
+def _columns(name: str, summary: intervals.Summary | None) -> dict[str, float]:
+    values = (summary.mean, summary.low, summary.high) if summary else (np.nan,) * 3
+    return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
+
+
+def front_figure(table: pd.DataFrame, readers: pd.Series | None = None, narrow: bool = False) -> Figure:
+    """Mean DSC of each method by prompt, with intervals, and at the right its paired difference to the best prediction without a network.
 
     Args:
-        ladder: from `ladder.ladder_table`.
-        trap: from `protocol_trap.protocol_trap`.
-        costs: one setting of `table.read`.
-        profile: whose results are shown.
-        narrow: for a column as wide as a phone, with readable letters.
+        table: from `front_table`.
+        readers: DSC of a reader's own outline, judged alike, one value a patient; None where one reader outlined.
+        narrow: for a column as wide as a phone.
     """
     style.plot_style()
     import matplotlib.pyplot as plt
 
-    shape = _NARROW if narrow else _WIDE
-    figure, (prompts, protocol, cost) = plt.subplots(3, 1, figsize=shape.size, dpi=_DPI, gridspec_kw={"height_ratios": shape.heights})
-    figure.subplots_adjust(**shape.margins)
-    _draw_prompts(prompts, ladder[ladder["experiment"].isin(methods(profile))], methods(profile), shape)
-    _draw_protocols(protocol, trap[(trap["experiment"] == methods(profile)[1]) & (trap["setting"] == "none")], shape)
-    _draw_costs(cost, efficiency.by_volume(costs), shape)
-    for axes in (prompts, protocol):
-        axes.set_title(f"{axes.get_title()} ({wording.words(profile)['results']})")
-    for axes, letter in ((prompts, "a"), (protocol, "b"), (cost, "c")):
-        place = {"xycoords": ("figure fraction", "axes fraction"), "textcoords": "offset points", "va": "bottom"}
-        title = textwrap.fill(f"{letter}   {axes.get_title()}", shape.title_letters)
-        axes.annotate(title, (0.01, 1), (0, 6), fontsize="medium", fontweight="bold", **place)
-        axes.set_title("")
-        axes.tick_params(labelsize="x-small" if axes is protocol else "small")
-        axes.xaxis.label.set_size("small")
-        axes.grid(visible=False, axis="y")
+    lines = _lines(table)
+    size, left, right = ((4.3, 0.4 * len(lines) + 1.3), 0.03, 0.97) if narrow else ((8.6, 0.27 * len(lines) + 1.1), 0.4, 0.765)
+    figure, axes = plt.subplots(figsize=size, dpi=_DPI)
+    figure.subplots_adjust(left=left, right=right, top=1 - 0.3 / size[1], bottom=0.75 / size[1])
+    if readers is not None:
+        band = intervals.summarize_mean(readers.to_numpy())
+        low, high = (band.mean, band.mean) if np.isnan(band.low) else (band.low, band.high)
+        axes.axvspan(low, high, color=style.OKABE_ITO[3], alpha=0.35, linewidth=0, zorder=0)
+        axes.annotate("another reader", (high, -0.75), ha="right", va="bottom", fontsize=_POINTS, annotation_clip=False)
+    for place, line in enumerate(lines):
+        _draw_line(axes, place, line, narrow)
+    note = f"\n{_MARK} first weights were trained on these images" if table["seen"].any() else ""
+    axes.set(xlim=(0, 1), ylim=(len(lines) - 0.4, -0.6), yticks=[], xlabel=f"mean 3-D Dice, 95 % interval, n = {table['n'].max()}{note}")
+    axes.xaxis.label.set_size(_POINTS)
+    axes.tick_params(labelsize=_POINTS)
+    if not narrow:
+        above = {"xycoords": ("axes fraction", "data"), "va": "bottom", "fontsize": _POINTS, "annotation_clip": False}
+        axes.annotate("minus gray bar", (1.02, -0.75), **above)
     plt.close(figure)
     return figure
 
 
-def _draw_prompts(axes: Axes, ladder: pd.DataFrame, order: list[str], shape: _Shape) -> None:
-    """Mean DSC with interval by prompt (rows) and method; trivial baselines without a prompt are empty, and left out."""
-    import seaborn as sns
-
-    settings, labels = [name for name in _SETTINGS if name in set(ladder["setting"])], {}
-    looks = {name: (marker, color) for name, marker, color in zip(order, "Dosv", (style.GRAY, *sns.color_palette()[:3]), strict=True)}
-    for place, setting in enumerate(settings):
-        part = ladder[(ladder["setting"] == setting) & ~((ladder["role"] == "trivial") & (setting == "none"))].set_index("experiment")
-        for number, name in enumerate(name for name in order if name in part.index):
-            row, (marker, color) = part.loc[name], looks[name]
-            y = place + 0.19 * (number - (len(part) - 1) / 2)
-            axes.plot([row["dsc_low"], row["dsc_high"]], [y, y], color=color, linewidth=2)
-            labels[name] = axes.plot(row["dsc"], y, marker, color=color, linestyle="", label=_short(row))[0]
-    axes.set(
-        yticks=range(len(settings)),
-        yticklabels=[_line(label_of(name), shape) for name in settings],
-        xlim=(-0.02, 1.02),  # a marker at 0 is drawn whole
-        ylim=(len(settings) - 0.5, -0.5),
-    )
-    axes.set(title="What a prompt is worth", xlabel=f"mean 3-D DSC with 95 % interval,\nn = {ladder['n'].max()}")
-    _legend(axes, [labels[name] for name in order if name in labels], min(2, shape.legend_columns, len(labels)))
+def _lines(table: pd.DataFrame) -> list[pd.Series | str]:
+    """Heads of prompt settings, each followed by its rows."""
+    lines: list[pd.Series | str] = []
+    for setting, part in table.groupby("setting", sort=False):
+        lines += [str(setting), *(row for _, row in part.iterrows())]
+    return lines
 
 
-def _line(name: str, shape: _Shape) -> str:
-    return textwrap.fill(name, shape.label_letters)
+def _draw_line(axes: Axes, place: int, line: pd.Series | str, narrow: bool) -> None:
+    at_left = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": _POINTS, "annotation_clip": False}
+    if isinstance(line, str):
+        text = label_of(line)
+        axes.annotate(text[0].upper() + text[1:], (0.01 if narrow else -1.08, place), fontweight="bold", **at_left)
+        return
+    name = ("best without a network" if line["role"] == TRIVIAL else line["title"]) + (f" {_MARK}" if line["seen"] else "")
+    if line["role"] == TRIVIAL:
+        axes.barh(place, line["dsc"], height=0.3 if narrow else 0.7, color="0.8", zorder=1)
+        color: Any = style.GRAY
+    else:
+        marker, hue = _LOOKS[line["role"]]
+        color = style.OKABE_ITO[hue]
+        axes.plot(line["dsc"], place, marker, color=color, markersize=6, zorder=3)
+    axes.plot([line["dsc_low"], line["dsc_high"]], [place, place], color=color, linewidth=2, zorder=2)
+    if narrow:  # the name lies above its line, as there is no room beside it
+        axes.annotate(name, (0.01, place - 0.38), **at_left | {"fontsize": _POINTS - 2})
+        return
+    axes.annotate(name, (-1.05, place), **at_left)
+    if not np.isnan(line["gain"]):
+        axes.annotate(_gain(line), (1.02, place), **at_left)
 
 
-def _legend(axes: Axes, handles: list[Artist], columns: int) -> None:
-    below = -(30 + 13 * (1 + axes.get_xlabel().count("\n")))  # points: ticks, and the lines of the label
-    axes.legend(
-        handles=handles, loc="upper right", bbox_to_anchor=(1.0, below / axes.bbox.height * axes.figure.dpi / 72), ncols=columns,
-        fontsize="x-small", frameon=False, columnspacing=1.2, borderaxespad=0,
-    )  # fmt: skip
+def _gain(row: pd.Series) -> str:
+    return interval_text(*(row[f"gain{end}"] for end in ("", "_low", "_high")), _DIFFERENCE_DIGITS)
 
 
-def _short(row: pd.Series) -> str:
-    """Name of a method without what differs from one prompt setting to the next."""
-    if row["role"] == "trivial":
-        return "trivial: ellipse or ellipsoid, no voxel looked at"
-    return f"{row['model']}, {row['regime']}; with a prompt, cut to it" if row["role"] == "control" else row["title"]
+def sentences(table: pd.DataFrame, profile: str, readers: pd.Series | None = None) -> dict[str, str]:
+    """The answer in plain sentences, by glue key: front_alone, front_SETTING for each prompt, front_reader. What was not run is said."""
+    tested = wording.named(wording.internal(profile))
+    drawn = "drawn by one reader and judged by the others" if readers is not None else "cut from the reference"
+    said = {"front_alone": _alone(table, tested)}
+    for setting in SETTINGS[1:]:
+        said[f"front_{setting}"] = _with_prompt(table[table["setting"] == setting], f"With a {label_of(setting)}, {drawn},")
+    said["front_reader"] = ""
+    if readers is not None:
+        summary = intervals.summarize_mean(readers.to_numpy())
+        of_reader = interval_text(summary.mean, summary.low, summary.high)
+        said["front_reader"] = f"Another reader's own outline, judged in the same way, reaches {of_reader}."
+    return said
 
 
-def _draw_protocols(axes: Axes, trap: pd.DataFrame, shape: _Shape) -> None:
-    """The same masks of one model by every protocol, this project's own first and as a line."""
-    import seaborn as sns
-
-    own, places = trap["value"].iloc[0], np.arange(len(trap))
-    colors = [sns.color_palette()[3] if place == 0 else sns.color_palette()[0] for place in places]
-    axes.axvline(own, color=sns.color_palette()[3], linewidth=1, linestyle="--")
-    axes.hlines(places, own, trap["value"], color="0.7", linewidth=2)
-    axes.scatter(trap["value"], places, color=colors, zorder=3)
-    for place, value in zip(places, trap["value"], strict=True):
-        side, align = (7, "left") if value >= own else (-7, "right")
-        near = {"textcoords": "offset points", "va": "center", "fontsize": "x-small"}
-        axes.annotate(f"{value:.2f}", (value, place), (side, 0), ha=align, **near)
-    names = [_line(name, shape) for name in trap["protocol"]]
-    axes.set(yticks=places, yticklabels=names, xlim=(-0.02, 1.02), ylim=(len(trap) - 0.4, -0.6))
-    model = trap["model"].iloc[0]
-    axes.set(title=f"What the protocol does: the same masks of one {model}")
-    axes.set_xlabel(f"DSC by this protocol, no prompt,\n{trap['n'].iloc[0]} patients with a tumor")
+def _alone(table: pd.DataFrame, tested: str) -> str:
+    part = table[(table["setting"] == "none") & (table["role"] == AUTOMATIC)]
+    if part.empty:
+        return f"No automatic model was run on {tested}."
+    row = part.iloc[0]
+    return f"Without a prompt, the {row['title']}, reaches a mean Dice of {_dsc(row)} on {row['n']} {tested}."
 
 
-def _draw_costs(axes: Axes, volumes: pd.DataFrame, shape: _Shape) -> None:
-    """Seconds of the machine for the reference volume by prompt setting; hatched bands: a person's seconds for the boxes."""
-    import seaborn as sns
-
-    names, handles = [name for name in _ARCHITECTURES if name in set(volumes["model"])], []
-    for color, (setting, (marker, label)) in enumerate(_SETTINGS.items()):
-        part = volumes[(volumes["prompter"] == setting) & volumes["model"].isin(names)]
-        y = [
-            names.index(name) + (0.14 if setting == "box_one_slice" else -0.14 if setting == "box_every_slice" else 0)
-            for name in part["model"]
-        ]
-        handles += axes.plot(part["seconds"], y, marker, color=sns.color_palette()[color], markersize=6, label=f"machine, {label}")
-    for boxes, hatch in ((1, "////"), (int(volumes["prompts"].max()), "\\\\\\\\")):
-        low, high = efficiency.human_seconds(boxes)
-        band = {"facecolor": "none", "edgecolor": "0.75", "hatch": hatch, "linewidth": 0, "zorder": 0}
-        handles.append(axes.axvspan(low, high, label=f"person, {boxes} box{'es' if boxes > 1 else ''}", **band))
-    axes.set(xscale="log", yticks=range(len(names)), yticklabels=[_line(efficiency.model_title(name), shape) for name in names])
-    axes.set(ylim=(len(names) - 0.5, -0.5), title="What the full-size architectures cost (random weights: no accuracy)")
-    axes.set_xlabel(f"seconds for one volume of {subjects.SHAPE[2]} slices\non a processor without GPU (s)")
-    _legend(axes, handles, shape.legend_columns)
+def _with_prompt(part: pd.DataFrame, given: str) -> str:
+    trivial = part[part["role"] == TRIVIAL]
+    parts = [f"{row['title']} {_dsc(row)}, difference {_gain(row)}" for _, row in part[part["role"] != TRIVIAL].iterrows()]
+    if trivial.empty or not parts:
+        return f"{given} this edition compares nothing."
+    return f"{given} the best prediction without a network reaches {_dsc(trivial.iloc[0])}. The others: {'; '.join(parts)}."
 
 
-def page_values(ladder: pd.DataFrame, profile: str) -> dict[str, object]:
-    """Values for the text of the front page, by glue key: NOTEBOOK_SETTING_(dsc|over_trivial|over_control) with intervals, and front_n."""
-    rows = ladder.set_index(["experiment", "setting"])
-    values: dict[str, Any] = {"front_n": int(ladder["n"].max())}
-    for notebook in FRONT_PAGE[1:]:
-        name = planning.make_experiment(notebook, profile).name
-        values[f"{notebook}_title"] = planning.experiment_title(planning.make_experiment(notebook, profile))
-        for setting in [setting for setting in _SETTINGS if (name, setting) in rows.index]:
-            row = rows.loc[(name, setting)]
-            for quantity in ("dsc", "over_trivial", "over_control"):
-                values[f"{notebook}_{setting}_{quantity}"] = interval_text(*(row[f"{quantity}{end}"] for end in ("", "_low", "_high")))
-    return values
+def _dsc(row: pd.Series) -> str:
+    return interval_text(row["dsc"], row["dsc_low"], row["dsc_high"])
+
+
+def seen_sentence(table: pd.DataFrame) -> str:
+    """Which methods of the figure started from weights that had seen the tested images; "" for none."""
+    names = list(dict.fromkeys(table["title"][table["seen"]]))
+    if not names:
+        return ""
+    return f"{_MARK} The first weights of {'; '.join(names)} were trained on these images: an upper bound, not a zero-shot result."
+
+
+def readers_of(finished: Sequence[results.RunResult], profile: str) -> pd.Series | None:
+    """DSC of a reader's own outline on the internal data set, one value a patient; None where one reader outlined. Reads the masks."""
+    dataset = wording.internal(profile)
+    if not registry.card("datasets", dataset).several_readers or not source_of(finished, dataset):
+        return None
+    return prompt_sources.readers_by_patient(finished, dataset)

@@ -63,6 +63,14 @@ def _out_of_fold(dataset: str, profile: str) -> bool:
     return cohorts.is_tested_out_of_fold(dataset, Experiment(profile, dataset, "", ""))
 
 
+def published(profile: str) -> str:
+    """Which models a profile runs with the weights of their authors, as the end of a sentence; stand-ins take the place of the others."""
+    replaced = config.load().profile(profile).stand_ins
+    models = dict.fromkeys(line.model for line in config.load().lines(profile) if registry.checkpoints(line.model))
+    own = [registry.card("models", name).title for name in models if name not in replaced]
+    return f"in this edition these ran: {', '.join(own)}" if own else "none has been run in this edition"
+
+
 def _phantoms_only(profile: str) -> bool:
     return all(registry.card("datasets", name).phantom for name in datasets(profile))
 

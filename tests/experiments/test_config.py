@@ -113,7 +113,7 @@ def test_published_promptable_models_have_a_row_in_each_of_two_windows_in_the_pa
             runs = planning.planned_runs(line.notebook, "paper")
             assert all(hash(experiment) for experiment in runs)
             titles[line.notebook] = {planning.model_title(experiment) for experiment in runs}
-    assert titles["litemedsam_zero_shot"] == {"LiteMedSAM (TinyViT), W400 L40", "LiteMedSAM (TinyViT), W1500 L-160"}
+    assert titles["litemedsam_zero_shot"] == {"LiteMedSAM, W400 L40", "LiteMedSAM, W1500 L-160"}
     for notebook, found in titles.items():
         assert {title.rpartition(", ")[0] for title in found if title.endswith(", W400 L40")} == {
             title.rpartition(", ")[0] for title in found if title.endswith(", W1500 L-160")

@@ -8,9 +8,8 @@ from lungseg_utils import registry
 from lungseg_utils.core import project
 from lungseg_utils.evaluation import protocols
 from lungseg_utils.experiments import analysis_plan, config, planning, results
-from lungseg_utils.experiments.costs import subjects
 from lungseg_utils.experiments.costs.table import one_setting, read
-from lungseg_utils.reporting import comparisons, efficiency, front_page, model_pages, model_texts, protocol_trap
+from lungseg_utils.reporting import comparisons, efficiency, model_pages, model_texts, protocol_trap
 from lungseg_utils.reporting.ladder import ladder_table
 from lungseg_utils.reporting.values import dsc_by_patient
 from tests.support.sample_results import PATIENTS, result_of, values_around
@@ -133,25 +132,6 @@ def _trap(result):
     return pd.DataFrame(rows)
 
 
-def test_the_front_figure_has_three_panels_that_can_be_read_alone(finished):
-    costs = one_setting(read(project.project_root() / "data" / "results" / "efficiency_cpu.csv"))
-    ladder = ladder_table(finished, "phantom_nsclc")
-    figure = front_page.front_figure(ladder, _trap(finished[0]), costs, "mini")
-    prompts, protocol, cost = figure.axes
-    assert [t.get_text() for t in prompts.get_yticklabels()] == ["no prompt", "box on one slice", "box on every slice"]
-    assert len(prompts.get_legend().get_texts()) == 4
-    assert "n = 12" in prompts.get_xlabel()
-    assert len(protocol.get_yticklabels()) == len(protocols.PROTOCOLS) - 1
-    assert "no accuracy" in "".join(t.get_text() for t in cost.texts)
-    assert "(s)" in cost.get_xlabel()
-    for text in ("phantom results",) * 2:
-        assert text in prompts.texts[0].get_text()
-    answers = front_page.page_values(ladder, "mini")
-    assert answers["front_n"] == 12
-    assert answers["litemedsam_fine_tuned_box_every_slice_over_trivial"].startswith("0.05")
-    assert answers["medsam2_fine_tuned_box_one_slice_over_control"].startswith("0.05")
-
-
 def test_the_trap_gives_a_value_a_shift_and_a_share_for_each_protocol(finished):
     answers = protocol_trap.trap_values(_trap(finished[0]), finished[0].experiment.name, "none")
     assert (answers["trap_volume"], answers["trap_volume_shift"]) == ("0.50", "+0.00")
@@ -199,9 +179,3 @@ def test_costs_of_one_model_name_its_sizes_and_no_accuracy():
     assert not any("DSC" in column for column in [*table, *prompted])
     assert np.isfinite(float(prompted["parameters (M)"].iloc[0]))
     assert analysis_plan.load().automatic_control == "unet_full"
-
-
-def test_the_front_page_shows_the_largest_size_of_every_model_of_the_grid_that_is_measured():
-    shown = {subject.name: subject.model for subject in subjects.choose(front_page._ARCHITECTURES)}
-    assert list(shown.values()) == [name for name in model_pages.names("mini") if name != "unet_prompted"]
-    assert {"unet_wide", "deeplabv3_resnet101", "nnunet_3d"} < set(shown)

@@ -86,7 +86,7 @@ SUBJECTS: tuple[Subject, ...] = (
     ),
     Subject("sam", "SAM (ViT-B)", "sam", "ViT-B"),
     Subject("medsam", "MedSAM (ViT-B)", "medsam", "ViT-B"),
-    Subject("litemedsam", "LiteMedSAM (TinyViT)", "litemedsam", "TinyViT"),
+    Subject("litemedsam", "LiteMedSAM", "litemedsam", "TinyViT"),
     Subject("sam2", "SAM 2.1 (Hiera-T)", "sam2", "sam2.1_hiera_t"),
     Subject("sam2_small", "SAM 2.1 (Hiera-S)", "sam2", "sam2.1_hiera_s", {"config": "sam2.1_hiera_s"}, by_default=False),
     Subject("medsam2", "MedSAM2 (Hiera-T)", "medsam2", "sam2.1_hiera_t"),

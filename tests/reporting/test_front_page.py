@@ -1,0 +1,108 @@
+"""The front page on values made by hand: who is shown, against whom, and what is said where something was not run."""
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from lungseg_utils.evaluation import judges, tables
+from lungseg_utils.experiments import cohorts, config, planning, results
+from lungseg_utils.reporting import front_page
+
+PROFILE, DATASET = "patients_dev", "lidc_nodules"
+PATIENTS = cohorts.tested_patients(DATASET, config.load().profile(PROFILE), 0)
+WOBBLE = np.linspace(-0.01, 0.01, len(PATIENTS))  # its mean is 0
+ALL_SETTINGS = front_page.SETTINGS
+
+
+def _result(notebook, by_reference, by_others, settings=ALL_SETTINGS, variant=0, profile=PROFILE, dataset=DATASET):
+    """A finished experiment: the mean DSC that the reference finds, and the other readers (None: nobody was asked)."""
+    experiment = planning.planned_runs(notebook, profile)[variant]
+    kinds = [("reference", "consensus", by_reference)]
+    kinds += [("another_reader", judges.OTHERS, by_others)] if by_others is not None else []
+    rows = []
+    for setting in settings:
+        for source, reader, value in kinds:
+            for patient, off in zip(PATIENTS, WOBBLE, strict=True):
+                shared = {"experiment": experiment.name, "test_dataset": dataset, "prompter": setting, "source": source, "jitter": 0.0}
+                shared |= {"patient_id": patient, "case_id": patient}
+                rows += tables.result_rows(shared, reader, {"dsc": value + off}, {}, False)
+    frame = tables.results_frame(rows)
+    return results.RunResult(experiment, None, frame, pd.DataFrame(), pd.DataFrame(), {"patients": {dataset: PATIENTS}})
+
+
+@pytest.fixture
+def finished():
+    return [
+        _result("baselines_zero_shot", 0.9, 0.60),
+        _result("baselines_zero_shot", 0.5, 0.65, variant=1),
+        _result("unet_full", 0.8, 0.70),
+        _result("unet_prompted_full", 0.8, 0.75, settings=ALL_SETTINGS[1:]),
+        _result("litemedsam_zero_shot", 0.8, 0.55, settings=ALL_SETTINGS[1:]),
+        _result("litemedsam_zero_shot", 0.8, 0.58, settings=ALL_SETTINGS[1:], variant=1),
+        _result("litemedsam_fine_tuned", 0.8, 0.77, settings=ALL_SETTINGS[1:]),
+        _result("deeplabv3_full", 0.8, 0.99),
+    ]
+
+
+def test_prompts_come_from_another_reader_and_each_prompt_has_its_own_opponent(finished):
+    table = front_page.front_table(finished, PROFILE)
+    assert table["setting"].drop_duplicates().tolist() == list(ALL_SETTINGS)
+    one = table[table["setting"] == "box_one_slice"].set_index("role")
+    assert one.loc["trivial", "dsc"] == pytest.approx(0.65)  # the best by this judge, not by the reference
+    assert np.isnan(one.loc["trivial", "gain"])
+    assert one.loc["box channel", "gain"] == pytest.approx(0.10)
+    assert one.loc["zero-shot", "gain"].round(6).tolist() == [-0.10, -0.07]  # both windows, neither chosen
+    assert one.loc["fine-tuned", ["gain_low", "gain_high"]].tolist() == pytest.approx([0.12, 0.12])
+    assert table[table["setting"] == "none"]["role"].tolist() == ["automatic"]
+    assert "DeepLabV3" not in "".join(table["title"])
+
+
+def test_weights_that_had_seen_the_images_are_marked(finished):
+    table = front_page.front_table(finished, PROFILE)
+    assert set(table["role"][table["seen"]]) == {"zero-shot", "fine-tuned"}
+    assert front_page.seen_sentence(table).count("LiteMedSAM") == 3
+    assert front_page.seen_sentence(table[~table["seen"]]) == ""
+
+
+def test_each_number_in_the_sentences_names_its_opponent_and_closes(finished):
+    readers = pd.Series(0.81, PATIENTS)
+    said = front_page.sentences(front_page.front_table(finished, PROFILE), PROFILE, readers)
+    assert "0.70 [" in said["front_alone"]
+    assert "without a network reaches 0.65 [" in said["front_box_one_slice"]
+    assert "full training 0.75 [" in said["front_box_one_slice"]
+    assert "difference 0.100 [0.100, 0.100]" in said["front_box_one_slice"]
+    assert "0.81" in said["front_reader"]
+
+
+def test_what_was_not_run_is_said_and_nothing_is_made_up(finished):
+    table = front_page.front_table(finished[2:3], PROFILE)
+    said = front_page.sentences(table, PROFILE)
+    assert not any(letter.isdigit() for letter in said["front_box_one_slice"])
+    assert said["front_reader"] == ""
+    empty = front_page.sentences(table[:0], PROFILE)
+    assert not any(letter.isdigit() for letter in empty["front_alone"])
+
+
+def test_with_one_reader_the_reference_judges_and_there_is_no_human_band():
+    found = [
+        _result("baselines_zero_shot", 0.6, None, profile="smoke", dataset="phantom_nsclc"),
+        _result("unet_full", 0.7, None, profile="smoke", dataset="phantom_nsclc"),
+    ]
+    table = front_page.front_table(found, "smoke")
+    assert table.set_index(["setting", "role"]).loc[("box_one_slice", "automatic"), "gain"] == pytest.approx(0.1)
+    assert front_page.readers_of(found, "smoke") is None
+
+
+@pytest.mark.parametrize("narrow", [False, True])
+def test_the_figure_has_a_line_a_row_and_a_band_of_readers(finished, narrow):
+    table = front_page.front_table(finished, PROFILE)
+    readers = pd.Series(np.linspace(0.7, 0.9, len(PATIENTS)), PATIENTS)
+    figure = front_page.front_figure(table, readers, narrow)
+    (axes,) = figure.axes
+    texts = [text.get_text() for text in axes.texts]
+    assert sum("best without a network" in text for text in texts) == 2
+    assert sum(text.endswith("†") for text in texts) == 6
+    assert ("minus gray bar" in texts) == (not narrow)
+    assert axes.get_xlabel().count("trained on these images") == 1
+    without = front_page.front_figure(table, None, narrow)
+    assert "another reader" not in [text.get_text() for text in without.axes[0].texts]
