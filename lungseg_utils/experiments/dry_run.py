@@ -192,15 +192,19 @@ class _Work:
         if not self.network.flops:
             return math.nan
         if self.promptable:
-            looks = self.steps // self.options["validate_every"] * validation_patients
+            looks = self._validations() * validation_patients
             return self.steps * self._prompted_step() + looks * self._asked([("box_every_slice", 1), ("box_one_slice", 1)])
         if "epochs" in self.options:
             batches = self.steps * (TRAINED + (NNUNET_VALIDATION_SHARE if validation_patients else 0) * FORWARD)
             batch = NNUNET_BATCH[self.options["configuration"]] * self.network.flops["input"]
             return batches * batch + validation_patients * self._volume("none")
         share = math.prod(self.options["patch"]) / self.network.input_voxels
-        looks = self.steps // self.options["validate_every"] * validation_patients
+        looks = self._validations() * validation_patients
         return self.steps * self.options["batch_size"] * share * TRAINED * self.network.flops["input"] + looks * self._volume("none")
+
+    def _validations(self) -> int:
+        every = self.options["validate_every"]
+        return self.steps // every if every else 0
 
     def _prompted_step(self) -> float:
         encoder = FORWARD if self.options["trainable"] == "decoder" else TRAINED

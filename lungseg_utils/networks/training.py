@@ -37,7 +37,7 @@ class Schedule:
     seed: int
     weight_decay: float = 1e-4
     warmup_steps: int = 50
-    validate_every: int = 200
+    validate_every: int = 200  # steps; 0: never, and the last weights are kept
     checkpoint_every: int = 100
     gradient_clip: float = 1.0
 
@@ -112,7 +112,7 @@ def train(
             raise TrainingDiverged(f"the loss is {value} at step {step + 1}; the last good state is kept", history)
         state["step"] = step + 1
         bar.update()
-        if validate and (state["step"] % plan.validate_every == 0 or state["step"] == plan.steps):
+        if validate and plan.validate_every and (state["step"] % plan.validate_every == 0 or state["step"] == plan.steps):
             _keep_best(state, network, validate())
             connected.train()
             bar.set_postfix(best=f"{state['best_score']:.3f}")

@@ -1,5 +1,7 @@
 """The training loop: learns, is deterministic, resumes exactly, keeps the best, stops when it diverges."""
 
+import dataclasses
+
 import numpy as np
 import pytest
 import torch
@@ -100,6 +102,17 @@ def test_the_best_checkpoint_is_kept_not_the_last(tmp_path):
     history = _train(network, tmp_path, _plan(40), validate=validate)
     assert all(torch.equal(v, seen[1][k]) for k, v in network.state_dict().items())
     assert history.query("quantity == 'validation DSC'")["step"].tolist() == [10, 20, 30, 40]
+
+
+def test_a_training_that_never_validates_keeps_the_last_weights(tmp_path):
+    def validate():
+        raise AssertionError("nobody asked for it")
+
+    plan = dataclasses.replace(_plan(), validate_every=0)
+    history = _train(network := _network(), tmp_path / "never", plan, validate=validate)
+    _train(without := _network(), tmp_path / "without", plan)
+    assert set(history["quantity"]) == {"training loss"}
+    assert all(torch.equal(v, without.state_dict()[k]) for k, v in network.state_dict().items())
 
 
 def test_all_layers_learn_again_after_each_validation(tmp_path):
