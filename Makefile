@@ -1,6 +1,6 @@
 # The two commands are `make book` and `make test`; `make help` lists all.
 PYTHON  ?= python3.11
-PROFILE ?= mini
+PROFILE ?= phantoms
 CORES   ?= 2
 PORT    ?= 8000
 CLUSTER ?= cluster/slurm
@@ -14,7 +14,7 @@ PUBLIC_FLAG := $(if $(PUBLIC),--public)
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
-	@echo; echo "  PROFILE=smoke|dev|mini chooses the size, PUBLIC=1 leaves out voxels that may not be redistributed."
+	@echo; echo "  PROFILE=smoke|dev|phantoms chooses the size, PUBLIC=1 leaves out voxels that may not be redistributed."
 
 .venv/installed: requirements.txt requirements-no-deps.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \

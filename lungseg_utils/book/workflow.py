@@ -41,7 +41,7 @@ LARGER_PAGES: Mapping[str, Page] = {
     "loss_ablation": Page("loss_ablation", "losses"),
     "gpu": Page("gpu", "standard"),
 }
-WITHOUT_DOWNLOAD = "mini"
+WITHOUT_DOWNLOAD = "phantoms"
 # Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads
 # of its BLAS wait for each other), and sums do not depend on how many cores a machine has.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -121,8 +121,8 @@ def test_the_page_on_running_it_lists_every_profile_and_the_patients_of_the_defa
     text = (ROOT / "book" / "reproduction.md").read_text()
     table = text.partition("## Profiles")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == set(config.load().profiles)
-    mini = config.load().profile("mini").phantoms
+    size = config.load().profile("phantoms").phantoms
     numbers = (
-        f"{mini.train} for training, {mini.validation} for validation, {mini.test} for test in each cohort, {mini.tumor_free} tumor-free"
+        f"{size.train} for training, {size.validation} for validation, {size.test} for test in each cohort, {size.tumor_free} tumor-free"
     )
     assert numbers in text

@@ -95,7 +95,7 @@ def test_packages_of_the_book_that_npm_cannot_bring_stop_a_workflow_before_its_f
 
 def test_only_real_data_that_is_here_is_tested_on(monkeypatch):
     monkeypatch.setattr(samples, "available", lambda name, root: name == "lidc_idri")
-    assert datasets_to_test("unet_full", "mini") == ["phantom_nsclc", "phantom_msd", "lidc_idri"]
+    assert datasets_to_test("unet_full", "phantoms") == ["phantom_nsclc", "phantom_msd", "lidc_idri"]
     assert datasets_to_test("unet_full", "dev") == ["phantom_nsclc", "phantom_msd"]
 
 
@@ -103,7 +103,7 @@ def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
     import json
 
     monkeypatch.setattr(samples, "available", lambda name, root: name == "lidc_idri")
-    workflow.write_build_info("mini", True, tmp_path / "build_info.json")
+    workflow.write_build_info("phantoms", True, tmp_path / "build_info.json")
     info = json.loads((tmp_path / "build_info.json").read_text())
     assert info["real_data"] == ["LIDC-IDRI"]
     assert info["real_data_missing"] == ["NSCLC-Radiomics", "NSCLC-Radiomics-Interobserver1"]
@@ -116,7 +116,7 @@ def test_a_stand_in_that_two_models_share_is_asked_what_either_is_asked(monkeypa
     assert asked == prompt_settings(planning.make_experiment("medical_sam2_zero_shot", "smoke"))
     assert "click" in asked
     assert "click" not in prompt_settings(planning.make_experiment("medsam_zero_shot", "smoke"))
-    assert prompt_settings(planning.make_experiment("unet_full", "mini")) == ["box_every_slice", "box_one_slice", "none"]
+    assert prompt_settings(planning.make_experiment("unet_full", "phantoms")) == ["box_every_slice", "box_one_slice", "none"]
 
 
 @pytest.mark.parametrize("chosen", [{"seed": 1}, {"fold": 3}, {"k": 3, "draw": 7}])
@@ -224,10 +224,10 @@ def test_a_page_says_where_another_training_of_a_detector_may_have_drawn_the_box
 
 def test_a_page_shows_a_larger_profile_only_where_its_own_has_no_answer():
     assert workflow.page("robustness", "smoke").profile == "smoke"  # which draws wrong prompts too
-    assert workflow.page("robustness", "mini").profile == "robustness"
+    assert workflow.page("robustness", "phantoms").profile == "robustness"
     assert workflow.page("seeds", "seeds").profile == "seeds"
-    assert workflow.page("results", "mini") == workflow.Page("results", "mini")
-    assert workflow.page("ladder_whole", "mini").notebook == "ladder"
+    assert workflow.page("results", "phantoms") == workflow.Page("results", "phantoms")
+    assert workflow.page("ladder_whole", "phantoms").notebook == "ladder"
 
 
 def test_a_profile_may_ask_for_fewer_data_sets_than_its_experiments_name():
@@ -272,9 +272,9 @@ def test_a_data_set_that_cannot_be_fetched_is_here_if_its_place_is(tmp_path):
 
 def test_what_a_notebook_needs_follows_from_its_model_and_paradigm():
     detecting = ["unet_full", "unet_few_shot", "deeplabv3_full", "deeplabv3_few_shot", "nnunet_full", "nnunet_few_shot"]
-    assert sorted(experiments_grid.automatic("mini")) == sorted(detecting)
-    assert set(detecting) < set(trained("mini"))
-    assert not {"baselines_zero_shot", "sam_zero_shot"} & set(trained("mini"))
+    assert sorted(experiments_grid.automatic("phantoms")) == sorted(detecting)
+    assert set(detecting) < set(trained("phantoms"))
+    assert not {"baselines_zero_shot", "sam_zero_shot"} & set(trained("phantoms"))
 
 
 @pytest.mark.parametrize(("gpus", "launcher"), [(1, ""), (4, "-m torch.distributed.run --standalone --nproc-per-node 4 ")])
@@ -299,12 +299,12 @@ def test_a_training_that_is_given_several_gpus_is_started_as_as_many_processes(g
 
 def test_runs_are_jobs_of_their_own_where_pages_show_one_of_several():
     further = {name for name in config.load().profiles if workflow.has_further_runs(name)}
-    assert not further & {"smoke", "dev", "mini", "ladder", "robustness"}
+    assert not further & {"smoke", "dev", "phantoms", "ladder", "robustness"}
     assert {"standard", "few_shot", "seeds", "paper"} <= further
 
 
 def test_prose_pages_say_of_an_edition_what_it_was_tested_on_and_which_models_ran():
-    phantoms, patients = workflow.edition_words("mini"), workflow.edition_words("paper")
+    phantoms, patients = workflow.edition_words("phantoms"), workflow.edition_words("paper")
     assert "phantom results" in phantoms["evidence"]
     assert phantoms["published_models"] == "none has been run in this edition"
     assert "results on patients" in patients["evidence"]
@@ -314,9 +314,9 @@ def test_prose_pages_say_of_an_edition_what_it_was_tested_on_and_which_models_ra
 def test_patients_of_a_profile_are_fetched_before_any_work_and_their_lack_names_a_way_out(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workflow.project, "cache_root", lambda: tmp_path)
     monkeypatch.setenv("LUNGSEG_MIRROR", str(tmp_path / "nothing"))
-    workflow.bring_patients("mini")  # phantoms alone are trained on and tested: nothing is fetched
+    workflow.bring_patients("phantoms")  # phantoms alone are trained on and tested: nothing is fetched
     assert capsys.readouterr().out == ""
-    with pytest.raises(InputError, match=r"mirror lacks this file.*make book PROFILE=mini"):
+    with pytest.raises(InputError, match=r"mirror lacks this file.*make book PROFILE=phantoms"):
         workflow.bring_patients("patients")
     assert "license" in capsys.readouterr().out
     assert not list(tmp_path.rglob("*.mha"))
