@@ -37,8 +37,8 @@ book: .venv/installed  ## run the default profile and build the book
 cluster: .venv/installed  ## the same on a SLURM cluster, as cluster/slurm/config.yaml says
 	@$(RUN) workflow --profile $(PROFILE) --cluster $(CLUSTER) $(PUBLIC_FLAG)
 
-quick: .venv/installed  ## everything on the smoke profile, in minutes
-	@$(RUN) workflow --profile smoke --cores $(CORES) $(PUBLIC_FLAG)
+quick: .venv/installed  ## everything once, in minutes: on 12 real patients where their files are here, else on phantoms
+	@$(RUN) workflow --quick --cores $(CORES) $(PUBLIC_FLAG)
 
 serve: .venv/installed  ## serve the built book, gzipped, on http://localhost:8000
 	@$(RUN) serve build/$(PROFILE)/html --port $(PORT)
@@ -83,7 +83,7 @@ check: .venv/installed node_modules/installed  ## lint, format, layer, type, con
 test: .venv/installed check  ## all tests, browser tests included
 	@CHROMIUM="$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}"; \
 	[ -n "$$CHROMIUM" ] || { echo "The browser tests need Chromium: sudo apt-get install chromium (macOS: brew install --cask chromium)"; exit 1; }; \
-	$(MAKE) --no-print-directory quick && \
+	$(RUN) workflow --profile smoke --cores $(CORES) $(PUBLIC_FLAG) && \
 	CHROMIUM="$$CHROMIUM" LUNGSEG_BOOK_HTML="$(CURDIR)/build/smoke/html" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile $(TESTS)
 
 torture: .venv/installed  ## kill the workflow 50 times, and give 10000 damaged files to the readers (1 hour)

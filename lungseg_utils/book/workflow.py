@@ -42,6 +42,7 @@ LARGER_PAGES: Mapping[str, Page] = {
     "gpu": Page("gpu", "standard"),
 }
 WITHOUT_DOWNLOAD = "phantoms"
+ON_PATIENTS, ON_PHANTOMS = "quick", "smoke"  # profiles of `make quick`
 # Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads
 # of its BLAS wait for each other), and sums do not depend on how many cores a machine has.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -87,15 +88,25 @@ def bring_patients(profile: str) -> None:
 
     InputError if they cannot be had, before any work.
     """
-    grid, root = config.load(), project.cache_root()
-    tested = {name for line in grid.lines(profile) for name in grid.test_datasets(line.notebook, profile)}
-    small = set(samples.names()) - set(collections.collections())  # of the others the registry lists samples, and the whole is large
-    for name in sorted((grid.trained_on(profile) | tested) & small):
+    for name in _patients_to_bring(profile):
         try:
-            samples.fetch(name, root, yes=True)
+            samples.fetch(name, project.cache_root(), yes=True)
         except InputError as fault:
             remedy = f"{fault.remedy} A profile that needs no download: make book PROFILE={WITHOUT_DOWNLOAD}."
             raise InputError(fault.where, fault.problem, remedy) from fault
+
+
+def _patients_to_bring(profile: str) -> list[str]:
+    grid = config.load()
+    tested = {name for line in grid.lines(profile) for name in grid.test_datasets(line.notebook, profile)}
+    small = set(samples.names()) - set(collections.collections())  # of the others the registry lists samples, and the whole is large
+    return sorted((grid.trained_on(profile) | tested) & small)
+
+
+def quick_profile() -> str:
+    """The profile of `make quick`: a few real patients where their files are here or in LUNGSEG_MIRROR, else coarse phantoms."""
+    lacking = [name for name in _patients_to_bring(ON_PATIENTS) if not samples.without_network(name, project.cache_root())]
+    return ON_PHANTOMS if lacking else ON_PATIENTS
 
 
 def _require_front_page(profile: str) -> None:

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
+from lungseg_utils import __main__ as command_line
 from lungseg_utils.book import build, workflow
 from lungseg_utils.core import files, locks, project
 from lungseg_utils.data import samples
@@ -309,6 +311,36 @@ def test_prose_pages_say_of_an_edition_what_it_was_tested_on_and_which_models_ra
     assert phantoms["published_models"] == "none has been run in this edition"
     assert "results on patients" in patients["evidence"]
     assert "have been run" in patients["published_models"]
+
+
+def test_quick_takes_real_patients_where_they_can_be_had_without_a_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow.project, "cache_root", lambda: tmp_path / "cache")
+    entry = SimpleNamespace(name="lidc_nodules/A.mha", url="https://host/path/A.mha")
+    monkeypatch.setattr(samples, "_entries_of", lambda _name: [entry])
+    monkeypatch.delenv("LUNGSEG_MIRROR", raising=False)
+    assert workflow.quick_profile() == "smoke"
+    copy = tmp_path / "mirror" / "host" / "path" / "A.mha"
+    copy.parent.mkdir(parents=True)
+    monkeypatch.setenv("LUNGSEG_MIRROR", str(tmp_path / "mirror"))
+    assert workflow.quick_profile() == "smoke"  # a mirror of other files
+    copy.touch()
+    assert workflow.quick_profile() == "quick"
+    monkeypatch.setenv("LUNGSEG_MIRROR", "")
+    assert workflow.quick_profile() == "smoke"
+    here = tmp_path / "cache" / "lidc_nodules" / "A.mha"
+    here.parent.mkdir(parents=True)
+    here.touch()
+    assert workflow.quick_profile() == "quick"
+
+
+@pytest.mark.parametrize(("chosen", "kind"), [("quick", "real patients"), ("smoke", "phantoms")])
+def test_the_quick_workflow_says_which_profile_it_takes(chosen, kind, monkeypatch, capsys):
+    started = []
+    monkeypatch.setattr(workflow, "quick_profile", lambda: chosen)
+    monkeypatch.setattr(workflow, "run_workflow", lambda profile, *_more: started.append(profile) or 0)
+    assert command_line.main(["workflow", "--quick"]) == 0
+    assert started == [chosen]
+    assert capsys.readouterr().out.startswith(f"== profile {chosen}, {kind}: ")
 
 
 def test_patients_of_a_profile_are_fetched_before_any_work_and_their_lack_names_a_way_out(tmp_path, monkeypatch, capsys):

@@ -148,6 +148,14 @@ def test_a_profile_takes_the_first_patients_in_the_order_of_the_split():
     assert not {*train, *validation} & everybody
 
 
+def test_a_quick_run_takes_twelve_development_patients():
+    profile, frame = config.load().profile("quick"), splits.read_splits("lidc_nodules").set_index("patient_id")
+    train, validation = cohorts.training_patients("lidc_nodules", profile, 0)
+    patients = [*train, *validation, *cohorts.tested_patients("lidc_nodules", profile, 0)]
+    assert len(set(patients)) == len(patients) == 12
+    assert set(frame.loc[patients, "split"]) == {"development"}
+
+
 def test_while_settings_are_chosen_no_test_patient_is_touched():
     frame = splits.read_splits("lidc_nodules").set_index("patient_id")
     profile = _nodules("development")
