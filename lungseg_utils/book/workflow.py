@@ -30,8 +30,10 @@ class Page:
     title: str = ""
 
 
-# questions that take more patients, runs or prompts than fit into `make book`: shown from stored tables
+# questions that take more patients, runs or prompts than fit into `make book`, or whole chests: shown from stored tables
 LARGER_PAGES: Mapping[str, Page] = {
+    "whole_chests": Page("results", "ladder", "Whole chests and false positives, on phantoms"),
+    "external_validation": Page("external_validation", "ladder"),
     "ladder_whole": Page("ladder", "ladder", "The whole prompt ladder"),
     "comparisons_larger": Page("comparisons", "ladder", "Planned comparisons, on more patients"),
     "robustness": Page("robustness", "robustness"),
@@ -144,6 +146,7 @@ def page(name: str, profile: str) -> Page:
     """What the page `name` of a profile's book is made from: of `profile` itself, unless only a larger one can answer its question."""
     size = config.load().profile(profile)
     own = {"robustness": bool(size.jitter.shares), "few_shot": len(size.draws) > 1, "seeds": len(size.seeds) * len(size.folds) > 1}
+    own["external_validation"] = any(len(config.load().test_datasets(line, profile)) > 1 for line in config.load().notebooks(profile))
     larger = LARGER_PAGES.get(name)
     return larger if larger and not own.get(name) else Page(larger.notebook if larger else name, profile)
 

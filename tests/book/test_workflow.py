@@ -21,6 +21,7 @@ from lungseg_utils.experiments import grid as experiments_grid
 from lungseg_utils.experiments.grid import datasets_to_test, export, prompt_settings, run_all, run_names, trained
 from lungseg_utils.reporting import wording
 from lungseg_utils.types import InputError
+from lungseg_utils.viewers.results import result_viewers
 from tests.support.sample_book import needs_smoke_book
 
 ROOT = project.project_root()
@@ -230,6 +231,21 @@ def test_a_page_shows_a_larger_profile_only_where_its_own_has_no_answer():
     assert workflow.page("seeds", "seeds").profile == "seeds"
     assert workflow.page("results", "phantoms") == workflow.Page("results", "phantoms")
     assert workflow.page("ladder_whole", "phantoms").notebook == "ladder"
+
+
+def test_pages_about_whole_chests_show_stored_phantoms_where_a_profile_tests_cubes():
+    assert workflow.page("external_validation", "patients") == workflow.Page("external_validation", "ladder")
+    assert workflow.page("external_validation", "quick") == workflow.Page("external_validation", "ladder")
+    for profile in ("phantoms", "smoke", "paper"):  # which test a second data set
+        assert workflow.page("external_validation", profile) == workflow.Page("external_validation", profile)
+    assert (workflow.page("whole_chests", "patients").notebook, workflow.page("whole_chests", "patients").profile) == ("results", "ladder")
+    assert workflow.page("results", "patients").profile == "patients"
+
+
+def test_of_stored_results_no_viewer_shows_empty_masks():
+    stored = results.open_result(planning.make_experiment("unet_full", "ladder"))
+    assert stored.folder == store.folder("ladder")
+    assert result_viewers(stored, ["phantom_nsclc", "phantom_msd"]) == []
 
 
 def test_a_profile_may_ask_for_fewer_data_sets_than_its_experiments_name():
