@@ -1,6 +1,6 @@
 # The two commands are `make book` and `make test`; `make help` lists all.
 PYTHON  ?= python3.11
-PROFILE ?= phantoms
+PROFILE ?= patients
 CORES   ?= 2
 PORT    ?= 8000
 CLUSTER ?= cluster/slurm
@@ -14,7 +14,7 @@ PUBLIC_FLAG := $(if $(PUBLIC),--public)
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
-	@echo; echo "  PROFILE=smoke|dev|phantoms chooses the size, PUBLIC=1 leaves out voxels that may not be redistributed."
+	@echo; echo "  PROFILE=patients|phantoms|paper|... chooses what is run (phantoms: no download), PUBLIC=1 leaves out voxels that may not be redistributed."
 
 .venv/installed: requirements.txt requirements-no-deps.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
@@ -31,7 +31,7 @@ help:  ## list the commands
 setup: .venv/installed  ## bring what the network gives, and build nothing: .venv, and the JavaScript packages of the book
 	@$(RUN) vendor
 
-book: .venv/installed  ## run the default profile and build the book
+book: .venv/installed  ## run the default profile and build the book; fetches 56 MB of real patients
 	@$(RUN) workflow --profile $(PROFILE) --cores $(CORES) $(PUBLIC_FLAG)
 
 cluster: .venv/installed  ## the same on a SLURM cluster, as cluster/slurm/config.yaml says

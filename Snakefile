@@ -10,7 +10,7 @@ from pathlib import Path
 from lungseg_utils.book import inputs, workflow as book
 from lungseg_utils.experiments import config as profiles, grid
 
-PROFILE = config.get("profile", "phantoms")
+PROFILE = config.get("profile", "patients")
 PUBLIC = str(config.get("public", "False")) == "True"
 CLUSTER = str(config.get("cluster", "False")) == "True"  # every training a job of its own; else its notebook trains, where it shows all that the profile plans of it
 FURTHER_RUNS = book.has_further_runs(PROFILE)

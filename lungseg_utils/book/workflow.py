@@ -164,9 +164,18 @@ def edition_words(profile: str) -> dict[str, str]:
     """What prose pages say of an edition's evidence, by name of the substitution."""
     from ..reporting import wording  # brings scipy's statistics, which every start of the workflow would wait for
 
-    stand_ins_ran = bool(config.load().profile(profile).stand_ins)
-    published = "none has been run in this edition" if stand_ins_ran else "in this edition they have been run, each by its authors' files"
-    return wording.words(profile) | {"evidence": wording.statement(profile), "published_models": published}
+    return wording.words(profile) | {"evidence": wording.statement(profile), "published_models": _published_models(profile)}
+
+
+def _published_models(profile: str) -> str:
+    replaced = config.load().profile(profile).stand_ins
+    asked = [name for name in dict.fromkeys(line.model for line in config.load().lines(profile)) if registry.checkpoints(name)]
+    ran = [registry.title("models", name) for name in asked if name not in replaced]
+    if not ran:
+        return "none has been run in this edition"
+    if len(ran) == len(asked):
+        return "in this edition they have been run, each by its authors' files"
+    return f"in this edition {' and '.join(ran)} alone {'has' if len(ran) == 1 else 'have'} been run, by the authors' files"
 
 
 def write_build_info(profile: str, public: bool, path: Path) -> None:

@@ -233,6 +233,11 @@ def test_a_page_shows_a_larger_profile_only_where_its_own_has_no_answer():
     assert workflow.page("ladder_whole", "phantoms").notebook == "ladder"
 
 
+def test_a_notebook_that_a_profile_leaves_out_is_asked_its_own_prompt_settings():
+    assert "sam_zero_shot" not in config.load().notebooks("patients")
+    assert prompt_settings(planning.make_experiment("sam_zero_shot", "patients")) == ["box_every_slice", "box_one_slice"]
+
+
 def test_pages_about_whole_chests_show_stored_phantoms_where_a_profile_tests_cubes():
     assert workflow.page("external_validation", "patients") == workflow.Page("external_validation", "ladder")
     assert workflow.page("external_validation", "quick") == workflow.Page("external_validation", "ladder")
@@ -327,6 +332,7 @@ def test_prose_pages_say_of_an_edition_what_it_was_tested_on_and_which_models_ra
     assert phantoms["published_models"] == "none has been run in this edition"
     assert "results on patients" in patients["evidence"]
     assert "have been run" in patients["published_models"]
+    assert workflow.edition_words("patients")["published_models"].startswith("in this edition LiteMedSAM (TinyViT) alone has been run")
 
 
 def test_quick_takes_real_patients_where_they_can_be_had_without_a_network(tmp_path, monkeypatch):
