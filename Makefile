@@ -1,6 +1,6 @@
 # The two commands are `make book` and `make test`; `make help` lists all.
 PYTHON  ?= python3.11
-PROFILE ?= mini
+PROFILE ?= patients
 CORES   ?= 2
 PORT    ?= 8000
 CLUSTER ?= cluster/slurm
@@ -14,7 +14,7 @@ PUBLIC_FLAG := $(if $(PUBLIC),--public)
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /  make \1\t/' | expand -t 21
-	@echo; echo "  PROFILE=smoke|dev|mini chooses the size, PUBLIC=1 leaves out voxels that may not be redistributed."
+	@echo; echo "  PROFILE=patients|phantoms|paper|... chooses what is run (phantoms: no download), PUBLIC=1 leaves out voxels that may not be redistributed."
 
 .venv/installed: requirements.txt requirements-no-deps.txt pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' 2>/dev/null || \
@@ -31,14 +31,14 @@ help:  ## list the commands
 setup: .venv/installed  ## bring what the network gives, and build nothing: .venv, and the JavaScript packages of the book
 	@$(RUN) vendor
 
-book: .venv/installed  ## run the default profile and build the book
+book: .venv/installed  ## run the default profile and build the book; fetches 56 MB of real patients
 	@$(RUN) workflow --profile $(PROFILE) --cores $(CORES) $(PUBLIC_FLAG)
 
 cluster: .venv/installed  ## the same on a SLURM cluster, as cluster/slurm/config.yaml says
 	@$(RUN) workflow --profile $(PROFILE) --cluster $(CLUSTER) $(PUBLIC_FLAG)
 
-quick: .venv/installed  ## everything on the smoke profile, in minutes
-	@$(RUN) workflow --profile smoke --cores $(CORES) $(PUBLIC_FLAG)
+quick: .venv/installed  ## everything once, in minutes: on 12 real patients where their files are here, else on phantoms
+	@$(RUN) workflow --quick --cores $(CORES) $(PUBLIC_FLAG)
 
 serve: .venv/installed  ## serve the built book, gzipped, on http://localhost:8000
 	@$(RUN) serve build/$(PROFILE)/html --port $(PORT)
@@ -83,7 +83,7 @@ check: .venv/installed node_modules/installed  ## lint, format, layer, type, con
 test: .venv/installed check  ## all tests, browser tests included
 	@CHROMIUM="$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}"; \
 	[ -n "$$CHROMIUM" ] || { echo "The browser tests need Chromium: sudo apt-get install chromium (macOS: brew install --cask chromium)"; exit 1; }; \
-	$(MAKE) --no-print-directory quick && \
+	$(RUN) workflow --profile smoke --cores $(CORES) $(PUBLIC_FLAG) && \
 	CHROMIUM="$$CHROMIUM" LUNGSEG_BOOK_HTML="$(CURDIR)/build/smoke/html" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile $(TESTS)
 
 torture: .venv/installed  ## kill the workflow 50 times, and give 10000 damaged files to the readers (1 hour)

@@ -10,7 +10,7 @@ from pathlib import Path
 from lungseg_utils.book import inputs, workflow as book
 from lungseg_utils.experiments import config as profiles, grid
 
-PROFILE = config.get("profile", "mini")
+PROFILE = config.get("profile", "patients")
 PUBLIC = str(config.get("public", "False")) == "True"
 CLUSTER = str(config.get("cluster", "False")) == "True"  # every training a job of its own; else its notebook trains, where it shows all that the profile plans of it
 FURTHER_RUNS = book.has_further_runs(PROFILE)
@@ -24,7 +24,7 @@ CORES = 1 if CLUSTER else workflow.cores  # of rules that can use all; a cluster
 RUNS = {name: grid.run_names(name, PROFILE) for name in EXPERIMENTS}
 PAGES = {name: book.page(name, PROFILE) for name in book.LARGER_PAGES}
 STORED = ["contamination", "efficiency", "speed", "who_drew_the_box"] + [name for name, page in PAGES.items() if page.profile != PROFILE]  # over tables in data/results, which other runs wrote
-ANALYSES = ["data_calibration", "results", "front_figure", "models", "external_validation", "ladder", "protocol_trap", "comparisons", "strata", "failures", "patient_flow", "readers", "who_drew_the_box", "contamination", "efficiency", "speed", *PAGES]
+ANALYSES = ["data_calibration", "results", "front_figure", "models", "ladder", "protocol_trap", "comparisons", "strata", "failures", "patient_flow", "readers", "who_drew_the_box", "contamination", "efficiency", "speed", *PAGES]
 PHANTOMS = ["phantom_nsclc", "phantom_msd"]
 REAL = grid.real_datasets(PROFILE)
 

@@ -88,7 +88,7 @@ def book_unchanged(setting: Setting) -> Work:
     """The book of the smallest profile, brought up to date."""
     page = project.project_root() / "build" / PROFILE / "html" / "index.html"
     if not page.is_file():
-        raise InputError(page, "there is no book that could be unchanged", "Run: make quick")
+        raise InputError(page, "there is no book that could be unchanged", "Run: make test, or workflow --profile smoke")
     _build()
     return Work(_build, lambda: python("-c", "pass"), _says_nothing_changed, operations=0.0, bytes=0.0)
 

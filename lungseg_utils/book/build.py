@@ -29,7 +29,9 @@ _VENDORED = (
 _NOT_SOURCES = shutil.ignore_patterns("results", "_build*", "_chapter*", "__pycache__", ".ipynb_checkpoints")
 _LOG_LINES = 40
 _TITLE = re.compile(r"^# .+$", re.MULTILINE)
-_LEFT_OUT = "This edition does not hold this page: its profile does not run this. The default profile does: `make book`."
+_LEFT_OUT = (
+    "This edition does not hold this page: its profile does not run this. The profile `phantoms` does: `make book PROFILE=phantoms`."
+)
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 

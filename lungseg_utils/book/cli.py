@@ -26,6 +26,8 @@ def _add_workflow(commands: Commands) -> None:
     text = "bring results and book of a profile up to date (make book, make quick)"
     workflow = add_command(commands, "workflow", _workflow, text)
     add_profile_argument(workflow)
+    quick = "instead of a profile's name: quick, on a few real patients, where they can be had without a network; else smoke, on phantoms"
+    workflow.add_argument("--quick", action="store_true", help=quick)
     workflow.add_argument("--cores", type=int, default=2)
     workflow.add_argument("--cluster", type=Path, metavar="DIR", help="submit jobs as DIR/config.yaml says, e.g. cluster/slurm")
     workflow.add_argument("--public", action="store_true", help="leave out voxels that may not be redistributed")
@@ -33,9 +35,14 @@ def _add_workflow(commands: Commands) -> None:
 
 
 def _workflow(arguments: argparse.Namespace) -> int:
-    from .workflow import run_workflow
+    from .workflow import ON_PATIENTS, quick_profile, run_workflow
 
-    return run_workflow(arguments.profile, arguments.cores, arguments.public, tuple(arguments.targets), arguments.cluster)
+    profile = arguments.profile
+    if arguments.quick:
+        profile = quick_profile()
+        why = "real patients: their cubes are here" if profile == ON_PATIENTS else "phantoms: no cubes of real patients are here"
+        print(f"== profile {profile}, {why}", flush=True)
+    return run_workflow(profile, arguments.cores, arguments.public, tuple(arguments.targets), arguments.cluster)
 
 
 def _add_serve(commands: Commands) -> None:

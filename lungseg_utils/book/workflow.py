@@ -31,8 +31,10 @@ class Page:
     title: str = ""
 
 
-# questions that take more patients, runs or prompts than fit into `make book`: shown from stored tables
+# questions that take more patients, runs or prompts than fit into `make book`, or whole chests: shown from stored tables
 LARGER_PAGES: Mapping[str, Page] = {
+    "whole_chests": Page("results", "ladder", "Whole chests and false positives, on phantoms"),
+    "external_validation": Page("external_validation", "ladder"),
     "ladder_whole": Page("ladder", "ladder", "The whole prompt ladder"),
     "comparisons_larger": Page("comparisons", "ladder", "Planned comparisons, on more patients"),
     "robustness": Page("robustness", "robustness"),
@@ -42,7 +44,8 @@ LARGER_PAGES: Mapping[str, Page] = {
     "loss_ablation": Page("loss_ablation", "losses"),
     "gpu": Page("gpu", "standard"),
 }
-WITHOUT_DOWNLOAD = "mini"
+WITHOUT_DOWNLOAD = "phantoms"
+ON_PATIENTS, ON_PHANTOMS = "quick", "smoke"  # profiles of `make quick`
 # Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads
 # of its BLAS wait for each other), and sums do not depend on how many cores a machine has.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
@@ -105,15 +108,25 @@ def bring_patients(profile: str) -> None:
 
     InputError if they cannot be had, before any work.
     """
-    grid, root = config.load(), project.cache_root()
-    tested = {name for line in grid.lines(profile) for name in grid.test_datasets(line.notebook, profile)}
-    small = set(samples.names()) - set(collections.collections())  # of the others the registry lists samples, and the whole is large
-    for name in sorted({registry.whole(name) for name in grid.trained_on(profile) | tested} & small):
+    for name in _patients_to_bring(profile):
         try:
-            samples.fetch(name, root, yes=True)
+            samples.fetch(name, project.cache_root(), yes=True)
         except InputError as fault:
             remedy = f"{fault.remedy} A profile that needs no download: make book PROFILE={WITHOUT_DOWNLOAD}."
             raise InputError(fault.where, fault.problem, remedy) from fault
+
+
+def _patients_to_bring(profile: str) -> list[str]:
+    grid = config.load()
+    tested = {name for line in grid.lines(profile) for name in grid.test_datasets(line.notebook, profile)}
+    small = set(samples.names()) - set(collections.collections())  # of the others the registry lists samples, and the whole is large
+    return sorted({registry.whole(name) for name in grid.trained_on(profile) | tested} & small)
+
+
+def quick_profile() -> str:
+    """The profile of `make quick`: a few real patients where their files are here or in LUNGSEG_MIRROR, else coarse phantoms."""
+    lacking = [name for name in _patients_to_bring(ON_PATIENTS) if not samples.without_network(name, project.cache_root())]
+    return ON_PHANTOMS if lacking else ON_PATIENTS
 
 
 def _require_front_page(profile: str) -> None:
@@ -151,6 +164,7 @@ def page(name: str, profile: str) -> Page:
     """What the page `name` of a profile's book is made from: of `profile` itself, unless only a larger one can answer its question."""
     size = config.load().profile(profile)
     own = {"robustness": bool(size.jitter.shares), "few_shot": len(size.draws) > 1, "seeds": len(size.seeds) * len(size.folds) > 1}
+    own["external_validation"] = any(len(config.load().test_datasets(line, profile)) > 1 for line in config.load().notebooks(profile))
     larger = LARGER_PAGES.get(name)
     return larger if larger and not own.get(name) else Page(larger.notebook if larger else name, profile)
 

@@ -19,7 +19,7 @@ def add_command(commands: Commands, name: str, function: Callable[[argparse.Name
 
 def add_profile_argument(command: argparse.ArgumentParser) -> None:
     """The option `--profile`."""
-    command.add_argument("--profile", default="mini", help="size of the benchmark, from experiments.yml (default: mini)")
+    command.add_argument("--profile", default="patients", help="size of the benchmark, from experiments.yml (default: %(default)s)")
 
 
 def add_commands(commands: Commands) -> None:

@@ -103,7 +103,9 @@ def _run(notebook: str, experiment: Experiment) -> results.RunResult:
 def prompt_settings(experiment: Experiment) -> list[str]:
     """What the profile asks of an experiment. Two notebooks whose models share a stand-in share its answers, so it is asked for both."""
     profile, kind = experiment.profile, f"{experiment.model}__{experiment.paradigm}"
-    alike = [line for line in config.load().lines(profile) if _kind(line, profile) == kind]
+    planned, everything = config.load().lines(profile), config.load().experiments.values()
+    alike = [line for line in planned if _kind(line, profile) == kind]
+    alike = alike or [line for line in everything if _kind(line, profile) == kind]  # a run by hand of what the profile does not plan
     lines = [line for line in alike if any(_differ_in_run(e, experiment) for e in planning.planned_runs(line.notebook, profile))]
     wanted = {name for line in lines for name in line.prompters} & set(config.load().profile(profile).prompters)
     return [name for name in PROMPT_SETTINGS if name in wanted]

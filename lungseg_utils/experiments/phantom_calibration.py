@@ -17,7 +17,7 @@ from ..phantoms.store import generator_hash
 from ..types import InputError
 from . import cohorts, config
 
-PROFILE = "mini"  # whose grid, and whose training and validation patients of fold 0, are measured
+PROFILE = "phantoms"  # whose grid, and whose training and validation patients of fold 0, are measured
 SETTINGS = {"phantom_nsclc": cohort.NSCLC, "phantom_msd": cohort.MSD}
 
 

@@ -10,7 +10,7 @@ from ..types import Experiment, InputError, Prediction
 from . import config, load, planning, store
 
 
-def predict_file(model: str, image: Path, out: Path, profile: str = "mini", seed: int = 0) -> Prediction:
+def predict_file(model: str, image: Path, out: Path, profile: str = "patients", seed: int = 0) -> Prediction:
     """Segment a NIfTI file or DICOM folder with the fully trained `model`; the mask is written on the image's own grid.
 
     Raises:

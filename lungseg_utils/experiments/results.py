@@ -102,7 +102,7 @@ def results_at_hand(profile: str) -> list[RunResult]:
     return finished
 
 
-def load_results(profile: str = "mini") -> pd.DataFrame:
+def load_results(profile: str = "patients") -> pd.DataFrame:
     """All result tables of a profile's finished experiments as one, with the title of each in the column `title`."""
     return pd.concat([r.results.assign(title=experiment_title(r.experiment)) for r in results_at_hand(profile)], ignore_index=True)
 

@@ -31,7 +31,7 @@ NSD_MM = 1.0
 SIZES_MM = (0.0, 8.0, 15.0, np.inf)
 _ROOM = 0.75  # of the nodule's extent: what a ball on its longest line needs on each side
 _SEED = 20261101  # of click_random
-_EVERY_OF_SMOKE = 10
+_EVERY_OF_QUICK = 10
 
 
 def answers() -> dict[str, str]:
@@ -190,8 +190,8 @@ def with_readers(nodules: Iterable[Nodule], count: int) -> list[Nodule]:
 
 
 def nodules_shown(profile: str) -> list[Nodule]:
-    """All nodules of the collection; under the profile of the tests every tenth."""
-    return lidc_outlines.nodules()[:: _EVERY_OF_SMOKE if profile == "smoke" else 1]
+    """All nodules of the collection; under the profiles of `make quick` and of the tests every tenth."""
+    return lidc_outlines.nodules()[:: _EVERY_OF_QUICK if profile in ("quick", "smoke") else 1]
 
 
 def sentence(frame: pd.DataFrame) -> str:
@@ -212,7 +212,7 @@ def provenance(nodules: Sequence[Nodule], ball_mm: float) -> str:
     """Where the outlines come from, and how many there are."""
     patients = len({nodule.scan.patient_id for nodule in nodules})
     outlined = sum(len(nodule.annotations) for nodule in nodules)
-    part = "" if outlined == len(lidc_database.read()) else f"**This profile shows every {_EVERY_OF_SMOKE}th nodule only.** "
+    part = "" if outlined == len(lidc_database.read()) else f"**This profile shows every {_EVERY_OF_QUICK}th nodule only.** "
     return part + (
         f"{outlined:,} annotations of {len(nodules):,} nodules in {patients} patients of LIDC-IDRI; no image is read. "
         f"{lidc_outlines.CITATION}. License: {lidc_outlines.LICENSE}. Database: {lidc_database.PACKAGE}, "

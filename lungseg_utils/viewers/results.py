@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from .. import registry
 from ..evaluation import tables
+from ..experiments import store
 from ..types import Case
 from .slice_viewer import ViewerCase, slice_viewer
 
@@ -36,6 +38,15 @@ def result_viewer(
         public=public,
         max_mb=max_mb,
     )
+
+
+def result_viewers(
+    result: RunResult, datasets: Iterable[str], ranked: bool = False, public: bool = False, max_mb: float = 1.2
+) -> list[HTML]:
+    """`result_viewer` of each data set, without a prompt; none of a result that is stored with the project, which keeps no predictions."""
+    if result.folder != store.results_folder(result.experiment):
+        return []
+    return [result_viewer(result, name, ranked=ranked, public=public, max_mb=max_mb) for name in datasets]
 
 
 def worst_median_best(scores: pd.Series) -> dict[str, str]:

@@ -21,7 +21,7 @@ _FILES = [
     "data/results/tuning.csv",
     "data/results/bench_cpu.csv",
     "data/results/efficiency_cpu.csv",
-    "data/results/mini/results.csv.gz",
+    "data/results/phantoms/results.csv.gz",
     "data/results/ladder/results.csv.gz",
 ]
 
@@ -37,9 +37,9 @@ def root(tmp_path, monkeypatch):
 
 def _changed(root: Path, path: str, text: str) -> set[str]:
     """Groups whose stamps differ after a change."""
-    before = {name: (root / stamp).read_text() for name, stamp in inputs.stamps("mini").items()}
+    before = {name: (root / stamp).read_text() for name, stamp in inputs.stamps("phantoms").items()}
     (root / path).write_text(text)
-    return {name for name, stamp in inputs.stamps("mini").items() if (root / stamp).read_text() != before[name]}
+    return {name for name, stamp in inputs.stamps("phantoms").items() if (root / stamp).read_text() != before[name]}
 
 
 @pytest.mark.parametrize(
@@ -56,7 +56,7 @@ def _changed(root: Path, path: str, text: str) -> set[str]:
         ("data/results/tuning.csv", {"tables", "own_tables"}),
         ("data/results/bench_cpu.csv", {"speed"}),
         ("data/results/efficiency_cpu.csv", {"tables"}),
-        ("data/results/mini/results.csv.gz", {"tables", "own_tables"}),
+        ("data/results/phantoms/results.csv.gz", {"tables", "own_tables"}),
         ("data/results/ladder/results.csv.gz", {"tables"}),
         ("data/results/ladder/experiments.json", {"tables"}),
     ],
@@ -66,15 +66,15 @@ def test_a_change_is_seen_by_the_groups_that_it_belongs_to(root, path, groups):
 
 
 def test_what_was_only_touched_leaves_the_stamps_as_they_are(root):
-    stamps = [root / stamp for stamp in inputs.stamps("mini").values()]
+    stamps = [root / stamp for stamp in inputs.stamps("phantoms").values()]
     before = [stamp.stat().st_mtime_ns for stamp in stamps]
     os.utime(root / "experiments.yml")
-    inputs.stamps("mini")
+    inputs.stamps("phantoms")
     assert [stamp.stat().st_mtime_ns for stamp in stamps] == before
 
 
 def test_every_file_of_the_project_that_a_page_is_made_from_is_in_a_group():
-    groups, root = inputs.files("mini"), project.project_root()
+    groups, root = inputs.files("phantoms"), project.project_root()
     assert root / "lungseg_utils" / "experiments" / "experiments.schema.json" in groups["code"]
     assert {root / "data" / "splits" / "phantom_nsclc.csv", root / "requirements.txt"} < set(groups["grid"])
     assert root / "book" / "intro.md" in groups["prose"]
@@ -83,6 +83,6 @@ def test_every_file_of_the_project_that_a_page_is_made_from_is_in_a_group():
 
 @pytest.mark.parametrize("path", sorted(Path("notebooks").glob("*.ipynb")), ids=lambda path: path.stem)
 def test_the_tables_that_a_page_reads_by_name_are_in_its_group(path):
-    group = inputs.group_of_tables(path.stem, config.load().notebooks("mini"))
+    group = inputs.group_of_tables(path.stem, config.load().notebooks("phantoms"))
     read = set(re.findall(r'\\"results\\" / \\"([a-z0-9_]+\.csv)', path.read_text()))
-    assert read <= {found.name for found in inputs.files("mini")[group]}
+    assert read <= {found.name for found in inputs.files("phantoms")[group]}

@@ -18,7 +18,7 @@ from lungseg_utils.types import InputError
 
 @pytest.fixture
 def make_notebook(tmp_path):
-    def make(*sources, parameters='profile: str = "mini"\nseed: int = 0\npublic: bool = False'):
+    def make(*sources, parameters='profile: str = "phantoms"\nseed: int = 0\npublic: bool = False'):
         book = nbformat.v4.new_notebook()
         cell = nbformat.v4.new_code_cell(parameters)
         cell.metadata["tags"] = ["parameters"]
@@ -64,8 +64,8 @@ def test_misspelled_and_mistyped_parameters_are_errors_before_the_kernel_starts(
         ("unet_few_shot", {"k": -1}, r"unet_few_shot.ipynb: its parameters .* k is -1\. Give a whole number from 0"),
         (
             "unet_few_shot",
-            {"k": 99},
-            r"unet_few_shot.ipynb: .*k = 99: phantom_nsclc has \d+ training patients .* mini\. Choose k from 1 to",
+            {"k": 999},
+            r"unet_few_shot.ipynb: .*k = 999: lidc_nodules has \d+ training patients .* patients\. Choose k from 1 to",
         ),
         ("unet_few_shot", {"draw": -1}, "draw is -1"),
         ("unet_full", {"seed": -1}, r"unet_full.ipynb: .*seed is -1\. Give a whole number from 0 to 4294967295"),

@@ -61,7 +61,7 @@ def test_a_models_page_shows_all_its_experiments_their_numbers_costs_and_failure
     ):
         assert key in text
     assert (f"efficiency.ipynb::{name}_costs" in text) == any(subject.model == name for subject in subjects.SUBJECTS)
-    if name in config.load().profile("mini").stand_ins:
+    if name in config.load().profile("phantoms").stand_ins:
         assert "](../stand_ins.md)" in text
 
 

@@ -1,5 +1,6 @@
 """What publishes the project: workflows that call commands that exist, and one set of facts in all places that are cited."""
 
+import argparse
 import re
 import subprocess
 import tomllib
@@ -7,6 +8,7 @@ import tomllib
 import pytest
 import yaml
 
+from lungseg_utils.core import cli as core_cli
 from lungseg_utils.core import project
 from lungseg_utils.experiments import config
 
@@ -121,8 +123,21 @@ def test_the_page_on_running_it_lists_every_profile_and_the_patients_of_the_defa
     text = (ROOT / "book" / "reproduction.md").read_text()
     table = text.partition("## Profiles")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == set(config.load().profiles)
-    mini = config.load().profile("mini").phantoms
+    size = config.load().profile("phantoms").phantoms
     numbers = (
-        f"{mini.train} for training, {mini.validation} for validation, {mini.test} for test in each cohort, {mini.tumor_free} tumor-free"
+        f"{size.train} for training, {size.validation} for validation, {size.test} for test in each cohort, {size.tumor_free} tumor-free"
     )
     assert numbers in text
+    counts = config.load().profile("patients").patients
+    assert f"{counts.test} test patients of LIDC nodules" in table
+
+
+def test_what_make_book_takes_without_a_profile_is_also_the_default_of_commands_and_notebooks():
+    profile = re.search(r"^PROFILE \?= (\w+)", (ROOT / "Makefile").read_text(), flags=re.MULTILINE).group(1)
+    assert config.load().trained_on(profile) == {"lidc_nodules"}
+    assert f'config.get("profile", "{profile}")' in (ROOT / "Snakefile").read_text()
+    for line in config.load().experiments.values():
+        assert f'profile: str = \\"{profile}\\"' in (ROOT / "notebooks" / f"{line.notebook}.ipynb").read_text()
+    command = argparse.ArgumentParser()
+    core_cli.add_profile_argument(command)
+    assert command.parse_args([]).profile == profile

@@ -6,10 +6,12 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pandas as pd
 import pytest
 
+from lungseg_utils import __main__ as command_line
 from lungseg_utils.book import build, workflow
 from lungseg_utils.core import files, locks, project
 from lungseg_utils.data import samples
@@ -19,6 +21,7 @@ from lungseg_utils.experiments import grid as experiments_grid
 from lungseg_utils.experiments.grid import datasets_to_test, export, prompt_settings, run_all, run_names, trained
 from lungseg_utils.reporting import wording
 from lungseg_utils.types import InputError
+from lungseg_utils.viewers.results import result_viewers
 from tests.support.sample_book import needs_smoke_book
 
 ROOT = project.project_root()
@@ -95,7 +98,7 @@ def test_packages_of_the_book_that_npm_cannot_bring_stop_a_workflow_before_its_f
 
 def test_only_real_data_that_is_here_is_tested_on(monkeypatch):
     monkeypatch.setattr(samples, "available", lambda name, root: name == "lidc_idri")
-    assert datasets_to_test("unet_full", "mini") == ["phantom_nsclc", "phantom_msd", "lidc_idri"]
+    assert datasets_to_test("unet_full", "phantoms") == ["phantom_nsclc", "phantom_msd", "lidc_idri"]
     assert datasets_to_test("unet_full", "dev") == ["phantom_nsclc", "phantom_msd"]
 
 
@@ -103,7 +106,7 @@ def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
     import json
 
     monkeypatch.setattr(samples, "available", lambda name, root: name == "lidc_idri")
-    workflow.write_build_info("mini", True, tmp_path / "build_info.json")
+    workflow.write_build_info("phantoms", True, tmp_path / "build_info.json")
     info = json.loads((tmp_path / "build_info.json").read_text())
     assert info["real_data"] == ["LIDC-IDRI"]
     assert info["real_data_missing"] == ["NSCLC-Radiomics", "NSCLC-Radiomics-Interobserver1"]
@@ -116,7 +119,7 @@ def test_a_stand_in_that_two_models_share_is_asked_what_either_is_asked(monkeypa
     assert asked == prompt_settings(planning.make_experiment("medical_sam2_zero_shot", "smoke"))
     assert "click" in asked
     assert "click" not in prompt_settings(planning.make_experiment("medsam_zero_shot", "smoke"))
-    assert prompt_settings(planning.make_experiment("unet_full", "mini")) == ["box_every_slice", "box_one_slice", "none"]
+    assert prompt_settings(planning.make_experiment("unet_full", "phantoms")) == ["box_every_slice", "box_one_slice", "none"]
 
 
 @pytest.mark.parametrize("chosen", [{"seed": 1}, {"fold": 3}, {"k": 3, "draw": 7}])
@@ -224,10 +227,30 @@ def test_a_page_says_where_another_training_of_a_detector_may_have_drawn_the_box
 
 def test_a_page_shows_a_larger_profile_only_where_its_own_has_no_answer():
     assert workflow.page("robustness", "smoke").profile == "smoke"  # which draws wrong prompts too
-    assert workflow.page("robustness", "mini").profile == "robustness"
+    assert workflow.page("robustness", "phantoms").profile == "robustness"
     assert workflow.page("seeds", "seeds").profile == "seeds"
-    assert workflow.page("results", "mini") == workflow.Page("results", "mini")
-    assert workflow.page("ladder_whole", "mini").notebook == "ladder"
+    assert workflow.page("results", "phantoms") == workflow.Page("results", "phantoms")
+    assert workflow.page("ladder_whole", "phantoms").notebook == "ladder"
+
+
+def test_a_notebook_that_a_profile_leaves_out_is_asked_its_own_prompt_settings():
+    assert "sam_zero_shot" not in config.load().notebooks("patients")
+    assert prompt_settings(planning.make_experiment("sam_zero_shot", "patients")) == ["box_every_slice", "box_one_slice"]
+
+
+def test_pages_about_whole_chests_show_stored_phantoms_where_a_profile_tests_cubes():
+    assert workflow.page("external_validation", "patients") == workflow.Page("external_validation", "ladder")
+    assert workflow.page("external_validation", "quick") == workflow.Page("external_validation", "ladder")
+    for profile in ("phantoms", "smoke", "paper"):  # which test a second data set
+        assert workflow.page("external_validation", profile) == workflow.Page("external_validation", profile)
+    assert (workflow.page("whole_chests", "patients").notebook, workflow.page("whole_chests", "patients").profile) == ("results", "ladder")
+    assert workflow.page("results", "patients").profile == "patients"
+
+
+def test_of_stored_results_no_viewer_shows_empty_masks():
+    stored = results.open_result(planning.make_experiment("unet_full", "ladder"))
+    assert stored.folder == store.folder("ladder")
+    assert result_viewers(stored, ["phantom_nsclc", "phantom_msd"]) == []
 
 
 def test_a_profile_may_ask_for_fewer_data_sets_than_its_experiments_name():
@@ -272,9 +295,9 @@ def test_a_data_set_that_cannot_be_fetched_is_here_if_its_place_is(tmp_path):
 
 def test_what_a_notebook_needs_follows_from_its_model_and_paradigm():
     detecting = ["unet_full", "unet_few_shot", "deeplabv3_full", "deeplabv3_few_shot", "nnunet_full", "nnunet_few_shot"]
-    assert sorted(experiments_grid.automatic("mini")) == sorted(detecting)
-    assert set(detecting) < set(trained("mini"))
-    assert not {"baselines_zero_shot", "sam_zero_shot"} & set(trained("mini"))
+    assert sorted(experiments_grid.automatic("phantoms")) == sorted(detecting)
+    assert set(detecting) < set(trained("phantoms"))
+    assert not {"baselines_zero_shot", "sam_zero_shot"} & set(trained("phantoms"))
 
 
 @pytest.mark.parametrize(("gpus", "launcher"), [(1, ""), (4, "-m torch.distributed.run --standalone --nproc-per-node 4 ")])
@@ -299,24 +322,55 @@ def test_a_training_that_is_given_several_gpus_is_started_as_as_many_processes(g
 
 def test_runs_are_jobs_of_their_own_where_pages_show_one_of_several():
     further = {name for name in config.load().profiles if workflow.has_further_runs(name)}
-    assert not further & {"smoke", "dev", "mini", "ladder", "robustness"}
+    assert not further & {"smoke", "dev", "phantoms", "ladder", "robustness"}
     assert {"standard", "few_shot", "seeds", "paper"} <= further
 
 
 def test_prose_pages_say_of_an_edition_what_it_was_tested_on_and_which_models_ran():
-    phantoms, patients = workflow.edition_words("mini"), workflow.edition_words("paper")
+    phantoms, patients = workflow.edition_words("phantoms"), workflow.edition_words("paper")
     assert "phantom results" in phantoms["evidence"]
     assert phantoms["published_models"] == "none has been run in this edition"
     assert "results on patients" in patients["evidence"]
     assert "have been run" in patients["published_models"]
+    assert workflow.edition_words("patients")["published_models"].startswith("in this edition LiteMedSAM (TinyViT) alone has been run")
+
+
+def test_quick_takes_real_patients_where_they_can_be_had_without_a_network(tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow.project, "cache_root", lambda: tmp_path / "cache")
+    entry = SimpleNamespace(name="lidc_nodules/A.mha", url="https://host/path/A.mha")
+    monkeypatch.setattr(samples, "_entries_of", lambda _name: [entry])
+    monkeypatch.delenv("LUNGSEG_MIRROR", raising=False)
+    assert workflow.quick_profile() == "smoke"
+    copy = tmp_path / "mirror" / "host" / "path" / "A.mha"
+    copy.parent.mkdir(parents=True)
+    monkeypatch.setenv("LUNGSEG_MIRROR", str(tmp_path / "mirror"))
+    assert workflow.quick_profile() == "smoke"  # a mirror of other files
+    copy.touch()
+    assert workflow.quick_profile() == "quick"
+    monkeypatch.setenv("LUNGSEG_MIRROR", "")
+    assert workflow.quick_profile() == "smoke"
+    here = tmp_path / "cache" / "lidc_nodules" / "A.mha"
+    here.parent.mkdir(parents=True)
+    here.touch()
+    assert workflow.quick_profile() == "quick"
+
+
+@pytest.mark.parametrize(("chosen", "kind"), [("quick", "real patients"), ("smoke", "phantoms")])
+def test_the_quick_workflow_says_which_profile_it_takes(chosen, kind, monkeypatch, capsys):
+    started = []
+    monkeypatch.setattr(workflow, "quick_profile", lambda: chosen)
+    monkeypatch.setattr(workflow, "run_workflow", lambda profile, *_more: started.append(profile) or 0)
+    assert command_line.main(["workflow", "--quick"]) == 0
+    assert started == [chosen]
+    assert capsys.readouterr().out.startswith(f"== profile {chosen}, {kind}: ")
 
 
 def test_patients_of_a_profile_are_fetched_before_any_work_and_their_lack_names_a_way_out(tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(workflow.project, "cache_root", lambda: tmp_path)
     monkeypatch.setenv("LUNGSEG_MIRROR", str(tmp_path / "nothing"))
-    workflow.bring_patients("mini")  # phantoms alone are trained on and tested: nothing is fetched
+    workflow.bring_patients("phantoms")  # phantoms alone are trained on and tested: nothing is fetched
     assert capsys.readouterr().out == ""
-    with pytest.raises(InputError, match=r"mirror lacks this file.*make book PROFILE=mini"):
+    with pytest.raises(InputError, match=r"mirror lacks this file.*make book PROFILE=phantoms"):
         workflow.bring_patients("patients")
     assert "license" in capsys.readouterr().out
     assert not list(tmp_path.rglob("*.mha"))

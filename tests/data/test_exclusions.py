@@ -30,7 +30,7 @@ def here(tmp_path, monkeypatch, dicom):
 
 
 def _tested():
-    return [case.case_id for case in cohorts.cases_to_test("nsclc_radiomics", config.load().profile("mini"))]
+    return [case.case_id for case in cohorts.cases_to_test("nsclc_radiomics", config.load().profile("phantoms"))]
 
 
 def test_without_a_list_nothing_is_left_out_and_a_case_without_reference_is_named(here):

@@ -1,6 +1,6 @@
 """The workflow on a real SLURM: jobs of their own, one of them killed and one preempted, and the tables are those of a run without it.
 
-Outside `make test`: `make cluster-test` starts it, and `make quick` has to have been run.
+Outside `make test`: `make cluster-test` starts it, and the profile `smoke` has to have been run (`make test` runs it).
 """
 
 import os

@@ -96,7 +96,7 @@ def assert_no_torn_file(root: Path) -> None:
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory) -> dict[str, bytes]:
-    """Tables of a run that nobody disturbed: those of `make quick`, where that has just been made."""
+    """Tables of a run that nobody disturbed: those of profile `smoke`, where that has just been made."""
     if os.environ.get("LUNGSEG_BOOK_HTML"):
         return results_of(ROOT)
     root = tracked_project(tmp_path_factory.mktemp("undisturbed"))

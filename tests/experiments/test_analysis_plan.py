@@ -12,7 +12,7 @@ from lungseg_utils.types import InputError
 
 def test_what_is_asked_is_what_was_planned():
     assert set(analysis_plan.load().all_settings) <= set(PROMPT_SETTINGS)
-    assert set(analysis_plan.load().primary_settings) == set(config.load().profile("mini").prompters)
+    assert set(analysis_plan.load().primary_settings) == set(config.load().profile("phantoms").prompters)
 
 
 def test_errors_in_drawing_are_asked_as_planned():

@@ -14,7 +14,7 @@ from lungseg_utils.data import cases, exclusions, splits
 from lungseg_utils.experiments import cohorts, config
 from lungseg_utils.types import Case, Experiment, InputError
 
-PROFILE = config.load().profile("mini")
+PROFILE = config.load().profile("phantoms")
 MSD_TRAINING_SCANS = 63  # doi:10.1038/s41467-022-30695-9
 LUNG1 = [f"LUNG1-{number:03d}" for number in range(1, 423)]  # doi:10.7937/K9/TCIA.2015.PF0M9REI
 SEEN = {"LUNG1-001", "LUNG1-002"}  # the samples, which everything here was built with
@@ -37,7 +37,7 @@ def _exclude(msd, *patients):
 
 
 def _tested(train_dataset="msd_lung", fold=0):
-    experiment = Experiment("mini", train_dataset, "unet", "full", fold=fold)
+    experiment = Experiment("phantoms", train_dataset, "unet", "full", fold=fold)
     return [c.patient_id for c in cohorts.cases_to_test("msd_lung", PROFILE, experiment=experiment)]
 
 
@@ -146,6 +146,14 @@ def test_a_profile_takes_the_first_patients_in_the_order_of_the_split():
     train, validation = cohorts.training_patients("lidc_nodules", _nodules(train=12), 0)
     assert (len(train), len(validation)) == (12, 41)
     assert not {*train, *validation} & everybody
+
+
+def test_a_quick_run_takes_twelve_development_patients():
+    profile, frame = config.load().profile("quick"), splits.read_splits("lidc_nodules").set_index("patient_id")
+    train, validation = cohorts.training_patients("lidc_nodules", profile, 0)
+    patients = [*train, *validation, *cohorts.tested_patients("lidc_nodules", profile, 0)]
+    assert len(set(patients)) == len(patients) == 12
+    assert set(frame.loc[patients, "split"]) == {"development"}
 
 
 def test_while_settings_are_chosen_no_test_patient_is_touched():

@@ -75,12 +75,12 @@ def test_every_line_has_its_notebook_and_every_plan_a_name_of_its_own():
 
 
 def test_stand_ins_take_the_place_and_the_name_of_published_models_and_share_a_row_where_they_would_share_weights():
-    ours, theirs = planning.make_experiment("medsam2_zero_shot", "mini"), planning.make_experiment("medical_sam2_zero_shot", "mini")
+    ours, theirs = planning.make_experiment("medsam2_zero_shot", "phantoms"), planning.make_experiment("medical_sam2_zero_shot", "phantoms")
     assert ours == theirs
     assert ours.model == "sam2_stand_in"
     published = [registry.card("models", name).title for name in PUBLISHED]
     for line in config.load().experiments:
-        for experiment in planning.planned_runs(line, "mini"):
+        for experiment in planning.planned_runs(line, "phantoms"):
             assert not any(name in planning.experiment_title(experiment) or name in experiment.name for name in published)
             assert not set(PUBLISHED) & set(experiment.name.split("__"))
     note = wording.what_runs_here(ours, "medical_sam2_zero_shot")
@@ -143,14 +143,14 @@ def test_a_profile_with_two_training_sets_trains_each_model_on_both_and_says_so_
         "U-Net, full training on Phantom MSD Lung",
     ]
     assert planning.experiment_title(few[1]).endswith("few-shot on Phantom MSD Lung, k = 5")
-    assert planning.experiment_title(planning.make_experiment("unet_full", "mini")) == "U-Net, full training"
+    assert planning.experiment_title(planning.make_experiment("unet_full", "phantoms")) == "U-Net, full training"
     zero_shot = planning.planned_runs("medsam_zero_shot", "standard")
     assert [e.train_dataset for e in zero_shot] == ["none"]
     # boxes come from the detector that was trained on the same patients; those of a zero-shot model from one of another data set
     assert [detector.detector_of(e, "phantom_nsclc") for e in planning.planned_runs("medsam_fine_tuned", "standard")] == full
     assert [detector.detector_of(zero_shot[0], name) for name in (*both, "lidc_idri")] == [full[1], full[0], full[0]]
     assert all(detector.applies(zero_shot[0], name) for name in both)
-    assert not detector.applies(planning.make_experiment("medsam_zero_shot", "mini"), "phantom_nsclc")  # which trains on nothing else
+    assert not detector.applies(planning.make_experiment("medsam_zero_shot", "phantoms"), "phantom_nsclc")  # which trains on nothing else
 
 
 def test_few_shot_draws_are_nested_differ_and_have_no_validation_patient():
@@ -167,13 +167,13 @@ def test_few_shot_draws_are_nested_differ_and_have_no_validation_patient():
 
 
 def test_names_of_experiments_are_a_function_of_their_fields():
-    base = Experiment("mini", "d", "unet", "full", options=(("steps", 5),))
-    assert base.name == Experiment("mini", "d", "unet", "full", options=(("steps", 5),)).name
+    base = Experiment("phantoms", "d", "unet", "full", options=(("steps", 5),))
+    assert base.name == Experiment("phantoms", "d", "unet", "full", options=(("steps", 5),)).name
     others = [
-        Experiment("mini", "d", "unet", "full", options=(("steps", 6),)),
-        Experiment("mini", "d", "unet", "full", seed=1, options=(("steps", 5),)),
-        Experiment("mini", "d", "unet", "full", k=5, options=(("steps", 5),)),
-        Experiment("mini", "d", "unet", "full", fold=1, options=(("steps", 5),)),
+        Experiment("phantoms", "d", "unet", "full", options=(("steps", 6),)),
+        Experiment("phantoms", "d", "unet", "full", seed=1, options=(("steps", 5),)),
+        Experiment("phantoms", "d", "unet", "full", k=5, options=(("steps", 5),)),
+        Experiment("phantoms", "d", "unet", "full", fold=1, options=(("steps", 5),)),
     ]
     assert len({base.name, *(e.name for e in others)}) == 5
 
@@ -233,7 +233,7 @@ def test_test_phantoms_need_the_frozen_generator(tmp_path, monkeypatch):
     (tmp_path / "frozen.json").write_text('{"phantom_generator_sha256": "another"}')
     monkeypatch.setattr(project, "cache_root", lambda: tmp_path / "cache")
     with pytest.raises(InputError, match="frozen generator"):
-        cohorts.ensure_phantoms("phantom_nsclc", config.load().profile("mini"), ["PN-90000"])
+        cohorts.ensure_phantoms("phantom_nsclc", config.load().profile("phantoms"), ["PN-90000"])
     assert not (tmp_path / "cache").exists()
 
 
@@ -246,10 +246,10 @@ def test_a_root_without_a_grid_is_refused(tmp_path, monkeypatch):
 def test_generator_and_settings_are_those_that_were_frozen_before_test_phantoms_were_drawn():
     frozen = json.loads((project.project_root() / cohorts.FROZEN_FILE).read_text())
     assert frozen["phantom_generator_sha256"] == generator_hash()
-    profile, trained = config.load().profile("mini"), set()
-    for experiment in (e for line in config.load().lines("mini") for e in planning.planned_runs(line.notebook, "mini")):
+    profile, trained = config.load().profile("phantoms"), set()
+    for experiment in (e for line in config.load().lines("phantoms") for e in planning.planned_runs(line.notebook, "phantoms")):
         trained |= {experiment.model} if registry.card("models", experiment.model).options else set()
     assert set(frozen["options_sha256"]) == trained - {"trivial"}
     for model, expected in frozen["options_sha256"].items():
-        options = config.resolve_options(Experiment("mini", "none", model, "zero_shot"), profile)
+        options = config.resolve_options(Experiment("phantoms", "none", model, "zero_shot"), profile)
         assert provenance.sha256_of_json(options) == expected, f"the options of {model} changed after the freeze: say so as a deviation"

@@ -52,12 +52,12 @@ def test_the_rule_of_highest_mean_f1_is_found_and_the_first_of_equals_stays():
 
 
 def test_each_paradigm_has_the_detector_that_saw_no_more_than_it_did():
-    few = detector.detector_of(make_experiment("medsam_few_shot", "mini", seed=0, k=5, draw=3), "phantom_msd")
+    few = detector.detector_of(make_experiment("medsam_few_shot", "phantoms", seed=0, k=5, draw=3), "phantom_msd")
     assert (few.model, few.paradigm, few.k, few.draw) == ("unet", "few_shot", 5, 3)
     assert dict(few.options) == {"steps": 760}
-    tuned = detector.detector_of(make_experiment("medsam_fine_tuned", "mini", seed=2, fold=1), "phantom_msd")
+    tuned = detector.detector_of(make_experiment("medsam_fine_tuned", "phantoms", seed=2, fold=1), "phantom_msd")
     assert (tuned.paradigm, tuned.seed, tuned.fold, tuned.k) == ("full", 2, 1, None)
-    zero = make_experiment("medsam_zero_shot", "mini")
+    zero = make_experiment("medsam_zero_shot", "phantoms")
     assert not detector.applies(zero, "phantom_nsclc")
     assert detector.applies(zero, "phantom_msd")
-    assert detector.applies(make_experiment("medsam_few_shot", "mini"), "phantom_nsclc")
+    assert detector.applies(make_experiment("medsam_few_shot", "phantoms"), "phantom_nsclc")

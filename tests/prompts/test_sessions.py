@@ -209,7 +209,7 @@ def test_a_session_of_a_case_that_is_not_there_or_has_changed_is_refused(result,
 
 
 def test_what_is_offered_has_the_titles_that_stand_beside_numbers_and_no_published_name():
-    offers = models("mini")
+    offers = models("phantoms")
     experiments = {offer.experiment for offer in offers}
     assert len(experiments) == len(offers)
     titles = [offer.title for offer in offers]
@@ -223,6 +223,6 @@ def test_what_is_offered_has_the_titles_that_stand_beside_numbers_and_no_publish
 
 def test_a_model_that_is_not_trained_says_so_when_it_is_chosen(tmp_path, monkeypatch):
     monkeypatch.setattr(project, "project_root", lambda: tmp_path)
-    experiment = SimpleNamespace(profile="mini", name="never", model="sam_stand_in", paradigm="fine_tuned", options=())
+    experiment = SimpleNamespace(profile="phantoms", name="never", model="sam_stand_in", paradigm="fine_tuned", options=())
     with pytest.raises(InputError, match="not finished"):
         load.segmenter_of(experiment)

@@ -38,23 +38,26 @@ from tests.support.sample_results import result_of, values_around
 def finished():
     boxes = ("box_one_slice", 0.0)
     unet = result_of(
-        planning.make_experiment("unet_full", "mini"),
+        planning.make_experiment("unet_full", "phantoms"),
         {("none", 0.0): values_around(0.5), boxes: values_around(0.6, 1)},
         train=["a", "b"],
         labels=["c"],
     )
     few = result_of(
-        planning.make_experiment("unet_few_shot", "mini"), {("none", 0.0): values_around(0.3, 2), boxes: values_around(0.4, 3)}, train=["a"]
+        planning.make_experiment("unet_few_shot", "phantoms"),
+        {("none", 0.0): values_around(0.3, 2), boxes: values_around(0.4, 3)},
+        train=["a"],
     )
-    ellipse = result_of(planning.make_experiment("baselines_zero_shot", "mini"), {("none", 0.0): [0.0] * 12, boxes: values_around(0.55, 4)})
-    otsu = planning.planned_runs("baselines_zero_shot", "mini")[1]
+    ellipse = planning.make_experiment("baselines_zero_shot", "phantoms")
+    ellipse = result_of(ellipse, {("none", 0.0): [0.0] * 12, boxes: values_around(0.55, 4)})
+    otsu = planning.planned_runs("baselines_zero_shot", "phantoms")[1]
     otsu = result_of(otsu, {("none", 0.0): [0.0] * 12, boxes: values_around(0.65, 5)})
     sam = {
         boxes: [0.0, *values_around(0.7, 6)[1:]],
         ("box_one_slice", 0.1): values_around(0.6, 7),
         ("box_one_slice", 0.4): values_around(0.2, 8),
     }
-    sam = result_of(planning.make_experiment("medsam_fine_tuned", "mini"), sam, actions=1.5, train=["a", "b"], labels=["c"])
+    sam = result_of(planning.make_experiment("medsam_fine_tuned", "phantoms"), sam, actions=1.5, train=["a", "b"], labels=["c"])
     return [unet, few, ellipse, otsu, sam]
 
 
@@ -96,7 +99,7 @@ def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch
     )
     monkeypatch.setattr(experiments_results, "is_finished", lambda e: e != finished[4].experiment)
     monkeypatch.setattr(methods, "open_result", experiments_results.open_result)
-    table = comparisons.contrasts("mini", "phantom_nsclc").set_index("name")
+    table = comparisons.contrasts("phantoms", "phantom_nsclc").set_index("name")
     assert len(table) == 6
     assert table.loc["one box against automatic + prompt", "method"] == "not run yet: litemedsam_fine_tuned"
     few = table.loc["five patients against all"]
@@ -136,7 +139,7 @@ def test_robustness_starts_at_no_error_and_never_mixes_shares(finished):
 def test_curves_put_full_training_at_all_and_zero_shot_at_none(finished):
     curve = few_shot.few_shot(finished, "phantom_nsclc", "none")
     assert {(row["model"], row["k"]) for _, row in curve.iterrows()} == {("U-Net", "all"), ("U-Net", 5)}
-    zero = result_of(planning.make_experiment("medsam_zero_shot", "mini"), {("box_one_slice", 0.0): values_around(0.3)})
+    zero = result_of(planning.make_experiment("medsam_zero_shot", "phantoms"), {("box_one_slice", 0.0): values_around(0.3)})
     curve = few_shot.few_shot([*finished, zero], "phantom_nsclc", "box_one_slice")
     sam = curve[curve["model"].str.startswith("SAM-type")]
     assert {str(k) for k in sam["k"]} == {"0", "all"}
@@ -148,9 +151,12 @@ def test_curves_put_full_training_at_all_and_zero_shot_at_none(finished):
 
 def test_draws_are_compared_with_the_automatic_model_on_the_same_draws_only(finished):
     box = ("box_one_slice", 0.0)
-    unets = [result_of(planning.make_experiment("unet_few_shot", "mini", draw=d), {box: values_around(0.4 + 0.1 * d, d)}) for d in range(3)]
+    unets = [
+        result_of(planning.make_experiment("unet_few_shot", "phantoms", draw=d), {box: values_around(0.4 + 0.1 * d, d)}) for d in range(3)
+    ]
     sams = [
-        result_of(planning.make_experiment("medsam_few_shot", "mini", draw=d), {box: values_around(0.5 + 0.1 * d, d + 5)}) for d in range(4)
+        result_of(planning.make_experiment("medsam_few_shot", "phantoms", draw=d), {box: values_around(0.5 + 0.1 * d, d + 5)})
+        for d in range(4)
     ]
     table = few_shot.few_shot_runs([*unets, *sams], "phantom_nsclc", "box_one_slice").set_index("model")
     sam = table.loc[next(name for name in table.index if name.startswith("SAM-type"))]
@@ -163,7 +169,7 @@ def test_draws_are_compared_with_the_automatic_model_on_the_same_draws_only(fini
 
 def test_runs_of_one_method_are_spread_and_single_ones_left_out(finished):
     assert seeds.seed_spread(finished, "phantom_nsclc").empty
-    again = result_of(planning.make_experiment("unet_full", "mini", seed=1), {("none", 0.0): values_around(0.7, 9)})
+    again = result_of(planning.make_experiment("unet_full", "phantoms", seed=1), {("none", 0.0): values_around(0.7, 9)})
     table = seeds.seed_spread([*finished, again], "phantom_nsclc")
     assert len(table) == 1
     assert (table["lowest"][0], table["highest"][0]) == (pytest.approx(0.5), pytest.approx(0.7))
@@ -178,10 +184,10 @@ def test_runs_of_one_method_are_spread_and_single_ones_left_out(finished):
 
 def test_methods_are_compared_only_where_both_were_trained_more_than_once(finished):
     box = ("box_one_slice", 0.0)
-    sam = result_of(planning.make_experiment("medsam_fine_tuned", "mini", seed=1), {box: values_around(0.8, 7)})
+    sam = result_of(planning.make_experiment("medsam_fine_tuned", "phantoms", seed=1), {box: values_around(0.8, 7)})
     assert seeds.method_differences([*finished, sam], "phantom_nsclc").empty
     unet = result_of(
-        planning.make_experiment("unet_full", "mini", seed=1), {box: values_around(0.4, 8), ("none", 0.0): values_around(0.4, 9)}
+        planning.make_experiment("unet_full", "phantoms", seed=1), {box: values_around(0.4, 8), ("none", 0.0): values_around(0.4, 9)}
     )
     table = seeds.method_differences([*finished, sam, unet], "phantom_nsclc")
     assert list(table["runs"]) == [2]
@@ -270,7 +276,7 @@ def test_the_short_cut_to_the_farthest_pair_is_exact(seed):
 
 def test_failed_and_empty_answers_are_all_listed_and_the_worst_three(finished):
     crashed = result_of(
-        planning.make_experiment("medsam_few_shot", "mini"),
+        planning.make_experiment("medsam_few_shot", "phantoms"),
         {("box_one_slice", 0.0): [0.0, *values_around(0.4)[1:]]},
         failure="MemoryError: no room",
     )

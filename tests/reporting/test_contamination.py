@@ -76,7 +76,7 @@ def test_levels_are_looked_up_and_unknown_names_are_errors():
 
 def test_the_stand_ins_are_those_that_the_workflow_pretrains(frame):
     kinds = {name for name, kind in contamination.known_weights().items() if kind == "stand-in"}
-    assert kinds == set(grid.stand_ins("mini"))
+    assert kinds == set(grid.stand_ins("phantoms"))
 
 
 def test_quotes_from_this_project_stand_where_they_are_said_to(frame):

@@ -51,7 +51,7 @@ def test_only_phantoms_that_a_profile_trains_on_are_drawn(monkeypatch):
     monkeypatch.setattr(data_calibration.cohorts, "ensure_phantoms", lambda name, chosen, patients: patients)
     monkeypatch.setattr(data_calibration, "studies_with_tumor", lambda module, root, patients, count: dict.fromkeys(root[:count]))
     monkeypatch.setattr(data_calibration.realism, "real_studies", lambda roots, public: {})
-    page = data_calibration.open_page("mini", public=True)
+    page = data_calibration.open_page("phantoms", public=True)
     assert page.patients["phantom_msd"] == names[:10]
     assert list(page.shown["phantom_nsclc"]) == names[:8]
 

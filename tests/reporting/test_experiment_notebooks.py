@@ -46,12 +46,12 @@ def test_an_unknown_experiment_is_refused_before_the_kernel_starts():
 @pytest.mark.parametrize(
     ("notebook", "profile", "title"),
     [
-        ("medsam_few_shot", "mini", "MedSAM (stand-in), few-shot"),
+        ("medsam_few_shot", "phantoms", "MedSAM (stand-in), few-shot"),
         ("medsam_few_shot", "paper", "MedSAM, few-shot"),
         ("medical_sam2_fine_tuned", "smoke", "Medical SAM 2 (stand-in), fine-tuned"),
-        ("unet_full", "mini", "U-Net, full training"),
-        ("baselines_zero_shot", "mini", "Trivial baselines: what the prompt gives away"),
-        ("ladder", "mini", ""),
+        ("unet_full", "phantoms", "U-Net, full training"),
+        ("baselines_zero_shot", "phantoms", "Trivial baselines: what the prompt gives away"),
+        ("ladder", "phantoms", ""),
     ],
 )
 def test_the_page_of_an_experiment_is_named_after_its_model_and_says_if_a_stand_in_ran(notebook, profile, title):
@@ -59,7 +59,7 @@ def test_the_page_of_an_experiment_is_named_after_its_model_and_says_if_a_stand_
 
 
 def test_no_two_pages_have_one_title():
-    for profile in ("mini", "paper"):
+    for profile in ("phantoms", "paper"):
         titles = [experiment_page.page_title(line.notebook, profile) for line in config.load().lines(profile)]
         assert len(set(titles)) == len(titles)
 
@@ -107,16 +107,16 @@ HOME, ABROAD = "phantom_nsclc", "phantom_msd"
 def automatic():
     """0.5 on two internal patients, 0.3 on one external patient; better with a prompt."""
     dsc = {(HOME, "none"): [0.4, 0.6], (ABROAD, "none"): [0.3], (HOME, "box_one_slice"): [0.8, 0.8], ("lidc_idri", "none"): [0.1]}
-    return experiment_page.open_page("unet_full", [_run(planning.make_experiment("unet_full", "mini"), dsc, seconds=62.4)])
+    return experiment_page.open_page("unet_full", [_run(planning.make_experiment("unet_full", "phantoms"), dsc, seconds=62.4)])
 
 
 @pytest.fixture
 def promptable(monkeypatch):
     """Better than the ellipse by 0.1 with a box on every slice, worse by 0.2 with one box; and a control with random weights."""
-    own = planning.make_experiment("sam_zero_shot", "mini")
-    random = planning.make_experiment("sam_zero_shot", "mini", options={"pretraining": "random"})
+    own = planning.make_experiment("sam_zero_shot", "phantoms")
+    random = planning.make_experiment("sam_zero_shot", "phantoms", options={"pretraining": "random"})
     ellipse = _run(
-        planning.make_experiment("baselines_zero_shot", "mini"),
+        planning.make_experiment("baselines_zero_shot", "phantoms"),
         {(HOME, "box_every_slice"): [0.7, 0.7], (HOME, "box_one_slice"): [0.6, 0.6], (HOME, "none"): [0.0, 0.0]},
         ceiling=None,
     )
@@ -171,7 +171,7 @@ def test_the_table_of_a_promptable_model_has_its_controls_and_the_ellipse_at_its
 def test_the_page_of_the_baselines_compares_two_rules():
     runs = [
         _run(experiment, {(HOME, "box_every_slice"): [value]}, ceiling=None)
-        for experiment, value in zip(planning.planned_runs("baselines_zero_shot", "mini"), (0.8, 0.7), strict=True)
+        for experiment, value in zip(planning.planned_runs("baselines_zero_shot", "phantoms"), (0.8, 0.7), strict=True)
     ]
     page = experiment_page.open_page("baselines_zero_shot", runs)
     said = experiment_page.answer(page)
@@ -187,7 +187,7 @@ def test_the_page_of_the_baselines_compares_two_rules():
 
 
 def test_a_page_tells_of_the_model_of_its_stand_in_and_of_its_training():
-    fine_tuned = planning.make_experiment("medsam_fine_tuned", "mini")
+    fine_tuned = planning.make_experiment("medsam_fine_tuned", "phantoms")
     page = experiment_page.ExperimentPage("medsam_fine_tuned", (SimpleNamespace(experiment=fine_tuned),), None)
     said = experiment_page.how_it_works(page)
     assert "plain resize to\n1024" in said
@@ -205,7 +205,7 @@ def test_what_the_weights_have_seen_is_said_where_nothing_was_trained(promptable
     assert experiment_page.opening(promptable).endswith("\n\nSEEN")
     assert "no number on this page is a result of SAM" in experiment_page.opening(promptable)
     few = experiment_page.ExperimentPage(
-        "unet_few_shot", (SimpleNamespace(experiment=planning.make_experiment("unet_few_shot", "mini")),), None
+        "unet_few_shot", (SimpleNamespace(experiment=planning.make_experiment("unet_few_shot", "phantoms")),), None
     )
     assert "SEEN" not in experiment_page.opening(few)
 

@@ -19,21 +19,23 @@ from tests.support.sample_results import PATIENTS, result_of, values_around
 def finished():
     one, every, none = ("box_one_slice", 0.0), ("box_every_slice", 0.0), ("none", 0.0)
     unet = result_of(
-        planning.make_experiment("unet_full", "mini"),
+        planning.make_experiment("unet_full", "phantoms"),
         {none: values_around(0.5), one: values_around(0.6, 1), every: values_around(0.62, 2)},
         train=["a", "b"],
     )
     ellipse = result_of(
-        planning.make_experiment("baselines_zero_shot", "mini"),
+        planning.make_experiment("baselines_zero_shot", "phantoms"),
         {none: [0.0] * 12, one: values_around(0.55, 4), every: values_around(0.85, 5)},
     )
     sam = result_of(
-        planning.make_experiment("medsam_fine_tuned", "mini"),
+        planning.make_experiment("medsam_fine_tuned", "phantoms"),
         {one: [0.0, *values_around(0.7, 6)[1:]], every: values_around(0.9, 7)},
         train=["a", "b"],
     )
     sam2 = result_of(
-        planning.make_experiment("medsam2_fine_tuned", "mini"), {one: values_around(0.65, 8), every: values_around(0.88, 9)}, train=["a"]
+        planning.make_experiment("medsam2_fine_tuned", "phantoms"),
+        {one: values_around(0.65, 8), every: values_around(0.88, 9)},
+        train=["a"],
     )
     return [unet, ellipse, sam, sam2]
 
@@ -45,20 +47,21 @@ def facts():
 
 def test_families_are_the_models_of_the_grid_without_the_trivial_answers():
     known = ["unet", "deeplabv3", "nnunet", "unet_prompted", "sam", "medsam", "litemedsam", "sam2", "medsam2", "medical_sam2"]
-    assert model_pages.names("mini") == known
+    assert model_pages.names("phantoms") == known
     chapters = model_texts.sections(project.project_root() / "book" / "models" / "_chapters.md")
-    assert list(chapters) == model_pages.names("mini")
+    assert list(chapters) == model_pages.names("phantoms")
 
 
 def test_two_models_that_share_a_stand_in_have_the_same_members():
-    everything = [result_of(e, {}) for line in config.load().lines("mini") for e in planning.planned_runs(line.notebook, "mini")]
-    names = {model: [r.experiment.name for r in model_pages.members(model, "mini", everything)] for model in model_pages.names("mini")}
+    everything = [result_of(e, {}) for line in config.load().lines("phantoms") for e in planning.planned_runs(line.notebook, "phantoms")]
+    models = model_pages.names("phantoms")
+    names = {model: [r.experiment.name for r in model_pages.members(model, "phantoms", everything)] for model in models}
     assert names["medsam2"] == names["medical_sam2"]
     assert names["medsam"] == names["litemedsam"]
     assert len(names["medsam"]) == 3
     assert len(names["sam"]) == 2  # and the control with random weights
-    assert model_pages.heading("medsam", model_pages.members("medsam", "mini", everything)) == "In the place of MedSAM"
-    assert model_pages.heading("nnunet", model_pages.members("nnunet", "mini", everything)) == "nnU-Net"
+    assert model_pages.heading("medsam", model_pages.members("medsam", "phantoms", everything)) == "In the place of MedSAM"
+    assert model_pages.heading("nnunet", model_pages.members("nnunet", "phantoms", everything)) == "nnU-Net"
 
 
 def test_a_family_stands_beside_the_control_and_the_best_trivial_answer(finished):
@@ -90,11 +93,11 @@ def test_failures_of_a_family_count_empty_answers_and_set_small_tumors_apart(fin
 
 
 def test_a_setup_names_what_ran_and_what_the_published_weights_get(finished, monkeypatch):
-    lines = [line for line in config.load().lines("mini") if line.notebook == "medsam_fine_tuned"]
+    lines = [line for line in config.load().lines("phantoms") if line.notebook == "medsam_fine_tuned"]
     monkeypatch.setattr(model_pages.config.Grid, "lines", lambda self, profile: lines)
     history = pd.DataFrame({"step": [3], "quantity": ["seconds"], "value": [61.2]})
     result = results.RunResult(**{**vars(finished[2]), "history": history, "provenance": {**finished[2].provenance, "parameters": 12345}})
-    table = model_pages.setup("medsam", "mini", [result]).set_index("setting")
+    table = model_pages.setup("medsam", "phantoms", [result]).set_index("setting")
     assert list(table.columns) == ["fine-tuned", "with the published weights"]
     assert table.loc["what runs", "fine-tuned"] == planning.experiment_title(result.experiment)
     assert table.loc["parameters", "fine-tuned"] == "12,345"

@@ -31,7 +31,7 @@ def finished(monkeypatch):
         "cases": [_case(HOME, "D"), _case(HOME, "E", "MemoryError"), _case(REAL, "L")],
         "training_failure": "diverged",
     }
-    experiments = [planning.make_experiment(name, "mini") for name in ("unet_full", "baselines_zero_shot")]
+    experiments = [planning.make_experiment(name, "phantoms") for name in ("unet_full", "baselines_zero_shot")]
     return [SimpleNamespace(experiment=e, provenance=p) for e, p in zip(experiments, (unet, ellipse), strict=True)]
 
 
@@ -104,7 +104,7 @@ def test_real_cases_have_a_row_for_each_data_set_that_is_here(finished, monkeypa
     monkeypatch.setattr(patient_flow.registry, "dataset", lambda name: SimpleNamespace(cases=lambda root: cases))
     listed = pd.DataFrame({"dataset": [REAL], "case_id": ["L2"], "reason": ["no reference"]})
     monkeypatch.setattr(patient_flow.exclusions, "read", lambda datasets: listed)
-    row = patient_flow.real_cases("mini", finished).iloc[0].to_dict()
+    row = patient_flow.real_cases("phantoms", finished).iloc[0].to_dict()
     assert row == {
         "data set": "LIDC-IDRI (real)",
         "cases found": 2,
@@ -119,4 +119,4 @@ def test_real_cases_have_a_row_for_each_data_set_that_is_here(finished, monkeypa
 
 def test_without_real_data_the_table_of_real_cases_is_empty(finished, monkeypatch):
     monkeypatch.setattr(patient_flow.grid, "real_datasets", lambda profile: [])
-    assert patient_flow.real_cases("mini", finished).empty
+    assert patient_flow.real_cases("phantoms", finished).empty

@@ -224,7 +224,7 @@ def test_only_data_sets_with_several_readers_are_read_and_only_at_the_primary_pr
     rows = pd.concat([rows, rows.assign(prompter="recist_line")])
     monkeypatch.setattr(readers.results, "results_of", lambda finished: rows)
     run = SimpleNamespace(cases=lambda name: [SimpleNamespace(patient_id="P00", case_id="P00")])
-    (found,) = readers.read_datasets("mini", [run])
+    (found,) = readers.read_datasets("phantoms", [run])
     assert (found.dataset, found.n_cases, len(found.pairs), len(found.against)) == ("lidc_idri", 1, 1, 2)
     assert set(found.against["prompter"]) == {"none"}
 
@@ -233,7 +233,7 @@ def test_noise_is_drawn_on_phantoms_with_a_tumor(monkeypatch):
     cases = [SimpleNamespace(patient_id=name, case_id=name) for name in ("P1", "P2")]
     monkeypatch.setattr(readers.cohorts, "cases_to_test", lambda *_, **__: cases)
     monkeypatch.setattr(readers, "load_study", lambda case: _study(reference=A if case.patient_id == "P1" else EMPTY))
-    noise = readers.phantom_noise("mini")
+    noise = readers.phantom_noise("phantoms")
     assert set(noise["patient_id"]) == {"P1"}
     assert len(noise) == 3  # pairs of three copies
 

@@ -129,5 +129,5 @@ def write_notebooks(folder: Path, n: int = 30) -> None:
         cells = [_cell("report()", 1, [*viewers.get(name, []), *outputs], **hidden)]
         nbformat.write(_notebook(name.replace("_", " "), "A stand-in page.", cells), folder / f"{name}.ipynb")
     info = {"profile": "sample", "commit": "0123456789abcdef", "date": "2026-01-31", "public": True, "real_data": []}
-    info["words"] = workflow.edition_words("mini")
+    info["words"] = workflow.edition_words("phantoms")
     (folder / "build_info.json").write_text(json.dumps(info), encoding="utf-8")

@@ -635,7 +635,7 @@ def test_the_notebook_opens_it_with_what_the_smoke_profile_has(tmp_path, monkeyp
 
 def test_the_default_profile_offers_phantoms_and_the_real_cases_that_are_here(tmp_path, monkeypatch):
     monkeypatch.setattr(project, "cache_root", lambda: tmp_path)  # also data sets that nobody can fetch are asked for
-    assert [case.dataset for case in cases("mini", most=1)] == ["phantom_nsclc", "phantom_msd"]
+    assert [case.dataset for case in cases("phantoms", most=1)] == ["phantom_nsclc", "phantom_msd"]
 
 
 def test_another_case_starts_anew(folder, tmp_path, reference):
