@@ -547,6 +547,26 @@ def test_contours_by_hand(tmp_path, dicom, series):
     assert np.array_equal(read_rtstruct(path, series[1], r"(?i)gtv.?1", exact=False).array, mask.array)
 
 
+@pytest.mark.parametrize("copies", [2, 3, 6])
+def test_an_outline_that_is_stored_more_than_once_counts_once(tmp_path, dicom, series, copies):
+    once = [_square(1.5, 4.5, 1.0), _square(1.5, 4.5, 2.0), _square(2.5, 3.5, 2.0)]
+    with_a_point_more = [(1.5, 3.0, 2.0), *_square(1.54, 4.46, 2.0), (3.0, 1.5, 2.0)]  # rounded otherwise, too
+    with_a_point_more = [with_a_point_more[i] for i in (1, 5, 2, 3, 4, 0)]
+    turned = once[2][2:] + once[2][:2]
+    doubled = [*once, *[once[0]] * (copies - 1), with_a_point_more, *[turned[::-1]] * (copies - 1)]
+    path = dicom.rtstruct(tmp_path / "rs.dcm", {"GTV-1": doubled, "GTV-2": once})
+    assert np.array_equal(read_rtstruct(path, series[1]).array, read_rtstruct(path, series[1], "GTV-2").array)
+
+
+def test_a_hole_near_its_outline_is_no_copy(tmp_path, dicom, series):
+    # a wall of 0.6 voxels, and a notch that only one of two outlines has
+    path = dicom.rtstruct(tmp_path / "rs.dcm", {"GTV-1": [_square(0.7, 6.3, 1.0), _square(1.3, 5.7, 1.0)]})
+    assert int(read_rtstruct(path, series[1]).array.sum()) == 6 * 6 - 4 * 4
+    notched = [(1.5, 1.5, 1.0), (4.5, 1.5, 1.0), (4.5, 2.5, 1.0), (2.5, 2.5, 1.0), (2.5, 3.5, 1.0), (4.5, 3.5, 1.0)]
+    path = dicom.rtstruct(tmp_path / "rs.dcm", {"GTV-1": [_square(1.5, 4.5, 1.0), [*notched, (4.5, 4.5, 1.0), (1.5, 4.5, 1.0)]]})
+    assert _lps(read_rtstruct(path, series[1])) == [(3, 3, 1), (4, 3, 1)]
+
+
 def test_numbers_of_contours_in_every_form_that_dicom_allows(tmp_path, dicom, series):
     path = dicom.rtstruct(tmp_path / "rs.dcm", {"GTV-1": [_square(1.5, 4.5, 1.0)]})
     plain = read_rtstruct(path, series[1])
@@ -599,7 +619,6 @@ def test_a_voxel_is_inside_if_its_center_is(tmp_path, dicom, low, high, angle):
         ([_square(1.5, 4.5, 1.4)], "0.40 mm off the nearest slice"),
         ([_square(1.5, 40.0, 1.0)], "leaves the image in plane"),
         ([_square(1.2, 1.8, 1.0)], "covers no voxel centre"),
-        ([_square(1.5, 4.5, 1.0)] * 2, "covers no voxel centre"),
         ([[(1, 1, 1), (4, 4, np.nan), (4, 1, 1)]], "no numbers"),
         ([], "not made of closed contours"),
     ],

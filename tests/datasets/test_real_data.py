@@ -64,6 +64,45 @@ def test_the_tumor_has_the_documented_number_of_voxels(nsclc, case_id):
     assert study.ignore is None  # no nodes were drawn
 
 
+def _closed_regions(contours):
+    """Contours of each region that outlines a volume, by slice of the file: {name: {z_mm: [points (n, 2), ...]}}."""
+    names = {int(item.ROINumber): str(item.ROIName).strip() for item in contours.file.StructureSetROISequence}
+    found = {}
+    for group in contours.file.ROIContourSequence:
+        for contour in group.get("ContourSequence", ()):
+            if contour.ContourGeometricType == "CLOSED_PLANAR":
+                points = np.array(contour.ContourData, float).reshape(-1, 3)
+                found.setdefault(names[group.ReferencedROINumber], {}).setdefault(points[0, 2], []).append(points[:, :2])
+    return found
+
+
+# Where XOR lost outlines that are stored an even number of times: slices and voxels of the whole region now.
+DOUBLED = {("LUNG1-001", "1,SUV_primair"): (46, 43_494), ("LUNG1-002", "Lung L"): (88, 686_332)}
+
+
+@pytest.mark.parametrize("case_id", ["LUNG1-001", "LUNG1-002"])
+def test_every_region_is_full_on_every_slice_that_it_was_outlined_on(nsclc, case_id):
+    case, study = nsclc[case_id]
+    regions = _closed_regions(rtstruct.open_rtstruct(case.reference_paths[0]))
+    contours = rtstruct.open_rtstruct(case.reference_paths[0])  # reads the bytes that the other one has made numbers of
+    assert len(regions) >= 8
+    z_mm = study.image.affine[2, 3] + study.image.spacing_mm[2] * np.arange(study.image.shape[2])
+    for name, planes in regions.items():
+        mask = contours.mask(name, study.image)
+        slices = {int(np.abs(z_mm - z).argmin()): outlines for z, outlines in planes.items()}
+        for index, outlines in slices.items():
+            # a hole may take a part of the largest outline off, a copy of it never all
+            area_mm2 = mask.array[:, :, index].sum() * np.prod(study.image.spacing_mm[:2])
+            assert area_mm2 > 0.5 * max(map(_area_mm2, outlines)) - 5, (name, index)
+        if (case_id, name) in DOUBLED:
+            assert (len(slices), int(mask.array.sum())) == DOUBLED[case_id, name]
+
+
+def _area_mm2(points):
+    x, y = points.T
+    return abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+
+
 def test_nobody_is_excluded_from_the_sample(real_data):
     assert exclusions.find("nsclc_radiomics", real_data).empty
 
