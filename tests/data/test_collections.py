@@ -231,7 +231,7 @@ def test_a_collection_comes_whole_without_what_others_made_of_it(tmp_path, idc, 
     assert {p.parent.name for p in folder.rglob("*.dcm")} == {"CT_1.1.1", "CT_1.2.1"}
     assert json.loads((folder / "whole.json").read_text()) == {"files": 5, "series": 2, "source": "Imaging Data Commons v0"}
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ("LIDC-IDRI: ALL of it", "2 patients, 5 files, 2.0 MB", "CC BY 3.0", "XML files are not there"))
+    assert all(word in shown for word in ("LIDC-IDRI: ALL of it", "2 patients, 5 files, 2.0 MB", "CC BY 3.0"))
     assert samples.is_here("lidc_idri", tmp_path)
     _fetch("lidc_idri", tmp_path, whole=True, yes=False)
     assert len(idc.calls) == 1

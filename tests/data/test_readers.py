@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lungseg_utils import geometry
 from lungseg_utils.core import files
-from lungseg_utils.data import dicom_seg, dicom_series, images, lidc_xml, nifti
+from lungseg_utils.data import dicom_seg, dicom_series, images, nifti
 from lungseg_utils.data.rtstruct import open_rtstruct, read_rtstruct
 from lungseg_utils.types import Image, InputError, Mask
 
@@ -699,76 +699,6 @@ def test_a_segmentation_of_another_ct_or_another_kind_is_refused(tmp_path, dicom
     dicom.ct_series(tmp_path / "other", edit=_all(FrameOfReferenceUID="1.8.8"))
     with pytest.raises(InputError, match="frame of reference"):
         dicom_seg.read_dicom_seg(path, images.read_image(tmp_path / "other"), "Tumor", series_folder=tmp_path / "other")
-
-
-# --- LIDC ----------------------------------------------------------------------------------------------------------
-
-
-def _roi(points, z, uid="", inclusion="TRUE"):
-    edge = "".join(f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>" for x, y in points)
-    return f"<roi><imageZposition>{z}</imageZposition><imageSOP_UID>{uid}</imageSOP_UID><inclusion>{inclusion}</inclusion>{edge}</roi>"
-
-
-def _ring(low, high):
-    side = range(low, high)
-    return (
-        [(x, low) for x in side]
-        + [(high, y) for y in side]
-        + [(high - s + low, high) for s in side]
-        + [(low, high - s + low) for s in side]
-    )
-
-
-def _lidc_xml(path, sessions, series_uid="1.2.3.4.2"):
-    body = "".join(
-        "<readingSession>"
-        + "".join(f"<unblindedReadNodule>{''.join(rois)}</unblindedReadNodule>" for rois in nodules)
-        + "</readingSession>"
-        for nodules in sessions
-    )
-    header = f"<ResponseHeader><SeriesInstanceUid>{series_uid}</SeriesInstanceUid></ResponseHeader>"
-    path.write_text(f'<?xml version="1.0"?><LidcReadMessage xmlns="http://www.nih.gov">{header}{body}</LidcReadMessage>')
-    return path
-
-
-def test_readers_by_hand(tmp_path, series):
-    folder, _ = series
-    sessions = [
-        # a ring from 1 to 5 encloses 2, 3, 4; a hole's ring from 2 to 4 encloses 3 (named by UID: slice 3, whatever z says)
-        [[_roi(_ring(1, 5), 99, "1.2.3.4.2.3"), _roi(_ring(2, 4), 99, "1.2.3.4.2.3", "FALSE")]],
-        # below 3 mm: one point
-        [[_roi([(4, 4)], 1.0)]],
-        # no UID: slice by z; another slice lies outside the slab
-        [[_roi(_ring(1, 3), 1.0), _roi(_ring(1, 3), 50.0)], [_roi(_ring(4, 6), 1.0)]],
-    ]
-    masks = lidc_xml.readers_of(dicom_series.read_series(folder), _lidc_xml(tmp_path / "a.xml", sessions))
-    assert list(masks) == ["reader-1", "reader-2", "reader-3"]
-    assert _lps(masks["reader-1"]) == sorted(set(itertools.product((2, 3, 4), (2, 3, 4), (2,))) - {(3, 3, 2)})
-    assert _lps(masks["reader-2"]) == []
-    assert _lps(masks["reader-3"]) == [(2, 2, 1), (5, 5, 1)]
-
-
-BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><LidcReadMessage>&b;</LidcReadMessage>'
-
-
-@pytest.mark.parametrize(("text", "words"), [(BOMB, "XML"), ("<LidcReadMessage>", "XML"), ("<Other/>", "not an LIDC"), ("", "XML")])
-def test_annotation_files_that_are_none_are_refused(tmp_path, series, text, words):
-    path = tmp_path / "a.xml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=words):
-        lidc_xml.readers_of(dicom_series.read_series(series[0]), path)
-
-
-def test_annotations_of_another_series_or_beyond_the_image_are_refused(tmp_path, series):
-    read = dicom_series.read_series(series[0])
-    with pytest.raises(InputError, match=r"no CT series 7\.7"):
-        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "a.xml", [[]], "7.7"))
-    with pytest.raises(InputError, match="leaves the image"):
-        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "b.xml", [[[_roi(_ring(5, 8), 1.0)]]]))
-    with pytest.raises(InputError, match="without coordinates"):
-        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "c.xml", [[[_roi([("x", 1), (2, 2)], 1.0)]]]))
-    with pytest.raises(InputError, match="no reading session"):
-        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "d.xml", []))
 
 
 # --- any damage at all ---------------------------------------------------------------------------------------------

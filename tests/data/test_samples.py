@@ -215,7 +215,7 @@ def test_the_real_registry_is_in_poochs_form_and_only_https():
 
     store = pooch.create(path=".", base_url="", registry=None)
     store.load_registry(str(samples.REGISTRY))
-    assert len(store.registry) == 671
+    assert len(store.registry) == 786
     assert all(url.startswith("https://") for url in store.urls.values())
     assert set(store.urls) == set(store.registry)
 

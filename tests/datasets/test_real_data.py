@@ -1,5 +1,7 @@
 """The real sample CTs: voxel for voxel against SimpleITK, the official IBSI mask and documented counts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
@@ -7,13 +9,16 @@ import SimpleITK as sitk
 from lungseg_utils import geometry, types
 from lungseg_utils.data import exclusions, images, nifti, rtstruct, samples
 from lungseg_utils.datasets import ibsi_ct_phantom, lidc_idri, nsclc_radiomics
+from lungseg_utils.experiments import draws, planning
+from lungseg_utils.prompts import sources
 
 # Rasterized with scikit-image by z plane, even-odd; the IBSI count is that of the official NIfTI mask.
 GTV_VOXELS = {"LUNG1-001": 54_449, "LUNG1-002": 125_204}
 IBSI_VOXELS = 125_256
 # Inside the outlines of at least two of four readers, outlines excluded.
 LIDC_CONSENSUS_VOXELS = {"LIDC-IDRI-0001": 5_428, "LIDC-IDRI-0002": 932}
-LIDC_READER_VOXELS = {"LIDC-IDRI-0001": (5905, 4613, 4955, 5498), "LIDC-IDRI-0002": (0, 0, 1086, 1133)}
+LIDC_READER_VOXELS = {"LIDC-IDRI-0001": (5905, 4613, 4955, 5498), "LIDC-IDRI-0002": (1086, 1133, 0, 0)}
+LIDC_SLICES = {"LIDC-IDRI-0001": 133, "LIDC-IDRI-0002": 12}  # a whole CT and a slab
 
 
 @pytest.fixture(scope="session")
@@ -136,6 +141,22 @@ def test_lidc_readers_and_consensus(lidc, case_id):
     counts = [int(mask.array.sum()) for mask in study.references.values()]
     assert counts == [LIDC_CONSENSUS_VOXELS[case_id], *LIDC_READER_VOXELS[case_id]]
     assert lidc_idri.votes(study).max() == (4 if case_id.endswith("1") else 2)
+    assert study.image.shape == (512, 512, LIDC_SLICES[case_id])
+    assert study.ignore is None  # at least two readers outlined each nodule
+
+
+def test_every_reader_of_a_whole_chest_draws_and_is_judged_by_the_others(lidc):
+    study = lidc["LIDC-IDRI-0001"]
+    case = types.Case("lidc_idri", "LIDC-IDRI-0001", "LIDC-IDRI-0001", Path())
+    keys = {"experiment": "e", "test_dataset": "lidc_idri", "case_id": "LIDC-IDRI-0001", "patient_id": "LIDC-IDRI-0001"}
+    keys |= {"prompter": "box_one_slice", "source": sources.ANOTHER_READER, "jitter": 0.0}
+    question = planning.Question("box_one_slice", source=sources.ANOTHER_READER)
+    found = []
+    for drawn, score_it in draws.draws_of(question, case, study, lambda: None):
+        rows = score_it(keys, drawn, False)
+        found.append({row["reader"]: row["value"] for row in rows if row["metric"] == "dsc"})
+    assert len(found) == 4
+    assert all(0.8 < values["other readers"] < 1 for values in found)
 
 
 def test_the_second_lidc_nodule_is_cut_by_its_slab(lidc):
