@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from .. import registry
 from ..types import InputError
-from .download import MIRROR_VARIABLE
+from .download import MIRROR_VARIABLE, in_mirror
 
 if TYPE_CHECKING:
     import pooch
@@ -242,7 +242,7 @@ def _copier(mirror: Path) -> Callable[[str, str, object], None]:
     """A downloader in pooch's form that copies from a local mirror."""
 
     def copy(url: str, output_file: str, _store: object) -> None:
-        source = mirror / url.split("://", 1)[1]
+        source = in_mirror(mirror, url)
         if not source.is_file():
             raise InputError(source, "the mirror lacks this file", f"Complete the folder that {MIRROR_VARIABLE} names, or unset it.")
         shutil.copyfile(source, output_file)

@@ -106,7 +106,7 @@ def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
     workflow.write_build_info("mini", True, tmp_path / "build_info.json")
     info = json.loads((tmp_path / "build_info.json").read_text())
     assert info["real_data"] == ["LIDC-IDRI"]
-    assert info["real_data_missing"] == ["NSCLC-Radiomics", "NSCLC-Radiomics-Interobserver1"]
+    assert info["real_data_missing"] == ["NSCLC-Radiomics", "NSCLC-Radiomics-Interobserver1", "4D-Lung"]
     assert info["public"] is True
 
 

@@ -66,7 +66,7 @@ def test_weights_are_those_that_the_model_files_name():
 def test_samples_and_whole_data_sets_have_names_that_cannot_be_confused(capsys):
     assert command_line.main(["fetch"]) == 0
     shown = capsys.readouterr().out
-    assert "samples:         ibsi_ct_phantom, lidc_idri, lidc_nodules, nsclc_radiomics\n" in shown
+    assert "samples:         ibsi_ct_phantom, lidc_idri, lidc_nodules, lung_4d, nsclc_radiomics\n" in shown
     assert "whole data sets: msd_lung, nsclc_radiomics --all, nsclc_radiomics_interobserver1, lidc_idri --all, rider_lung_ct\n" in shown
     assert not set(collections.weights()) & {*samples.names(), *collections.ARCHIVES, *collections.collections()}
 

@@ -14,11 +14,20 @@ import pytest
 
 from lungseg_utils import registry
 from lungseg_utils.core import masks
-from lungseg_utils.datasets import folder, ibsi_ct_phantom, msd_lung, nsclc_radiomics, nsclc_radiomics_interobserver1
+from lungseg_utils.datasets import folder, ibsi_ct_phantom, lung_4d, msd_lung, nsclc_radiomics, nsclc_radiomics_interobserver1
 from lungseg_utils.types import DatasetCard, InputError
 
 SPLITS = Path(__file__).resolve().parents[2] / "data" / "splits"
-REAL = ["folder", "ibsi_ct_phantom", "lidc_idri", "msd_lung", "nsclc_radiomics", "nsclc_radiomics_interobserver1", "rider_lung_ct"]
+REAL = [
+    "folder",
+    "ibsi_ct_phantom",
+    "lidc_idri",
+    "lung_4d",
+    "msd_lung",
+    "nsclc_radiomics",
+    "nsclc_radiomics_interobserver1",
+    "rider_lung_ct",
+]
 
 
 def _nifti(path, value=0, shape=(6, 6, 6)):
@@ -210,6 +219,52 @@ def test_nsclc_reads_a_segmentation_where_there_are_no_contours(tmp_path, dicom)
     study = nsclc_radiomics.load(case)
     assert study.references["GTV-1"].array.sum() == 6
     assert study.ignore is None
+
+
+# --- 4D-Lung -------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def phases(tmp_path, dicom):
+    """Two phases of one patient in folders with blanks in their names, and the contours of the second."""
+
+    def make(regions, refers_to=("4.2",)):
+        blank = np.full((9, 16, 16), 1024, np.int16)
+        for uid in ("4.1", "4.2"):
+            shift = 0.0 if uid == "4.2" else 3.0  # another phase
+            dicom.ct_series(tmp_path / "lung_4d" / "P 1" / f"Gated {uid} %B", blank, (0.0, 0.0, shift), series_uid=uid, patient_id="P1")
+        dicom.rtstruct(tmp_path / "lung_4d" / "P 1" / "1-1.dcm", regions, patient_id="P1", refers_to=refers_to)
+        (case,) = lung_4d.cases(tmp_path)
+        return case
+
+    return make
+
+
+def test_4d_lung_reads_the_phase_that_its_contours_name(phases):
+    tumor, node = [_square(3.5, 5.5, 4.0)], [_square(9.5, 11.5, 4.0)]
+    study = lung_4d.load(phases({"Tumor_c40": tumor, "LN_c40": node, "Carina_c40": node}))
+    assert {name: int(mask.array.sum()) for name, mask in study.references.items()} == {"tumor": 4}
+    assert study.image.affine[2, 3] == 0
+    expected = np.zeros(study.image.shape, bool)
+    expected[4:6, 4:6, 4] = True  # LPS pixels 10 and 11 of 16, turned round
+    assert np.array_equal(study.ignore.array, masks.grow_mm(expected, (1.0, 1.0, 1.0), 5.0) & ~study.references["tumor"].array)
+    assert lung_4d.load(phases({"Tumor_c40": tumor})).ignore is None
+
+
+@pytest.mark.parametrize(
+    ("regions", "refers_to", "words"),
+    [
+        (["Tumor_c40"], (), r"1-1\.dcm: it refers to 0 series"),
+        (["Tumor_c40"], ("4.1", "4.2"), r"1-1\.dcm: it refers to 2 series"),
+        (["Tumor_c40"], ("4.3",), r"no CT series 4\.3"),
+        (["LN_c40"], ("4.2",), r"1-1\.dcm: 0 tumors, one is needed\. It has: LN_c40"),
+        (["Tumor_c40", "Tumor_c50"], ("4.2",), "2 tumors"),
+    ],
+)
+def test_4d_lung_refuses_contours_of_no_phase_that_is_here(phases, regions, refers_to, words):
+    case = phases({name: [_square(3.5, 5.5, 4.0)] for name in regions}, refers_to)
+    with pytest.raises(InputError, match=words):
+        lung_4d.load(case)
 
 
 # --- your own cases ------------------------------------------------------------------------------------------------

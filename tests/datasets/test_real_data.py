@@ -8,7 +8,7 @@ import SimpleITK as sitk
 
 from lungseg_utils import geometry, types
 from lungseg_utils.data import exclusions, images, nifti, rtstruct, samples
-from lungseg_utils.datasets import ibsi_ct_phantom, lidc_idri, nsclc_radiomics
+from lungseg_utils.datasets import ibsi_ct_phantom, lidc_idri, lung_4d, nsclc_radiomics
 from lungseg_utils.experiments import draws, planning
 from lungseg_utils.prompts import sources
 
@@ -110,6 +110,22 @@ def _area_mm2(points):
 
 def test_nobody_is_excluded_from_the_sample(real_data):
     assert exclusions.find("nsclc_radiomics", real_data).empty
+
+
+def test_the_phase_of_4d_lung_equals_simpleitk_and_holds_its_whole_tumor(real_data):
+    (case,) = lung_4d.cases(real_data)
+    study = lung_4d.load(case)
+    oracle = _simpleitk_series(case.image_path)
+    assert np.array_equal(geometry.unstack_axial(study.image.array), np.clip(sitk.GetArrayFromImage(oracle), -1024, 3071))
+    assert (case.patient_id, study.image.shape) == ("113_HM10395", (512, 512, 99))
+    assert study.image.spacing_mm == pytest.approx((0.9766, 0.9766, 3.0), abs=1e-4)
+    tumor = study.references["tumor"]
+    assert int(tumor.array.sum()) == 23_611
+    assert tumor.volume_ml == pytest.approx(67.6, abs=0.1)
+    assert np.count_nonzero(tumor.array.any(axis=(0, 1))) == 28
+    assert not (study.ignore.array & tumor.array).any()
+    # soft tissue in lung, not elsewhere: the outline lies on the tumor
+    assert -100 < study.image.array[tumor.array].mean() < 50
 
 
 def test_the_ibsi_contours_give_exactly_the_official_mask(real_data, ibsi):
