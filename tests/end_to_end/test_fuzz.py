@@ -202,7 +202,7 @@ def series(tmp_path, dicom, request) -> Path:
     folder = tmp_path / "ct"
     if os.environ.get(download.MIRROR_VARIABLE):
         root = request.getfixturevalue("real_data")
-        found = dicom_series.read_series(root / "lidc_idri" / "LIDC-IDRI-0001").slices[:4]
+        found = dicom_series.read_series(root / "lidc_idri" / "LIDC-IDRI-0002").slices[:4]
         for number, file in enumerate(pydicom.dcmread(header.filename) for header in found):
             corner = np.ascontiguousarray(file.pixel_array[:64, :64])  # small enough to write thousands of them
             file.PixelData, file.Rows, file.Columns = corner.tobytes(), 64, 64
