@@ -56,7 +56,7 @@ app: .venv/installed  ## start the prompt playground as an app of its own (voila
 	JUPYTER_PATH=notebooks $(BIN)/voila $(PLAYGROUND) --template=offline $(WHOLE_CTS)
 
 data: .venv/installed  ## fetch the real sample CTs (licenses are shown first)
-	@$(RUN) fetch nsclc_radiomics ibsi_ct_phantom lidc_idri $(if $(YES),--yes)
+	@$(RUN) fetch nsclc_radiomics ibsi_ct_phantom lidc_idri lung_4d $(if $(YES),--yes)
 
 bench: .venv/installed  ## time this project beside the scripts that people use (at most 25 minutes)
 	$(BIN)/python -m benchmarks

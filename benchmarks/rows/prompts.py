@@ -32,6 +32,7 @@ from ..row import Agreement, Setting, Work, row
 
 SHARES, DRAWS = (0.05, 0.1, 0.2), 10  # of boxes; and as many clicks
 FEW_SLICES, PLAIN_PROMPTS = 2, 3
+SLAB = slice(83, 99)  # of the whole CT: the slices that stored rows were measured on
 AGAINST = "segment_anything's classes, the image set for each prompt"
 
 
@@ -62,10 +63,11 @@ def real_lesion(most: int | None = None) -> tuple[Image, Mask]:
     if not root.is_dir():
         raise InputError(root, "the sample CTs are not at hand", "Run: make data")
     study = lidc_idri.load(lidc_idri.cases(project.cache_root())[0])
-    reference = max(study.references.values(), key=lambda mask: mask.array.sum())
+    largest = max(study.references.values(), key=lambda mask: mask.array.sum())
+    image, reference = (geometry.crop(volume, (0, 0, SLAB.start), (*volume.shape[:2], SLAB.stop)) for volume in (study.image, largest))
     lesion = reference.array.copy()
     lesion[:, :, np.flatnonzero(lesion.any(axis=(0, 1)))[most:] if most else []] = False
-    return study.image, Mask(lesion, reference.affine)
+    return image, Mask(lesion, reference.affine)
 
 
 def ladder_prompts(image: Image, lesion: Mask) -> list[Prompt]:

@@ -40,7 +40,7 @@ ARCHIVES: Mapping[str, Published] = {
 
 @dataclass(frozen=True)
 class Collection:
-    """A collection in NCI's Imaging Data Commons: the DOIs whose series belong to it (others only analyse it), and what is not there.
+    """A collection in NCI's Imaging Data Commons, and the DOIs whose series belong to it (others only analyse it).
 
     `size`: bytes of its series in release 25, to the megabyte; what is fetched is counted then.
     """
@@ -49,28 +49,22 @@ class Collection:
     dois: tuple[str, ...]
     citation: str
     size: int
-    lacking: str = ""
 
 
 RIDER_CONTOURS = "10.7937/tcia.2020.jit9grk8"  # of Wee et al., which the collection's own DOI leaves out
 
 
-def _of_card(name: str, size: int, *more_dois: str, lacking: str = "") -> Collection:
+def _of_card(name: str, size: int, *more_dois: str) -> Collection:
     card = registry.card("datasets", name)
-    return Collection(card.title, (card.doi, *more_dois), card.citation, size, lacking)
+    return Collection(card.title, (card.doi, *more_dois), card.citation, size)
 
 
 def collections() -> dict[str, Collection]:
     """Collections by the name of their folder, which is also that of the collection in the Imaging Data Commons."""
-    card = registry.card("datasets", "lidc_idri")
     return {
         "nsclc_radiomics": _of_card("nsclc_radiomics", 35_776_000_000),
         "nsclc_radiomics_interobserver1": _of_card("nsclc_radiomics_interobserver1", 3_220_000_000),
-        "lidc_idri": _of_card(
-            "lidc_idri",
-            133_146_000_000,
-            lacking=f"The readers' XML files are not there: get them from {card.source} and unpack them into the folder.",
-        ),
+        "lidc_idri": _of_card("lidc_idri", 133_146_000_000),  # the readers' outlines are in the installed database
         "rider_lung_ct": _of_card("rider_lung_ct", 43_971_000_000, RIDER_CONTOURS),
     }
 
@@ -163,9 +157,9 @@ def _fetch_collection(name: str, collection: Collection, root: Path, yes: bool, 
     client = _client()
     series = _series(client, name, collection)
     size, license = int(series["series_size_MB"].sum() * 1e6), ", ".join(sorted(series["license_short_name"].unique()))
-    what = f"{series['PatientID'].nunique()} patients, {series['instanceCount'].sum()} files, {size / 1e6:.1f} MB. {collection.lacking}"
+    what = f"{series['PatientID'].nunique()} patients, {series['instanceCount'].sum()} files, {size / 1e6:.1f} MB"
     here = sum(path.stat().st_size for path in part.rglob("*.dcm"))
-    samples.announce(name, f"{collection.title}: ALL of it", license, collection.citation, what.rstrip(), yes, root, max(0, size - here))
+    samples.announce(name, f"{collection.title}: ALL of it", license, collection.citation, what, yes, root, max(0, size - here))
     _download_series(client, series, part, progress)
     _require_all(series, part)
     _record(client, series, part)

@@ -94,6 +94,9 @@ def _sources(paths: Sequence[str], slice_mm: float) -> list[Dataset]:
         for tag in _EMPTY:
             setattr(source, tag, "")
         sources.append(source)
+    if frames := len({source.FrameOfReferenceUID for source in sources} - {sources[0].FrameOfReferenceUID}):
+        problem = f"its slices have {frames + 1} frames of reference"  # as a public copy of LIDC-IDRI-0001 does
+        raise InputError(Path(paths[0]).parent, problem, "A segmentation refers to one; export NIfTI instead.")
     return sources
 
 

@@ -18,7 +18,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
-from urllib.parse import urldefrag
+from urllib.parse import unquote, urldefrag
 
 from ..core import locks
 from ..types import InputError
@@ -147,7 +147,7 @@ def _bring(published: Published, url: str, part: Path, progress: bool) -> None:
     """The whole file into `part`, in as many tries as bring something."""
     mirror = os.environ.get(MIRROR_VARIABLE)
     if mirror:
-        _copy(Path(mirror) / url.split("://", 1)[1], part)
+        _copy(in_mirror(Path(mirror), url), part)
         return
     failures, most = 0, part.stat().st_size if part.is_file() else 0
     while True:
@@ -161,6 +161,11 @@ def _bring(published: Published, url: str, part: Path, progress: bool) -> None:
             if failures >= TRIES:
                 raise _Refused(str(reason)) from reason
             time.sleep(PAUSE_SECONDS * failures)
+
+
+def in_mirror(mirror: Path, url: str) -> Path:
+    """Where a local mirror holds the file of an address; its names are plain where the address writes `%20` for a blank."""
+    return mirror / unquote(url.split("://", 1)[1])
 
 
 def _copy(source: Path, part: Path) -> None:

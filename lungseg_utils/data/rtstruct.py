@@ -17,6 +17,10 @@ from .grids import refusing_damage
 if TYPE_CHECKING:  # a card loads without pydicom
     from pydicom import Dataset, FileDataset
 
+# Files round positions, so copies of an outline differ by up to 0.07 voxels (LUNG1-002). No reader draws a ring as thin as this.
+_COPY_VOXELS = 0.25
+_POINTS_AT_ONCE = 256
+
 
 @dataclass(frozen=True)
 class _Region:
@@ -43,8 +47,8 @@ class StructureSet:
         region = _choose_region(self.path, _read_regions(self.path, self.file), name, exact)
         refuse_other_frame(self.path, region.frame_uid, ct_frame_uid)
         array = np.zeros(image.shape, bool, order="F")
-        for lps_mm in _read_contours(self.path, self.file, region):
-            ijk = geometry.world_to_ijk(lps_mm @ geometry.LPS_TO_RAS[:3, :3], image.affine)
+        contours = _read_contours(self.path, self.file, region)
+        for ijk in _without_copies([geometry.world_to_ijk(lps_mm @ geometry.LPS_TO_RAS[:3, :3], image.affine) for lps_mm in contours]):
             _xor_contour(array, ijk, f"{self.path}, {region.name}", image.spacing_mm[2])
         if not array.any():
             raise InputError(self.path, f"region {region.name!r} covers no voxel centre", "Choose another region.")
@@ -73,9 +77,9 @@ def read_rtstruct(path: Path, image: Image, roi: str = "GTV-1", exact: bool = Tr
 
     `roi` is the region's name, or a regular expression that must match exactly one whole name if `exact` is False.
     Contours are placed by their position in the patient (they need not refer to slices of the series); a voxel is
-    inside if its centre is; contours nested in one plane are cut out of each other (XOR). With `series_folder` the
-    frame of reference must be that of the CT series there. Raises `InputError` if the region is missing, has no closed
-    contour, leaves the volume, lies between slices, or is empty.
+    inside if its centre is; contours nested in one plane are cut out of each other (XOR). An outline that is stored more
+    than once counts once. With `series_folder` the frame of reference must be that of the CT series there. Raises
+    `InputError` if the region is missing, has no closed contour, leaves the volume, lies between slices, or is empty.
     """
     opened = open_rtstruct(path)
     return opened.mask(roi, image, None if series_folder is None else frame_of_reference_uid(series_folder), exact)
@@ -117,6 +121,33 @@ def _contour_points(contour: Dataset) -> np.ndarray:
     """Points (n, 3) of one contour, from its text at once: pydicom makes an object of each of what may be 100,000 numbers."""
     text = contour.get_item("ContourData").value
     return np.array(text.rstrip(b"\0 ").split(b"\\"), float).reshape(-1, 3)
+
+
+def _without_copies(contours: list[np.ndarray]) -> list[np.ndarray]:
+    """The contours (n, 3), in voxels, without those that repeat another one: XOR would cancel what is stored twice."""
+    kept: list[np.ndarray] = []
+    boxes = np.empty((0, 6))
+    for contour in contours:
+        box = np.concatenate([contour.min(axis=0), contour.max(axis=0)])
+        with np.errstate(invalid="ignore"):  # points that are no numbers are refused where they are drawn
+            near = np.flatnonzero(np.abs(boxes - box).max(axis=1) <= _COPY_VOXELS)
+        if not any(_follows(contour, kept[i]) and _follows(kept[i], contour) for i in near):
+            kept.append(contour)
+            boxes = np.vstack([boxes, box])
+    return kept
+
+
+def _follows(points: np.ndarray, polygon: np.ndarray) -> bool:
+    """True if all points (n, 3) lie on the outline of a closed polygon (m, 3), as near as copies do."""
+    edges = np.roll(polygon, -1, axis=0) - polygon
+    squared = np.maximum((edges**2).sum(axis=1), np.finfo(float).tiny)
+    for start in range(0, len(points), _POINTS_AT_ONCE):
+        offsets = points[start : start + _POINTS_AT_ONCE, None] - polygon
+        along = np.clip((offsets * edges).sum(axis=2) / squared, 0, 1)
+        distances = np.linalg.norm(offsets - along[..., None] * edges, axis=2)
+        if not (distances.min(axis=1) <= _COPY_VOXELS).all():
+            return False
+    return True
 
 
 def _xor_contour(array: np.ndarray, ijk: np.ndarray, where: str, spacing_mm: float) -> None:

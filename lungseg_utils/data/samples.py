@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 
 from .. import registry
 from ..types import InputError
-from .download import MIRROR_VARIABLE
+from .download import MIRROR_VARIABLE, in_mirror
 
 if TYPE_CHECKING:
     import pooch
@@ -67,7 +67,7 @@ def without_network(name: str, root: Path) -> bool:
     """True if every file of the data set lies below the data root, or in the folder that LUNGSEG_MIRROR names."""
     mirror = os.environ.get(MIRROR_VARIABLE, "")
     return all(
-        (Path(root) / entry.name).is_file() or (mirror and _in_mirror(Path(mirror), entry.url).is_file()) for entry in _entries_of(name)
+        (Path(root) / entry.name).is_file() or (mirror and in_mirror(Path(mirror), entry.url).is_file()) for entry in _entries_of(name)
     )
 
 
@@ -246,15 +246,11 @@ def _with_bar(items: Iterable[Future[None]], progress: bool) -> Iterable[Future[
     return tqdm(items, desc="fetch", unit="file", disable=not progress)
 
 
-def _in_mirror(mirror: Path, url: str) -> Path:
-    return mirror / url.split("://", 1)[1]
-
-
 def _copier(mirror: Path) -> Callable[[str, str, object], None]:
     """A downloader in pooch's form that copies from a local mirror."""
 
     def copy(url: str, output_file: str, _store: object) -> None:
-        source = _in_mirror(mirror, url)
+        source = in_mirror(mirror, url)
         if not source.is_file():
             raise InputError(source, "the mirror lacks this file", f"Complete the folder that {MIRROR_VARIABLE} names, or unset it.")
         shutil.copyfile(source, output_file)

@@ -17,8 +17,8 @@ Scorer = Callable[[Row, Mask, bool], list[Record]]  # of keys, prediction, and w
 def draws_of(question: Question, case: Case, study: Study, found: Callable[[], Mask]) -> Iterator[tuple[Mask, Scorer]]:
     """The mask that the prompter looks at, and what scores the prediction, for each draw of a question.
 
-    `found` gives the findings of a detector. Where another reader draws, each reader does so in turn, judged by the others. InputError for
-    a case that fewer than two readers outlined.
+    `found` gives the findings of a detector. Where another reader draws, each reader does so in turn, judged by the others; who outlined
+    nothing has nothing to draw, and only judges. InputError for a case with fewer than two readers.
     """
     if question.source == sources.ANOTHER_READER:
         yield from _drawn_by_readers(case, study)
@@ -33,6 +33,8 @@ def _drawn_by_readers(case: Case, study: Study) -> Iterator[tuple[Mask, Scorer]]
     if len(readers) < 2:
         raise InputError(case.case_id, f"{len(readers)} reader(s) outlined it", "Take another_reader out of prompt_sources.")
     for number, reader in enumerate(readers):
+        if not reader.array.any():
+            continue
         by_others = [judgment for judgment in judges.judgments_of(readers, number) if judgment.estimand != judges.SELF]
         yield reader, partial(_score_by_others, by_others, study.ignore)
 

@@ -79,7 +79,7 @@ def test_an_unknown_profile_is_refused_before_anything_starts(targets):
 
 
 def test_a_profile_without_what_the_first_page_speaks_of_is_refused_before_anything_starts():
-    spoken_of = "baselines_zero_shot, litemedsam_fine_tuned, medsam2_fine_tuned, unet_full"
+    spoken_of = "baselines_zero_shot, litemedsam_fine_tuned, litemedsam_zero_shot, unet_full, unet_prompted_full"
     with pytest.raises(InputError, match=f"profile losses: its book's first page speaks of {spoken_of}, which"):
         workflow.run_workflow("losses", cores=1)
 
@@ -109,7 +109,7 @@ def test_build_info_says_what_is_missing(tmp_path, monkeypatch):
     workflow.write_build_info("phantoms", True, tmp_path / "build_info.json")
     info = json.loads((tmp_path / "build_info.json").read_text())
     assert info["real_data"] == ["LIDC-IDRI"]
-    assert info["real_data_missing"] == ["NSCLC-Radiomics", "NSCLC-Radiomics-Interobserver1"]
+    assert info["real_data_missing"] == ["NSCLC-Radiomics", "NSCLC-Radiomics-Interobserver1", "4D-Lung"]
     assert info["public"] is True
 
 
@@ -331,8 +331,8 @@ def test_prose_pages_say_of_an_edition_what_it_was_tested_on_and_which_models_ra
     assert "phantom results" in phantoms["evidence"]
     assert phantoms["published_models"] == "none has been run in this edition"
     assert "results on patients" in patients["evidence"]
-    assert "have been run" in patients["published_models"]
-    assert workflow.edition_words("patients")["published_models"].startswith("in this edition LiteMedSAM (TinyViT) alone has been run")
+    assert "LiteMedSAM, SAM 2.1" in patients["published_models"]
+    assert workflow.edition_words("patients")["published_models"].endswith(": LiteMedSAM")
 
 
 def test_quick_takes_real_patients_where_they_can_be_had_without_a_network(tmp_path, monkeypatch):

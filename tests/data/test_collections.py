@@ -66,7 +66,7 @@ def test_weights_are_those_that_the_model_files_name():
 def test_samples_and_whole_data_sets_have_names_that_cannot_be_confused(capsys):
     assert command_line.main(["fetch"]) == 0
     shown = capsys.readouterr().out
-    assert "samples:         ibsi_ct_phantom, lidc_idri, lidc_nodules, nsclc_radiomics\n" in shown
+    assert "samples:         ibsi_ct_phantom, lidc_idri, lidc_nodules, lung_4d, nsclc_radiomics\n" in shown
     assert "whole data sets: msd_lung, nsclc_radiomics --all, nsclc_radiomics_interobserver1, lidc_idri --all, rider_lung_ct\n" in shown
     assert not set(collections.weights()) & {*samples.names(), *collections.ARCHIVES, *collections.collections()}
 
@@ -231,7 +231,7 @@ def test_a_collection_comes_whole_without_what_others_made_of_it(tmp_path, idc, 
     assert {p.parent.name for p in folder.rglob("*.dcm")} == {"CT_1.1.1", "CT_1.2.1"}
     assert json.loads((folder / "whole.json").read_text()) == {"files": 5, "series": 2, "source": "Imaging Data Commons v0"}
     shown = capsys.readouterr().out
-    assert all(word in shown for word in ("LIDC-IDRI: ALL of it", "2 patients, 5 files, 2.0 MB", "CC BY 3.0", "XML files are not there"))
+    assert all(word in shown for word in ("LIDC-IDRI: ALL of it", "2 patients, 5 files, 2.0 MB", "CC BY 3.0"))
     assert samples.is_here("lidc_idri", tmp_path)
     _fetch("lidc_idri", tmp_path, whole=True, yes=False)
     assert len(idc.calls) == 1

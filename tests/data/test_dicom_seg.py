@@ -98,6 +98,14 @@ def test_no_name_comes_along(series, tmp_path):
     assert b"Secret" not in path.read_bytes()
 
 
+def test_slices_of_several_frames_of_reference_are_refused(series, tmp_path):
+    make, folder = series
+    make(edit=lambda dataset, index: setattr(dataset, "FrameOfReferenceUID", f"1.2.3.{index % 2}"))
+    with pytest.raises(InputError, match=r"ct: its slices have 2 frames of reference.*export NIfTI"):
+        dicom_seg.write_dicom_seg(lopsided(images.read_image(folder)), tmp_path / "seg.dcm", folder, "Lung tumor", "x")
+    assert not (tmp_path / "seg.dcm").exists()
+
+
 def test_an_empty_mask_another_grid_and_a_series_without_identifiers_are_refused_and_leave_nothing(series, tmp_path):
     make, folder = series
     make()

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 
 from lungseg_utils import geometry
 from lungseg_utils.core import files
-from lungseg_utils.data import dicom_seg, dicom_series, images, lidc_xml, nifti
+from lungseg_utils.data import dicom_seg, dicom_series, images, nifti
 from lungseg_utils.data.rtstruct import open_rtstruct, read_rtstruct
 from lungseg_utils.types import Image, InputError, Mask
 
@@ -547,6 +547,26 @@ def test_contours_by_hand(tmp_path, dicom, series):
     assert np.array_equal(read_rtstruct(path, series[1], r"(?i)gtv.?1", exact=False).array, mask.array)
 
 
+@pytest.mark.parametrize("copies", [2, 3, 6])
+def test_an_outline_that_is_stored_more_than_once_counts_once(tmp_path, dicom, series, copies):
+    once = [_square(1.5, 4.5, 1.0), _square(1.5, 4.5, 2.0), _square(2.5, 3.5, 2.0)]
+    with_a_point_more = [(1.5, 3.0, 2.0), *_square(1.54, 4.46, 2.0), (3.0, 1.5, 2.0)]  # rounded otherwise, too
+    with_a_point_more = [with_a_point_more[i] for i in (1, 5, 2, 3, 4, 0)]
+    turned = once[2][2:] + once[2][:2]
+    doubled = [*once, *[once[0]] * (copies - 1), with_a_point_more, *[turned[::-1]] * (copies - 1)]
+    path = dicom.rtstruct(tmp_path / "rs.dcm", {"GTV-1": doubled, "GTV-2": once})
+    assert np.array_equal(read_rtstruct(path, series[1]).array, read_rtstruct(path, series[1], "GTV-2").array)
+
+
+def test_a_hole_near_its_outline_is_no_copy(tmp_path, dicom, series):
+    # a wall of 0.6 voxels, and a notch that only one of two outlines has
+    path = dicom.rtstruct(tmp_path / "rs.dcm", {"GTV-1": [_square(0.7, 6.3, 1.0), _square(1.3, 5.7, 1.0)]})
+    assert int(read_rtstruct(path, series[1]).array.sum()) == 6 * 6 - 4 * 4
+    notched = [(1.5, 1.5, 1.0), (4.5, 1.5, 1.0), (4.5, 2.5, 1.0), (2.5, 2.5, 1.0), (2.5, 3.5, 1.0), (4.5, 3.5, 1.0)]
+    path = dicom.rtstruct(tmp_path / "rs.dcm", {"GTV-1": [_square(1.5, 4.5, 1.0), [*notched, (4.5, 4.5, 1.0), (1.5, 4.5, 1.0)]]})
+    assert _lps(read_rtstruct(path, series[1])) == [(3, 3, 1), (4, 3, 1)]
+
+
 def test_numbers_of_contours_in_every_form_that_dicom_allows(tmp_path, dicom, series):
     path = dicom.rtstruct(tmp_path / "rs.dcm", {"GTV-1": [_square(1.5, 4.5, 1.0)]})
     plain = read_rtstruct(path, series[1])
@@ -599,7 +619,6 @@ def test_a_voxel_is_inside_if_its_center_is(tmp_path, dicom, low, high, angle):
         ([_square(1.5, 4.5, 1.4)], "0.40 mm off the nearest slice"),
         ([_square(1.5, 40.0, 1.0)], "leaves the image in plane"),
         ([_square(1.2, 1.8, 1.0)], "covers no voxel centre"),
-        ([_square(1.5, 4.5, 1.0)] * 2, "covers no voxel centre"),
         ([[(1, 1, 1), (4, 4, np.nan), (4, 1, 1)]], "no numbers"),
         ([], "not made of closed contours"),
     ],
@@ -680,76 +699,6 @@ def test_a_segmentation_of_another_ct_or_another_kind_is_refused(tmp_path, dicom
     dicom.ct_series(tmp_path / "other", edit=_all(FrameOfReferenceUID="1.8.8"))
     with pytest.raises(InputError, match="frame of reference"):
         dicom_seg.read_dicom_seg(path, images.read_image(tmp_path / "other"), "Tumor", series_folder=tmp_path / "other")
-
-
-# --- LIDC ----------------------------------------------------------------------------------------------------------
-
-
-def _roi(points, z, uid="", inclusion="TRUE"):
-    edge = "".join(f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>" for x, y in points)
-    return f"<roi><imageZposition>{z}</imageZposition><imageSOP_UID>{uid}</imageSOP_UID><inclusion>{inclusion}</inclusion>{edge}</roi>"
-
-
-def _ring(low, high):
-    side = range(low, high)
-    return (
-        [(x, low) for x in side]
-        + [(high, y) for y in side]
-        + [(high - s + low, high) for s in side]
-        + [(low, high - s + low) for s in side]
-    )
-
-
-def _lidc_xml(path, sessions, series_uid="1.2.3.4.2"):
-    body = "".join(
-        "<readingSession>"
-        + "".join(f"<unblindedReadNodule>{''.join(rois)}</unblindedReadNodule>" for rois in nodules)
-        + "</readingSession>"
-        for nodules in sessions
-    )
-    header = f"<ResponseHeader><SeriesInstanceUid>{series_uid}</SeriesInstanceUid></ResponseHeader>"
-    path.write_text(f'<?xml version="1.0"?><LidcReadMessage xmlns="http://www.nih.gov">{header}{body}</LidcReadMessage>')
-    return path
-
-
-def test_readers_by_hand(tmp_path, series):
-    folder, _ = series
-    sessions = [
-        # a ring from 1 to 5 encloses 2, 3, 4; a hole's ring from 2 to 4 encloses 3 (named by UID: slice 3, whatever z says)
-        [[_roi(_ring(1, 5), 99, "1.2.3.4.2.3"), _roi(_ring(2, 4), 99, "1.2.3.4.2.3", "FALSE")]],
-        # below 3 mm: one point
-        [[_roi([(4, 4)], 1.0)]],
-        # no UID: slice by z; another slice lies outside the slab
-        [[_roi(_ring(1, 3), 1.0), _roi(_ring(1, 3), 50.0)], [_roi(_ring(4, 6), 1.0)]],
-    ]
-    masks = lidc_xml.readers_of(dicom_series.read_series(folder), _lidc_xml(tmp_path / "a.xml", sessions))
-    assert list(masks) == ["reader-1", "reader-2", "reader-3"]
-    assert _lps(masks["reader-1"]) == sorted(set(itertools.product((2, 3, 4), (2, 3, 4), (2,))) - {(3, 3, 2)})
-    assert _lps(masks["reader-2"]) == []
-    assert _lps(masks["reader-3"]) == [(2, 2, 1), (5, 5, 1)]
-
-
-BOMB = '<!DOCTYPE x [<!ENTITY a "aaaaaaaaaa"><!ENTITY b "&a;&a;&a;&a;">]><LidcReadMessage>&b;</LidcReadMessage>'
-
-
-@pytest.mark.parametrize(("text", "words"), [(BOMB, "XML"), ("<LidcReadMessage>", "XML"), ("<Other/>", "not an LIDC"), ("", "XML")])
-def test_annotation_files_that_are_none_are_refused(tmp_path, series, text, words):
-    path = tmp_path / "a.xml"
-    path.write_text(text)
-    with pytest.raises(InputError, match=words):
-        lidc_xml.readers_of(dicom_series.read_series(series[0]), path)
-
-
-def test_annotations_of_another_series_or_beyond_the_image_are_refused(tmp_path, series):
-    read = dicom_series.read_series(series[0])
-    with pytest.raises(InputError, match=r"no CT series 7\.7"):
-        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "a.xml", [[]], "7.7"))
-    with pytest.raises(InputError, match="leaves the image"):
-        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "b.xml", [[[_roi(_ring(5, 8), 1.0)]]]))
-    with pytest.raises(InputError, match="without coordinates"):
-        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "c.xml", [[[_roi([("x", 1), (2, 2)], 1.0)]]]))
-    with pytest.raises(InputError, match="no reading session"):
-        lidc_xml.readers_of(read, _lidc_xml(tmp_path / "d.xml", []))
 
 
 # --- any damage at all ---------------------------------------------------------------------------------------------

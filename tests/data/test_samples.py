@@ -193,10 +193,21 @@ def test_a_root_that_is_a_file_is_refused(tmp_path, mirror):
         samples.fetch(NAME, tmp_path / "root", yes=True, progress=False)
 
 
+def test_an_address_with_a_blank_is_a_plain_name_in_the_mirror(tmp_path, monkeypatch):
+    (tmp_path / "mirror" / "host" / "Gated 40.0B").mkdir(parents=True)
+    (tmp_path / "mirror" / "host" / "Gated 40.0B" / "1-1.dcm").write_bytes(b"x")
+    registry_file = tmp_path / "registry.txt"
+    sha256 = hashlib.sha256(b"x").hexdigest()
+    registry_file.write_text(f"# {NAME}: 1 files, 1 bytes\n{NAME}/a.dcm {sha256} https://host/Gated%2040.0B/1-1.dcm\n")
+    monkeypatch.setattr(samples, "REGISTRY", registry_file)
+    monkeypatch.setenv(samples.MIRROR_VARIABLE, str(tmp_path / "mirror"))
+    assert (samples.fetch(NAME, tmp_path / "root", yes=True, progress=False) / "a.dcm").read_bytes() == b"x"
+
+
 def test_unknown_names_list_the_known_ones():
-    with pytest.raises(InputError, match=r"Known: ibsi_ct_phantom, lidc_idri, lidc_nodules, nsclc_radiomics"):
+    with pytest.raises(InputError, match=r"Known: ibsi_ct_phantom, lidc_idri, lidc_nodules, lung_4d, nsclc_radiomics"):
         samples.fetch("msd", ".")
-    assert samples.names() == ["ibsi_ct_phantom", "lidc_idri", "lidc_nodules", "nsclc_radiomics"]
+    assert samples.names() == ["ibsi_ct_phantom", "lidc_idri", "lidc_nodules", "lung_4d", "nsclc_radiomics"]
 
 
 @pytest.mark.parametrize(
@@ -215,7 +226,7 @@ def test_the_real_registry_is_in_poochs_form_and_only_https():
 
     store = pooch.create(path=".", base_url="", registry=None)
     store.load_registry(str(samples.REGISTRY))
-    assert len(store.registry) == 671
+    assert len(store.registry) == 886
     assert all(url.startswith("https://") for url in store.urls.values())
     assert set(store.urls) == set(store.registry)
 

@@ -14,11 +14,20 @@ import pytest
 
 from lungseg_utils import registry
 from lungseg_utils.core import masks
-from lungseg_utils.datasets import folder, ibsi_ct_phantom, lidc_idri, msd_lung, nsclc_radiomics, nsclc_radiomics_interobserver1
-from lungseg_utils.types import Case, DatasetCard, InputError, Mask
+from lungseg_utils.datasets import folder, ibsi_ct_phantom, lung_4d, msd_lung, nsclc_radiomics, nsclc_radiomics_interobserver1
+from lungseg_utils.types import DatasetCard, InputError
 
 SPLITS = Path(__file__).resolve().parents[2] / "data" / "splits"
-REAL = ["folder", "ibsi_ct_phantom", "lidc_idri", "msd_lung", "nsclc_radiomics", "nsclc_radiomics_interobserver1", "rider_lung_ct"]
+REAL = [
+    "folder",
+    "ibsi_ct_phantom",
+    "lidc_idri",
+    "lung_4d",
+    "msd_lung",
+    "nsclc_radiomics",
+    "nsclc_radiomics_interobserver1",
+    "rider_lung_ct",
+]
 
 
 def _nifti(path, value=0, shape=(6, 6, 6)):
@@ -212,54 +221,50 @@ def test_nsclc_reads_a_segmentation_where_there_are_no_contours(tmp_path, dicom)
     assert study.ignore is None
 
 
-# --- LIDC ----------------------------------------------------------------------------------------------------------
+# --- 4D-Lung -------------------------------------------------------------------------------------------------------
 
 
-def _annotation(path, uid, readers):
-    ring = [(x, y) for x in range(1, 6) for y in range(1, 6) if x in (1, 5) or y in (1, 5)]
-    ordered = sorted(ring, key=lambda p: np.arctan2(p[1] - 3, p[0] - 3))
-    edge = "".join(f"<edgeMap><xCoord>{x}</xCoord><yCoord>{y}</yCoord></edgeMap>" for x, y in ordered)
-    sessions = ""
-    for slices in readers:
-        rois = "".join(f"<roi><imageZposition>{z}</imageZposition><inclusion>TRUE</inclusion>{edge}</roi>" for z in slices)
-        sessions += f"<readingSession><unblindedReadNodule>{rois}</unblindedReadNodule></readingSession>"
-    header = f"<ResponseHeader><SeriesInstanceUid>{uid}</SeriesInstanceUid></ResponseHeader>"
-    path.write_text(f'<LidcReadMessage xmlns="http://www.nih.gov">{header}{sessions}</LidcReadMessage>')
+@pytest.fixture
+def phases(tmp_path, dicom):
+    """Two phases of one patient in folders with blanks in their names, and the contours of the second."""
+
+    def make(regions, refers_to=("4.2",)):
+        blank = np.full((9, 16, 16), 1024, np.int16)
+        for uid in ("4.1", "4.2"):
+            shift = 0.0 if uid == "4.2" else 3.0  # another phase
+            dicom.ct_series(tmp_path / "lung_4d" / "P 1" / f"Gated {uid} %B", blank, (0.0, 0.0, shift), series_uid=uid, patient_id="P1")
+        dicom.rtstruct(tmp_path / "lung_4d" / "P 1" / "1-1.dcm", regions, patient_id="P1", refers_to=refers_to)
+        (case,) = lung_4d.cases(tmp_path)
+        return case
+
+    return make
 
 
-def test_lidc_pairs_series_and_annotations_and_gives_consensus_first(tmp_path, dicom):
-    dicom.ct_series(tmp_path / "b", series_uid="1.2", patient_id="LIDC-IDRI-0002")
-    dicom.ct_series(tmp_path / "a", series_uid="1.1", patient_id="LIDC-IDRI-0001")
-    dicom.ct_series(tmp_path / "c", series_uid="1.3", patient_id="LIDC-IDRI-0002")
-    dicom.ct_series(tmp_path / "d", series_uid="1.4", patient_id="LIDC-IDRI-0009")  # nobody annotated it
-    _annotation(tmp_path / "a" / "1.xml", "1.1", [(1, 2), (1,), (), ()])
-    _annotation(tmp_path / "x.xml", "1.2", [(0,), (0,), (0,), (0,)])
-    _annotation(tmp_path / "y.xml", "1.3", [(1,), (), (), ()])
-    (tmp_path / "radiograph.xml").write_text("<IdriReadMessage/>")
-    found = lidc_idri.cases(tmp_path)
-    assert [(c.case_id, c.patient_id) for c in found] == [
-        ("LIDC-IDRI-0001", "LIDC-IDRI-0001"),
-        ("LIDC-IDRI-0002-scan-1", "LIDC-IDRI-0002"),
-        ("LIDC-IDRI-0002-scan-2", "LIDC-IDRI-0002"),
-        ("LIDC-IDRI-0009", "LIDC-IDRI-0009"),
-    ]
-    with pytest.raises(InputError, match="no annotation file"):
-        lidc_idri.load(found[3])
-    study = lidc_idri.load(found[0])
-    assert list(study.references) == ["consensus", "reader-1", "reader-2", "reader-3", "reader-4"]
-    assert [int(mask.array.sum()) for mask in study.references.values()] == [9, 18, 9, 0, 0]
-    assert np.bincount(lidc_idri.votes(study).ravel()).tolist() == [4 * 64 - 18, 9, 9]
-    assert lidc_idri.consensus(study, at_least=1).array.sum() == 18
-    assert not lidc_idri.touches_end(study.references["consensus"])
-    assert lidc_idri.touches_end(lidc_idri.load(found[1]).references["consensus"])
-    assert not lidc_idri.load(found[2]).references["consensus"].array.any()
+def test_4d_lung_reads_the_phase_that_its_contours_name(phases):
+    tumor, node = [_square(3.5, 5.5, 4.0)], [_square(9.5, 11.5, 4.0)]
+    study = lung_4d.load(phases({"Tumor_c40": tumor, "LN_c40": node, "Carina_c40": node}))
+    assert {name: int(mask.array.sum()) for name, mask in study.references.items()} == {"tumor": 4}
+    assert study.image.affine[2, 3] == 0
+    expected = np.zeros(study.image.shape, bool)
+    expected[4:6, 4:6, 4] = True  # LPS pixels 10 and 11 of 16, turned round
+    assert np.array_equal(study.ignore.array, masks.grow_mm(expected, (1.0, 1.0, 1.0), 5.0) & ~study.references["tumor"].array)
+    assert lung_4d.load(phases({"Tumor_c40": tumor})).ignore is None
 
 
-def test_touches_end_looks_at_the_first_and_the_last_slice():
-    for index, expected in ((0, True), (1, False), (3, True)):
-        array = np.zeros((2, 2, 4), bool)
-        array[0, 0, index] = True
-        assert lidc_idri.touches_end(Mask(array, np.eye(4))) is expected
+@pytest.mark.parametrize(
+    ("regions", "refers_to", "words"),
+    [
+        (["Tumor_c40"], (), r"1-1\.dcm: it refers to 0 series"),
+        (["Tumor_c40"], ("4.1", "4.2"), r"1-1\.dcm: it refers to 2 series"),
+        (["Tumor_c40"], ("4.3",), r"no CT series 4\.3"),
+        (["LN_c40"], ("4.2",), r"1-1\.dcm: 0 tumors, one is needed\. It has: LN_c40"),
+        (["Tumor_c40", "Tumor_c50"], ("4.2",), "2 tumors"),
+    ],
+)
+def test_4d_lung_refuses_contours_of_no_phase_that_is_here(phases, regions, refers_to, words):
+    case = phases({name: [_square(3.5, 5.5, 4.0)] for name in regions}, refers_to)
+    with pytest.raises(InputError, match=words):
+        lung_4d.load(case)
 
 
 # --- your own cases ------------------------------------------------------------------------------------------------
@@ -360,20 +365,3 @@ def test_loading_a_patient_of_three_regions_opens_each_file_once(tmp_path, dicom
     assert study.references["GTV-1"].array.any()
     assert study.ignore is not None
     assert opened == {path.name: 1 for path in (*(tmp_path / "ct").iterdir(), tmp_path / place)}
-
-
-def test_loading_a_scan_of_several_readers_opens_each_file_once(tmp_path, dicom, opened):
-    dicom.ct_series(tmp_path / "a", series_uid="1.1", patient_id="LIDC-IDRI-0001")
-    _annotation(tmp_path / "a" / "1.xml", "1.1", [(1, 2), (1,), (), ()])
-    (case,) = lidc_idri.cases(tmp_path)
-    opened.clear()
-    lidc_idri.load(case)
-    assert {name: count for name, count in opened.items() if count != 1} == {}
-
-
-def test_annotations_of_another_series_are_refused_on_loading(tmp_path, dicom):
-    dicom.ct_series(tmp_path / "a", series_uid="1.1", patient_id="LIDC-IDRI-0001")
-    _annotation(tmp_path / "a" / "1.xml", "1.7", [(1,)])
-    case = Case("lidc_idri", "x", "x", tmp_path / "a", (tmp_path / "a" / "1.xml",))
-    with pytest.raises(InputError, match=r"no CT series 1\.7\. It has: 1\.1 \(4 slices\)"):
-        lidc_idri.load(case)

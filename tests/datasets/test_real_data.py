@@ -1,19 +1,24 @@
 """The real sample CTs: voxel for voxel against SimpleITK, the official IBSI mask and documented counts."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import SimpleITK as sitk
 
 from lungseg_utils import geometry, types
 from lungseg_utils.data import exclusions, images, nifti, rtstruct, samples
-from lungseg_utils.datasets import ibsi_ct_phantom, lidc_idri, nsclc_radiomics
+from lungseg_utils.datasets import ibsi_ct_phantom, lidc_idri, lung_4d, nsclc_radiomics
+from lungseg_utils.experiments import draws, planning
+from lungseg_utils.prompts import sources
 
 # Rasterized with scikit-image by z plane, even-odd; the IBSI count is that of the official NIfTI mask.
 GTV_VOXELS = {"LUNG1-001": 54_449, "LUNG1-002": 125_204}
 IBSI_VOXELS = 125_256
 # Inside the outlines of at least two of four readers, outlines excluded.
 LIDC_CONSENSUS_VOXELS = {"LIDC-IDRI-0001": 5_428, "LIDC-IDRI-0002": 932}
-LIDC_READER_VOXELS = {"LIDC-IDRI-0001": (5905, 4613, 4955, 5498), "LIDC-IDRI-0002": (0, 0, 1086, 1133)}
+LIDC_READER_VOXELS = {"LIDC-IDRI-0001": (5905, 4613, 4955, 5498), "LIDC-IDRI-0002": (1086, 1133, 0, 0)}
+LIDC_SLICES = {"LIDC-IDRI-0001": 133, "LIDC-IDRI-0002": 12}  # a whole CT and a slab
 
 
 @pytest.fixture(scope="session")
@@ -64,8 +69,63 @@ def test_the_tumor_has_the_documented_number_of_voxels(nsclc, case_id):
     assert study.ignore is None  # no nodes were drawn
 
 
+def _closed_regions(contours):
+    """Contours of each region that outlines a volume, by slice of the file: {name: {z_mm: [points (n, 2), ...]}}."""
+    names = {int(item.ROINumber): str(item.ROIName).strip() for item in contours.file.StructureSetROISequence}
+    found = {}
+    for group in contours.file.ROIContourSequence:
+        for contour in group.get("ContourSequence", ()):
+            if contour.ContourGeometricType == "CLOSED_PLANAR":
+                points = np.array(contour.ContourData, float).reshape(-1, 3)
+                found.setdefault(names[group.ReferencedROINumber], {}).setdefault(points[0, 2], []).append(points[:, :2])
+    return found
+
+
+# Where XOR lost outlines that are stored an even number of times: slices and voxels of the whole region now.
+DOUBLED = {("LUNG1-001", "1,SUV_primair"): (46, 43_494), ("LUNG1-002", "Lung L"): (88, 686_332)}
+
+
+@pytest.mark.parametrize("case_id", ["LUNG1-001", "LUNG1-002"])
+def test_every_region_is_full_on_every_slice_that_it_was_outlined_on(nsclc, case_id):
+    case, study = nsclc[case_id]
+    regions = _closed_regions(rtstruct.open_rtstruct(case.reference_paths[0]))
+    contours = rtstruct.open_rtstruct(case.reference_paths[0])  # reads the bytes that the other one has made numbers of
+    assert len(regions) >= 8
+    z_mm = study.image.affine[2, 3] + study.image.spacing_mm[2] * np.arange(study.image.shape[2])
+    for name, planes in regions.items():
+        mask = contours.mask(name, study.image)
+        slices = {int(np.abs(z_mm - z).argmin()): outlines for z, outlines in planes.items()}
+        for index, outlines in slices.items():
+            # a hole may take a part of the largest outline off, a copy of it never all
+            area_mm2 = mask.array[:, :, index].sum() * np.prod(study.image.spacing_mm[:2])
+            assert area_mm2 > 0.5 * max(map(_area_mm2, outlines)) - 5, (name, index)
+        if (case_id, name) in DOUBLED:
+            assert (len(slices), int(mask.array.sum())) == DOUBLED[case_id, name]
+
+
+def _area_mm2(points):
+    x, y = points.T
+    return abs(np.dot(x, np.roll(y, -1)) - np.dot(y, np.roll(x, -1))) / 2
+
+
 def test_nobody_is_excluded_from_the_sample(real_data):
     assert exclusions.find("nsclc_radiomics", real_data).empty
+
+
+def test_the_phase_of_4d_lung_equals_simpleitk_and_holds_its_whole_tumor(real_data):
+    (case,) = lung_4d.cases(real_data)
+    study = lung_4d.load(case)
+    oracle = _simpleitk_series(case.image_path)
+    assert np.array_equal(geometry.unstack_axial(study.image.array), np.clip(sitk.GetArrayFromImage(oracle), -1024, 3071))
+    assert (case.patient_id, study.image.shape) == ("113_HM10395", (512, 512, 99))
+    assert study.image.spacing_mm == pytest.approx((0.9766, 0.9766, 3.0), abs=1e-4)
+    tumor = study.references["tumor"]
+    assert int(tumor.array.sum()) == 23_611
+    assert tumor.volume_ml == pytest.approx(67.6, abs=0.1)
+    assert np.count_nonzero(tumor.array.any(axis=(0, 1))) == 28
+    assert not (study.ignore.array & tumor.array).any()
+    # soft tissue in lung, not elsewhere: the outline lies on the tumor
+    assert -100 < study.image.array[tumor.array].mean() < 50
 
 
 def test_the_ibsi_contours_give_exactly_the_official_mask(real_data, ibsi):
@@ -97,6 +157,22 @@ def test_lidc_readers_and_consensus(lidc, case_id):
     counts = [int(mask.array.sum()) for mask in study.references.values()]
     assert counts == [LIDC_CONSENSUS_VOXELS[case_id], *LIDC_READER_VOXELS[case_id]]
     assert lidc_idri.votes(study).max() == (4 if case_id.endswith("1") else 2)
+    assert study.image.shape == (512, 512, LIDC_SLICES[case_id])
+    assert study.ignore is None  # at least two readers outlined each nodule
+
+
+def test_every_reader_of_a_whole_chest_draws_and_is_judged_by_the_others(lidc):
+    study = lidc["LIDC-IDRI-0001"]
+    case = types.Case("lidc_idri", "LIDC-IDRI-0001", "LIDC-IDRI-0001", Path())
+    keys = {"experiment": "e", "test_dataset": "lidc_idri", "case_id": "LIDC-IDRI-0001", "patient_id": "LIDC-IDRI-0001"}
+    keys |= {"prompter": "box_one_slice", "source": sources.ANOTHER_READER, "jitter": 0.0}
+    question = planning.Question("box_one_slice", source=sources.ANOTHER_READER)
+    found = []
+    for drawn, score_it in draws.draws_of(question, case, study, lambda: None):
+        rows = score_it(keys, drawn, False)
+        found.append({row["reader"]: row["value"] for row in rows if row["metric"] == "dsc"})
+    assert len(found) == 4
+    assert all(0.8 < values["other readers"] < 1 for values in found)
 
 
 def test_the_second_lidc_nodule_is_cut_by_its_slab(lidc):

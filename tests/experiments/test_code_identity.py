@@ -34,7 +34,9 @@ def test_who_trains_on_nifti_files_does_not_depend_on_the_readers_of_dicom(datas
     assert {name for name in found if name.startswith("data/")} == {"data/__init__.py", "data/grids.py", "data/nifti.py"}
 
 
-@pytest.mark.parametrize(("dataset", "others"), [("phantom_nsclc", "dicom_seg lidc_xml nifti"), ("lidc_idri", "dicom_seg rtstruct nifti")])
+@pytest.mark.parametrize(
+    ("dataset", "others"), [("phantom_nsclc", "dicom_seg lidc_scans nifti"), ("lidc_idri", "dicom_seg rtstruct nifti")]
+)
 def test_a_data_set_depends_on_the_readers_of_its_own_formats_only(dataset, others):
     found = _names([f"datasets.{dataset}"])
     assert "data/dicom_series.py" in found
@@ -106,7 +108,7 @@ NOBODY, EVERYBODY, OF_CONTOURS = set(), set(TRAINED_ON), {"nsclc_radiomics"}
         ("evaluation/metrics.py", "METRICS: tuple", "# one more\nMETRICS: tuple", NOBODY),
         ("prompts/ladder.py", '"box_3d": PromptSetting("one 3-D box"', '"box_3d": PromptSetting("a 3-D box"', NOBODY),
         ("core/measure.py", '"""', '"""Changed. ', NOBODY),  # a blank in the cost meter
-        ("data/lidc_xml.py", '"""', '"""Changed. ', NOBODY),  # a comment in another format's reader
+        ("data/lidc_scans.py", '"""', '"""Changed. ', NOBODY),  # a comment in another format's reader
         ("models/deeplabv3.py", '"""', '"""Changed. ', NOBODY),
         ("experiments/run.py", '"""', '"""Changed. ', NOBODY),
         ("phantoms/store.py", '"""', '"""Changed. ', NOBODY),
