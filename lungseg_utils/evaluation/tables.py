@@ -17,7 +17,7 @@ from ..core.files import read_csv
 from ..prompts.sources import ANOTHER_READER, own_source
 from ..types import InputError, Record, Row
 from . import metrics
-from .judges import READER
+from .judges import OTHERS, READER
 
 RESULT_COLUMNS: Mapping[str, type] = {
     "experiment": str,
@@ -202,6 +202,12 @@ def plain_rows(frame: pd.DataFrame) -> pd.DataFrame:
 def of_reference(frame: pd.DataFrame) -> pd.DataFrame:
     """Rows that the data set's own reference judges, without those of single readers."""
     return frame[~frame["reader"].str.startswith(READER)]
+
+
+def of_judges(frame: pd.DataFrame) -> pd.DataFrame:
+    """Rows of the judges of methods: the reference, or at least two of the other readers where a reader draws the prompts."""
+    by_reader = frame["source"] == ANOTHER_READER
+    return frame[(~by_reader & ~frame["reader"].str.startswith(READER)) | (by_reader & (frame["reader"] == OTHERS))]
 
 
 def asked_rows(frame: pd.DataFrame, dataset: str, prompter: str, jitter: float = 0.0, source: str | None = None) -> pd.DataFrame:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import copy
 import json
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
@@ -30,6 +30,8 @@ METRICS = (*(metric.name for metric in metrics.shown_in(metrics.STORED)), metric
 COSTS = ("actions",)
 HISTORY = ("seconds",)  # of training; losses and validations along the way are for the page of the run itself
 DIGITS = 6  # of a value; a table of full precision is five times as large
+
+MOST_BYTES = 1_900_000  # of a file of results: beyond it, the experiments go on in results-2.csv.gz and so on
 
 _RESULTS, _COSTS, _HISTORY = "results.csv.gz", "costs.csv.gz", "history.csv"
 _EXPERIMENTS = "experiments.json"  # name -> provenance
@@ -60,7 +62,9 @@ def read(profile: str, experiment: str) -> Stored:
     if not holds(profile, experiment):
         remedy = f"Run it, then store it: export --profile {profile}"
         raise InputError(folder(profile) / _EXPERIMENTS, f"holds no experiment {experiment}", remedy)
-    results, costs, history = (_rows(folder(profile) / name, experiment) for name in (_RESULTS, _COSTS, _HISTORY))
+    found = [rows for path in _result_files(folder(profile)) if not (rows := _rows(path, experiment)).empty]
+    results = found[0] if found else _rows(folder(profile) / _RESULTS, experiment)
+    costs, history = (_rows(folder(profile) / name, experiment) for name in (_COSTS, _HISTORY))
     if results.empty:
         raise _damaged(folder(profile) / _RESULTS, f"it holds no rows of {experiment}, which {_EXPERIMENTS} names")
     return Stored(results, costs, history.drop(columns="experiment"), copy.deepcopy(_records(profile)[experiment]))
@@ -69,8 +73,9 @@ def read(profile: str, experiment: str) -> Stored:
 def write(profile: str, finished: Mapping[str, Stored]) -> Path:
     """Store experiments, by name, in addition to those of the profile that are stored already; returns the profile's folder.
 
-    Stored are the values of `METRICS`, the costs of `COSTS`, the seconds of training, and the provenance; of the cases, only those that
-    failed. If this fails, the old files stay. InputError if another process stores the same profile.
+    Stored are the values of `METRICS` by the judges of methods (no single readers), the costs of `COSTS`, the seconds of training, and
+    the provenance; of the cases, only those that failed. If this fails, the old files stay. InputError if another process stores the same
+    profile.
     """
     place = folder(profile)
     lock = project.project_root() / "results" / profile / ".export.lock"
@@ -82,8 +87,9 @@ def write(profile: str, finished: Mapping[str, Stored]) -> Path:
 
 
 def _small(whole: Stored) -> Stored:
+    judged = tables.of_judges(whole.results)
     return Stored(
-        whole.results[whole.results["metric"].isin(METRICS)],
+        judged[judged["metric"].isin(METRICS)],
         whole.costs[whole.costs["quantity"].isin(COSTS)],
         whole.history[whole.history["quantity"].isin(HISTORY)],
         {**whole.provenance, "cases": [case for case in whole.provenance["cases"] if case["failure"]]},
@@ -95,14 +101,34 @@ def _replace(experiments: Mapping[str, Stored], place: Path) -> None:
     staged = place / ".0.tmp.files"  # a name that `remove_leftovers` knows
     history = pd.concat([stored.history.assign(experiment=name) for name, stored in experiments.items()])
     try:
-        files.write(pd.concat([stored.results for stored in experiments.values()]), staged / _RESULTS, DIGITS)
+        parts = _write_results([stored.results for stored in experiments.values()], staged, 1)
         files.write(pd.concat([stored.costs for stored in experiments.values()]), staged / _COSTS, DIGITS)
         files.write(history[list(_HISTORY_COLUMNS)].astype(dict(_HISTORY_COLUMNS)), staged / _HISTORY, DIGITS)
         files.write_text(_json({name: stored.provenance for name, stored in experiments.items()}), staged / _EXPERIMENTS)
-        for name in (_RESULTS, _COSTS, _HISTORY, _EXPERIMENTS):
+        for name in (*parts, _COSTS, _HISTORY, _EXPERIMENTS):
             (staged / name).replace(place / name)
+        for path in _result_files(place):
+            if path.name not in parts:
+                path.unlink()
     finally:
         shutil.rmtree(staged, ignore_errors=True)
+
+
+def _write_results(frames: Sequence[pd.DataFrame], staged: Path, first: int) -> list[str]:
+    """Write the rows of some experiments to as few files as are small enough, numbered from `first`; returns their names."""
+    name = _RESULTS if first == 1 else f"results-{first}.csv.gz"
+    files.write(pd.concat(frames), staged / name, DIGITS)
+    if (staged / name).stat().st_size <= MOST_BYTES or len(frames) == 1:
+        return [name]
+    half = len(frames) // 2
+    names = _write_results(frames[:half], staged, first)
+    return names + _write_results(frames[half:], staged, first + len(names))
+
+
+def _result_files(place: Path) -> list[Path]:
+    """The files of results of a profile's folder, by their numbers."""
+    further = sorted(place.glob("results-*.csv.gz"), key=lambda path: int(path.name.split("-")[1].split(".")[0]))
+    return [path for path in (place / _RESULTS, *further) if path.is_file()]
 
 
 def _json(records: Mapping[str, Row]) -> str:
@@ -144,12 +170,12 @@ def _parsed(path: Path, _stamp: tuple[int, ...]) -> Mapping[str, Row]:
     return found
 
 
-@lru_cache(maxsize=6)  # two profiles: a page compares no more
+@lru_cache(maxsize=24)  # two profiles: a page compares no more
 def _by_experiment(path: Path, _stamp: tuple[int, ...]) -> Mapping[str, pd.DataFrame]:
     """Name of an experiment -> its rows; under `_NONE` an empty table with the same columns."""
-    readers = {_RESULTS: tables.read_results, _COSTS: tables.read_costs, _HISTORY: _read_history}
+    readers = {_COSTS: tables.read_costs, _HISTORY: _read_history}
     try:
-        frame = readers[path.name](path)
+        frame = readers.get(path.name, tables.read_results)(path)
     except InputError as error:
         raise _damaged(path, error.problem) from error
     groups = frame.groupby("experiment", sort=False)

@@ -16,7 +16,7 @@ from functools import cached_property
 import pandas as pd
 
 from .. import registry
-from ..evaluation import intervals, judges, tables
+from ..evaluation import intervals, tables
 from ..experiments import cohorts, config, planning
 from ..experiments.results import RunResult, as_drawn, finished_only, open_result
 from ..prompts.sources import ANOTHER_READER
@@ -124,8 +124,7 @@ class Method:
 
 
 def _by_question(results: pd.DataFrame) -> dict[tuple[str, str, float, str], pd.DataFrame]:
-    by_readers = results["source"] == ANOTHER_READER
-    judged = pd.concat([tables.of_reference(results[~by_readers]), results[by_readers & (results["reader"] == judges.OTHERS)]])
+    judged = tables.of_judges(results)
     source = judged["source"].where(judged["source"] == ANOTHER_READER, "")
     return dict(list(judged.groupby([judged["test_dataset"], judged["prompter"], judged["jitter"], source], sort=False)))
 

@@ -184,6 +184,39 @@ def test_a_damaged_file_is_named_with_what_to_do(name, spoil, problem):
     assert caught.value.remedy == f"Restore the files of this profile: git checkout -- {folder}"
 
 
+def test_results_that_do_not_fit_into_one_small_file_go_on_in_further_ones(monkeypatch):
+    finished = {name: _finished(name, dsc=number / 7) for number, name in enumerate("abcde")}
+    size = (store.write("one", {"a": finished["a"]}) / "results.csv.gz").stat().st_size
+    monkeypatch.setattr(store, "MOST_BYTES", size + 20)  # two experiments are a few bytes larger than one
+    folder = store.write("long", finished)
+    parts = list(folder.glob("results*"))
+    assert len(parts) > 1
+    assert all(path.stat().st_size <= size + 20 for path in parts)
+    values = [store.read("long", name).results.set_index("metric")["value"]["dsc"] for name in "abcde"]
+    assert values == [round(number / 7, 6) for number in range(5)]
+    monkeypatch.undo()
+
+
+def test_files_that_are_no_longer_needed_go_with_the_next_export(monkeypatch):
+    with monkeypatch.context() as small:
+        small.setattr(store, "MOST_BYTES", 1)
+        folder = store.write("long", {name: _finished(name) for name in "abc"})
+    assert len(list(folder.glob("results*"))) == 3
+    store.write("long", {"d": _finished("d")})
+    assert {path.name for path in folder.iterdir()} == NAMES
+    assert all(len(store.read("long", name).results) for name in "abcd")
+
+
+def test_single_readers_are_not_stored_and_the_judges_of_methods_are():
+    finished = _finished("a")
+    rows = finished.results
+    kinds = [("reference", "consensus"), ("reference", "reader-1")]
+    kinds += [("another_reader", "other readers"), ("another_reader", "another reader")]
+    several = pd.concat([rows.assign(source=source, reader=reader) for source, reader in kinds], ignore_index=True)
+    store.write("long", {"a": finished._replace(results=several)})
+    assert set(store.read("long", "a").results["reader"]) == {"consensus", "other readers"}
+
+
 def test_an_unknown_experiment_is_not_held_and_is_named():
     assert not store.holds("long", "a")
     store.write("long", {"a": _finished("a")})
@@ -220,7 +253,7 @@ def test_who_changes_an_opened_experiment_changes_no_other_opening():
 @pytest.mark.parametrize("folder", STORED, ids=lambda folder: folder.name)
 def test_the_files_of_the_project_are_few_small_and_whole(folder, monkeypatch):
     monkeypatch.undo()
-    assert {path.name for path in folder.iterdir()} == NAMES
+    assert {path.name for path in folder.iterdir() if not path.name.startswith("results-")} == NAMES
     assert max(path.stat().st_size for path in folder.iterdir()) < MOST_BYTES
     names = list(json.loads((folder / "experiments.json").read_text()))
     assert names == sorted(names)
