@@ -33,7 +33,7 @@ class PlannedContrast:
 class Matching:
     """How predicted components are matched with reference lesions."""
 
-    least_ml: float  # smaller predicted components are dropped first
+    least_ml: float  # smaller predicted components are dropped first, unless they touch a lesion
     hit_iou: float  # the least overlap of a hit
 
 
