@@ -66,6 +66,10 @@ class AnalysisPlan:
     inference: Inference
     raw: Row
 
+    def secondary_metric(self, dataset: str) -> str:
+        """The surface metric of a tested data set; its tolerance follows from the size of the voxels."""
+        return str(self.raw.get("secondary_metric_of", {}).get(dataset, self.raw["secondary_metric"]))
+
     @property
     def seed(self) -> int:
         """Seed of every resampling."""

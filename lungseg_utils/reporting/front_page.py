@@ -13,7 +13,7 @@ import pandas as pd
 from ..experiments import analysis_plan, planning
 from ..experiments.costs import subjects
 from . import efficiency, style, wording
-from .labels import interval_text, label_of
+from .labels import difference_text, interval_text, label_of
 
 if TYPE_CHECKING:
     from matplotlib.artist import Artist
@@ -180,5 +180,6 @@ def page_values(ladder: pd.DataFrame, profile: str) -> dict[str, object]:
         for setting in [setting for setting in _SETTINGS if (name, setting) in rows.index]:
             row = rows.loc[(name, setting)]
             for quantity in ("dsc", "over_trivial", "over_control"):
-                values[f"{notebook}_{setting}_{quantity}"] = interval_text(*(row[f"{quantity}{end}"] for end in ("", "_low", "_high")))
+                text = interval_text if quantity == "dsc" else difference_text
+                values[f"{notebook}_{setting}_{quantity}"] = text(*(row[f"{quantity}{end}"] for end in ("", "_low", "_high")))
     return values

@@ -12,7 +12,7 @@ from ..evaluation.intervals import summarize_method, summarize_trained_models
 from ..experiments import analysis_plan, detector, planning, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from .controls import control_experiment, role_of, target_labels_used, training
-from .labels import CONTROL, counted, interval_text, label_of, trivial_rules
+from .labels import CONTROL, counted, difference_text, difference_texts, interval_text, label_of, trivial_rules
 from .methods import Method, group_key, group_runs, pair_methods, titles
 from .style import method_looks, plot_style
 
@@ -160,18 +160,15 @@ def printable_ladder(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     part = table[table["setting"] == setting].assign(apart=(table["training"] == "external") & both)
     part = part.sort_values(["apart", "dsc"], ascending=[True, False])
 
-    def column(name: str) -> list[str]:
-        return [interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"]) for _, row in part.iterrows()]
-
     return pd.DataFrame(
         {
             "method": part["title"],
             **({"trained on": part["training"].replace("", "nothing")} if both else {}),
             "n": part["n"],
-            "DSC": column("dsc"),
+            "DSC": [interval_text(r["dsc"], r["dsc_low"], r["dsc_high"]) for _, r in part.iterrows()],
             **(_over_runs(part) if (table["runs"] > 1).any() else {}),
-            "minus control": column("over_control"),
-            "minus best trivial": column("over_trivial"),
+            "minus control": difference_texts(part, "over_control"),
+            "minus best trivial": difference_texts(part, "over_trivial"),
             "NSD 3 mm": [f"{v:.2f}" for v in part["nsd_3mm"]],
             "lesions hit": [f"{v:.2f}" for v in part["hit"]],
             "DSC of hit lesions": [
@@ -222,7 +219,7 @@ def _best(part: pd.DataFrame) -> str:
 
 def gain_text(row: pd.Series, other: str) -> str:
     """The paired difference of a row of `ladder_table` to "control" or "trivial", with its interval."""
-    return interval_text(*(row[f"over_{other}{end}"] for end in ("", "_low", "_high")))
+    return difference_text(*(row[f"over_{other}{end}"] for end in ("", "_low", "_high")))
 
 
 def ladder_values(table: pd.DataFrame, settings: Sequence[str]) -> dict[str, object]:

@@ -18,12 +18,12 @@ from ..prompts.ladder import PROMPT_SETTINGS
 from ..prompts.sources import ANOTHER_READER, REFERENCE, TITLES
 from . import contamination
 from .controls import role_of
-from .labels import interval_text, label_of
+from .labels import difference_text, interval_text, label_of
 from .methods import Method, group_runs, titles
 
 SOURCES = {REFERENCE: "", ANOTHER_READER: ANOTHER_READER}  # as tables call them -> as `Method` does
 _BOX_CHANNEL = "unet_prompted"
-_DIGITS = 3  # differences under 0.005 are told apart
+_DIGITS = 3  # as those of the differences beside them
 
 
 def datasets(finished: Sequence[results.RunResult]) -> list[str]:
@@ -90,4 +90,4 @@ def _minus(values: pd.Series, other: pd.Series | None) -> str:
         return "–"
     common = values.index.intersection(other.index)
     summary = intervals.summarize_paired_difference(values[common], other[common])
-    return interval_text(summary.mean, summary.low, summary.high, _DIGITS)
+    return difference_text(summary.mean, summary.low, summary.high)

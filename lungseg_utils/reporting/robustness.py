@@ -11,7 +11,7 @@ from ..evaluation import intervals, metrics
 from ..experiments import results
 from ..prompts.ladder import PROMPT_SETTINGS
 from . import methods
-from .labels import interval_text, label_of
+from .labels import difference_text, difference_texts, interval_text, label_of
 from .methods import Method
 from .style import looks_of, plot_style
 
@@ -110,7 +110,7 @@ def printable_best_of_draws(table: pd.DataFrame) -> pd.DataFrame:
             "n": table["n"],
             "mean of the draws": [f"{v:.2f}" for v in table["dsc"]],
             "best draw of each case": [f"{v:.2f}" for v in table["best"]],
-            "gained by choosing": [interval_text(r["gain"], r["gain_low"], r["gain_high"]) for _, r in table.iterrows()],
+            "gained by choosing": difference_texts(table, "gain"),
         }
     )
 
@@ -123,7 +123,7 @@ def robustness_values(table: pd.DataFrame) -> dict[str, str]:
     ends = {key: part.set_index("jitter")["dsc"] for key, part in table.groupby(["title", "setting"], sort=False)}
     losses = {key: values[0.0] - values[most] for key, values in ends.items() if most in values.index}
     (least, least_setting), (worst, worst_setting) = min(losses, key=losses.get), max(losses, key=losses.get)
-    text = f"With errors of up to {100 * most:g} % of the lesion's size the mean DSC falls by {losses[worst, worst_setting]:z.2f} at most "
-    text += f"({worst}, {label_of(worst_setting)}) and by {losses[least, least_setting]:z.2f} at least ({least}, {label_of(least_setting)})"
-    text += f"; n = {table['n'].max()}."
+    text = f"With errors of up to {100 * most:g} % of the lesion's size the mean DSC falls by "
+    text += f"{difference_text(losses[worst, worst_setting])} at most ({worst}, {label_of(worst_setting)}) and by "
+    text += f"{difference_text(losses[least, least_setting])} at least ({least}, {label_of(least_setting)}); n = {table['n'].max()}."
     return {"robustness_answer": text}

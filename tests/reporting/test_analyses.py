@@ -217,7 +217,7 @@ def test_choosing_by_labels_that_nobody_counts_brings_what_it_brings():
     assert list(table["labels"]) == [5, 9, 13]
     assert set(table["n"]) == {8}
     assert selection.printable_selection(table)["shift"][2].startswith("+")
-    assert selection.selection_values(table)["selection_free"].startswith("-")
+    assert selection.selection_values(table)["selection_free"].startswith("−")
 
 
 def test_a_drop_on_the_external_test_set_is_between_independent_groups(finished):
@@ -238,7 +238,7 @@ def test_a_drop_on_the_external_test_set_is_between_independent_groups(finished)
     assert external_validation.external_values(table, "click")["n_methods"] == "(not run yet)"
     (method,) = methods.group_runs([replace(unet, results=pd.concat([unet.results, other]))])
     values = external_validation.drop_values(method, "phantom_nsclc", "phantom_msd")
-    assert values["drop"].startswith("0.20 [")
+    assert values["drop"].startswith("0.200 [")
     assert (values["n_internal"], values["n_external"]) == (12, 12)
 
 
