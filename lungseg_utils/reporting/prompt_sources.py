@@ -16,7 +16,7 @@ from ..evaluation import intervals, judges
 from ..experiments import config, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..prompts.sources import ANOTHER_READER, REFERENCE, TITLES
-from . import contamination
+from . import contamination, settings_labels
 from .controls import role_of
 from .labels import difference_text, interval_text, label_of
 from .methods import Method, group_runs, titles
@@ -57,6 +57,7 @@ def claims(finished: Sequence[results.RunResult], dataset: str, readers: pd.Seri
                 row = {"prompt": label_of(setting), "prompt drawn by": TITLES[source], "method": names[method.name, setting]}
                 row |= {"n": len(values[method.name]), "DSC": _mean(values[method.name])}
                 row |= {f"minus {name}": _minus(values[method.name], other) for name, other in opponents.items()}
+                row |= {settings_labels.COLUMN: settings_labels.count(method.experiment, dataset, setting)}
                 rows.append(row | {"first weights had seen": _seen(method, dataset)})
     return pd.DataFrame(rows)
 

@@ -18,6 +18,7 @@ from ..evaluation import intervals, judges, surfaces
 from ..models.trivial import TrivialSegmenter
 from ..prompts.ladder import PROMPT_SETTINGS, prompt_setting
 from ..types import Image, Mask, Record
+from . import settings_labels
 from .labels import difference_text, interval_text
 from .style import plot_style
 
@@ -28,6 +29,7 @@ READER = "reader"  # whose outline itself is the answer
 FILLED = "box_every_slice, filled"
 ELLIPSES = "box_every_slice"
 NSD_MM = 1.0
+_ONE_CLICK = ("click", "click_random")  # which take a ball of the median diameter of all these nodules
 SIZES_MM = (0.0, 8.0, 15.0, np.inf)
 _ROOM = 0.75  # of the nodule's extent: what a ball on its longest line needs on each side
 _SEED = 20261101  # of click_random
@@ -119,7 +121,9 @@ def printable_estimands(frame: pd.DataFrame) -> pd.DataFrame:
     """One row an answer, one column an estimand: mean DSC over patients with its interval."""
     columns = {estimand: f"judged by {words}" for estimand, words in judges.ESTIMANDS.items()}
     rows = [
-        {"prediction from reader A's prompt": title} | {columns[e]: summary_text(by_patient(frame, name, e)) for e in columns}
+        {"prediction from reader A's prompt": title}
+        | {columns[e]: summary_text(by_patient(frame, name, e)) for e in columns}
+        | {settings_labels.COLUMN: frame["patient_id"].nunique() if name in _ONE_CLICK else 0}
         for name, title in answers().items()
         if name in set(frame["answer"])
     ]
