@@ -15,7 +15,7 @@ from ..core.files import write_text
 _CODE = (".py", ".js", ".css", ".json", ".md")
 _WORDS = ("book/build.py", "book/serve.py", "cli.py", "__main__.py")  # ends of paths in the package: no number or picture depends on them
 _GRID = ("experiments.yml", "requirements.txt", "analysis_plan.yml", "data/frozen.json", "data/contamination.csv")
-_GRID_FOLDERS = ("data/splits/*.csv", "data/exclusions/*.csv")
+_GRID_FOLDERS = ("data/labels_for_settings.csv", "data/splits/*.csv", "data/exclusions/*.csv")
 _PROSE = ("_config.yml", "_toc.yml", "package.json", "lungseg_utils/book/build.py")
 _MADE = {"results", "vendor", "_build", "__pycache__"}  # folders of book/ that hold what a build puts there
 

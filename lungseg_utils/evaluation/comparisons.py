@@ -256,8 +256,17 @@ def compare_with_readers(
     return ReaderComparison(summary.mean, summary.low, bool(within), summary.n, method)
 
 
-def within_human_variability(dsc: ReaderComparison, nsd: ReaderComparison) -> bool:
-    """Whether a model may be called within human variability: DSC is within the margin and NSD agrees, on the same number of patients."""
-    if dsc.n != nsd.n:
-        raise InputError("reader comparison", f"DSC has {dsc.n} patients, NSD {nsd.n}", "Compare both metrics on the same patients.")
-    return dsc.within and nsd.within
+def within_human_variability(readers: Mapping[str, ReaderComparison], without_network: Mapping[str, intervals.Summary]) -> bool:
+    """Whether a model may be called within human variability: by each metric its bound holds against the readers and against no network.
+
+    Args:
+        readers: metric -> comparison with the readers; its bound exceeds minus the margin.
+        without_network: metric -> the model minus the best answer without a network to the same prompt, on the same patients; its
+            bound exceeds 0. Where a drawn shape agrees with the readers as well, agreement says nothing about the model.
+
+    Raises:
+        InputError: if the patients differ in number.
+    """
+    if len(counts := {c.n for c in readers.values()} | {summary.n for summary in without_network.values()}) > 1:
+        raise InputError("reader comparison", f"of {sorted(counts)} patients", "Compare by all metrics on the same patients.")
+    return all(c.within for c in readers.values()) and all(name in without_network and without_network[name].low > 0 for name in readers)

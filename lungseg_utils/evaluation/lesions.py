@@ -10,7 +10,7 @@ import numpy as np
 from ..core.masks import common_box, label_lesions
 from . import plan
 
-MIN_PREDICTED_LESION_ML = plan.read().matching.least_ml  # smaller predicted components are dropped first
+MIN_PREDICTED_LESION_ML = plan.read().matching.least_ml  # smaller predicted components that touch no lesion are dropped first
 HIT_IOU = plan.read().matching.hit_iou
 
 
@@ -48,17 +48,16 @@ def match_lesions(
 ) -> LesionMatch:
     """Greedy one-to-one matching by IoU, best pair first; a pair below `hit_iou` is no hit.
 
-    Predicted components under 0.03 ml are dropped, as are those of which more than half lies in `ignore` without touching a
-    lesion. Of a split lesion the best part is the hit; of a merge one lesion is hit; splits and merges are counted. The labels are
-    those of the smallest box that holds all of both masks: a scan is a hundred times as large.
+    A predicted component that touches no lesion is dropped if it is under 0.03 ml, or if more than half of it lies in `ignore`. One
+    that touches a lesion always counts: a lesion itself may be smaller. Of a split lesion the best part is the hit; of a merge one
+    lesion is hit; splits and merges are counted. The labels are those of the smallest box that holds all of both masks: a scan is a
+    hundred times as large.
     """
     box = common_box(reference, prediction)
     reference, prediction, ignore = reference[box], prediction[box], None if ignore is None else ignore[box]
     reference_labels = label_lesions(reference)
-    min_voxels = max(1, int(np.ceil(MIN_PREDICTED_LESION_ML / voxel_ml - 1e-9)))
-    prediction_labels = label_lesions(prediction, min_voxels)
-    if ignore is not None:
-        prediction_labels = _drop_ignored(prediction_labels, reference_labels, ignore)
+    prediction_labels = label_lesions(prediction, 1)
+    prediction_labels = _drop_off_lesions(prediction_labels, reference_labels, voxel_ml, ignore)
     n_reference, n_predicted = int(reference_labels.max(initial=0)), int(prediction_labels.max(initial=0))
     overlap = _overlap_table(reference_labels, prediction_labels, n_reference, n_predicted)
     inner = overlap[1:, 1:]
@@ -83,15 +82,17 @@ def _overlap_table(reference_labels: np.ndarray, prediction_labels: np.ndarray, 
     return np.bincount(pairs, minlength=(n_reference + 1) * (n_predicted + 1)).reshape(n_reference + 1, n_predicted + 1)
 
 
-def _drop_ignored(prediction_labels: np.ndarray, reference_labels: np.ndarray, ignore: np.ndarray) -> np.ndarray:
-    count = int(prediction_labels.max(initial=0))
-    sizes = np.bincount(prediction_labels.ravel(), minlength=count + 1)
-    inside = np.bincount(prediction_labels[ignore], minlength=count + 1)
-    on_lesion = np.bincount(prediction_labels[reference_labels > 0], minlength=count + 1)
-    keep = [c for c in range(1, count + 1) if on_lesion[c] or 2 * inside[c] <= sizes[c]]
-    renumber = np.zeros(count + 1, dtype=prediction_labels.dtype)
-    renumber[keep] = np.arange(1, len(keep) + 1)
-    return renumber[prediction_labels]
+def _drop_off_lesions(labels: np.ndarray, reference_labels: np.ndarray, voxel_ml: float, ignore: np.ndarray | None) -> np.ndarray:
+    """Predicted labels without the components that touch no lesion and are too small, or lie mostly in the ignore region."""
+    count = int(labels.max(initial=0))
+    sizes = np.bincount(labels.ravel(), minlength=count + 1)
+    on_lesion = np.bincount(labels[reference_labels > 0], minlength=count + 1)
+    inside = np.zeros(count + 1, int) if ignore is None else np.bincount(labels[ignore], minlength=count + 1)
+    keep = (on_lesion > 0) | ((sizes * voxel_ml >= MIN_PREDICTED_LESION_ML * (1 - 1e-9)) & (2 * inside <= sizes))
+    keep[0] = False
+    renumber = np.zeros(count + 1, dtype=labels.dtype)
+    renumber[keep] = np.arange(1, int(keep.sum()) + 1)
+    return renumber[labels]
 
 
 def _greedy_pairs(scores: np.ndarray, hit_iou: float) -> dict[int, tuple[int, float]]:

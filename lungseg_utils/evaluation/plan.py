@@ -33,7 +33,7 @@ class PlannedContrast:
 class Matching:
     """How predicted components are matched with reference lesions."""
 
-    least_ml: float  # smaller predicted components are dropped first
+    least_ml: float  # smaller predicted components are dropped first, unless they touch a lesion
     hit_iou: float  # the least overlap of a hit
 
 
@@ -65,6 +65,10 @@ class AnalysisPlan:
     matching: Matching
     inference: Inference
     raw: Row
+
+    def secondary_metric(self, dataset: str) -> str:
+        """The surface metric of a tested data set; its tolerance follows from the size of the voxels."""
+        return str(self.raw.get("secondary_metric_of", {}).get(dataset, self.raw["secondary_metric"]))
 
     @property
     def seed(self) -> int:

@@ -268,7 +268,8 @@ def _ask(job: _Job, trained: _Trained, dataset: str, case: Case, study: Study, q
         rows.append(score_it(keys | {"patient_id": case.patient_id}, given.prediction.mask, bool(given.failure)))
         costs.append(_cost_rows(keys, given, total.seconds + given.prediction.spared_seconds))
     if question.is_plain and study.reference.array.any():
-        masks = protocols.CaseMasks(case.patient_id, study.reference.array, (given.prediction.mask.array,))
+        ignore = None if study.ignore is None else study.ignore.array
+        masks = protocols.CaseMasks(case.patient_id, study.reference.array, (given.prediction.mask.array,), ignore)
         counts = protocols.measure(masks).as_plain()
     return {
         "case_id": case.case_id,

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from ..core import files, locks, project
-from ..evaluation import metrics, tables
+from ..evaluation import metrics, plan, tables
 from ..types import Experiment, InputError, Row
 
 
@@ -86,10 +86,15 @@ def write(profile: str, finished: Mapping[str, Stored]) -> Path:
     return place
 
 
+def _is_secondary(results: pd.DataFrame) -> pd.Series:
+    """Rows of the surface metric of their data set, where it is another one than in most."""
+    return results["metric"] == results["test_dataset"].map(plan.read().secondary_metric)
+
+
 def _small(whole: Stored) -> Stored:
     judged = tables.of_judges(whole.results)
     return Stored(
-        judged[judged["metric"].isin(METRICS)],
+        judged[judged["metric"].isin(METRICS) | _is_secondary(judged)],
         whole.costs[whole.costs["quantity"].isin(COSTS)],
         whole.history[whole.history["quantity"].isin(HISTORY)],
         {**whole.provenance, "cases": [case for case in whole.provenance["cases"] if case["failure"]]},

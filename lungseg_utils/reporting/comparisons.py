@@ -13,7 +13,7 @@ from ..evaluation import comparisons, intervals, plan
 from ..experiments import analysis_plan, config, results
 from . import labels
 from .controls import EXTERNAL, TARGET, training
-from .labels import interval_text, label_of
+from .labels import difference_text, label_of
 from .methods import Method, at_hand, group_runs, pair_methods, titles
 from .style import method_looks, plot_style
 
@@ -36,8 +36,9 @@ def contrasts(profile: str, dataset: str) -> pd.DataFrame:
     Returns:
         One row per contrast. A contrast that the profile cannot fill has n = 0 and the reason in `method`. Columns: name, a, b (titles with
         prompt settings), n, difference, low, high, p, p_holm (all for these trained models), detectable (minimum detectable difference),
-        p_wilcoxon (for the appendix); secondary, secondary_low, secondary_high, secondary_n (of the secondary metric); runs (the fewer of
-        the two sides), over_runs_low, over_runs_high, over_runs_how (interval for the methods, NaN with one run); method.
+        p_wilcoxon (for the appendix); secondary_metric, secondary, secondary_low, secondary_high, secondary_n (of the secondary metric of
+        the data set); runs (the fewer of the two sides), over_runs_low, over_runs_high, over_runs_how (interval for the methods, NaN with
+        one run); method.
     """
     filled = {c.name: _contrast(c, profile, dataset) for c in analysis_plan.load().contrasts}
     made = [found.contrast for found in filled.values() if isinstance(found, _Filled)]
@@ -50,7 +51,9 @@ def contrasts(profile: str, dataset: str) -> pd.DataFrame:
         row |= {"p": contrast.p, "p_holm": contrast.p_holm, "method": contrast.method, "a": "", "b": ""}
         rows.append(row | (found.columns() if isinstance(found, _Filled) else {}))
     table = pd.DataFrame(rows)
-    return table.reindex(columns=[*table.columns, *(name for name in (*_Filled.NUMBERS, "over_runs_how") if name not in table)])
+    return table.reindex(
+        columns=[*table.columns, *(name for name in (*_Filled.NUMBERS, "over_runs_how", "secondary_metric") if name not in table)]
+    )
 
 
 @dataclass(frozen=True)
@@ -62,6 +65,7 @@ class _Filled:
     b: str
     detectable: float
     p_wilcoxon: float
+    secondary_metric: str
     secondary: intervals.Summary
     runs: int
     over_runs: intervals.Summary
@@ -74,7 +78,8 @@ class _Filled:
     def columns(self) -> dict[str, object]:
         numbers = (self.detectable, self.p_wilcoxon, self.secondary.mean, self.secondary.low, self.secondary.high, self.secondary.n)
         numbers += (self.runs, self.over_runs.low, self.over_runs.high)
-        return {"a": self.a, "b": self.b, "over_runs_how": self.over_runs.method} | dict(zip(self.NUMBERS, numbers, strict=True))
+        words = {"a": self.a, "b": self.b, "over_runs_how": self.over_runs.method, "secondary_metric": self.secondary_metric}
+        return words | dict(zip(self.NUMBERS, numbers, strict=True))
 
 
 def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> _Filled | str:
@@ -100,12 +105,13 @@ def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> _Fil
     left, right = pair.a.mean(axis=1), pair.b.mean(axis=1)
     spread = float((left - right.reindex(left.index)).std(ddof=1))
     detectable = comparisons.minimum_detectable_difference(spread, len(left)) if len(left) > 2 else np.nan
-    other = pair_methods(a, settings[0], b, settings[1], dataset, analysis_plan.load().raw["secondary_metric"], source)
+    secondary_metric = analysis_plan.load().secondary_metric(dataset)
+    other = pair_methods(a, settings[0], b, settings[1], dataset, secondary_metric, source)
     defined = pd.concat([other.a.mean(axis=1), other.b.mean(axis=1)], axis=1).dropna()  # undefined where no surface is judged
     secondary = intervals.summarize_paired_difference(*(defined[side] for side in defined))
     runs = min(pair.a.shape[1], pair.b.shape[1])
     names = [_side(side, setting) + (_BY_READERS if source else "") for side, setting in zip(sides, settings, strict=True)]
-    return _Filled(contrast, *names, detectable, comparisons.wilcoxon_test(left, right), secondary, runs, pair.method())
+    return _Filled(contrast, *names, detectable, comparisons.wilcoxon_test(left, right), secondary_metric, secondary, runs, pair.method())
 
 
 def _side(method: Method, setting: str) -> str:
@@ -136,9 +142,9 @@ def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
             "contrast": table["name"],
             "what is compared": sides,
             "n": table["n"],
-            "difference, DSC": [interval_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
+            "difference, DSC": [difference_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
             "p, Holm": ["–" if np.isnan(p) else _p(holm) for p, holm in zip(table["p"], table["p_holm"], strict=True)],
-            "detectable": ["–" if np.isnan(v) else f"{v:.2f}" for v in table["detectable"]],
+            "detectable": ["–" if np.isnan(v) else difference_text(v) for v in table["detectable"]],
             **(_over_both_runs(table) if (table["runs"] > 1).any() else {}),
         }
     )
@@ -146,18 +152,19 @@ def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
 
 def _over_both_runs(table: pd.DataFrame) -> dict[str, object]:
     rows = zip(table["difference"], table["over_runs_low"], table["over_runs_high"], table["runs"], strict=True)
-    texts = ["–" if np.isnan(r) else interval_text(d, low, high) if r > 1 else "no claim: one run" for d, low, high, r in rows]
+    texts = ["–" if np.isnan(r) else difference_text(d, low, high) if r > 1 else "no claim: one run" for d, low, high, r in rows]
     return {"runs": ["–" if np.isnan(r) else f"{r:.0f}" for r in table["runs"]], "difference, the methods": texts}
 
 
 def printable_appendix(table: pd.DataFrame) -> pd.DataFrame:
     """The filled contrasts by the key secondary metric, and by another test of the primary one."""
-    filled, secondary = table[table["n"] > 0], analysis_plan.load().raw["secondary_metric"]
+    filled = table[table["n"] > 0]
+    secondary = filled["secondary_metric"].iloc[0] if len(filled) else analysis_plan.load().raw["secondary_metric"]
     return pd.DataFrame(
         {
             "contrast": filled["name"],
             f"difference, {label_of(secondary)}": [
-                interval_text(r["secondary"], r["secondary_low"], r["secondary_high"]) + f", n = {r['secondary_n']:.0f}"
+                difference_text(r["secondary"], r["secondary_low"], r["secondary_high"]) + f", n = {r['secondary_n']:.0f}"
                 for _, r in filled.iterrows()
             ],
             "DSC: p, sign flips": [_unadjusted(p) for p in filled["p"]],
@@ -206,11 +213,11 @@ def contrast_values(table: pd.DataFrame) -> dict[str, object]:
     """Values for the text of a page by glue key, from `contrasts` of one data set."""
     tested = table[table["p"].notna()]
     found = tested[tested["p_holm"] < 0.05]
-    named = [f"{r['name']} ({interval_text(r['difference'], r['low'], r['high'])})" for _, r in found.iterrows()]
+    named = [f"{r['name']} ({difference_text(r['difference'], r['low'], r['high'])})" for _, r in found.iterrows()]
     detectable = tested["detectable"].dropna()
     return {
-        "contrasts_detectable_least": f"{detectable.min():.2f}" if len(detectable) else "–",
-        "contrasts_detectable_most": f"{detectable.max():.2f}" if len(detectable) else "–",
+        "contrasts_detectable_least": difference_text(detectable.min()) if len(detectable) else "–",
+        "contrasts_detectable_most": difference_text(detectable.max()) if len(detectable) else "–",
         "contrasts_tested": len(tested),
         "contrasts_n": int(table["n"].max()),
         "contrasts_significant": len(found),

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 _PATIENTS = 10  # training phantoms of each cohort that are drawn for this page
 _STUDIES = 8  # of them, with a tumor, that are measured here
 _PICTURES = 3  # of them, that are shown
+_LIKE_PATIENTS = "phantom_nsclc"  # sizes of the other cohort are assumed
 AXIS_TITLES = {
     "volume_ml": "volume (ml)",
     "diameter_mm": "longest axial diameter (mm)",
@@ -73,6 +74,30 @@ def printable_gates(gates: pd.DataFrame) -> pd.DataFrame:
     return gates.drop(columns="gate", errors="ignore")
 
 
+def ungated(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Published properties of patients that no gate holds to account, of the cohort that is meant to follow them.
+
+    Returns:
+        Columns: property, median (of the phantoms), published, low, high (the middle half of the patients), met (median within it).
+    """
+    rows = []
+    for name, published in PUBLISHED_QUANTILES.items():
+        _, low, middle, high, _ = published
+        median = float(measured[_LIKE_PATIENTS][name].median())
+        if name not in GATES:
+            row = {"property": AXIS_TITLES[name], "median": median, "published": middle, "low": low, "high": high}
+            rows.append(row | {"met": bool(low <= median <= high)})
+    return pd.DataFrame(rows)
+
+
+def gates_sentence(gates: pd.DataFrame, without_gate: pd.DataFrame) -> str:
+    """How many gates are met, and which of the properties without one fail (`ungated`), with their numbers."""
+    met = f"all {len(gates)} gates are met" if gates["met"].all() else f"{int(gates['met'].sum())} of {len(gates)} gates are met"
+    failed = without_gate[~without_gate["met"]]
+    texts = [f"{r['property']}, which has none, fails ({r['median']:.2f} against {r['published']:.2f})" for _, r in failed.iterrows()]
+    return "; ".join([met, *texts])
+
+
 def printable_real(real: Mapping[str, Study]) -> pd.DataFrame:
     """The measurements of the gates on each real CT (columns); empty if there is none."""
     return realism.measure_real(real).reindex(columns=list(GATES)).T
@@ -80,13 +105,14 @@ def printable_real(real: Mapping[str, Study]) -> pd.DataFrame:
 
 def page_values(measured: Mapping[str, pd.DataFrame], gates: pd.DataFrame, n_real: int, auc: float) -> dict[str, object]:
     """Values by glue key: gates_nsclc and gates_msd (met), gates_all (of a cohort), gates_passed, gates_total, measured_nsclc, measured_msd
-    (phantoms), real_cases and auc.
+    (phantoms), gates_answer (`gates_sentence`), real_cases and auc.
     """
     met = gates.groupby("cohort")["met"].sum()
     return {
         "auc": "not measured (too few real CTs here)" if np.isnan(auc) else f"{auc:.2f}",
         "gates_nsclc": int(met["phantom_nsclc"]),
         "gates_msd": int(met["phantom_msd"]),
+        "gates_answer": gates_sentence(gates, ungated(measured)),
         "gates_all": len(GATES),
         "gates_passed": int(met.sum()),
         "gates_total": len(met) * len(GATES),

@@ -11,7 +11,7 @@ import pandas as pd
 
 from ..evaluation import intervals, metrics, tables
 from ..types import Row
-from .labels import in_reading_order, interval_text, label_of, method_titles, number_text
+from .labels import difference_text, in_reading_order, interval_text, label_of, method_titles, number_text
 from .style import looks_of, plot_style
 from .values import dsc_of_rows
 
@@ -113,7 +113,8 @@ def setting_values(key: str, results: pd.DataFrame, baseline: pd.DataFrame | Non
             summaries["_baseline"] = intervals.summarize_mean(other[dataset, setting].to_numpy())
             summaries["_gain"] = intervals.summarize_paired_difference(series, other[dataset, setting])
         for name, summary in summaries.items():
-            values[f"{key}_{roles[dataset]}_{setting}{name}"] = interval_text(summary.mean, summary.low, summary.high)
+            text = difference_text if name == "_gain" else interval_text
+            values[f"{key}_{roles[dataset]}_{setting}{name}"] = text(summary.mean, summary.low, summary.high)
     return values
 
 

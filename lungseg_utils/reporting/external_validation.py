@@ -10,7 +10,7 @@ from ..evaluation import intervals
 from ..experiments import config, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from . import methods
-from .labels import counted, interval_text, label_of
+from .labels import counted, difference_text, difference_texts, label_of
 
 
 def external_results(finished: Sequence[results.RunResult], internal: str, external: str) -> pd.DataFrame:
@@ -50,7 +50,7 @@ def external_table(table: pd.DataFrame) -> pd.DataFrame:
             "method": table["title"],
             f"internal, {n[0]}": [f"{v:.2f}" for v in table["internal"]],
             f"external, {n[1]}": [f"{v:.2f}" for v in table["external"]],
-            "drop": [interval_text(r["drop"], r["drop_low"], r["drop_high"]) for _, r in table.iterrows()],
+            "drop": difference_texts(table, "drop"),
         }
     )
 
@@ -59,7 +59,7 @@ def drop_values(method: methods.Method, internal: str, external: str, setting: s
     """Values for the text of a page: how much lower one method's mean DSC is on `external` (drop), and the patients of both (n_...)."""
     own, other = (method.mean(name, setting).to_numpy() for name in (internal, external))
     drop = intervals.summarize_difference(own, other)
-    return {"drop": interval_text(drop.mean, drop.low, drop.high), "n_internal": len(own), "n_external": len(other)}
+    return {"drop": difference_text(drop.mean, drop.low, drop.high), "n_internal": len(own), "n_external": len(other)}
 
 
 def external_values(table: pd.DataFrame, setting: str) -> dict[str, object]:
@@ -71,6 +71,6 @@ def external_values(table: pd.DataFrame, setting: str) -> dict[str, object]:
     return {
         "n_methods": len(part),
         "n_lower": int((part["drop"] > 0).sum()),
-        "largest_drop": interval_text(worst["drop"], worst["drop_low"], worst["drop_high"]),
+        "largest_drop": difference_text(worst["drop"], worst["drop_low"], worst["drop_high"]),
         "largest_drop_of": worst["title"],
     }

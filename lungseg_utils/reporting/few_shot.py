@@ -14,7 +14,7 @@ from ..experiments import planning, results
 from ..types import Experiment
 from . import methods
 from .controls import EXTERNAL, control_experiment, training
-from .labels import TRIVIAL_MODEL, counted, interval_text
+from .labels import TRIVIAL_MODEL, counted, difference_text
 from .methods import Method
 from .seeds import interval_columns, method_intervals, spread_row
 from .style import method_looks, plot_style
@@ -121,7 +121,7 @@ def printable_few_shot(table: pd.DataFrame) -> pd.DataFrame:
 def _gain(row: pd.Series) -> str:
     if np.isnan(row["over_control"]):
         return ""
-    return f"{interval_text(row['over_control'], row['over_control_low'], row['over_control_high'])}, {row['over_control_runs']} draws"
+    return f"{difference_text(row['over_control'], row['over_control_low'], row['over_control_high'])}, {row['over_control_runs']} draws"
 
 
 def few_shot_values(table: pd.DataFrame, setting: str) -> dict[str, str]:

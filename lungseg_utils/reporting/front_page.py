@@ -16,7 +16,7 @@ from ..evaluation import intervals
 from ..experiments import analysis_plan, config, planning, results
 from ..prompts.sources import ANOTHER_READER
 from . import contamination, prompt_sources, style, wording
-from .labels import interval_text, label_of
+from .labels import difference_text, interval_text, label_of
 from .methods import Method, group_key, group_runs, titles
 
 if TYPE_CHECKING:
@@ -36,7 +36,6 @@ SETTINGS = ("none", "box_one_slice", "box_every_slice")
 SEEN = ("same images and labels", "same images, other labels")  # levels of contamination that the figure marks
 _MARK = "†"
 _DPI = 170  # sharp on dense screens, and some 150 kB
-_DIFFERENCE_DIGITS = 3
 _POINTS = 10
 _LOOKS = {AUTOMATIC: ("o", 6), BOX_CHANNEL: ("D", 0), ZERO_SHOT: ("s", 5), FINE_TUNED: ("^", 2)}  # marker, color of OKABE_ITO
 
@@ -163,7 +162,7 @@ def _draw_line(axes: Axes, place: int, line: pd.Series | str, narrow: bool) -> N
 
 
 def _gain(row: pd.Series) -> str:
-    return interval_text(*(row[f"gain{end}"] for end in ("", "_low", "_high")), _DIFFERENCE_DIGITS)
+    return difference_text(*(row[f"gain{end}"] for end in ("", "_low", "_high")))
 
 
 def sentences(table: pd.DataFrame, profile: str, readers: pd.Series | None = None) -> dict[str, str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from functools import cache
 
@@ -14,6 +15,8 @@ from ..experiments import config
 from ..prompts.ladder import PROMPT_SETTINGS
 
 TRIVIAL_MODEL = "trivial"
+_DIFFERENCE_DIGITS = 3
+_ZERO = 1e-9  # what rounding leaves of a difference of equal numbers
 CONTROL = " + prompt"  # an automatic model given the same prompt as the promptable ones
 _METRICS: Mapping[str, str] = {metric.name: metric.label for metric in (*METRICS, *LESION_METRICS)}
 
@@ -62,7 +65,34 @@ def interval_text(value: float, low: float, high: float, digits: int = 2) -> str
 
 
 def number_text(value: float, digits: int) -> str:
-    return "–" if np.isnan(value) else "∞" if np.isinf(value) else f"{value:z.{digits}f}"
+    """A number with so many decimals and a true minus sign; a dash for an undefined one."""
+    return with_minus("–" if np.isnan(value) else "∞" if value == np.inf else "-∞" if np.isinf(value) else f"{value:z.{digits}f}")
+
+
+def with_minus(text: str) -> str:
+    """The text with minus signs (U+2212) in place of hyphens before numbers."""
+    return re.sub(r"(?<![\w.])-(?=[\d∞])", "−", text)
+
+
+def difference_text(value: float, low: float = np.nan, high: float = np.nan, signed: bool = False) -> str:
+    """ "−0.004 [−0.010, 0.002]": a difference with its interval, if it has one; `signed` puts a plus before a positive difference.
+
+    Three decimals. A number that they would round to zero has more, so that everybody sees on which side of zero it lies: "0.000" is zero.
+    """
+    first = ("+" if signed and value > _ZERO else "") + _beside_zero(value)
+    return first if np.isnan(low) else f"{first} [{_beside_zero(low)}, {_beside_zero(high)}]"
+
+
+def difference_texts(table: pd.DataFrame, name: str) -> list[str]:
+    """`difference_text` of the columns NAME, NAME_low and NAME_high, row by row."""
+    return [difference_text(*row) for row in table[[name, f"{name}_low", f"{name}_high"]].itertuples(index=False)]
+
+
+def _beside_zero(value: float) -> str:
+    digits = _DIFFERENCE_DIGITS
+    while _ZERO < abs(value) < 0.5 * 10**-digits:
+        digits += 1
+    return number_text(value, digits)
 
 
 def in_reading_order(frame: pd.DataFrame, column: str) -> pd.DataFrame:

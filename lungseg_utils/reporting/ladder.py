@@ -11,8 +11,9 @@ import pandas as pd
 from ..evaluation.intervals import summarize_method, summarize_trained_models
 from ..experiments import analysis_plan, detector, planning, results
 from ..prompts.ladder import PROMPT_SETTINGS
+from . import settings_labels
 from .controls import control_experiment, role_of, target_labels_used, training
-from .labels import CONTROL, counted, interval_text, label_of, trivial_rules
+from .labels import CONTROL, counted, difference_text, difference_texts, interval_text, label_of, trivial_rules
 from .methods import Method, group_key, group_runs, pair_methods, titles
 from .style import method_looks, plot_style
 
@@ -32,7 +33,8 @@ def ladder_table(finished: Sequence[results.RunResult], dataset: str) -> pd.Data
         One row per method and prompt setting. Columns: experiment (the method's first), title, setting, role ("model",
         "control", "trivial"), training (see `training`), runs, n; dsc, dsc_low, dsc_high (for these trained models), method_low,
         method_high (for the method, NaN with one run), nsd_3mm, hit (lesion sensitivity), dsc_detected (mean DSC of hit lesions) with
-        n_detected (over all runs), actions (per patient), labels (patients of the target used), failed (predictions, over all runs);
+        n_detected (over all runs), actions (per patient), labels (patients of the target used),
+        settings_labels (see `settings_labels.count`), failed (predictions, over all runs);
         over_control and over_trivial with _low and _high: paired differences of these trained models to the control, and to the best
         trivial baseline with the same prompt.
     """
@@ -85,6 +87,7 @@ def _ladder_row(method: Method, dataset: str, setting: str) -> dict[str, object]
         "dsc_detected": hit["value"].mean() if len(hit) else np.nan,
         "n_detected": len(hit),
         "actions": actions.mean() if len(actions) else 0.0,
+        "settings_labels": settings_labels.count(method.experiment, dataset, setting),
         "labels": max(target_labels_used(result, dataset, setting) for result in method.results),
         "failed": len(failed[["experiment", "case_id"]].drop_duplicates()),
     }
@@ -160,18 +163,15 @@ def printable_ladder(table: pd.DataFrame, setting: str) -> pd.DataFrame:
     part = table[table["setting"] == setting].assign(apart=(table["training"] == "external") & both)
     part = part.sort_values(["apart", "dsc"], ascending=[True, False])
 
-    def column(name: str) -> list[str]:
-        return [interval_text(row[name], row[f"{name}_low"], row[f"{name}_high"]) for _, row in part.iterrows()]
-
     return pd.DataFrame(
         {
             "method": part["title"],
             **({"trained on": part["training"].replace("", "nothing")} if both else {}),
             "n": part["n"],
-            "DSC": column("dsc"),
+            "DSC": [interval_text(r["dsc"], r["dsc_low"], r["dsc_high"]) for _, r in part.iterrows()],
             **(_over_runs(part) if (table["runs"] > 1).any() else {}),
-            "minus control": column("over_control"),
-            "minus best trivial": column("over_trivial"),
+            "minus control": difference_texts(part, "over_control"),
+            "minus best trivial": difference_texts(part, "over_trivial"),
             "NSD 3 mm": [f"{v:.2f}" for v in part["nsd_3mm"]],
             "lesions hit": [f"{v:.2f}" for v in part["hit"]],
             "DSC of hit lesions": [
@@ -179,6 +179,7 @@ def printable_ladder(table: pd.DataFrame, setting: str) -> pd.DataFrame:
             ],
             "actions": [f"{v:.1f}" for v in part["actions"]],
             "target labels used": part["labels"],
+            settings_labels.COLUMN: part["settings_labels"],
             "failed": part["failed"],
         }
     )
@@ -222,7 +223,7 @@ def _best(part: pd.DataFrame) -> str:
 
 def gain_text(row: pd.Series, other: str) -> str:
     """The paired difference of a row of `ladder_table` to "control" or "trivial", with its interval."""
-    return interval_text(*(row[f"over_{other}{end}"] for end in ("", "_low", "_high")))
+    return difference_text(*(row[f"over_{other}{end}"] for end in ("", "_low", "_high")))
 
 
 def ladder_values(table: pd.DataFrame, settings: Sequence[str]) -> dict[str, object]:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from ..evaluation import intervals
 from ..types import Row
-from .labels import interval_text, label_of
+from .labels import difference_text, interval_text, label_of
 from .values import dsc_of_rows
 
 
@@ -46,6 +46,6 @@ def best_losses(results: pd.DataFrame, records: Mapping[str, Row], dataset: str 
             summary = intervals.summarize_mean(own[name].to_numpy())
             values[f"{model}_{key}"] = _loss(records[name])
             values[f"{model}_{key}_dsc"] = interval_text(summary.mean, summary.low, summary.high)
-        values[f"{model}_gain"] = interval_text(gain.mean, gain.low, gain.high)
+        values[f"{model}_gain"] = difference_text(gain.mean, gain.low, gain.high)
         values["n"] = gain.n
     return values

@@ -18,7 +18,7 @@ from ..experiments.results import RunResult
 from ..types import Options
 from . import methods
 from .failures import failure_table
-from .labels import TRIVIAL_MODEL, interval_text, label_of
+from .labels import TRIVIAL_MODEL, difference_text, interval_text, label_of
 from .strata import SMALL_MM
 from .values import training_seconds
 
@@ -119,7 +119,7 @@ def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[st
             text += f", n = {values['n']}"
         shown[f"DSC, {registry.card('datasets', dataset).short_title or label_of(dataset)}, n = {table['n'].max()}"] = text
     for name, heading in (("trivial", "minus best trivial"), ("control", "minus control")):
-        shown[heading] = interval_text(*(row[f"over_{name}{end}"] for end in ("", "_low", "_high")))
+        shown[heading] = difference_text(*(row[f"over_{name}{end}"] for end in ("", "_low", "_high")))
     return shown
 
 

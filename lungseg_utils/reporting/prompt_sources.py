@@ -16,14 +16,14 @@ from ..evaluation import intervals, judges
 from ..experiments import config, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..prompts.sources import ANOTHER_READER, REFERENCE, TITLES
-from . import contamination
+from . import contamination, settings_labels
 from .controls import role_of
-from .labels import interval_text, label_of
+from .labels import difference_text, interval_text, label_of
 from .methods import Method, group_runs, titles
 
 SOURCES = {REFERENCE: "", ANOTHER_READER: ANOTHER_READER}  # as tables call them -> as `Method` does
 _BOX_CHANNEL = "unet_prompted"
-_DIGITS = 3  # differences under 0.005 are told apart
+_DIGITS = 3  # as those of the differences beside them
 
 
 def datasets(finished: Sequence[results.RunResult]) -> list[str]:
@@ -57,6 +57,7 @@ def claims(finished: Sequence[results.RunResult], dataset: str, readers: pd.Seri
                 row = {"prompt": label_of(setting), "prompt drawn by": TITLES[source], "method": names[method.name, setting]}
                 row |= {"n": len(values[method.name]), "DSC": _mean(values[method.name])}
                 row |= {f"minus {name}": _minus(values[method.name], other) for name, other in opponents.items()}
+                row |= {settings_labels.COLUMN: settings_labels.count(method.experiment, dataset, setting)}
                 rows.append(row | {"first weights had seen": _seen(method, dataset)})
     return pd.DataFrame(rows)
 
@@ -90,4 +91,4 @@ def _minus(values: pd.Series, other: pd.Series | None) -> str:
         return "–"
     common = values.index.intersection(other.index)
     summary = intervals.summarize_paired_difference(values[common], other[common])
-    return interval_text(summary.mean, summary.low, summary.high, _DIGITS)
+    return difference_text(summary.mean, summary.low, summary.high)

@@ -13,6 +13,7 @@ from ..experiments import planning
 from ..experiments.results import RunResult
 from ..types import Row
 from . import methods
+from .labels import difference_text
 from .style import looks_of, plot_style
 
 if TYPE_CHECKING:
@@ -99,7 +100,7 @@ def printable_trap(trap: pd.DataFrame, experiment: str, setting: str) -> pd.Data
             "protocol": part["protocol"],
             "formula": part["formula"],
             "DSC": [f"{v:.2f}" for v in part["value"]],
-            "shift": [f"{v:+z.2f}" for v in part["shift"]],
+            "shift": [difference_text(v, signed=True) for v in part["shift"]],
             "n": [f"{n} {unit}" for n, unit in zip(part["n"], part["unit"], strict=True)],
             "slices looked at": [f"{100 * v:.0f} %" for v in part["share"]],
             "rank": [f"{v:.0f}" for v in part["rank"]],
@@ -112,7 +113,11 @@ def trap_values(trap: pd.DataFrame, experiment: str, setting: str) -> dict[str, 
     keys, values = {protocol([]).name: protocol.__name__ for protocol in protocols.PROTOCOLS}, {}
     for _, row in trap[(trap["experiment"] == experiment) & (trap["setting"] == setting)].iterrows():
         key = f"trap_{keys[row['protocol']]}"
-        values |= {key: f"{row['value']:.2f}", f"{key}_shift": f"{row['shift']:+z.2f}", f"{key}_slices": f"{100 * row['share']:.0f} %"}
+        values |= {
+            key: f"{row['value']:.2f}",
+            f"{key}_shift": difference_text(row["shift"], signed=True),
+            f"{key}_slices": f"{100 * row['share']:.0f} %",
+        }
     return values
 
 

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
 
 NOISE = "reference noise "
+MODEL = "model against readers"  # a column, per patient
 METRICS = ("dsc", *(f"nsd_{t:g}mm" for t in metrics.NSD_TOLERANCES_MM), "hd95")
 _DIGITS = {metric.name: metric.digits for metric in metrics.METRICS}
 MIN_PATIENTS_FOR_BAND = plan.read().inference.least_patients_for_an_interval
@@ -145,11 +146,11 @@ def agreement_with_readers(against: pd.DataFrame, pairs: pd.DataFrame, metric: s
     model = against.dropna(subset=[metric]).groupby("patient_id")[metric].mean()
     if not set(among.index) <= set(model.index):
         raise InputError("agreement with readers", f"no answer for {sorted(set(among.index) - set(model.index))}", "Score every case.")
-    points = pd.DataFrame({"model against readers": model.reindex(among.index), "readers among themselves": among})
-    points["difference"] = points["model against readers"] - points["readers among themselves"]
+    points = pd.DataFrame({MODEL: model.reindex(among.index), "readers among themselves": among})
+    points["difference"] = points[MODEL] - points["readers among themselves"]
     if len(points) < intervals.MIN_PATIENTS_FOR_INTERVAL or metric == "hd95":  # which can be infinite, and has no mean
         return AgreementWithReaders(points, None)
-    sides = (points["model against readers"], points["readers among themselves"])
+    sides = (points[MODEL], points["readers among themselves"])
     return AgreementWithReaders(points, comparisons.compare_with_readers(*sides, seed=seed))
 
 
@@ -270,39 +271,14 @@ def printable_models(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping
         return pd.DataFrame(columns=["prompt", "method"])
     among = dict(iter(pairs[pairs["both_outlined"].astype(bool)].groupby("case_id", sort=False)[metric]))
     rows = [{"prompt": "", "method": "readers among themselves"} | {case: range_text(part, 2) for case, part in among.items()}]
-    for setting, name in _methods(against):
+    for setting, name in methods_of(against):
         part = against[(against["prompter"] == setting) & (against["experiment"] == name)]
         row = {"prompt": label_of(setting), "method": titles[name, setting]}
         rows.append(row | {case: range_text(values.dropna(), 2) for case, values in part.groupby("case_id", sort=False)[metric]})
     return pd.DataFrame(rows).fillna("–")
 
 
-def printable_variability(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping[str, str], nsd: str = "nsd_3mm") -> pd.DataFrame:
-    """One row per method and prompt setting: (method against readers) minus (readers among themselves) by DSC and NSD, and the verdict.
-
-    Empty under ten patients with two readers who outlined something: then only points are shown.
-    """
-    rows = []
-    for setting, name in _methods(against):
-        part = against[(against["prompter"] == setting) & (against["experiment"] == name)]
-        found = {metric: agreement_with_readers(part, pairs, metric).comparison for metric in ("dsc", nsd)}
-        if any(comparison is None for comparison in found.values()):
-            continue
-        row: dict[str, Any] = {"prompt": label_of(setting), "method": titles[name, setting], "n": found["dsc"].n}
-        for metric, comparison in found.items():
-            row[label_of(metric)] = f"{comparison.difference:+z.2f} (lower bound {comparison.bound:+z.2f})"
-        row["within human variability"] = _verdict(found["dsc"], found[nsd])
-        rows.append(row)
-    return pd.DataFrame(rows, columns=["prompt", "method", "n", "DSC", label_of(nsd), "within human variability"])
-
-
-def _verdict(dsc: comparisons.ReaderComparison, nsd: comparisons.ReaderComparison) -> str:
-    if dsc.n < intervals.MIN_PATIENTS_FOR_INFERENCE:
-        return f"no claim under {intervals.MIN_PATIENTS_FOR_INFERENCE} patients"
-    return "yes" if comparisons.within_human_variability(dsc, nsd) else "not shown"
-
-
-def _methods(against: pd.DataFrame) -> list[tuple[str, str]]:
+def methods_of(against: pd.DataFrame) -> list[tuple[str, str]]:
     """(prompt setting, experiment), from most help to none."""
     pairs = dict.fromkeys(zip(against["prompter"], against["experiment"], strict=True))
     return sorted(pairs, key=lambda pair: list(PROMPT_SETTINGS).index(pair[0]))
@@ -322,7 +298,7 @@ def agreement_figure(pairs: pd.DataFrame, against: pd.DataFrame, titles: Mapping
 
     colors = style.plot_style().color_palette()
     cases = list(dict.fromkeys(pairs["case_id"]))
-    methods = _methods(against)
+    methods = methods_of(against)
     labels = ["readers among themselves", *(f"{titles[name, setting]}, {label_of(setting)}" for setting, name in methods)]
     size = (5.2 + 2.6 * len(cases), 1.2 + 0.24 * len(labels))
     figure, panels = plt.subplots(1, len(cases), figsize=size, sharey=True, squeeze=False, layout="constrained")

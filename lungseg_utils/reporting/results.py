@@ -10,7 +10,7 @@ import pandas as pd
 from ..evaluation import intervals, tables
 from ..experiments import planning
 from ..experiments.results import RunResult
-from . import methods
+from . import methods, settings_labels
 from .labels import counted, interval_text, label_of, method_titles, number_text
 from .style import method_looks, plot_style
 from .values import dsc_of_rows, training_seconds
@@ -80,16 +80,20 @@ _TRIVIAL_KEYS = {
 }
 
 
-def printable_setting_table(results: pd.DataFrame, models: Mapping[str, str], setting: str, datasets: Sequence[str]) -> pd.DataFrame:
+def printable_setting_table(
+    results: pd.DataFrame, models: Mapping[str, str], setting: str, datasets: Sequence[str], finished: Iterable[RunResult] = ()
+) -> pd.DataFrame:
     """One row per method in one prompt setting, best mean DSC on the first of `datasets` on top; intervals are 95 %.
 
-    A method that was tested on fewer patients than the head of the column says has its n next to the value.
+    A method that was tested on fewer patients than the head of the column says has its n next to the value. `finished`: with the results
+    of the experiments, the table says how many labels their settings took.
     """
     table = intervals.cohort_table(results[(results["prompter"] == setting) & results["test_dataset"].isin(datasets)])
     rows = {(row["experiment"], row["test_dataset"]): row for _, row in table.iterrows()}
     names = method_titles(results, models)
     order = table[table["test_dataset"] == datasets[0]].sort_values("dsc", ascending=False)["experiment"]
     counts = table.groupby("test_dataset")["n"].max()
+    labels_of = settings_labels.by_experiment(finished, datasets[0], setting)
 
     def row_of(experiment: str) -> dict[str, object]:
         shown: dict[str, Any] = {"method": names[experiment, setting]}
@@ -102,6 +106,7 @@ def printable_setting_table(results: pd.DataFrame, models: Mapping[str, str], se
         shown["HD95, median (mm)"] = number_text(first["hd95_median"], 1)
         shown["lesions hit"] = number_text(first["lesion_sensitivity"], 2)
         shown["false positives, tumor-free (ml)"] = number_text(first["false_positive_volume_tumor_free"], 1)
+        shown |= {settings_labels.COLUMN: labels_of[experiment]} if labels_of else {}
         shown["failed"] = sum(int(rows[experiment, d]["failed"]) for d in datasets if (experiment, d) in rows)
         return shown
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 
 from ..evaluation import intervals, metrics
 from ..experiments import results
 from ..prompts.ladder import PROMPT_SETTINGS
-from . import methods
-from .labels import interval_text, label_of
+from . import drawing_shifts, methods
+from .labels import difference_text, difference_texts, interval_text, label_of
 from .methods import Method
 from .style import looks_of, plot_style
 
@@ -59,8 +60,8 @@ def best_of_draws(finished: Sequence[results.RunResult], dataset: str) -> pd.Dat
     return pd.DataFrame(rows, columns=["title", "setting", "jitter", "n", "dsc", "best", "gain", "gain_low", "gain_high"])
 
 
-def robustness_figure(table: pd.DataFrame) -> Figure:
-    """Mean DSC over the error in drawing, one panel per prompt setting. `table`: from `robustness`."""
+def robustness_figure(table: pd.DataFrame, shifts: pd.DataFrame | None = None) -> Figure:
+    """Mean DSC over the error in drawing, one panel per prompt setting. `table`: from `robustness`; `shifts`: from `drawing_shifts`."""
     plot_style()
     import matplotlib.pyplot as plt
 
@@ -68,15 +69,27 @@ def robustness_figure(table: pd.DataFrame) -> Figure:
     size = (max(9.5, 4.2 * len(settings) + 1), 3.6 + 0.11 * len(looks))  # the legend, in two columns, takes nothing from the panels
     figure, panels = plt.subplots(1, len(settings), figsize=size, sharey=True, squeeze=False, layout="constrained")
     for axes, setting in zip(panels[0], settings, strict=True):
+        places, name_of_places = _places(table, setting, shifts)
         for name, part in table[table["setting"] == setting].groupby("title", sort=False):
-            axes.plot(100 * part["jitter"], part["dsc"], **looks[name], label=name)
-            axes.fill_between(100 * part["jitter"], part["dsc_low"], part["dsc_high"], color=looks[name]["color"], alpha=0.12)
-        axes.set(title=label_of(setting), xlabel="error in drawing (% of the size)", ylim=(-0.02, 1.02))
+            x = part["jitter"].map(places)
+            axes.plot(x, part["dsc"], **looks[name], label=name)
+            axes.fill_between(x, part["dsc_low"], part["dsc_high"], color=looks[name]["color"], alpha=0.12)
+        axes.set(title=label_of(setting), xlabel=name_of_places, ylim=(-0.02, 1.02))
     panels[0, 0].set_ylabel(f"mean 3-D DSC, n = {table['n'].max()}")
     handles = {label: handle for axes in panels[0] for handle, label in zip(*axes.get_legend_handles_labels(), strict=True)}
     figure.legend(handles.values(), handles.keys(), loc="outside lower center", ncols=2, fontsize="small")
     plt.close(figure)
     return figure
+
+
+def _places(table: pd.DataFrame, setting: str, shifts: pd.DataFrame | None) -> tuple[dict[float, float], str]:
+    """Error -> its place on the axis, and the axis' name: the shift in mm, or the share where no shift is known."""
+    shares = table["jitter"][table["setting"] == setting].unique()
+    if shifts is not None:
+        known = {share: drawing_shifts.shift_mm(shifts, setting, share) for share in shares}
+        if not any(map(np.isnan, known.values())):
+            return known, "mean shift of the prompt (mm)"
+    return {share: 100 * share for share in shares}, "error in drawing (% of the size)"
 
 
 def jitter_note(profile: str, draws: int, rows: int) -> str:
@@ -87,43 +100,42 @@ def jitter_note(profile: str, draws: int, rows: int) -> str:
     return f"Profile `{profile}` asks with prompts as they should be drawn only; the profile `robustness` asks with errors too."
 
 
-def printable_robustness(table: pd.DataFrame) -> pd.DataFrame:
-    """Mean DSC by method and prompt setting (rows) and error in drawing (columns)."""
-    shown = table.assign(
-        text=[interval_text(r["dsc"], r["dsc_low"], r["dsc_high"]) for _, r in table.iterrows()],
-        error=[f"{100 * share:g} %" for share in table["jitter"]],
-        prompt=table["setting"].map(label_of),
+def printable_robustness(table: pd.DataFrame, setting: str, shifts: pd.DataFrame) -> pd.DataFrame:
+    """Mean DSC in one prompt setting by method (rows) and error in drawing (columns), named by its mean shift in mm (`shifts`)."""
+    part = table[table["setting"] == setting]
+    shown = part.assign(
+        text=[interval_text(r["dsc"], r["dsc_low"], r["dsc_high"]) for _, r in part.iterrows()],
+        error=[drawing_shifts.label(shifts, setting, share) for share in part["jitter"]],
     )
-    if shown.empty:
-        return pd.DataFrame(columns=["method", "prompt"])
-    wide = shown.pivot(index=["title", "prompt"], columns="error", values="text")[list(dict.fromkeys(shown["error"]))]
-    return wide.reset_index().rename(columns={"title": "method"})
+    wide = shown.pivot(index="title", columns="error", values="text")[list(dict.fromkeys(shown["error"]))]
+    return wide.rename_axis(columns=None).reset_index().rename(columns={"title": "method"})
 
 
-def printable_best_of_draws(table: pd.DataFrame) -> pd.DataFrame:
-    """`best_of_draws` as a table for a page."""
+def printable_best_of_draws(table: pd.DataFrame, shifts: pd.DataFrame) -> pd.DataFrame:
+    """`best_of_draws` as a table for a page; errors are named by their mean shift in mm (`shifts`)."""
     return pd.DataFrame(
         {
             "method": table["title"],
             "prompt": table["setting"].map(label_of),
-            "error": [f"{100 * share:g} %" for share in table["jitter"]],
+            "error": [drawing_shifts.label(shifts, r["setting"], r["jitter"]) for _, r in table.iterrows()],
             "n": table["n"],
             "mean of the draws": [f"{v:.2f}" for v in table["dsc"]],
             "best draw of each case": [f"{v:.2f}" for v in table["best"]],
-            "gained by choosing": [interval_text(r["gain"], r["gain_low"], r["gain_high"]) for _, r in table.iterrows()],
+            "gained by choosing": difference_texts(table, "gain"),
         }
     )
 
 
-def robustness_values(table: pd.DataFrame) -> dict[str, str]:
+def robustness_values(table: pd.DataFrame, shifts: pd.DataFrame) -> dict[str, str]:
     """The finding of the page as one sentence, by glue key."""
     if table.empty:
         return {"robustness_answer": "This profile gives no answer: it asks with prompts as they should be drawn only."}
     most = table["jitter"].max()
     ends = {key: part.set_index("jitter")["dsc"] for key, part in table.groupby(["title", "setting"], sort=False)}
     losses = {key: values[0.0] - values[most] for key, values in ends.items() if most in values.index}
-    (least, least_setting), (worst, worst_setting) = min(losses, key=losses.get), max(losses, key=losses.get)
-    text = f"With errors of up to {100 * most:g} % of the lesion's size the mean DSC falls by {losses[worst, worst_setting]:z.2f} at most "
-    text += f"({worst}, {label_of(worst_setting)}) and by {losses[least, least_setting]:z.2f} at least ({least}, {label_of(least_setting)})"
-    text += f"; n = {table['n'].max()}."
+    named = [
+        f"by {difference_text(losses[key])} {end} ({key[0]}, {label_of(key[1])}, {drawing_shifts.label(shifts, key[1], most)})"
+        for end, key in (("at most", max(losses, key=losses.get)), ("at least", min(losses, key=losses.get)))
+    ]
+    text = f"With the largest errors in drawing the mean DSC falls {' and '.join(named)}; n = {table['n'].max()}."
     return {"robustness_answer": text}

@@ -13,7 +13,7 @@ from ..experiments import results
 from ..prompts.ladder import PROMPT_SETTINGS
 from . import methods
 from .controls import control_experiment
-from .labels import interval_text, label_of
+from .labels import difference_text, interval_text, label_of
 from .style import plot_style
 
 if TYPE_CHECKING:
@@ -128,7 +128,7 @@ def printable_differences(table: pd.DataFrame) -> pd.DataFrame:
             "prompt": table["setting"].map(label_of),
             "runs": table["runs"],
             "n": table["n"],
-            "difference, the methods": [interval_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
+            "difference, the methods": [difference_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
         }
     )
 

@@ -11,6 +11,7 @@ from ..evaluation import intervals
 from ..experiments import config, planning, results
 from ..types import Experiment
 from . import methods
+from .labels import difference_text
 from .values import dsc_by_patient
 
 SELECTION_SPLITS = 500
@@ -73,14 +74,23 @@ def printable_selection(table: pd.DataFrame) -> pd.DataFrame:
             "number of steps": table["rule"],
             "labeled patients used": table["labels"],
             "mean DSC": [f"{v:.3f}" for v in table["dsc"]],
-            "shift": [""] + [f"{v:+z.3f}" for v in table["shift"][1:]],
-            "lowest to highest draw": [""] + [f"{r['shift_low']:+z.3f} to {r['shift_high']:+z.3f}" for _, r in table[1:].iterrows()],
+            "shift": [""] + [difference_text(v, signed=True) for v in table["shift"][1:]],
+            "lowest to highest draw": [""] + [_range(r) for _, r in table[1:].iterrows()],
         }
     )
+
+
+def _range(row: pd.Series) -> str:
+    return " to ".join(difference_text(row[f"shift_{end}"], signed=True) for end in ("low", "high"))
 
 
 def selection_values(table: pd.DataFrame) -> dict[str, object]:
     """Values for the text, by glue key: the shifts, and the numbers of patients and draws."""
     _, free, tested = (row for _, row in table.iterrows())
-    values = {"free": f"{free['shift']:+z.3f}", "tested": f"{tested['shift']:+z.3f}", "n": int(free["n"]), "draws": int(free["draws"])}
+    values = {
+        "free": difference_text(free["shift"], signed=True),
+        "tested": difference_text(tested["shift"], signed=True),
+        "n": int(free["n"]),
+        "draws": int(free["draws"]),
+    }
     return {f"selection_{key}": value for key, value in values.items()}

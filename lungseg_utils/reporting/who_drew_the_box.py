@@ -18,7 +18,8 @@ from ..evaluation import intervals, judges, surfaces
 from ..models.trivial import TrivialSegmenter
 from ..prompts.ladder import PROMPT_SETTINGS, prompt_setting
 from ..types import Image, Mask, Record
-from .labels import interval_text
+from . import settings_labels
+from .labels import difference_text, interval_text
 from .style import plot_style
 
 if TYPE_CHECKING:
@@ -28,6 +29,7 @@ READER = "reader"  # whose outline itself is the answer
 FILLED = "box_every_slice, filled"
 ELLIPSES = "box_every_slice"
 NSD_MM = 1.0
+_ONE_CLICK = ("click", "click_random")  # which take a ball of the median diameter of all these nodules
 SIZES_MM = (0.0, 8.0, 15.0, np.inf)
 _ROOM = 0.75  # of the nodule's extent: what a ball on its longest line needs on each side
 _SEED = 20261101  # of click_random
@@ -109,11 +111,19 @@ def summary_text(values: pd.Series, digits: int = 3) -> str:
     return interval_text(summary.mean, summary.low, summary.high, digits)
 
 
+def difference_summary(values: pd.Series) -> str:
+    """`summary_text` of paired differences."""
+    summary = intervals.summarize_mean(values.to_numpy())
+    return difference_text(summary.mean, summary.low, summary.high)
+
+
 def printable_estimands(frame: pd.DataFrame) -> pd.DataFrame:
     """One row an answer, one column an estimand: mean DSC over patients with its interval."""
     columns = {estimand: f"judged by {words}" for estimand, words in judges.ESTIMANDS.items()}
     rows = [
-        {"prediction from reader A's prompt": title} | {columns[e]: summary_text(by_patient(frame, name, e)) for e in columns}
+        {"prediction from reader A's prompt": title}
+        | {columns[e]: summary_text(by_patient(frame, name, e)) for e in columns}
+        | {settings_labels.COLUMN: frame["patient_id"].nunique() if name in _ONE_CLICK else 0}
         for name, title in answers().items()
         if name in set(frame["answer"])
     ]
@@ -136,7 +146,7 @@ def printable_contrasts(frame: pd.DataFrame) -> pd.DataFrame:
     """One row a contrast: mean difference with its interval, by DSC and by NSD where it was measured."""
     titles = {metric: f"difference in {words}" for metric, words in {"dsc": "DSC", "nsd": f"NSD at {NSD_MM:g} mm"}.items()}
     found = {metric: contrasts(frame, metric) for metric in titles if metric in set(frame["metric"])}
-    return pd.DataFrame([{"contrast": name} | {titles[m]: summary_text(found[m][name]) for m in found} for name in found["dsc"]])
+    return pd.DataFrame([{"contrast": name} | {titles[m]: difference_summary(found[m][name]) for m in found} for name in found["dsc"]])
 
 
 def printable_strata(strata: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -202,7 +212,7 @@ def sentence(frame: pd.DataFrame) -> str:
     return (
         f"An ellipse in reader A's box on every slice has a mean DSC of **{summary_text(own)}** with reader A's own outline. "
         f"With another reader's outline of the same nodule, the same ellipses have **{summary_text(other)}**. "
-        f"The difference, **{summary_text(own - other)}**, is agreement with whoever drew the box. "
+        f"The difference, **{difference_summary(own - other)}**, is agreement with whoever drew the box. "
         f"Two readers agree with each other at **{summary_text(reader)}**. "
         f"No network was used. n = {len(own)} patients, {frame['nodule'].nunique()} nodules."
     )

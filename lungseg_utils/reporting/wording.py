@@ -85,7 +85,21 @@ def words(profile: str) -> dict[str, str]:
         "tested": "phantoms" if phantoms else "patients",
         "tested_one": "phantom" if phantoms else "patient",
         "results": "phantom results" if phantoms else "results on patients",
+        "ellipse_note": _ellipse_note(internal(profile)),
     }
+
+
+def _ellipse_note(dataset: str) -> str:
+    """What the score of the ellipse in each box is on a data set: on phantoms a gate of their generator, and never a finding."""
+    from ..phantoms.calibration.gates import GATES  # brings what measures images, which a workflow need not wait for
+
+    if not registry.card("datasets", dataset).phantom:
+        return "Nothing was tuned to that score."
+    gate = GATES["ellipse_per_slice_dsc"]
+    return (
+        "On phantoms that score is no finding but a gate: the generator was tuned until it lay between "
+        f"{gate.low:.2f} and {gate.high:.2f}, as on the four real cases that set the gates."
+    )
 
 
 def statement(profile: str) -> str:

@@ -193,12 +193,23 @@ def test_components_of_two_voxels_are_no_lesions_and_diagonals_connect():
     assert masks.label_lesions(mask).max() == 1
 
 
-def test_small_predicted_components_are_dropped_before_matching():
+def test_small_predicted_components_that_touch_no_lesion_are_dropped_before_matching():
     speck = np.zeros(SHAPE, bool)
     speck[6, 6, 6] = speck[6, 6, 7] = True  # 2 x 0.01 ml
     assert _scores(LESION, LESION | speck)["lesions_predicted"] == 1
     speck[6, 7, 7] = True  # 3 x 0.01 ml reaches the bound
     assert _scores(LESION, LESION | speck)["lesions_predicted"] == 2
+
+
+def test_a_nodule_below_the_bound_of_specks_is_found_by_its_own_mask_and_by_a_part_of_it():
+    nodule = _box((12, 4, 4), (0, 0, 0), (5, 1, 1))  # 5 x 0.005 ml, below 0.03 ml
+    match = metrics.match_lesions(nodule, nodule, 0.005)
+    assert (match.sensitivity, match.precision, match.pairs) == (1.0, 1.0, {1: (1, 1.0)})
+    part, apart = _box((12, 4, 4), (4, 0, 0), (6, 1, 1)), _box((12, 4, 4), (8, 2, 2), (11, 3, 3))
+    match = metrics.match_lesions(nodule, part | apart, 0.005)  # one voxel of six is common; what lies apart is a speck
+    assert (match.pairs, match.n_predicted) == ({1: (1, pytest.approx(1 / 6))}, 1)
+    unlabeled = _box((12, 4, 4), (0, 0, 0), (2, 1, 1))  # two voxels are no lesion, so nothing is exempt
+    assert metrics.match_lesions(unlabeled, unlabeled, 0.005).n_predicted == 0
 
 
 def test_a_split_lesion_is_hit_once_by_its_best_part():

@@ -40,6 +40,7 @@ DSC_A = 2 * 12 / (16 + 20)
     ("protocol", "value", "n", "unit", "share"),
     [
         (protocols.volume, (DSC_A + 0) / 2, 2, "patients", 1),
+        (protocols.nothing_ignored, (DSC_A + 0) / 2, 2, "patients", 1),
         # A's slices 1 to 4 and B's slice 5: 0, 1, 1, 2/3 and 0
         (protocols.tumor_slices, (8 / 3) / 5, 5, "slices", 5 / 20),
         (protocols.tumor_slices_by_patient, ((8 / 3) / 4 + 0) / 2, 2, "patients", 5 / 20),
@@ -73,6 +74,19 @@ def test_every_protocol_is_tested_above_and_has_a_name_and_a_formula_of_its_own(
     values = [protocol([A]) for protocol in protocols.PROTOCOLS]
     assert len({v.name for v in values}) == len({v.formula for v in values}) == len(protocols.PROTOCOLS)
     assert all(v.formula and "\n" not in v.formula for v in values)
+
+
+def test_our_own_protocol_alone_knows_the_ignore_region():
+    ignore = _boxes(SHAPE, ((4, 6), (2, 4), (4, 6)), ((2, 4), (2, 4), (4, 5)))  # 8 voxels, and 4 that are target
+    case = CaseMasks("A", A.reference, A.predictions, ignore)
+    found = {value.name: value for value in protocols.all_protocols([case])}
+    own = protocols.volume([case])
+    assert own.value == pytest.approx(2 * 12 / (16 + 16))  # of P's 20 voxels the 4 beside the tumor in slice 4 are not judged
+    assert next(iter(found)) == own.name
+    assert protocols.nothing_ignored([case]).value == found["voxels of all patients pooled"].value == pytest.approx(DSC_A)
+    assert "3-D, nothing is ignored" not in {value.name for value in protocols.all_protocols([A])}
+    with pytest.raises(InputError, match="A: "):
+        CaseMasks("A", A.reference, A.predictions, ignore[:4])
 
 
 def test_several_cases_of_a_patient_are_one_patient():
@@ -157,7 +171,7 @@ def test_the_best_of_several_answers_is_the_best_by_the_reference_and_the_answer
 def test_all_protocols_read_an_iterable_once_and_begin_with_the_projects_own():
     values = protocols.all_protocols(case for case in (A, TUMOR_FREE, B))
     assert values[0] == protocols.volume([A, B])
-    assert len(values) == len(protocols.PROTOCOLS) - 1  # one answer per case: no best of several
+    assert len(values) == len(protocols.PROTOCOLS) - 2  # one answer per case, and no ignore region
     again = protocols.all_protocols([protocols.measure(case) for case in (A, TUMOR_FREE, B)])
     assert [v.value for v in again] == pytest.approx([v.value for v in values], nan_ok=True)
 

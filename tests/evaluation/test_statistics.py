@@ -501,10 +501,14 @@ def test_within_human_variability_needs_the_bound_the_patients_and_the_other_met
     assert not far.within
     assert not few.within
     assert "descriptive" in few.method
-    assert comparisons.within_human_variability(near, near)
-    assert not comparisons.within_human_variability(near, far)
+    better, as_good = (intervals.Summary(0.02, low, 0.04, 60, "") for low in (0.001, 0.0))
+    both = {"dsc": better, "nsd": better}
+    assert comparisons.within_human_variability({"dsc": near, "nsd": near}, both)
+    assert not comparisons.within_human_variability({"dsc": near, "nsd": far}, both)
+    assert not comparisons.within_human_variability({"dsc": near, "nsd": near}, both | {"nsd": as_good})
+    assert not comparisons.within_human_variability({"dsc": near, "nsd": near}, {})  # nothing to be held against
     with pytest.raises(InputError, match="same patients"):
-        comparisons.within_human_variability(near, few)
+        comparisons.within_human_variability({"dsc": near, "nsd": few}, both)
 
 
 def test_bound_against_readers_is_the_lower_end_of_the_two_sided_interval():

@@ -16,6 +16,7 @@ from lungseg_utils.experiments import results as experiments_results
 from lungseg_utils.experiments.results import RunResult
 from lungseg_utils.reporting import (
     comparisons,
+    drawing_shifts,
     external_validation,
     failures,
     few_shot,
@@ -127,11 +128,12 @@ def test_robustness_starts_at_no_error_and_never_mixes_shares(finished):
     table = robustness.robustness(finished, "phantom_nsclc")
     assert list(table["jitter"]) == [0.0, 0.1, 0.4]
     assert list(table["dsc"].round(2))[1:] == [0.6, 0.2]
-    assert "falls by" in robustness.robustness_values(table)["robustness_answer"]
-    assert list(robustness.printable_robustness(table).columns) == ["method", "prompt", "0 %", "10 %", "40 %"]
+    shifts = pd.DataFrame([("box_one_slice", 0.1, 1.94, 12)], columns=drawing_shifts.COLUMNS)
+    assert "falls by" in robustness.robustness_values(table, shifts)["robustness_answer"]
+    assert list(robustness.printable_robustness(table, "box_one_slice", shifts).columns) == ["method", "0 mm", "1.9 mm (10 %)", "40 %"]
     empty = robustness.robustness(finished[:2], "phantom_nsclc")
     assert empty.empty
-    assert "no answer" in robustness.robustness_values(empty)["robustness_answer"]
+    assert "no answer" in robustness.robustness_values(empty, shifts)["robustness_answer"]
     with pytest.raises(ValueError, match="jittered"):
         methods_by_setting(finished[4].results, experiment_titles(finished), "phantom_nsclc")
 
@@ -205,7 +207,8 @@ def test_the_best_of_several_draws_is_told_apart_from_their_mean(finished):
     best = rows.assign(metric=metrics.BEST_OF_DRAWS, value=rows["value"] + 0.07)
     table = robustness.best_of_draws([replace(sam, results=pd.concat([sam.results, best]))], "phantom_nsclc")
     assert (table["gain"][0], table["jitter"][0], table["n"][0]) == (pytest.approx(0.07), 0.1, 12)
-    assert robustness.printable_best_of_draws(table)["error"][0] == "10 %"
+    shifts = pd.DataFrame([("box_one_slice", 0.1, 1.94, 12)], columns=drawing_shifts.COLUMNS)
+    assert robustness.printable_best_of_draws(table, shifts)["error"][0] == "1.9 mm (10 %)"
 
 
 def test_choosing_by_labels_that_nobody_counts_brings_what_it_brings():
@@ -223,7 +226,7 @@ def test_choosing_by_labels_that_nobody_counts_brings_what_it_brings():
     assert list(table["labels"]) == [5, 9, 13]
     assert set(table["n"]) == {8}
     assert selection.printable_selection(table)["shift"][2].startswith("+")
-    assert selection.selection_values(table)["selection_free"].startswith("-")
+    assert selection.selection_values(table)["selection_free"].startswith("−")
 
 
 def test_a_drop_on_the_external_test_set_is_between_independent_groups(finished):
@@ -244,7 +247,7 @@ def test_a_drop_on_the_external_test_set_is_between_independent_groups(finished)
     assert external_validation.external_values(table, "click")["n_methods"] == "(not run yet)"
     (method,) = methods.group_runs([replace(unet, results=pd.concat([unet.results, other]))])
     values = external_validation.drop_values(method, "phantom_nsclc", "phantom_msd")
-    assert values["drop"].startswith("0.20 [")
+    assert values["drop"].startswith("0.200 [")
     assert (values["n_internal"], values["n_external"]) == (12, 12)
 
 
@@ -338,7 +341,12 @@ def test_figures_draw_and_name_their_axes(finished):
     promptable = next(line for line in figure.axes[1].get_lines() if line.get_linestyle() == "-")
     # its line breaks where it has no answer
     assert np.isnan(promptable.get_ydata()).tolist() == [setting == "no prompt" for setting in settings]
-    assert "%" in robustness.robustness_figure(robustness.robustness(finished, "phantom_nsclc")).axes[0].get_xlabel()
+    drawn_wrongly = robustness.robustness(finished, "phantom_nsclc")
+    assert "%" in robustness.robustness_figure(drawn_wrongly).axes[0].get_xlabel()
+    moved = pd.DataFrame([("box_one_slice", 0.1, 2.0, 12), ("box_one_slice", 0.4, 2.0, 12)], columns=drawing_shifts.COLUMNS)
+    panel = robustness.robustness_figure(drawn_wrongly, moved).axes[0]
+    assert "mm" in panel.get_xlabel()
+    assert panel.get_lines()[0].get_xdata().tolist() == [0.0, 2.0, 2.0]
     assert "k" in few_shot.few_shot_figure(few_shot.few_shot(finished, "phantom_nsclc", "none")).axes[0].get_xlabel()
 
 

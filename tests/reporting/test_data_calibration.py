@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from lungseg_utils.experiments import phantom_calibration
 from lungseg_utils.phantoms.calibration.gates import GATES
+from lungseg_utils.phantoms.calibration.properties import PUBLISHED_QUANTILES
 from lungseg_utils.reporting import data_calibration
 
 
@@ -13,7 +15,8 @@ def page():
     """Two cohorts of two and one phantoms in the middle of every gate, but for the second cohort's first gate."""
     middle = {name: (gate.low + gate.high) / 2 for name, gate in GATES.items()}
     first = next(iter(GATES))
-    nsclc, msd = pd.DataFrame([middle, middle]), pd.DataFrame([middle | {first: GATES[first].high + 1000}])
+    middle |= {name: quantiles[2] for name, quantiles in PUBLISHED_QUANTILES.items()}
+    nsclc, msd = pd.DataFrame([middle, middle]).assign(sphericity=[0.7, 0.74]), pd.DataFrame([middle | {first: GATES[first].high + 1000}])
     shown = {"phantom_nsclc": dict.fromkeys("abcd"), "phantom_msd": dict.fromkeys("ef")}
     return data_calibration.CalibrationPage({"phantom_nsclc": nsclc, "phantom_msd": msd}, {}, shown, {"R": None})
 
@@ -26,6 +29,7 @@ def test_gates_are_counted_by_cohort(page):
         "auc": "not measured (too few real CTs here)",
         "gates_nsclc": n,
         "gates_msd": n - 1,
+        "gates_answer": f"{2 * n - 1} of {2 * n} gates are met; sphericity, which has none, fails (0.72 against 0.59)",
         "gates_all": n,
         "gates_passed": 2 * n - 1,
         "gates_total": 2 * n,
@@ -35,6 +39,25 @@ def test_gates_are_counted_by_cohort(page):
     }
     assert data_calibration.page_values(page.measured, gates, 4, 0.876)["auc"] == "0.88"
     assert "gate" not in data_calibration.printable_gates(gates)
+
+
+def test_what_no_gate_holds_to_account_is_held_against_the_middle_half_of_the_patients(page):
+    found = data_calibration.ungated(page.measured).set_index("property")
+    assert set(found.index) == {data_calibration.AXIS_TITLES[name] for name in PUBLISHED_QUANTILES}
+    assert not found.loc["sphericity", "met"]
+    assert found["met"].sum() == len(PUBLISHED_QUANTILES) - 1
+    assert (found.loc["sphericity", "low"], found.loc["sphericity", "high"]) == (0.53, 0.65)
+    edge = {"phantom_nsclc": page.measured["phantom_nsclc"].assign(sphericity=0.65)}
+    assert data_calibration.ungated(edge)["met"].all()
+
+
+def test_the_stored_phantoms_meet_their_gates_and_are_too_smooth():
+    measured = {name: phantom_calibration.read(name) for name in phantom_calibration.SETTINGS}
+    gates = data_calibration.CalibrationPage(measured, {}, {}, {}).gates()
+    assert gates["met"].all()
+    failed = data_calibration.ungated(measured).query("not met")
+    assert failed["property"].tolist() == ["sphericity"]
+    assert failed["median"].iloc[0] == pytest.approx(0.72, abs=0.005)
 
 
 def test_three_phantoms_of_each_cohort_stand_before_the_real_cts(page):

@@ -150,9 +150,9 @@ def test_the_answer_of_a_promptable_model_stands_beside_that_of_the_ellipse(prom
     said = experiment_page.answer(promptable)
     assert said.split("\n\n") == [
         "With a box on every slice, the model reaches a mean 3-D DSC of 0.80 on 2 NSCLC-like phantoms. "
-        "From the same prompts, “trivial: ellipse or ball” reaches 0.70 (paired difference 0.10). "
+        "From the same prompts, “trivial: ellipse or ball” reaches 0.70 (paired difference 0.100). "
         "With a box on one slice, it reaches 0.40. "
-        "From the same prompts, “trivial: ellipse or ball” reaches 0.60 (paired difference -0.20).",
+        "From the same prompts, “trivial: ellipse or ball” reaches 0.60 (paired difference −0.200).",
         "A perfect prediction in the picture that it sees of a slice would reach 0.90. There is no interval under 10 patients.",
     ]
     assert experiment_page.viewed_setting(promptable) == "box_one_slice"
@@ -178,7 +178,7 @@ def test_the_page_of_the_baselines_compares_two_rules():
     assert said.startswith(
         "With a box on every slice, the rule reaches a mean 3-D DSC of 0.80 on 1 NSCLC-like phantoms. From the same prompts, "
     )
-    assert "“trivial: Otsu threshold” reaches 0.70 (paired difference 0.10)." in said
+    assert "“trivial: Otsu threshold” reaches 0.70 (paired difference 0.100)." in said
     assert "perfect prediction" not in said
     assert len(experiment_page.cohort_table(page)) == 2
     assert "weights" not in experiment_page.how_to_read(page)

@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from lungseg_utils.evaluation import metrics, tables
 from lungseg_utils.reporting import experiment_tables, loss_ablation, style
-from lungseg_utils.reporting.labels import counted, interval_text
+from lungseg_utils.reporting.labels import counted, difference_text, interval_text, with_minus
 from lungseg_utils.reporting.results import cohort_values, methods_by_setting, printable_case_matrix, printable_setting_table
 
 
@@ -39,7 +39,22 @@ def test_intervals_are_written_only_where_there_are_any():
     assert interval_text(0.712, np.nan, np.nan) == "0.71"
     assert interval_text(np.inf, 20.0, np.inf, 1) == "∞ [20.0, ∞]"
     assert interval_text(np.nan, np.nan, np.nan) == "–"
-    assert interval_text(-0.004, -0.006, 0.004) == "0.00 [-0.01, 0.00]"
+    assert interval_text(-0.004, -0.006, 0.004) == "0.00 [−0.01, 0.00]"
+
+
+def test_differences_tell_the_side_of_zero_and_exact_zeros():
+    assert difference_text(-0.004, -0.0096, 0.002) == "−0.004 [−0.010, 0.002]"
+    assert difference_text(0.004, signed=True) == "+0.004"
+    assert difference_text(-0.004, signed=True) == "−0.004"
+    assert difference_text(0.012, -0.0002, 0.021) == "0.012 [−0.0002, 0.021]"  # the interval holds zero
+    assert difference_text(0.012, 0.00004, 0.021) == "0.012 [0.00004, 0.021]"  # it does not
+    assert difference_text(0.012, 0.0, 0.021) == "0.012 [0.000, 0.021]"  # it ends there
+    assert difference_text(-1e-16, -1e-16, -1e-16, signed=True) == "0.000 [0.000, 0.000]"
+    assert difference_text(np.nan) == "–"
+
+
+def test_only_hyphens_before_numbers_are_minus_signs():
+    assert with_minus("-0.5 to -3 HU, PN-03000, 2024-11, W1500 L-160") == "−0.5 to −3 HU, PN-03000, 2024-11, W1500 L-160"
 
 
 def test_cohort_table_counts_tumor_free_patients_apart_and_starts_with_the_training_cohort(results):

@@ -120,11 +120,11 @@ def test_the_first_protocol_is_the_reported_dsc(four):
     assert detected["n"] == 2
 
 
-def test_an_ignore_region_hides_false_positives_in_metrics_and_protocols_alike(four, tmp_path):
+def test_an_ignore_region_hides_false_positives_in_metrics_and_in_our_protocol(four, tmp_path):
     _save(BESIDE, tmp_path / "ignore" / "b.nii.gz")
     scores = scoring.score_folders(*four, tmp_path / "ignore")
     assert _value(scores.results, "b", "dsc") == 1
-    assert [counts.candidates[0] for counts in scores.counts[:3]] == pytest.approx([2 / 3, 1, 0])
+    assert [counts.judged.dsc for counts in scores.counts[:3]] == pytest.approx([2 / 3, 1, 0])
     assert scores.provenance["cases_with_ignore_region"] == 1
 
 
@@ -417,7 +417,7 @@ def test_tables_and_provenance_are_written_and_hold_no_place_of_this_machine(fou
     assert set(again["prompter"]) == {"none"}
     summary = pd.read_csv(tmp_path / "out" / "summary.csv")
     assert summary["n"].tolist() == summarize(scores.results)["n"].tolist()
-    assert len(pd.read_csv(tmp_path / "out" / "protocols.csv")) == len(protocols.PROTOCOLS) - 1
+    assert len(pd.read_csv(tmp_path / "out" / "protocols.csv")) == len(protocols.PROTOCOLS) - 2
     provenance = json.loads((tmp_path / "out" / "provenance.json").read_text())
     assert set(provenance["sha256_of_files"]["references"]) == {f"{name}.nii.gz" for name in "abcd"}
     assert {len(value) for value in provenance["sha256_of_files"]["predictions"].values()} == {64}

@@ -52,8 +52,8 @@ def test_each_source_has_its_own_best_opponent_without_a_network(finished):
     assert own["minus best without a network"] == "0.120 [0.120, 0.120]"
     assert by_reader["minus best without a network"] == "0.050 [0.050, 0.050]"  # another rule is best here
     assert own["minus box-channel U-Net"] == "0.020 [0.020, 0.020]"
-    assert by_reader["minus box-channel U-Net"] == "-0.050 [-0.050, -0.050]"
-    assert by_reader["minus a reader, judged alike"].startswith("-0.100 [")
+    assert by_reader["minus box-channel U-Net"] == "−0.050 [−0.050, −0.050]"
+    assert by_reader["minus a reader, judged alike"].startswith("−0.100 [")
     assert own["minus a reader, judged alike"] == "–"
     assert set(model["first weights had seen"]) == {"same images and labels"}
     assert set(table["first weights had seen"][table["method"].str.startswith("Box-channel")]) == {"–"}

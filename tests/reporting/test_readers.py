@@ -10,7 +10,8 @@ from lungseg_utils import registry
 from lungseg_utils.core.masks import dsc
 from lungseg_utils.evaluation import metrics, tables
 from lungseg_utils.experiments import config
-from lungseg_utils.reporting import readers
+from lungseg_utils.prompts.sources import ANOTHER_READER
+from lungseg_utils.reporting import human_variability, labels, readers
 from lungseg_utils.types import Image, InputError, Mask, Study
 
 AFFINE = np.diag([1.0, 1.0, 2.0, 1.0])
@@ -89,12 +90,12 @@ def test_only_single_readers_count_not_their_consensus():
 # --- models against readers -------------------------------------------------------------------------------------------
 
 
-def _results(dsc_by_patient, jitter=0.0):
+def _results(dsc_by_patient, jitter=0.0, prompter="none", experiment="e"):
     rows = []
     for patient, by_reader in dsc_by_patient.items():
         for reader, value in by_reader.items():
-            keys = {"experiment": "e", "test_dataset": "lidc_idri", "prompter": "none", "jitter": jitter, "patient_id": patient}
-            values = dict.fromkeys(metrics.UNITS, 1.0) | {"dsc": value, "hd95": np.nan if np.isnan(value) else 1.0}
+            keys = {"experiment": experiment, "test_dataset": "lidc_idri", "prompter": prompter, "jitter": jitter, "patient_id": patient}
+            values = dict.fromkeys(metrics.UNITS, 1.0) | {"dsc": value, "nsd_1mm": value, "hd95": np.nan if np.isnan(value) else 1.0}
             rows += tables.result_rows(keys | {"case_id": patient}, reader, values, {}, failed=False)
     return tables.results_frame(rows)
 
@@ -135,16 +136,40 @@ def test_from_ten_patients_on_there_is_a_bound_and_under_fifty_no_claim():
         readers.agreement_with_readers(against, _pairs(n + 1), "dsc")
 
 
-@pytest.mark.parametrize(("n", "dsc", "verdict"), [(9, 0.8, None), (12, 0.8, "no claim"), (55, 0.8, "yes"), (55, 0.5, "not shown")])
-def test_words_on_human_variability_take_fifty_patients_and_both_metrics(n, dsc, verdict):
-    results = _results({f"P{i:02}": {"reader-1": dsc + 0.002 * i, "reader-2": dsc + 0.02 + 0.001 * i} for i in range(n)})
-    table = readers.printable_variability(readers.models_against_readers(results, "lidc_idri"), _pairs(n), {("e", "none"): "some method"})
-    if verdict is None:
-        assert table.empty
-    else:
-        (row,) = table.to_dict("records")
-        assert row["within human variability"].startswith(verdict)
-        assert (row["method"], row["n"]) == ("some method", n)
+def _verdicts(n, dsc, without_network=0.5, setting="click"):
+    """Of a method and of a ball on the same click, against readers who agree at 0.7 with each other."""
+    values = {f"P{i:02}": {"reader-1": dsc + 0.002 * i, "reader-2": dsc + 0.02 + 0.001 * i} for i in range(n)}
+    shapes = {patient: dict.fromkeys(("reader-1", "reader-2"), without_network) for patient in values}
+    parts = [_results(values, prompter=setting), _results(shapes, prompter=setting, experiment="ball")]
+    titles = {("e", setting): "some method", ("ball", setting): next(iter(labels.trivial_rules()))}
+    against = readers.models_against_readers(pd.concat(parts), "lidc_idri")
+    table = human_variability.printable_variability(against, _pairs(n), titles, "nsd_1mm")
+    return {row["method"]: row[human_variability.COLUMN] for row in table.to_dict("records")}
+
+
+@pytest.mark.parametrize(
+    ("n", "dsc", "without_network", "setting", "verdict"),
+    [
+        (9, 0.8, 0.5, "click", None),
+        (12, 0.8, 0.5, "click", human_variability.TOO_FEW.format(50)),
+        (55, 0.8, 0.5, "click", human_variability.SHOWN),
+        (55, 0.5, 0.4, "click", human_variability.NOT_SHOWN),  # 0.2 below the readers
+        (55, 0.8, 0.9, "click", human_variability.NOT_SHOWN),  # the ball is better
+        (55, 0.8, 0.5, "box_one_slice", human_variability.NEVER),
+        (55, 0.8, 0.5, "recist_line", human_variability.NEVER),  # its square is a box as well
+        (55, 0.8, 0.0, "none", human_variability.SHOWN),
+    ],
+)
+def test_words_on_human_variability_take_patients_readers_and_more_than_a_shape(n, dsc, without_network, setting, verdict):
+    found = _verdicts(n, dsc, without_network, setting)
+    assert found.pop("some method", None) == verdict
+    assert set(found.values()) <= {human_variability.NO_NETWORK}
+
+
+def test_a_box_counts_as_the_references_by_who_drew_it():
+    assert not human_variability.may_be_said("box_every_slice")
+    assert human_variability.may_be_said("box_every_slice", ANOTHER_READER)
+    assert human_variability.may_be_said("detector_box")
 
 
 def test_jittered_rows_and_two_methods_at_once_are_refused():

@@ -135,23 +135,20 @@ def _summary_cells(row: Row) -> dict[str, str]:
 
 def _protocol_cells(row: Row, largest: float) -> dict[str, object]:
     """Texts of a row, and the place of its bar (start and width in % of a track whose middle is no shift)."""
+    from .. import labels
+
     shift = 0.0 if np.isnan(row["shift"]) else row["shift"]
     width = 50 * abs(shift) / largest if largest > 0 else 0.0
     return {
         "name": row["name"],
         "formula": row["formula"],
         "value": "–" if np.isnan(row["value"]) else f"{row['value']:.2f}",
-        "shift": "–" if np.isnan(row["shift"]) else _signed(row["shift"]),
+        "shift": "–" if np.isnan(row["shift"]) else labels.difference_text(row["shift"], signed=True),
         "start": round(50.0 if shift >= 0 else 50 - width, 2),
         "width": round(width, 2),
         "n": f"{row['n']} {row['unit_of_n']}",
         "share": "–" if np.isnan(row["slices_scored_share"]) else f"{100 * row['slices_scored_share']:.0f} %",
     }
-
-
-def _signed(shift: float) -> str:
-    """ "+0.08", "−0.03", and "0.00" for what would be rounded to it."""
-    return "0.00" if abs(shift) < 0.005 else f"{shift:+.2f}".replace("-", "−")
 
 
 def _case_columns(scores: Scores, cases: pd.DataFrame) -> list[dict[str, object]]:

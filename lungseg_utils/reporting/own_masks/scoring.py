@@ -264,8 +264,8 @@ def _score(task: tuple[_Loaded, Options]) -> _ScoredCase | Fault:
         return _fault(InputError(files.ignore or files.case_id, error.problem, error.remedy))
     counts, cut = [], False
     for reference in references.values():
-        judged = prediction.array if ignore is None else prediction.array & ~(ignore.array & ~reference.array)
-        counts.append(protocols.measure(CaseMasks(files.patient_id, reference.array, (judged,))))
+        masks = CaseMasks(files.patient_id, reference.array, (prediction.array,), None if ignore is None else ignore.array)
+        counts.append(protocols.measure(masks))
         cut |= any(scoring.cut_ends(reference))
     return _ScoredCase(files.case_id, rows, counts, cut, prediction.spacing_mm[2])
 
