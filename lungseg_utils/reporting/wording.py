@@ -111,6 +111,8 @@ def statement(profile: str) -> str:
         )
     listed = "; ".join(named(name) for name in datasets(profile))
     text = f"**These are results on patients**: {listed}. "
+    if config.load().profile(profile).patients.test_split == "development":
+        return f"{text}They are development patients, on whom settings are chosen: no patient of the test part was loaded."
     if out_of_fold := [registry.card("datasets", name).label for name in targets(profile) if _out_of_fold(name, profile)]:
         text += f"{', '.join(out_of_fold)} has no fixed test part: what was trained on it is tested out of fold, and all folds together "
         text += "are one run. "

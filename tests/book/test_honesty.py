@@ -85,6 +85,8 @@ def test_every_page_of_a_published_model_says_first_what_ran_in_its_place(line):
 def test_phantoms_are_called_phantoms_and_patients_patients():
     assert "**These are phantom results**" in wording.statement("phantoms")
     assert "do not predict their scores on patients" in wording.statement("phantoms")
+    assert "no patient of the test part was loaded" in wording.statement("quick")
+    assert "development" not in wording.statement("patients")
     assert wording.words("phantoms")["internal_patients"] == "NSCLC-like phantoms"
     assert wording.words("phantoms")["external_patients"] == "MSD-like phantoms"
     assert wording.words("few_shot")["external_patients"].endswith("(not tested in this profile)")
