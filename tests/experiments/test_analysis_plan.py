@@ -1,8 +1,11 @@
 """The analysis plan: what it names exists, and the code's constants are those of the plan."""
 
+import json
 import shutil
+import subprocess
 
 import pytest
+import yaml
 
 from lungseg_utils.core import project
 from lungseg_utils.experiments import analysis_plan, config
@@ -55,3 +58,34 @@ def test_prompts_of_another_reader_are_planned_where_a_model_is_prompted():
     for contrast in analysis_plan.load().contrasts:
         prompted = "none" not in (contrast.a[1], contrast.b[1])
         assert contrast.source == ("another_reader" if prompted else "")
+
+
+def _then(commit: str, name: str) -> dict:
+    """A file of the project as it was at a commit."""
+    text = subprocess.run(["git", "show", f"{commit}:{name}"], cwd=project.project_root(), capture_output=True, text=True, check=True)
+    return yaml.safe_load(text.stdout)
+
+
+def _stored_on_patients() -> list[tuple[str, str]]:
+    """(profile, commit) of all stored experiments on the test patients of LIDC nodules."""
+    found = set()
+    for path in (project.project_root() / "data" / "results").glob("*/experiments.json"):
+        if any(name.startswith("lidc_nodules") for name in config.load().trained_on(path.parent.name)):
+            found |= {(path.parent.name, record["commit"]) for record in json.loads(path.read_text()).values()}
+    return sorted(found)
+
+
+@pytest.mark.parametrize(("profile", "commit"), _stored_on_patients())
+def test_plan_and_settings_were_committed_before_the_test_patients_were_predicted(profile, commit):
+    """Predictions name the commit that made them; what is planned and set now stood in that commit."""
+    assert not commit.endswith("+")  # nothing was changed beside it
+    known = subprocess.run(["git", "cat-file", "-e", commit], cwd=project.project_root(), capture_output=True, check=False).returncode == 0
+    if not known:
+        pytest.skip("the history of the project is not here")
+    then, now = _then(commit, analysis_plan.FILE), analysis_plan.load().raw
+    for part in ("edition", "contrasts", "prompt_sources", "windows_hu", "primary_metric", "inference", "matching", "jitter"):
+        assert then[part] == now[part]
+    settings_then = _then(commit, "experiments.yml")["profiles"][profile]
+    settings_now = yaml.safe_load((project.project_root() / "experiments.yml").read_text())["profiles"][profile]
+    for part in ("model_options", "notebook_options", "variants", "seeds", "folds", "k", "draws", "prompters", "prompt_sources"):
+        assert settings_then[part] == settings_now[part]
