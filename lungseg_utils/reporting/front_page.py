@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,8 @@ import pandas as pd
 
 from ..experiments import analysis_plan, planning
 from ..experiments.costs import subjects
-from . import efficiency, style, wording
+from ..types import Experiment
+from . import contamination, efficiency, style, wording
 from .labels import difference_text, interval_text, label_of
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 FRONT_PAGE = ("baselines_zero_shot", "litemedsam_fine_tuned", "medsam2_fine_tuned")
 _ARCHITECTURES = tuple({subject.model: subject.name for subject in subjects.choose()}.values())  # of each model the last, its largest
 _SETTINGS = {"none": ("o", "no prompt"), "box_one_slice": ("^", "box on one slice"), "box_every_slice": ("s", "box on every slice")}
+_SEEN = " (had seen these images)"
 _DPI = 170  # sharp on dense screens, and some 150 kB
 
 
@@ -34,6 +36,12 @@ def methods(profile: str) -> list[str]:
     return [
         planning.make_experiment(notebook, profile).name for notebook in (baseline, analysis_plan.load().automatic_control, *promptable)
     ]
+
+
+def burnt(profile: str) -> set[str]:
+    """Those of `methods` whose first weights had been trained on the images of the internal test set."""
+    planned = [planning.make_experiment(notebook, profile) for notebook in FRONT_PAGE[1:]]
+    return {experiment.name for experiment in planned if contamination.is_burnt(experiment, wording.internal(profile))}
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,8 @@ def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, 
     shape = _NARROW if narrow else _WIDE
     figure, (prompts, protocol, cost) = plt.subplots(3, 1, figsize=shape.size, dpi=_DPI, gridspec_kw={"height_ratios": shape.heights})
     figure.subplots_adjust(**shape.margins)
-    _draw_prompts(prompts, ladder[ladder["experiment"].isin(methods(profile))], methods(profile), shape)
+    shown = ladder[ladder["experiment"].isin(methods(profile))]
+    _draw_prompts(prompts, shown, methods(profile), shape, burnt(profile))
     _draw_protocols(protocol, trap[(trap["experiment"] == methods(profile)[1]) & (trap["setting"] == "none")], shape)
     _draw_costs(cost, efficiency.by_volume(costs), shape)
     for axes in (prompts, protocol):
@@ -86,8 +95,11 @@ def front_figure(ladder: pd.DataFrame, trap: pd.DataFrame, costs: pd.DataFrame, 
     return figure
 
 
-def _draw_prompts(axes: Axes, ladder: pd.DataFrame, order: list[str], shape: _Shape) -> None:
-    """Mean DSC with interval by prompt (rows) and method; trivial baselines without a prompt are empty, and left out."""
+def _draw_prompts(axes: Axes, ladder: pd.DataFrame, order: list[str], shape: _Shape, seen: Container[str]) -> None:
+    """Mean DSC with interval by prompt (rows) and method; `seen`: methods that had seen the images.
+
+    Trivial baselines without a prompt are empty, and left out.
+    """
     import seaborn as sns
 
     settings, labels = [name for name in _SETTINGS if name in set(ladder["setting"])], {}
@@ -98,7 +110,9 @@ def _draw_prompts(axes: Axes, ladder: pd.DataFrame, order: list[str], shape: _Sh
             row, (marker, color) = part.loc[name], looks[name]
             y = place + 0.19 * (number - (len(part) - 1) / 2)
             axes.plot([row["dsc_low"], row["dsc_high"]], [y, y], color=color, linewidth=2)
-            labels[name] = axes.plot(row["dsc"], y, marker, color=color, linestyle="", label=_short(row))[0]
+            labels[name] = axes.plot(row["dsc"], y, marker, color=color, linestyle="", label=_short(row) + (_SEEN if name in seen else ""))[
+                0
+            ]
     axes.set(
         yticks=range(len(settings)),
         yticklabels=[_line(label_of(name), shape) for name in settings],
@@ -171,15 +185,30 @@ def _draw_costs(axes: Axes, volumes: pd.DataFrame, shape: _Shape) -> None:
 
 
 def page_values(ladder: pd.DataFrame, profile: str) -> dict[str, object]:
-    """Values for the text of the front page, by glue key: NOTEBOOK_SETTING_(dsc|over_trivial|over_control) with intervals, and front_n."""
+    """Values for the text of the front page, by glue key.
+
+    NOTEBOOK_SETTING_(dsc|over_trivial|over_control) with intervals, NOTEBOOK_title, NOTEBOOK_seen (`seen_sentence`), and front_n.
+    """
     rows = ladder.set_index(["experiment", "setting"])
     values: dict[str, Any] = {"front_n": int(ladder["n"].max())}
     for notebook in FRONT_PAGE[1:]:
-        name = planning.make_experiment(notebook, profile).name
-        values[f"{notebook}_title"] = planning.experiment_title(planning.make_experiment(notebook, profile))
+        experiment = planning.make_experiment(notebook, profile)
+        name = experiment.name
+        values[f"{notebook}_title"] = planning.experiment_title(experiment)
+        values[f"{notebook}_seen"] = seen_sentence(experiment, wording.internal(profile))
         for setting in [setting for setting in _SETTINGS if (name, setting) in rows.index]:
             row = rows.loc[(name, setting)]
             for quantity in ("dsc", "over_trivial", "over_control"):
                 text = interval_text if quantity == "dsc" else difference_text
                 values[f"{notebook}_{setting}_{quantity}"] = text(*(row[f"{quantity}{end}"] for end in ("", "_low", "_high")))
     return values
+
+
+def seen_sentence(experiment: Experiment, dataset: str) -> str:
+    """What a reader of a number must know of what the first weights had seen of the tested data set."""
+    found, label = contamination.level_of(experiment, dataset), label_of(dataset)
+    if contamination.is_burnt(experiment, dataset):
+        return f"Its first weights had been trained on {label} ({found}), so its numbers there are no zero-shot claim."
+    if found in ("", contamination.NONE):
+        return f"Its first weights had seen nothing of {label}."
+    return f"What its first weights had seen of {label}: {found}."
