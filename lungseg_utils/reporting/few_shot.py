@@ -154,8 +154,11 @@ def below_zero_shot(table: pd.DataFrame) -> str:
     below = table[table["over_zero_shot"] < 0] if len(table) else table
     if below.empty:
         return "No training falls below zero-shot." if len(table) and table["over_zero_shot"].notna().any() else ""
-    parts = [f"{r['model']} with {_labels(r['k'])} by {difference_text(*_of_zero_shot(r))}" for _, r in below.iterrows()]
-    return f"Training falls below zero-shot: {'; '.join(parts)}."
+    parts = [
+        f"{model}, with " + "; with ".join(f"{_labels(r['k'])} {difference_text(*_of_zero_shot(r))}" for _, r in part.iterrows())
+        for model, part in below.groupby("model", sort=False)
+    ]
+    return f"Below zero-shot, by the difference of its mean DSC, falls {'; '.join(parts)}."
 
 
 def _labels(k: int | str) -> str:

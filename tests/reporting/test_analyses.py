@@ -161,7 +161,7 @@ def test_training_that_falls_below_zero_shot_is_said():
     assert table.loc["all", "over_zero_shot"] == pytest.approx(0.2)
     assert np.isnan(table.loc[0, "over_zero_shot"])
     said = few_shot.below_zero_shot(table.reset_index())
-    assert "5 patients by −0.080 [" in said
+    assert "5 patients −0.080 [" in said
     assert "all patients" not in said
     rising = few_shot.few_shot_runs([zero, full], "phantom_nsclc", "box_one_slice")
     assert few_shot.below_zero_shot(rising) == "No training falls below zero-shot."
