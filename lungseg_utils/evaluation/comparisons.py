@@ -123,6 +123,30 @@ def compare_paired(name: str, a: pd.Series | pd.DataFrame, b: pd.Series | pd.Dat
     return Contrast(name, summary.mean, summary.low, summary.high, p, np.nan, summary.n, method)
 
 
+HIGHER, LOWER, NOT_SHOWN = "the first is higher", "the second is higher", "no difference is shown"
+
+
+def verdict(difference: float, p_holm: float, n: int) -> str:
+    """What is said of a contrast, by its test alone: `HIGHER`, `LOWER` or `NOT_SHOWN`; "" if it was not tested.
+
+    Under the number of patients that a claim takes, the words say so.
+    """
+    if np.isnan(p_holm):
+        return ""
+    said = NOT_SHOWN if p_holm >= _PLANNED.alpha else HIGHER if difference > 0 else LOWER
+    return said if n >= intervals.MIN_PATIENTS_FOR_INFERENCE else f"{said} (no claim: {n} patients)"
+
+
+def disagrees(low: float, high: float, p: float) -> bool:
+    """Whether the interval and the unadjusted test say different things of zero, as they may where differences are skewed.
+
+    An end at zero holds it. False if either is not there.
+    """
+    if np.isnan(low) or np.isnan(p):
+        return False
+    return (low > 0 or high < 0) != (p < _PLANNED.alpha)
+
+
 def adjust_family(contrasts: Iterable[Contrast]) -> list[Contrast]:
     """The contrasts of one family with `p_holm` filled in. Names must differ."""
     contrasts = list(contrasts)

@@ -144,10 +144,17 @@ def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
             "n": table["n"],
             "difference, DSC": [difference_text(r["difference"], r["low"], r["high"]) for _, r in table.iterrows()],
             "p, Holm": ["–" if np.isnan(p) else _p(holm) for p, holm in zip(table["p"], table["p_holm"], strict=True)],
-            "detectable": ["–" if np.isnan(v) else difference_text(v) for v in table["detectable"]],
+            "what is said": [_said(r) for _, r in table.iterrows()],
+            "detectable": [difference_text(v) for v in table["detectable"]],
             **(_over_both_runs(table) if (table["runs"] > 1).any() else {}),
         }
     )
+
+
+def _said(row: pd.Series) -> str:
+    """The test decides; where the interval says something else, the words add it."""
+    said = comparisons.verdict(row["difference"], row["p_holm"], int(row["n"])) or "–"
+    return said + ("; its interval says otherwise" if comparisons.disagrees(row["low"], row["high"], row["p"]) else "")
 
 
 def _over_both_runs(table: pd.DataFrame) -> dict[str, object]:
@@ -212,7 +219,7 @@ def rank_values(table: pd.DataFrame, setting: str) -> dict[str, int]:
 def contrast_values(table: pd.DataFrame) -> dict[str, object]:
     """Values for the text of a page by glue key, from `contrasts` of one data set."""
     tested = table[table["p"].notna()]
-    found = tested[tested["p_holm"] < 0.05]
+    found = tested[tested["p_holm"] < plan.read().inference.alpha]
     named = [f"{r['name']} ({difference_text(r['difference'], r['low'], r['high'])})" for _, r in found.iterrows()]
     detectable = tested["detectable"].dropna()
     return {

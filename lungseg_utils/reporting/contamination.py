@@ -16,16 +16,22 @@ import pandas as pd
 from .. import registry
 from ..core import files, project
 from ..experiments import config
-from ..types import Checkpoint, InputError, Options, Pretraining
+from ..types import Checkpoint, Experiment, InputError, Options, Pretraining
 
 FILE = Path("data") / "contamination.csv"
 COLUMNS = ("weights", "dataset", "level", "quote", "source", "note")
 MAX_QUOTE_WORDS = 25
 NONE, UNKNOWN = "none", "unknown"
-PUBLISHED = "published"
+SAME_LABELS, SAME_IMAGES = "same images and labels", "same images, other labels"
+PUBLISHED, NOT_RUN = "published", "published, not run here"
+# weights that no profile runs: what a source settles about them, for whoever compares with their numbers; other pairs have no row
+ELSEWHERE = (
+    *("SAM-Med2D", "SAM-Med3D-turbo", "VISTA3D", "nnInteractive", "VoxTell", "BiomedParse v1", "UniBiomed"),
+    *("TotalSegmentator lung_nodules", "SMIT lung GTV", "ULS23 baseline", "CLN-Segmenter-MSD-fold0"),
+)
 LEVELS: Mapping[str, str] = {  # strongest first
-    "same images and labels": "these images were trained on, with these outlines",
-    "same images, other labels": "these images were trained on, with other outlines or without any",
+    SAME_LABELS: "these images were trained on, with these outlines",
+    SAME_IMAGES: "these images were trained on, with other outlines or without any",
     "same institution": "other patients of the same institution were trained on",
     "same target class elsewhere": "lung tumors or nodules of other data sets were trained on, these images were not",
     NONE: "none of these, by a source for all images that were trained on with masks",
@@ -60,12 +66,15 @@ def _label(dataset: str) -> str:
 
 
 def read(path: Path | None = None) -> pd.DataFrame:
-    """The checked table (columns `COLUMNS`), one row for each file of weights and data set; InputError names its first fault."""
+    """The checked table (columns `COLUMNS`), one row for each file of weights and data set, and rows of `ELSEWHERE`.
+
+    InputError names its first fault.
+    """
     path = Path(path) if path else project.project_root() / FILE
     frame = files.read_csv(path, "Restore it from the repository.", dtype=str, keep_default_na=False)
     if tuple(frame.columns) != COLUMNS:
         raise InputError(path, f"its columns are {list(frame.columns)}", f"Expected {list(COLUMNS)}.")
-    for column, known in (("weights", known_weights()), ("dataset", datasets()), ("level", LEVELS)):
+    for column, known in (("weights", [*known_weights(), *ELSEWHERE]), ("dataset", datasets()), ("level", LEVELS)):
         strange = sorted(set(frame[column]) - set(known))
         if strange:
             raise InputError(path, f"unknown {column} {strange}", f"Known: {', '.join(known)}.")
@@ -108,11 +117,30 @@ def level(weights: str, dataset: str) -> str:
 
 
 def printable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Levels for people: one row per file of weights, one column per data set."""
-    wide = frame.pivot(index="weights", columns="dataset", values="level").reindex(index=list(known_weights()), columns=datasets())
-    wide = wide.rename(columns=_label).rename_axis(columns=None)
-    wide.insert(0, "kind", pd.Series(known_weights()))
+    """Levels for people: one row per file of weights, one column per data set; a dash where nothing is said."""
+    kinds = known_weights() | dict.fromkeys(ELSEWHERE, NOT_RUN)
+    wide = frame.pivot(index="weights", columns="dataset", values="level").reindex(index=list(kinds), columns=datasets())
+    wide = wide.rename(columns=_label).rename_axis(columns=None).fillna("–")
+    wide.insert(0, "kind", pd.Series(kinds))
     return wide.reset_index()
+
+
+def burnt(frame: pd.DataFrame, dataset: str) -> list[str]:
+    """The published weights of the grid that were trained on the images of a data set: their numbers on it are no zero-shot claim."""
+    seen = frame[(frame["dataset"] == dataset) & frame["level"].isin([SAME_LABELS, SAME_IMAGES])]
+    return [name for name, kind in known_weights().items() if kind == PUBLISHED and name in set(seen["weights"])]
+
+
+def level_of(experiment: Experiment, dataset: str) -> str:
+    """The level of an experiment's first weights on a data set; "" for random ones."""
+    options = config.resolve_options(experiment, config.load().profile(experiment.profile))
+    weights = weights_of(experiment.model, options)
+    return level(weights, dataset) if weights else ""
+
+
+def is_burnt(experiment: Experiment, dataset: str) -> bool:
+    """Whether a source says that an experiment's first weights were trained on the images of a data set."""
+    return level_of(experiment, dataset) in (SAME_LABELS, SAME_IMAGES)
 
 
 def sources(frame: pd.DataFrame) -> str:
@@ -128,11 +156,13 @@ def sources(frame: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
-def page_values(frame: pd.DataFrame, stand_ins: int) -> dict[str, int]:
+def page_values(frame: pd.DataFrame, stand_ins: int) -> dict[str, object]:
     """Values by glue key: pairs of published weights and data set (contamination_pairs), of which none, something or nobody knows what was
-    seen (_clean, _seen, _unknown), the weights with a clean pair (_clean_files), and the profile's stand-ins.
+    seen (_clean, _seen, _unknown), the weights with a clean pair (_clean_files), the profile's stand-ins, and the
+    published weights for which LIDC-IDRI is burnt (_lidc).
     """
     published = frame[frame["weights"].map(known_weights()) == PUBLISHED]
+    lidc = [name for name in datasets() if name.startswith("lidc")]
     clean, unknown = published[published["level"] == NONE], published[published["level"] == UNKNOWN]
     return {
         "contamination_pairs": len(published),
@@ -141,6 +171,7 @@ def page_values(frame: pd.DataFrame, stand_ins: int) -> dict[str, int]:
         "contamination_unknown": len(unknown),
         "contamination_seen": len(published) - len(clean) - len(unknown),
         "contamination_stand_ins": stand_ins,
+        "contamination_lidc": ", ".join(dict.fromkeys(f"`{weights}`" for name in lidc for weights in burnt(frame, name))) or "none",
     }
 
 

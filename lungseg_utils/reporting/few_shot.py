@@ -14,7 +14,7 @@ from ..experiments import planning, results
 from ..types import Experiment
 from . import methods
 from .controls import EXTERNAL, control_experiment, training
-from .labels import TRIVIAL_MODEL, counted, difference_text
+from .labels import TRIVIAL_MODEL, counted, difference_text, difference_texts
 from .methods import Method
 from .seeds import interval_columns, method_intervals, spread_row
 from .style import method_looks, plot_style
@@ -47,14 +47,16 @@ def few_shot_runs(finished: Sequence[results.RunResult], dataset: str, setting: 
 
     Returns:
         One row per model and k. Columns: model, k, those of `seeds.spread_row`, and over_control, over_control_low, over_control_high,
-        over_control_runs: paired difference to the automatic model trained on the same draws of the same k ("the method", matched runs).
+        over_control_runs: paired difference to the automatic model trained on the same draws of the same k ("the method", matched runs);
+        over_zero_shot with _low and _high: paired difference to the same model without any label of the target.
     """
     groups = {(planning.model_title(m.experiment), _shots(m.experiment)): m for m in _learning(finished, dataset, setting)}
     control, rows = planning.model_title(control_experiment(finished[0].experiment, dataset)), []
     for (model, k), method in sorted(groups.items(), key=lambda item: (item[0][0], np.inf if item[0][1] == "all" else item[0][1])):
         table, other = method.table(dataset, setting), groups.get((control, k)) if model != control else None
         row = {"model": model, "k": k} | spread_row(table)
-        rows.append(row | _matched_difference("control", table, other.table(dataset, setting) if other else None))
+        row |= _matched_difference("control", table, other.table(dataset, setting) if other else None)
+        rows.append(row | _over_zero_shot(method, groups.get((model, 0)), dataset, setting))
     return pd.DataFrame(rows)
 
 
@@ -65,6 +67,15 @@ def _matched_difference(name: str, a: pd.DataFrame, b: pd.DataFrame | None) -> d
         return {f"over_{name}": np.nan, f"over_{name}_low": np.nan, f"over_{name}_high": np.nan, f"over_{name}_runs": len(common)}
     gain = intervals.summarize_method_difference(a[common], b[common], matched_runs=True)
     return {f"over_{name}": gain.mean, f"over_{name}_low": gain.low, f"over_{name}_high": gain.high, f"over_{name}_runs": len(common)}
+
+
+def _over_zero_shot(method: Method, zero_shot: Method | None, dataset: str, setting: str) -> dict[str, float]:
+    """Difference to the untrained model; over draws too, if there are several."""
+    if zero_shot is None or zero_shot is method:
+        return dict.fromkeys(("over_zero_shot", "over_zero_shot_low", "over_zero_shot_high"), np.nan)
+    pair = methods.pair_methods(method, setting, zero_shot, setting, dataset)
+    gain = pair.method() if pair.a.shape[1] > 1 else pair.trained_models()
+    return {"over_zero_shot": gain.mean, "over_zero_shot_low": gain.low, "over_zero_shot_high": gain.high}
 
 
 def _learning(finished: Iterable[results.RunResult], dataset: str, setting: str) -> list[Method]:
@@ -114,6 +125,7 @@ def printable_few_shot(table: pd.DataFrame) -> pd.DataFrame:
             "the method": method_intervals(table),
             "lowest to highest run": [f"{r['lowest']:.2f} to {r['highest']:.2f}" for _, r in table.iterrows()],
             "over the automatic model on the same draws": [_gain(r) for _, r in table.iterrows()],
+            "over zero-shot": difference_texts(table, "over_zero_shot"),
         }
     )
 
@@ -125,12 +137,36 @@ def _gain(row: pd.Series) -> str:
 
 
 def few_shot_values(table: pd.DataFrame, setting: str) -> dict[str, str]:
-    """One sentence on one prompt setting, by glue key: mean DSC over the draws by model and k. `table`: from `few_shot_runs`."""
+    """Two sentences on one prompt setting, by glue key: mean DSC over the draws by model and k, and what falls below zero-shot.
+
+    `table`: from `few_shot_runs`.
+    """
     parts = []
     for model, part in table.groupby("model", sort=False):
         parts.append(f"{model} {', '.join(_step(row) for _, row in part.iterrows())}")
     n = counted(table["n"]) if len(table) else "n = 0"
-    return {f"few_shot_{setting}": f"{'; '.join(parts) or 'nothing was trained'} (mean 3-D DSC, {n})."}
+    said = f"{'; '.join(parts) or 'nothing was trained'} (mean 3-D DSC, {n})."
+    return {f"few_shot_{setting}": said, f"few_shot_{setting}_below": below_zero_shot(table)}
+
+
+def below_zero_shot(table: pd.DataFrame) -> str:
+    """Which trainings have a lower mean DSC than the same model had without a label of the target, with their differences."""
+    below = table[table["over_zero_shot"] < 0] if len(table) else table
+    if below.empty:
+        return "No training falls below zero-shot." if len(table) and table["over_zero_shot"].notna().any() else ""
+    parts = [
+        f"{model}, with " + "; with ".join(f"{_labels(r['k'])} {difference_text(*_of_zero_shot(r))}" for _, r in part.iterrows())
+        for model, part in below.groupby("model", sort=False)
+    ]
+    return f"Below zero-shot, by the difference of its mean DSC, falls {'; '.join(parts)}."
+
+
+def _labels(k: int | str) -> str:
+    return "all patients" if k == "all" else f"{k} patient{'s' if k > 1 else ''}"
+
+
+def _of_zero_shot(row: pd.Series) -> tuple[float, float, float]:
+    return row["over_zero_shot"], row["over_zero_shot_low"], row["over_zero_shot_high"]
 
 
 def _step(row: pd.Series) -> str:

@@ -33,7 +33,6 @@ FRONT_PAGE: Mapping[str, str] = {
     "litemedsam_fine_tuned": FINE_TUNED,
 }
 SETTINGS = ("none", "box_one_slice", "box_every_slice")
-SEEN = ("same images and labels", "same images, other labels")  # levels of contamination that the figure marks
 _MARK = "†"
 _DPI = 170  # sharp on dense screens, and some 150 kB
 _POINTS = 10
@@ -79,17 +78,13 @@ def front_table(finished: Sequence[results.RunResult], profile: str) -> pd.DataF
             if role == TRIVIAL and (role, method) != best:
                 continue
             row = {"setting": setting, "role": role, "experiment": method.name, "title": names[method.name, setting]}
-            row |= {"seen": _has_seen(method, dataset), "n": len(values)} | _columns("dsc", intervals.summarize_mean(values.to_numpy()))
+            row |= {"seen": contamination.is_burnt(method.experiment, dataset), "n": len(values)} | _columns(
+                "dsc", intervals.summarize_mean(values.to_numpy())
+            )
             opponent = trivial[best] if best is not None and role != TRIVIAL else None
             gain = intervals.summarize_paired_difference(values, opponent) if opponent is not None else None
             rows.append(row | _columns("gain", gain))
     return pd.DataFrame(rows)
-
-
-def _has_seen(method: Method, dataset: str) -> bool:
-    options = config.resolve_options(method.experiment, config.load().profile(method.experiment.profile))
-    weights = contamination.weights_of(method.experiment.model, options)
-    return bool(weights) and contamination.level(weights, dataset) in SEEN
 
 
 def _columns(name: str, summary: intervals.Summary | None) -> dict[str, float]:

@@ -69,6 +69,11 @@ def number_text(value: float, digits: int) -> str:
     return with_minus("–" if np.isnan(value) else "∞" if value == np.inf else "-∞" if np.isinf(value) else f"{value:z.{digits}f}")
 
 
+def as_text(frame: pd.DataFrame, digits: int) -> pd.DataFrame:
+    """The frame with its fractions as text, so many decimals each (`number_text`); other cells stay."""
+    return frame.map(lambda cell: number_text(cell, digits) if isinstance(cell, float) else cell)
+
+
 def with_minus(text: str) -> str:
     """The text with minus signs (U+2212) in place of hyphens before numbers."""
     return re.sub(r"(?<![\w.])-(?=[\d∞])", "−", text)

@@ -13,7 +13,7 @@ from .. import registry
 from ..core.masks import dsc
 from ..data.cases import load_study
 from ..evaluation import intervals, judges
-from ..experiments import config, results
+from ..experiments import results
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..prompts.sources import ANOTHER_READER, REFERENCE, TITLES
 from . import contamination, settings_labels
@@ -64,9 +64,7 @@ def claims(finished: Sequence[results.RunResult], dataset: str, readers: pd.Seri
 
 def _seen(method: Method, dataset: str) -> str:
     """What a source says that the first weights of a method were trained on; a dash for random ones."""
-    options = config.resolve_options(method.experiment, config.load().profile(method.experiment.profile))
-    weights = contamination.weights_of(method.experiment.model, options)
-    return contamination.level(weights, dataset) if weights else "–"
+    return contamination.level_of(method.experiment, dataset) or "–"
 
 
 def _best_trivial(here: Sequence[Method], values: dict[str, pd.Series]) -> pd.Series | None:

@@ -13,7 +13,7 @@ from ..experiments import planning
 from ..experiments.results import RunResult
 from ..types import Row
 from . import methods
-from .labels import difference_text
+from .labels import difference_text, number_text
 from .style import looks_of, plot_style
 
 if TYPE_CHECKING:
@@ -149,5 +149,5 @@ def order_values(trap: pd.DataFrame, agreement: pd.DataFrame, setting: str) -> d
         f"trap_{setting}_methods": part["experiment"].nunique(),
         f"trap_{setting}_others": len(others),
         f"trap_{setting}_another_first": int((others != best.iloc[0]).sum()),
-        f"trap_{setting}_least_tau": f"{taus.min():.2f}" if len(taus) else "–",
+        f"trap_{setting}_least_tau": number_text(taus.min(), 2) if len(taus) else "–",
     }

@@ -490,6 +490,34 @@ def test_minimum_detectable_difference_for_many_patients_none_and_no_spread():
         comparisons.minimum_detectable_difference(np.nan, 60)
 
 
+@pytest.mark.parametrize(
+    ("difference", "p_holm", "n", "said"),
+    [
+        (0.1, 0.049, 60, comparisons.HIGHER),
+        (-0.1, 0.01, 50, comparisons.LOWER),
+        (0.1, 0.05, 60, comparisons.NOT_SHOWN),
+        (0.1, 0.01, 49, f"{comparisons.HIGHER} (no claim: 49 patients)"),
+        (0.1, np.nan, 60, ""),
+    ],
+)
+def test_the_test_alone_decides_what_is_said(difference, p_holm, n, said):
+    assert comparisons.verdict(difference, p_holm, n) == said
+
+
+def test_intervals_that_say_otherwise_are_found_and_an_end_at_zero_holds_it():
+    assert comparisons.disagrees(0.001, 0.1, 0.06)
+    assert comparisons.disagrees(-0.001, 0.1, 0.04)
+    assert not comparisons.disagrees(0.001, 0.1, 0.04)
+    assert not comparisons.disagrees(0.0, 0.1, 0.06)
+    assert not comparisons.disagrees(-0.1, -0.001, 0.04)
+    assert not comparisons.disagrees(np.nan, np.nan, np.nan)
+    skewed = np.array([0.0] * 15 + [0.1, 0.2, 0.3, 0.4, 0.5])  # of 2^5 sign patterns two are as extreme: p = 1/16
+    contrast = comparisons.compare_paired("skewed", pd.Series(skewed), pd.Series(np.zeros(20)))
+    assert contrast.p == pytest.approx(1 / 16)
+    assert comparisons.disagrees(contrast.low, contrast.high, contrast.p)
+    assert comparisons.verdict(contrast.difference, contrast.p, 60) == comparisons.NOT_SHOWN
+
+
 def test_within_human_variability_needs_the_bound_the_patients_and_the_other_metric():
     readers = _table(60, 1)[0]
     near = comparisons.compare_with_readers(readers - 0.01 + np.random.default_rng(0).normal(0, 0.05, 60), readers)

@@ -117,6 +117,8 @@ def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch
     assert set(appendix.index) == set(table.index[table["n"] > 0])
     assert appendix.loc["five patients against all", "DSC: p, Wilcoxon"] == "under 0.001"
     assert appendix.loc["five patients against all", "difference, NSD at 3 mm"].startswith("0.00")
+    said = printed.set_index("contrast")["what is said"]
+    assert said["five patients against all"].startswith("the second is higher (no claim: 12 patients)")
     answers = comparisons.contrast_values(table.reset_index())
     assert answers["contrasts_significant"] == 1
     assert "five patients against all" in answers["contrasts_named"]
@@ -149,6 +151,24 @@ def test_curves_put_full_training_at_all_and_zero_shot_at_none(finished):
     table = few_shot.few_shot_runs(finished, "phantom_nsclc", "none")
     assert "k = 5: 0.30" in few_shot.few_shot_values(table, "none")["few_shot_none"]
     assert set(few_shot.printable_few_shot(table)["the method"]) == {"no claim: one run"}
+
+
+def test_training_that_falls_below_zero_shot_is_said():
+    box = ("box_one_slice", 0.0)
+    zero = result_of(planning.make_experiment("medsam_zero_shot", "phantoms"), {box: values_around(0.5)})
+    made = [planning.make_experiment("medsam_few_shot", "phantoms", draw=d) for d in range(3)]
+    draws = [result_of(experiment, {box: values_around(0.4 + 0.02 * d, d)}) for d, experiment in enumerate(made)]
+    full = result_of(planning.make_experiment("medsam_fine_tuned", "phantoms"), {box: values_around(0.7)})
+    table = few_shot.few_shot_runs([zero, *draws, full], "phantom_nsclc", "box_one_slice").set_index("k")
+    assert table.loc[5, "over_zero_shot"] == pytest.approx(0.42 - 0.5)
+    assert table.loc["all", "over_zero_shot"] == pytest.approx(0.2)
+    assert np.isnan(table.loc[0, "over_zero_shot"])
+    said = few_shot.below_zero_shot(table.reset_index())
+    assert "5 patients −0.080 [" in said
+    assert "all patients" not in said
+    rising = few_shot.few_shot_runs([zero, full], "phantom_nsclc", "box_one_slice")
+    assert few_shot.below_zero_shot(rising) == "No training falls below zero-shot."
+    assert few_shot.below_zero_shot(rising[rising["k"] == 0]) == ""
 
 
 def test_draws_are_compared_with_the_automatic_model_on_the_same_draws_only(finished):

@@ -7,7 +7,7 @@ import pytest
 
 from lungseg_utils import registry
 from lungseg_utils.core import project
-from lungseg_utils.experiments import grid
+from lungseg_utils.experiments import grid, planning
 from lungseg_utils.reporting import contamination
 from lungseg_utils.types import InputError
 
@@ -34,11 +34,24 @@ def refused(tmp_path):
 
 
 def test_every_pair_has_one_row(frame):
-    assert len(frame) == len(contamination.known_weights()) * len(contamination.datasets())
+    run_here = frame["weights"].isin(contamination.known_weights())
+    assert run_here.sum() == len(contamination.known_weights()) * len(contamination.datasets())
+    assert set(frame["weights"][~run_here]) == set(contamination.ELSEWHERE)
+    assert not frame.duplicated(["weights", "dataset"]).any()
+
+
+def test_weights_that_had_seen_the_tested_images_say_so_in_table_figure_and_text(frame):
+    assert contamination.burnt(frame, "lidc_nodules") == ["lite_medsam", "MedSAM2_latest", "MedSAM2_CTLesion"]
+    real, stand_in = (planning.make_experiment("litemedsam_fine_tuned", profile) for profile in ("patients", "phantoms"))
+    assert contamination.is_burnt(real, "lidc_nodules")
+    assert contamination.level_of(stand_in, "phantom_nsclc") == contamination.NONE
+    assert not contamination.is_burnt(stand_in, "lidc_nodules")
+    assert contamination.level_of(planning.make_experiment("unet_full", "phantoms"), "phantom_nsclc") == ""  # random first weights
 
 
 def test_lidc_is_burnt_for_models_of_one_group_and_nobody_else_is_said_to_have_seen_it(frame):
-    seen = frame[(frame["dataset"] == "lidc_idri") & ~frame["level"].isin(["none", "unknown"])]
+    run_here = frame["weights"].isin(contamination.known_weights())
+    seen = frame[run_here & (frame["dataset"] == "lidc_idri") & ~frame["level"].isin(["none", "unknown"])]
     assert set(seen["weights"]) == {"MedSAM2_latest", "MedSAM2_CTLesion", "lite_medsam"}
     assert set(seen["level"]) == {"same images and labels"}
     assert set(seen["source"].str.rpartition("bowang-lab/")[2]) == {"MedSAM2/issues/5", "MedSAM/issues/255"}
@@ -56,6 +69,7 @@ def test_the_text_counts_pairs_of_published_weights_alone(frame):
         "contamination_unknown": 1,
         "contamination_seen": 1,
         "contamination_stand_ins": 5,
+        "contamination_lidc": "none",
     }
     assert contamination.levels_in_words().count("\n- *") == len(contamination.LEVELS) - 1
 
@@ -105,11 +119,11 @@ def test_a_missing_table_is_named(tmp_path):
 
 def test_tables_for_people_hold_every_level_and_every_source_once(frame):
     table = contamination.printable(frame)
-    assert table.shape == (len(contamination.known_weights()), len(contamination.datasets()) + 2)
-    assert set(table.iloc[:, 2:].to_numpy().ravel()) <= set(contamination.LEVELS)
+    assert table.shape == (len(contamination.known_weights()) + len(contamination.ELSEWHERE), len(contamination.datasets()) + 2)
+    assert set(table.iloc[:, 2:].to_numpy().ravel()) <= {*contamination.LEVELS, "–"}
     text = contamination.sources(frame)
     assert all(f"**{name}**" in text for name in contamination.known_weights())
-    assert text.count("LIDC-IDRI; LIDC nodules: *same images and labels*") == 3
+    assert text.count("LIDC-IDRI; LIDC nodules: *same images and labels*") == 5
 
 
 def test_every_promptable_model_has_first_weights_that_the_table_knows():

@@ -9,7 +9,7 @@ from matplotlib import colors
 from matplotlib.figure import Figure
 
 from lungseg_utils.evaluation import metrics, tables
-from lungseg_utils.reporting import experiment_tables, loss_ablation, style
+from lungseg_utils.reporting import experiment_tables, labels, loss_ablation, style
 from lungseg_utils.reporting.labels import counted, difference_text, interval_text, with_minus
 from lungseg_utils.reporting.results import cohort_values, methods_by_setting, printable_case_matrix, printable_setting_table
 
@@ -51,6 +51,13 @@ def test_differences_tell_the_side_of_zero_and_exact_zeros():
     assert difference_text(0.012, 0.0, 0.021) == "0.012 [0.000, 0.021]"  # it ends there
     assert difference_text(-1e-16, -1e-16, -1e-16, signed=True) == "0.000 [0.000, 0.000]"
     assert difference_text(np.nan) == "–"
+
+
+def test_fractions_of_a_frame_become_text_and_nothing_else_does():
+    frame = pd.DataFrame({"median": [-840.25, np.nan], "n": [2, 3], "what": ["PN-0", "b"]})
+    shown = labels.as_text(frame, 1)
+    assert shown["median"].tolist() == ["−840.2", "–"]
+    assert (shown["n"].tolist(), shown["what"].tolist()) == ([2, 3], ["PN-0", "b"])
 
 
 def test_only_hyphens_before_numbers_are_minus_signs():

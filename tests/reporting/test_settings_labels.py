@@ -18,17 +18,17 @@ def _count(notebook, profile, setting, dataset="lidc_nodules"):
 @pytest.mark.parametrize(
     ("notebook", "profile", "setting", "labels"),
     [
-        ("unet_full", "mini", "none", PHANTOMS),
+        ("unet_full", "phantoms", "none", PHANTOMS),
         ("unet_full", "patients", "none", PHANTOMS + PATIENTS),
-        ("unet_prompted_full", "mini", "box_one_slice", PHANTOMS + PATIENTS),
+        ("unet_prompted_full", "phantoms", "box_one_slice", PHANTOMS + PATIENTS),
         ("nnunet_full", "paper", "none", 0),
         ("nnunet_full", "paper", "click", 40),  # its fallback is a ball
         ("litemedsam_zero_shot", "patients", "box_one_slice", 0),
         ("litemedsam_fine_tuned", "patients", "box_one_slice", PATIENTS),
-        ("medsam_zero_shot", "mini", "box_one_slice", PHANTOMS),  # a stand-in, not the published weights
-        ("baselines_zero_shot", "mini", "box_one_slice", 0),
-        ("baselines_zero_shot", "mini", "recist_points", 0),  # the line gives the size of the ball
-        ("baselines_zero_shot", "mini", "click", 40),  # training phantoms of fold 0
+        ("medsam_zero_shot", "phantoms", "box_one_slice", PHANTOMS),  # a stand-in, not the published weights
+        ("baselines_zero_shot", "phantoms", "box_one_slice", 0),
+        ("baselines_zero_shot", "phantoms", "recist_points", 0),  # the line gives the size of the ball
+        ("baselines_zero_shot", "phantoms", "click", 40),  # training phantoms of fold 0
         ("baselines_zero_shot", "patients", "click", 163),
         ("litemedsam_zero_shot", "paper", "detector_box", PHANTOMS),  # those of the U-Net that finds the boxes
     ],
@@ -45,9 +45,8 @@ def test_every_model_of_the_grid_declares_its_labels_at_every_prompt_setting():
 
 
 def test_a_model_that_declares_nothing_is_not_called_zero():
-    assert (
-        settings_labels.count(Experiment("mini", "none", "new_model", "zero_shot"), "phantom_nsclc", "none") == settings_labels.NOT_DECLARED
-    )
+    experiment = Experiment("phantoms", "none", "new_model", "zero_shot")
+    assert settings_labels.count(experiment, "phantom_nsclc", "none") == settings_labels.NOT_DECLARED
 
 
 def test_records_with_other_columns_are_refused(tmp_path):
