@@ -72,7 +72,8 @@ def read_datasets(profile: str, finished: Sequence[RunResult]) -> list[ReadDatas
 
 
 def _with_several_readers() -> list[str]:
-    return [name for name in config.load().datasets() if registry.card("datasets", name).several_readers]
+    wholes = dict.fromkeys(map(registry.whole, config.load().datasets()))  # readers of a part are readers of the whole
+    return [name for name in wholes if registry.card("datasets", name).several_readers]
 
 
 def missing_sentence(found: Sequence[ReadDataset]) -> str:
