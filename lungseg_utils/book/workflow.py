@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import registry
 from ..core import files, locks, project, provenance
 from ..data import collections, samples
-from ..experiments import analysis_plan, config, planning
+from ..experiments import analysis_plan, config, planning, store
 from ..experiments.grid import real_datasets, trained
 from ..reporting import front_page
 from ..types import InputError
@@ -43,6 +43,15 @@ LARGER_PAGES: Mapping[str, Page] = {
     "selection": Page("selection", "selection"),
     "loss_ablation": Page("loss_ablation", "losses"),
     "gpu": Page("gpu", "standard"),
+}
+# the profiles that ask these questions of patients: shown in a book on the same patients as soon as their tables are stored
+CLAIMS: Mapping[str, str] = {
+    "external_validation": "claims_cohorts",
+    "ladder_whole": "claims",
+    "comparisons_larger": "claims",
+    "robustness": "claims_jitter",
+    "few_shot": "claims_few_shot",
+    "seeds": "claims_seeds",
 }
 WITHOUT_DOWNLOAD = "phantoms"
 ON_PATIENTS, ON_PHANTOMS = "quick", "smoke"  # profiles of `make quick`
@@ -166,7 +175,17 @@ def page(name: str, profile: str) -> Page:
     own = {"robustness": bool(size.jitter.shares), "few_shot": len(size.draws) > 1, "seeds": len(size.seeds) * len(size.folds) > 1}
     own["external_validation"] = any(len(config.load().test_datasets(line, profile)) > 1 for line in config.load().notebooks(profile))
     larger = LARGER_PAGES.get(name)
+    if larger and _has_claims(name, profile):
+        larger = replace(larger, profile=CLAIMS[name])
     return larger if larger and not own.get(name) else Page(larger.notebook if larger else name, profile)
+
+
+def _has_claims(name: str, profile: str) -> bool:
+    """Whether tables are stored that ask a page's question of the patients whom a profile trains on."""
+    if name not in CLAIMS or not store.is_stored(CLAIMS[name]):
+        return False
+    asked, own = ({registry.whole(dataset) for dataset in config.load().trained_on(p)} for p in (CLAIMS[name], profile))
+    return asked == own
 
 
 def experiment_title(notebook: str, profile: str) -> str:

@@ -49,6 +49,11 @@ def folder(profile: str) -> Path:
     return project.project_root() / "data" / "results" / profile
 
 
+def is_stored(profile: str) -> bool:
+    """Whether any experiment of a profile is stored."""
+    return (folder(profile) / _EXPERIMENTS).is_file()
+
+
 def holds(profile: str, experiment: str) -> bool:
     """Whether an experiment is stored."""
     return experiment in _records(profile)

@@ -398,3 +398,14 @@ def test_embeddings_are_kept_while_a_workflow_that_shares_them_runs(tmp_path, mo
     assert seen["LUNGSEG_EMBEDDINGS"] == (own or str(folder))
     assert float(seen["LUNGSEG_EMBEDDINGS_GB"]) > 20
     assert folder.exists() == (status == 1)
+
+
+def test_larger_pages_are_on_patients_as_soon_as_their_tables_are_stored(tmp_path, monkeypatch):
+    monkeypatch.setattr(workflow.store, "folder", lambda profile: tmp_path / profile)
+    assert workflow.page("few_shot", "patients").profile == "few_shot"
+    (tmp_path / "claims_few_shot").mkdir()
+    (tmp_path / "claims_few_shot" / "experiments.json").write_text("{}")
+    assert workflow.page("few_shot", "patients").profile == "claims_few_shot"
+    assert workflow.page("few_shot", "phantoms").profile == "few_shot"  # never other patients than its own
+    assert workflow.page("seeds", "patients").profile == "seeds"
+    assert set(workflow.CLAIMS) < set(workflow.LARGER_PAGES)
