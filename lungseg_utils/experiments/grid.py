@@ -136,19 +136,19 @@ def trained(profile: str) -> list[str]:
     return [line.notebook for line in lines if registry.card("paradigms", line.paradigm).uses_target_labels]
 
 
-def stand_ins(profile: str) -> dict[str, tuple[str, Options]]:
-    """Name -> (model, options) of every stand-in that the profile's experiments start from, each once."""
+def stand_ins(profile: str) -> dict[str, tuple[str, Options, int]]:
+    """Name -> (model, options, seed) of every stand-in that the profile's experiments start from, each once."""
     size = config.load().profile(profile)
-    found: dict[str, tuple[str, Options]] = {}
+    found: dict[str, tuple[str, Options, int]] = {}
     for experiment in planning.all_planned(profile):
         if name := _stand_in(experiment):
-            found.setdefault(name, (experiment.model, config.resolve_options(experiment, size)))
+            found.setdefault(name, (experiment.model, config.resolve_options(experiment, size), experiment.seed))
     return found
 
 
 def _stand_in(experiment: Experiment) -> str:
     pretraining = config.resolve_options(experiment, config.load().profile(experiment.profile)).get("pretraining", RANDOM)
-    return "" if pretraining == RANDOM else f"{experiment.model}__{pretraining}"
+    return "" if pretraining == RANDOM else initial_weights.of_seed(f"{experiment.model}__{pretraining}", experiment.seed)
 
 
 def pretrain(name: str, profile: str) -> None:
@@ -156,7 +156,8 @@ def pretrain(name: str, profile: str) -> None:
     known = stand_ins(profile)
     if name not in known:
         raise InputError(name, f"no stand-in of profile {profile}", f"Choose one of {', '.join(known)}.")
-    initial_weights.initial_weights(*known[name])
+    model, options, seed = known[name]
+    initial_weights.initial_weights(model, options, seed=seed)
 
 
 def export(profile: str) -> Path:

@@ -1,4 +1,4 @@
-"""Initial weights of promptable models: a published checkpoint, or the pretraining of a stand-in, done once and stored.
+"""Initial weights of promptable models: a published checkpoint, or the pretraining of a stand-in, done once for each seed and stored.
 
 Published files are in data/cache/weights and are checked by size and hash. The weights of a stand-in are in results/stand_ins, for all
 profiles, and are computed again only if what they depend on (options, code) has changed.
@@ -18,15 +18,22 @@ from . import code_identity
 # they say how a pretrained network is trained further, so they leave its first weights alone
 _LATER_OPTIONS = ("steps", "batch_size", "learning_rate", "validate_every", "trainable", "threshold", "device")
 PATIENCE_SECONDS = 1800.0
-_SEED = 0  # a stand-in is one artifact, like a published checkpoint; seeds of experiments vary what is trained from it
 
 
-def initial_weights(model: str, options: Options, progress: bool = True) -> Path | None:
-    """File of the network's first weights; None for a model that starts from random ones."""
+def initial_weights(model: str, options: Options, progress: bool = True, seed: int = 0) -> Path | None:
+    """File of the network's first weights; None for a model that starts from random ones.
+
+    A stand-in is pretrained from the `seed` of the run that starts from it: the method includes its pretraining.
+    """
     source = registry.initial_weights(model, options)
     if isinstance(source, Checkpoint):
         return _published(source)
-    return _pretrained(model, options, source, progress) if isinstance(source, Pretraining) else None
+    return _pretrained(model, options, source, progress, seed) if isinstance(source, Pretraining) else None
+
+
+def of_seed(name: str, seed: int) -> str:
+    """Name of what is pretrained from a seed; 0 has no mark."""
+    return f"{name}__seed{seed}" if seed else name
 
 
 def checkpoint(model: str, options: Options) -> Checkpoint | None:
@@ -75,25 +82,26 @@ def _published(wanted: Checkpoint) -> Path:
     return path
 
 
-def _pretrained(model: str, options: Options, source: Pretraining, progress: bool) -> Path:
+def _pretrained(model: str, options: Options, source: Pretraining, progress: bool, seed: int) -> Path:
     kept = {name: value for name, value in options.items() if name not in _LATER_OPTIONS}
-    folder = project.project_root() / "results" / "stand_ins" / f"{model}__{source.kind}__{provenance.sha256_of_json(kept)[:8]}"
-    identity = provenance.sha256_of_json({"options": kept, "seed": _SEED, "code": code_identity.sha256([f"models.{model}"])})
+    name = of_seed(f"{model}__{source.kind}__{provenance.sha256_of_json(kept)[:8]}", seed)
+    folder = project.project_root() / "results" / "stand_ins" / name
+    identity = provenance.sha256_of_json({"options": kept, "seed": seed, "code": code_identity.sha256([f"models.{model}"])})
     path, record = folder / "weights.pt", folder / "pretrained.json"
     with locks.exclusive(folder / ".lock", "another process is pretraining this stand-in", PATIENCE_SECONDS):
         if path.is_file() and files.read_json(record).get("identity") == identity:
             return path
         record.unlink(missing_ok=True)  # written last: what is there without it is not finished
-        _pretrain(model, options, source, folder, identity, progress)
-        files.write_json({"identity": identity, "source": vars(source) | {"seed": _SEED}, "options": kept}, record)
+        _pretrain(model, options, source, folder, identity, progress, seed)
+        files.write_json({"identity": identity, "source": vars(source) | {"seed": seed}, "options": kept}, record)
     return path
 
 
-def _pretrain(model: str, options: Options, source: Pretraining, folder: Path, identity: str, progress: bool) -> None:
+def _pretrain(model: str, options: Options, source: Pretraining, folder: Path, identity: str, progress: bool, seed: int) -> None:
     from ..networks import training
 
-    segmenter = registry.plugin("models", model).build(options, _SEED)  # of the promptable ones, which alone have a pretraining
-    plan = training.Schedule(source.steps, source.learning_rate, _SEED, validate_every=source.steps)
+    segmenter = registry.plugin("models", model).build(options, seed)  # of the promptable ones, which alone have a pretraining
+    plan = training.Schedule(source.steps, source.learning_rate, seed, validate_every=source.steps)
     history = segmenter.pretrain(source.kind, plan, source.batch_size, folder, identity, progress)
     files.write(history, folder / "history.csv")
     segmenter.save(folder / "weights.pt", {"identity": identity, "pretraining": source.kind})

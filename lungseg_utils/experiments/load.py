@@ -128,7 +128,7 @@ def weights_files(experiment: Experiment, progress: bool = False) -> tuple[Path 
     folder = store.results_folder(experiment)
     if registry.card("paradigms", experiment.paradigm).uses_target_labels and not (folder / "experiment.json").is_file():
         raise InputError(folder, "this experiment is not finished", "Run its notebook first, or `python -m lungseg_utils run`.")
-    first = initial_weights.initial_weights(experiment.model, _options(experiment), progress)
+    first = initial_weights.initial_weights(experiment.model, _options(experiment), progress, experiment.seed)
     weights = folder / "weights.pt"
     return first, weights if weights.is_file() else None
 

@@ -104,7 +104,8 @@ def run(
     detectors = {other: detector.Detector(other) for other in {*finders.values()} - {experiment}}  # a missing one ends it before any work
     with locks.exclusive(folder / ".lock", "another process is running this experiment", PATIENCE_SECONDS):
         files.remove_leftovers(folder)
-        initial = initial_weights.initial_weights(experiment.model, options, progress)  # a wrong file ends it before any work
+        # a wrong file ends it before any work
+        initial = initial_weights.initial_weights(experiment.model, options, progress, experiment.seed)
         cohort = _training_cohort(experiment, profile, workers, progress)
         tests = {name: cohorts.cases_to_test(name, profile, workers, progress, experiment) for name in test_datasets}
         for cases in tests.values():
@@ -180,7 +181,7 @@ def help_to_train(experiment: Experiment) -> None:
     profile = config.load().profile(experiment.profile)
     options, folder = config.resolve_options(experiment, profile), store.results_folder(experiment)
     cohort = _training_cohort(experiment, profile, workers=1, progress=False)
-    initial = initial_weights.initial_weights(experiment.model, options, progress=False)
+    initial = initial_weights.initial_weights(experiment.model, options, False, experiment.seed)
     job = _Job(experiment, options, folder, cohort, {}, {}, {}, initial, {"training": identity}, progress=False)
     _train(job, _untrained(job))
 

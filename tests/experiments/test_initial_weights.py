@@ -9,7 +9,7 @@ import torch
 
 from lungseg_utils import registry
 from lungseg_utils.core import project
-from lungseg_utils.experiments import cohorts, initial_weights, run, store
+from lungseg_utils.experiments import cohorts, grid, initial_weights, run, store
 from lungseg_utils.networks import promptable
 from lungseg_utils.types import Checkpoint, Experiment, InputError
 
@@ -46,6 +46,19 @@ def test_how_it_is_fine_tuned_later_leaves_the_first_weights_alone_and_all_else_
     assert _weights(_options(steps=9, learning_rate=1e-5, trainable="lora")) == path
     others = [_weights(_options(pretraining="shapes")), _weights(_options(canvas=64)), _weights(_options(pretraining_steps=4))]
     assert len({path, *others}) == 4
+
+
+def test_each_run_has_a_pretraining_of_its_own_seed(here):
+    """The method includes its pretraining: two runs that shared one would look nearer to each other than they are."""
+    first, second = (initial_weights.initial_weights("sam_stand_in", _options(), False, seed) for seed in (0, 1))
+    one, other = (torch.load(path, weights_only=True)["weights"] for path in (first, second))
+    assert first == _weights(_options())
+    assert not all(torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_stand_ins_of_a_profile_are_one_for_each_seed():
+    seeds = {name: seed for name, (_, _, seed) in grid.stand_ins("seeds").items()}
+    assert seeds == {"sam_stand_in__ct_like": 0} | {f"sam_stand_in__ct_like__seed{n}": n for n in range(1, 5)}
 
 
 def test_an_unfinished_pretraining_is_not_taken_for_weights(here):
