@@ -43,6 +43,24 @@ def atomic_path(path: Path) -> Iterator[Path]:
         temporary.unlink(missing_ok=True)
 
 
+def files_below(folder: Path) -> list[Path]:
+    """All files below a folder, sorted, each real folder once, linked ones too; `InputError` for a part that may not be read."""
+
+    def refuse(error: OSError) -> None:
+        raise InputError(error.filename or folder, f"it cannot be read ({error.strerror})", "Give yourself the permission.") from error
+
+    found, seen = [], set()
+    for place, inner, names in os.walk(folder, onerror=refuse, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link that leads upwards would have no end
+            inner.clear()
+            continue
+        seen.add(real)
+        inner.sort()
+        found += [path for name in names if (path := Path(place, name)).is_file()]
+    return sorted(found)
+
+
 def remove_leftovers(folder: Path) -> None:
     """Remove the temporary files and folders that killed processes left below a folder in which nobody else writes."""
     for path in sorted(Path(folder).rglob(".*.tmp.*")):  # a folder before what is in it

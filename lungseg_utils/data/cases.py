@@ -9,11 +9,14 @@ from typing import overload
 from .. import registry
 from ..core import provenance
 from ..types import Case, Study
+from . import grids
 
 
 def load_study(case: Case) -> Study:
-    """Read a case through its data set."""
-    return registry.dataset(case.dataset).load(case)
+    """Read a case through its data set. Raises `InputError` also if the image is no chest CT in Hounsfield units."""
+    study = registry.dataset(case.dataset).load(case)
+    grids.require_hu(study.image, case.image_path)
+    return study
 
 
 class Studies(Sequence[Study]):

@@ -10,19 +10,15 @@ import hashlib
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 
 from .. import registry
 from ..core.masks import MIN_LESION_VOXELS, label_lesions, longest_axial_diameter_mm
-from ..types import Case, Image, InputError, Mask, Study
+from ..types import Case, InputError, Mask, Study
+from . import grids, nifti
 
-# Air and soft tissue are in every chest: 5 % of the voxels below and above these say that the values are HU.
-AIR_HU, TISSUE_HU, LEAST_SHARE = -700.0, -200.0, 0.05
-THICKEST_MM = 10.0
 CASE_COLUMNS = ["dataset", "case_id", "patient_id", "readable"]
 FAULT_COLUMNS = ["dataset", "case_id", "where", "problem", "remedy"]
 _Found = tuple[list[dict[str, object]], list[tuple[str, str, str, str, str]]]  # rows of `Report.cases`, and of `Report.faults`
@@ -87,8 +83,10 @@ def _rows(case: Case, study: Study) -> list[dict[str, object]]:
 
 
 def _stored_axes(path: Path) -> str:
-    """The order in which a NIfTI file stores its axes, e.g. "LPS"; "DICOM" for a series."""
-    return "DICOM" if path.is_dir() else "".join(nib.aff2axcodes(cast(nib.Nifti1Image, nib.load(path)).affine))
+    """The order in which a NIfTI file stores its axes, e.g. "LPS"; "DICOM" for a series, "LPS" for a MetaImage."""
+    if not nifti.is_nifti(path):
+        return "DICOM" if path.is_dir() else "LPS"
+    return nifti.stored_axes(path)
 
 
 def _lesions(reference: Mask) -> dict[str, float]:
@@ -98,7 +96,8 @@ def _lesions(reference: Mask) -> dict[str, float]:
 
 
 def _faults(case: Case, study: Study, seen: dict[str, Case]) -> Iterator[tuple[object, str, str]]:
-    yield from _image_faults(case.image_path, study.image)
+    if problem := grids.hu_problem(study.image):
+        yield case.image_path, problem, grids.HU_REMEDY
     for name, mask in study.references.items():
         if mask.array.any() and not label_lesions(mask.array).any():
             problem = f"the reference {name} holds no component of {MIN_LESION_VOXELS} voxels, so no lesion"
@@ -109,16 +108,6 @@ def _faults(case: Case, study: Study, seen: dict[str, Case]) -> Iterator[tuple[o
         same = "the same patient" if first.patient_id == case.patient_id else f"another patient, {first.patient_id} and {case.patient_id}"
         problem = f"its voxels are those of {first.case_id} ({same})"
         yield case.image_path, problem, "Keep one of the two; a patient under two names may end up in training and in test."
-
-
-def _image_faults(path: Path, image: Image) -> Iterator[tuple[object, str, str]]:
-    sample = image.array[::2, ::2]
-    air, tissue = float((sample < AIR_HU).mean()), float((sample > TISSUE_HU).mean())
-    if air < LEAST_SHARE or tissue < LEAST_SHARE:
-        problem = f"no chest CT in HU: {air:.0%} of its voxels below {AIR_HU:g}, {tissue:.0%} above {TISSUE_HU:g}"
-        yield path, problem, "Export it in Hounsfield units, with rescale slope and intercept."
-    if max(image.spacing_mm) > THICKEST_MM:
-        yield path, f"its voxels are {max(image.spacing_mm):.1f} mm long", f"Up to {THICKEST_MM:g} mm is sensible: is the header right?"
 
 
 def in_words(report: Report) -> str:

@@ -14,21 +14,21 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import geometry
+from ..core.files import files_below
 from ..types import Image, InputError
-from .grids import HU_RANGE, empty_grid, refusing_damage
+from .dicom_pixels import read_slice_hu
+from .grids import empty_grid, refusing_damage, require_believable_voxels
 
 if TYPE_CHECKING:  # a card loads without pydicom
     from pydicom import Dataset, FileDataset
 
-# HU of one step of a stored value, and of the stored value 0: no scanner writes more than its 12 and 16 bits hold
-_STEEPEST, _FARTHEST = 4096.0, 65536.0
 _ENOUGH_FOR_HEADERS = 4096  # longer DICOM elements (pixels) are only read when asked for
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 _TAG_LINES = [
     "SOPClassUID SOPInstanceUID SeriesInstanceUID FrameOfReferenceUID Modality ImageType PatientID",
     "ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns RescaleSlope RescaleIntercept",
     "BitsAllocated BitsStored HighBit PixelRepresentation PhotometricInterpretation SamplesPerPixel NumberOfFrames",
-    "PixelData",
+    "PixelPaddingValue PixelPaddingRangeLimit PixelData",
 ]
 _TAGS = " ".join(_TAG_LINES).split()
 _NONE_OPENED: Mapping[Path, Dataset] = MappingProxyType({})
@@ -76,7 +76,7 @@ class Series:
         array = np.empty(grid.shape, np.float32, order="F")
         stored = geometry.from_ras(array, self.stored_affine)  # a view: slices are written to their place at once
         for index, header in enumerate(self.slices):
-            _read_slice_hu(header, stored[:, :, index].T)
+            read_slice_hu(header, stored[:, :, index].T)
         return Image(array, grid.affine, self.folder)
 
 
@@ -86,7 +86,7 @@ def list_dicom(folder: Path) -> list[DicomFile]:
     for path in _files_below(Path(folder)):
         header = _read_header(path)
         if header is not None:
-            facts = [str(header.get(tag) or "") for tag in ("Modality", "SeriesInstanceUID", "PatientID")]
+            facts = [str(header.get(tag) or "").strip() for tag in ("Modality", "SeriesInstanceUID", "PatientID")]
             result.append(DicomFile(path, *facts))
     return result
 
@@ -105,7 +105,7 @@ def frame_of_reference_uid(folder: Path, series_uid: str | None = None) -> str |
 def _files_below(folder: Path) -> list[Path]:
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "Check the path, or fetch the data first.")
-    return sorted(p for p in folder.rglob("*") if not p.name.startswith(".") and p.name != "DICOMDIR" and p.is_file())
+    return [path for path in files_below(folder) if not path.name.startswith(".") and path.name != "DICOMDIR"]
 
 
 def _read_header(path: Path) -> FileDataset | None:
@@ -123,21 +123,6 @@ def _read_header(path: Path) -> FileDataset | None:
         for tag in ("Modality", "SeriesInstanceUID", "PatientID", "ImageType", "SOPClassUID"):
             header.get(tag)  # pydicom converts late: let it fail here
         return header
-
-
-def _read_slice_hu(header: Dataset, out: np.ndarray) -> None:
-    """One slice in HU, clipped, into `out` (rows, columns)."""
-    syntax = getattr(header.file_meta.get("TransferSyntaxUID"), "name", "unknown")
-    remedy = "If it is compressed, decompress it first (gdcmconv --raw IN OUT); else it is damaged: fetch it again."
-    with refusing_damage(header.filename, f"its pixels cannot be decoded (transfer syntax {syntax})", remedy):
-        pixels = np.asarray(header.pixel_array).reshape(out.shape)
-        slope, intercept = float(header.RescaleSlope), float(header.RescaleIntercept)
-    # clipping would hide what no scanner writes: no number, one value for all voxels, or steps that jump over all that tissue can be
-    if not (0 < abs(slope) <= _STEEPEST and abs(intercept) <= _FARTHEST):
-        problem = f"its rescale slope {slope:g} and intercept {intercept:g} make no Hounsfield units of its pixels"
-        raise InputError(header.filename, problem, "Repair the header of the file.")
-    hu = pixels * slope + intercept
-    np.clip(hu, *HU_RANGE, out=out, casting="same_kind")
 
 
 def read_series(folder: Path, series_uid: str | None = None, opened: Mapping[Path, Dataset] = _NONE_OPENED) -> Series:
@@ -223,6 +208,7 @@ def _order_slices(folder: Path, headers: list[Dataset]) -> Series:
     lps = np.eye(4)
     lps[:3, :3] = np.column_stack([cosines[0] * spacing[1], cosines[1] * spacing[0], step])
     lps[:3, 3] = positions[0]
+    require_believable_voxels(lps, folder)
     return Series(folder, tuple(headers), geometry.LPS_TO_RAS @ lps)
 
 

@@ -12,8 +12,9 @@ from pathlib import Path
 import pandas as pd
 
 from .. import registry
-from ..core import files, project
-from ..types import Case, DatasetModule, InputError
+from ..core import files, outputs, project
+from ..types import Case, InputError
+from .cases import load_study
 
 COLUMNS = ["dataset", "case_id", "reason"]
 NO_REFERENCE = "no reference"
@@ -26,14 +27,13 @@ def path(dataset: str) -> Path:
 
 def find(dataset: str, root: Path) -> pd.DataFrame:
     """Every case below `root` that cannot be used, with the reason; reads all of the data."""
-    module = registry.dataset(dataset)
-    return pd.DataFrame([(dataset, case_id, reason) for case_id, reason in _unusable(module, root)], columns=COLUMNS)
+    return pd.DataFrame([(dataset, case_id, reason) for case_id, reason in _unusable(dataset, root)], columns=COLUMNS)
 
 
-def _unusable(module: DatasetModule, root: Path) -> Iterator[tuple[str, str]]:
-    for case in module.cases(root):
+def _unusable(dataset: str, root: Path) -> Iterator[tuple[str, str]]:
+    for case in registry.dataset(dataset).cases(root):
         try:
-            labeled = bool(module.load(case).references)
+            labeled = bool(load_study(case).references)
         except InputError as error:
             yield case.case_id, error.problem
             continue
@@ -54,6 +54,7 @@ def usable(dataset: str, root: Path) -> list[Case]:
 def write(dataset: str, root: Path) -> pd.DataFrame:
     """Find, and keep with the project, also if there is none; returns the table. For a part, that of the whole data set is made."""
     dataset = registry.whole(dataset)
+    outputs.require_file(path(dataset))  # before all of the data is read
     found = find(dataset, root)
     files.write(found, path(dataset))
     return found

@@ -1,4 +1,4 @@
-"""Checks that readers of all formats share: range of HU, comparison of grids, errors for damaged files."""
+"""Checks that readers and commands share: what a chest CT can be, comparison of grids, errors for damaged files."""
 
 from __future__ import annotations
 
@@ -12,6 +12,13 @@ from ..types import Image, InputError, Mask
 
 HU_RANGE = (-1024.0, 3071.0)
 """What a CT can hold in 12 bits. Voxels outside the scanner's field of view carry -2000 to -3024 and are clipped."""
+SHORTEST_MM, LONGEST_MM = 0.05, 10.0  # sides of a voxel: meters or micrometers under the name of millimeters lie far outside
+
+# Air and soft tissue are in every chest: shares of voxels below and above these say that the values are HU.
+AIR_HU, TISSUE_HU = -700.0, -200.0
+_WHOLE_CHEST_MM = 200.0  # from this width on the picture holds the wall of the chest; cubes of nodules may hold hardly any of it
+_LEAST_SHARE, _LEAST_SHARE_OF_A_CUBE = 0.05, 0.001
+_MOST_METAL = 0.05  # voxels at the upper end of the range; the densest of 325 cubes of nodules has 0.003
 
 
 @contextmanager
@@ -21,8 +28,44 @@ def refusing_damage(path: object, problem: str, remedy: str = "It is damaged: fe
         yield
     except InputError:
         raise
+    except PermissionError as error:
+        raise InputError(path, "it may not be read", "Give yourself the permission to read it.") from error
+    except MemoryError as error:
+        raise InputError(path, "there is not enough memory for what it says that it holds", f"Free some memory. {remedy}") from error
     except Exception as error:
         raise InputError(path, problem, remedy) from error
+
+
+def require_believable_voxels(affine: np.ndarray, where: object) -> None:
+    """Refuse voxels that no CT has, before memory is asked for in proportion to them."""
+    sides = np.linalg.norm(affine[:3, :3], axis=0)
+    wrong = [side for side in sides if not SHORTEST_MM <= side <= LONGEST_MM]
+    if wrong:
+        shown = f"{wrong[0]:.1f}" if wrong[0] > 1 else f"{wrong[0]:.3g}"
+        remedy = f"{SHORTEST_MM:g} to {LONGEST_MM:g} mm is sensible: is the header right, and does it count in millimeters?"
+        raise InputError(where, f"its voxels are {shown} mm long", remedy)
+
+
+def hu_problem(image: Image) -> str:
+    """Why the values of a chest CT are no Hounsfield units, from samples of them; empty if they may be."""
+    sample = image.array[::2, ::2]
+    air, tissue, metal = (float(share.mean()) for share in (sample < AIR_HU, sample > TISSUE_HU, sample >= HU_RANGE[1]))
+    wide = min(n * side for n, side in zip(image.shape[:2], image.spacing_mm[:2], strict=True)) >= _WHOLE_CHEST_MM
+    least = _LEAST_SHARE if wide else _LEAST_SHARE_OF_A_CUBE
+    if air < least or tissue < least:
+        return f"no chest CT in HU: {air:.0%} of its voxels below {AIR_HU:g}, {tissue:.0%} above {TISSUE_HU:g}"
+    if metal > _MOST_METAL:
+        return f"no chest CT in HU: {metal:.0%} of its voxels at {HU_RANGE[1]:g} or more, as of dense metal"
+    return ""
+
+
+HU_REMEDY = "Export it in Hounsfield units, with rescale slope and intercept, and without values for padding."
+
+
+def require_hu(image: Image, where: object) -> None:
+    """Refuse an image whose values are no Hounsfield units: a model would answer it all the same."""
+    if problem := hu_problem(image):
+        raise InputError(where, problem, HU_REMEDY)
 
 
 def positive_strides(array: np.ndarray) -> np.ndarray:

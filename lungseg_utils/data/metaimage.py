@@ -9,7 +9,7 @@ import numpy as np
 
 from .. import geometry
 from ..types import Image, InputError
-from .grids import HU_RANGE, positive_strides, refusing_damage
+from .grids import HU_RANGE, positive_strides, refusing_damage, require_believable_voxels
 
 if TYPE_CHECKING:
     import SimpleITK
@@ -29,6 +29,7 @@ def read_image(path: Path) -> Image:
         array = SimpleITK.GetArrayFromImage(stored)
     if array.ndim != 3 or stored.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(path, f"a CT volume has three axes, this has shape {array.shape}", "Give one 3-D volume per file.")
+    require_believable_voxels(_ras_affine(stored), path)
     array, affine = geometry.to_ras(np.clip(array, *HU_RANGE).transpose(2, 1, 0), _ras_affine(stored))
     return Image(positive_strides(array), affine, path)
 

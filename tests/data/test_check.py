@@ -6,7 +6,10 @@ import pandas as pd
 import pytest
 
 from lungseg_utils import __main__ as command_line
-from lungseg_utils.data import check
+from lungseg_utils.data import check, exclusions
+from lungseg_utils.data.cases import load_study
+from lungseg_utils.datasets import folder as own_cases
+from lungseg_utils.types import InputError
 
 AFFINE = np.diag([-1.0, -1.0, 2.0, 1.0])  # as scanners write: LPS
 
@@ -84,6 +87,30 @@ def test_values_that_are_no_hu_and_slices_that_are_too_thick_are_found(add):
         ["eight_bit", "no chest CT in HU: 0% of its voxels below -700, 100% above -200"],
         ["thick", "its voxels are 25.0 mm long"],
     ]
+
+
+NOT_HU = {
+    "HU + 1024": lambda hu: (hu + 1024).astype(np.uint16),
+    "0 to 1": lambda hu: ((hu + 1000) / 1400).clip(0, 1).astype(np.float32),
+    "one value": lambda hu: np.full_like(hu, -1000),
+    "padding as metal": lambda hu: np.where(np.arange(8) == 7, 30000, hu).astype(np.int16),
+}
+
+
+@pytest.mark.parametrize("change", NOT_HU.values(), ids=NOT_HU)
+@pytest.mark.parametrize("side_mm", [1.0, 9.0])  # a cube, and the width of a chest, of which more tissue is asked
+def test_values_that_are_no_hu_are_refused_wherever_cases_are_loaded(add, tmp_path, change, side_mm):
+    affine = np.diag([side_mm * 2, side_mm * 2, 2.0, 1.0]) if side_mm == 1 else np.diag([9.0, 9.0, 2.0, 1.0])
+    enlarge = (lambda a: a) if side_mm == 1 else (lambda a: np.repeat(np.repeat(a, 2, 0), 2, 1))
+    add("a", enlarge(change(_chest())), enlarge(_reference()), affine)
+    ((_, problem),) = _problems(add)
+    assert problem.startswith("no chest CT in HU: ")
+    (case,) = own_cases.cases(add.root)
+    with pytest.raises(InputError, match="no chest CT in HU"):
+        load_study(case)
+    assert exclusions.find("folder", add.root)["reason"].tolist() == [problem]
+    assert command_line.main(["convert", "folder", "--root", str(add.root), "--to", str(tmp_path / "Dataset001_X")]) == 2
+    assert not (tmp_path / "Dataset001_X").exists()
 
 
 def test_equal_voxels_are_found_whatever_the_file_and_the_name(add):

@@ -14,11 +14,18 @@ SQUARE = [[(3.5, 3.5, 4.0), (5.5, 3.5, 4.0), (5.5, 5.5, 4.0), (3.5, 5.5, 4.0)]]
 OUTSIDE = [[(3.5, 3.5, 90.0), (5.5, 3.5, 90.0), (5.5, 5.5, 90.0), (3.5, 5.5, 90.0)]]
 
 
+def _half_air():
+    """Stored values of nine slices: 0 HU, and air."""
+    stored = np.full((9, 16, 16), 1024, np.int16)
+    stored[:, 8:] = 100
+    return stored
+
+
 @pytest.fixture
 def here(tmp_path, monkeypatch, dicom):
     """A project whose NSCLC-Radiomics has one usable patient, and three that are not."""
     root = tmp_path / "cache" / "nsclc_radiomics"
-    blank = np.full((9, 16, 16), 1024, np.int16)
+    blank = _half_air()
     for patient, uid in {"LUNG1-001": "1.1", "LUNG1-007": "1.7", "LUNG1-128": "1.28"}.items():
         dicom.ct_series(root / patient / "ct", blank, series_uid=uid, patient_id=patient)
     dicom.rtstruct(root / "LUNG1-001" / "rs.dcm", {"GTV-1": SQUARE}, patient_id="LUNG1-001")
@@ -47,7 +54,7 @@ def test_scans_that_come_without_reference_are_listed_with_that_reason(tmp_path)
         path = tmp_path / folder / (f"{name}.nii.gz" if folder == "labelsTr" else f"{name}_0000.nii.gz")
         path.parent.mkdir(exist_ok=True)
         array = np.zeros((4, 4, 4), np.int16)
-        array[1:3, 1:3, 1:3] = 1
+        array[1:3, 1:3, 1:3] = 1 if folder == "labelsTr" else -900
         nib.save(nib.Nifti1Image(array, np.eye(4)), path)
     assert exclusions.find("folder", tmp_path).to_numpy().tolist() == [["folder", "b", "no reference"]]
 
@@ -67,7 +74,7 @@ def test_they_are_found_by_reading_written_with_their_reasons_and_left_out(here,
 
 
 def test_a_data_set_without_a_search_of_its_own_is_read_case_by_case(tmp_path, dicom):
-    blank = np.full((9, 16, 16), 1024, np.int16)
+    blank = _half_air()
     for patient, uid, names in (("a", "2.1", ("GTV-1vis-1", "GTV-1vis-2")), ("b", "2.2", ("GTV-1vis-1",))):
         dicom.ct_series(tmp_path / patient / "ct", blank, series_uid=uid, patient_id=patient)
         dicom.rtstruct(tmp_path / patient / "rs.dcm", dict.fromkeys(names, SQUARE), patient_id=patient)

@@ -5,6 +5,7 @@ import errno
 import gzip
 import itertools
 import os
+import re
 import subprocess
 import sys
 import tracemalloc
@@ -18,7 +19,7 @@ from hypothesis import strategies as st
 
 from lungseg_utils import geometry
 from lungseg_utils.core import files
-from lungseg_utils.data import dicom_seg, dicom_series, images, nifti
+from lungseg_utils.data import dicom_seg, dicom_series, images, metaimage, nifti
 from lungseg_utils.data.rtstruct import open_rtstruct, read_rtstruct
 from lungseg_utils.types import Image, InputError, Mask
 
@@ -231,6 +232,64 @@ def test_shear_color_and_unknown_orientation_are_refused(tmp_path):
         images.read_image(tmp_path / "d.nii")
 
 
+@pytest.mark.parametrize(
+    ("sform", "qform", "pixdim", "words"),
+    [
+        ((1, 1, 5), (1, 1, 3), None, r"its affine has voxels of 1, 1, 5 mm, its pixdim of 1, 1, 3 mm"),
+        ((1, 1, 5), None, (1, 1, 3), r"its affine has voxels of 1, 1, 5 mm, its pixdim of 1, 1, 3 mm"),
+        ((-1, -1, 3), (1, 1, 3), None, r"sform and qform place its voxels up to 6 mm apart"),
+        ((1, 1, 3.00001), (1, 1, 3), None, ""),
+        ((0.9765625, 1, 3), (0.9766, 1, 3), None, ""),
+        (None, (1, 1, 3), None, ""),
+    ],
+)
+@pytest.mark.parametrize("reader", [images.read_image, nifti.read_grid, lambda path: nifti.read_mask(path, allow_empty=True)])
+def test_a_header_that_contradicts_itself_is_refused(tmp_path, reader, sform, qform, pixdim, words):
+    file = nib.Nifti1Image(np.zeros((4, 4, 3), np.int16), np.eye(4))
+    for set_form, sides in ((file.set_sform, sform), (file.set_qform, qform)):
+        set_form(None if sides is None else np.diag([*sides, 1.0]), int(sides is not None))
+    if pixdim:
+        file.header["pixdim"][1:4] = pixdim
+    nib.save(file, tmp_path / "a.nii")
+    with pytest.raises(InputError, match=rf"contradicts itself: {words}\. .*which is right") if words else contextlib.nullcontext():
+        reader(tmp_path / "a.nii")
+
+
+@pytest.mark.parametrize(("side", "shown"), [(800000.0, "800000.0"), (10.1, "10.1"), (0.0008, "0.0008")])
+def test_voxels_that_no_ct_has_are_refused_in_every_format(tmp_path, dicom, side, shown):
+    path = _save(tmp_path / "a.nii", np.zeros((3, 3, 3), np.int16), np.diag([1.0, 1.0, side, 1.0]))
+    dicom.ct_series(tmp_path / "ct", spacing=(side, side, 1.0))
+    volume = sitk.GetImageFromArray(np.zeros((3, 3, 3), np.int16))
+    volume.SetSpacing((1.0, side, 1.0))
+    sitk.WriteImage(volume, tmp_path / "a.mha")
+    readers = [(images.read_image, path), (nifti.read_grid, path), (nifti.read_mask, path), (images.read_image, tmp_path / "ct")]
+    for read, place in [*readers, (metaimage.read_image, tmp_path / "a.mha")]:
+        with pytest.raises(InputError, match=rf"its voxels are {re.escape(shown)} mm long\. 0\.05 to 10 mm is sensible"):
+            read(place)
+
+
+@pytest.mark.parametrize("name", ["A.NII.GZ", "A.Nii", "a.nii.GZ"])
+def test_an_ending_in_capitals_is_one(tmp_path, name):
+    image = Image(np.arange(60, dtype=np.float32).reshape(3, 4, 5), _affine())
+    nifti.write_image(image, tmp_path / name)
+    assert (tmp_path / name).read_bytes()[:2] == b"\x1f\x8b" or name == "A.Nii"
+    assert np.array_equal(images.read_image(tmp_path / name).array, image.array)
+    mask = Mask(image.array > 30, image.affine)
+    nifti.write_mask(mask, tmp_path / f"m{name}", like_path=tmp_path / name)
+    assert np.array_equal(nifti.read_mask(tmp_path / f"m{name}", image).array, mask.array)
+
+
+def test_probabilities_are_no_labels_and_labels_are_told(tmp_path):
+    array = np.zeros((3, 3, 3), np.float32)
+    array[0], array[1, 1, 1] = 255, 2.0004
+    path = _save(tmp_path / "a.nii", array)
+    assert nifti.labels_in(path).tolist() == [2, 255]
+    assert nifti.read_mask(path, label=255).array.sum() == 9
+    array[2] = 0.37
+    with pytest.raises(InputError, match=r"between labels, e\.g\. 0\.37\. Threshold"):
+        nifti.read_mask(_save(tmp_path / "b.nii", array), label=1)
+
+
 @pytest.mark.parametrize("change", [{"shape": (4, 5, 7)}, {"origin": (7.5, -8.0, 9.0)}, {"spacing": (1.0, 2.0, 4.1)}])
 def test_a_mask_on_another_grid_is_refused_with_both_grids_named(tmp_path, change):
     shape = change.pop("shape", (4, 5, 6))
@@ -357,6 +416,50 @@ def test_a_series_by_hand(tmp_path, dicom):
     assert geometry.ijk_to_world(where, image.affine).tolist() == [[-12.0, -22.0, 36.0]]
     assert image.array.min() == -1024
     assert image.array.dtype == np.float32
+
+
+@pytest.mark.parametrize(
+    ("representation", "vr", "value", "limit"),
+    [
+        (0, "US", 63536, None),  # not signed: 62512 HU by its slope
+        (1, "US", 63536, None),  # the bits of -2000, as some scanners write them
+        (1, "SS", -2000, None),
+        (0, "US", 65535, 63000),  # a range, from either end
+        (0, "US", 63000, 65535),
+        (1, "SS", 1124, None),  # 100 HU would be tissue; the header says that it is no image
+    ],
+)
+def test_padding_is_no_image_but_air(tmp_path, dicom, representation, vr, value, limit):
+    stored = np.full((3, 4, 5), 1074, np.int16)  # 50 HU
+    padded = value if limit is None else 63536
+    stored[:, 0] = padded - 65536 if padded > 32767 else padded
+
+    def edit(dataset, index):
+        dataset.PixelRepresentation = representation
+        dataset.add_new("PixelPaddingValue", vr, value)
+        if limit is not None:
+            dataset.add_new("PixelPaddingRangeLimit", vr, limit)
+
+    dicom.ct_series(tmp_path, stored, edit=edit)
+    array = images.read_image(tmp_path).array
+    assert (array[:, -1] == -1024).all()  # rows run from anterior: the first is the last in RAS
+    assert (array[:, :-1] == 50).all()
+
+
+def test_slices_in_linked_folders_are_read_once(tmp_path, dicom):
+    dicom.ct_series(tmp_path / "elsewhere")
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "ct").symlink_to(tmp_path / "elsewhere")
+    (tmp_path / "elsewhere" / "up").symlink_to(tmp_path / "root")
+    assert images.read_image(tmp_path / "root").shape[2] == 4
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read anything")
+def test_a_folder_that_may_not_be_read_is_refused(tmp_path, dicom):
+    dicom.ct_series(tmp_path / "ct")
+    (tmp_path / "closed").mkdir(mode=0)
+    with pytest.raises(InputError, match="closed: it cannot be read"):
+        images.read_image(tmp_path)
 
 
 @pytest.mark.parametrize(

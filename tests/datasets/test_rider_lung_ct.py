@@ -19,9 +19,9 @@ def rider(tmp_path, dicom):
         root = tmp_path / "rider_lung_ct"
 
         def series(self, patient, uid, hu=0, study="study"):
-            dicom.ct_series(
-                self.root / patient / study / f"CT_{uid}", np.full((5, 9, 9), hu + 1024, np.int16), series_uid=uid, patient_id=patient
-            )
+            stored = np.full((5, 9, 9), hu + 1024, np.int16)
+            stored[:, -1] = 24  # air
+            dicom.ct_series(self.root / patient / study / f"CT_{uid}", stored, series_uid=uid, patient_id=patient)
 
         def contours(self, patient, uid, refers_to, description, outlines, study="study"):
             path = self.root / patient / study / f"RTSTRUCT_{uid}" / f"{uid}.dcm"
@@ -45,7 +45,7 @@ def test_of_many_series_the_one_that_the_contours_refer_to_is_read_and_the_outli
     assert (case.dataset, case.case_id, case.patient_id) == ("rider_lung_ct", "RIDER-1", "RIDER-1")
     assert (case.image_path.name, dict(case.attributes)) == ("CT_1.11", {"scan": "test"})
     study = rider_lung_ct.load(case)
-    assert np.unique(study.image.array).tolist() == [-11]
+    assert np.unique(study.image.array).tolist() == [-1000, -11]
     assert {name: int(mask.array.sum()) for name, mask in study.references.items()} == {"GTVp": 4}
 
 

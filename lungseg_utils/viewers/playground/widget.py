@@ -40,6 +40,7 @@ import traitlets
 from ... import registry
 from ...core import progress
 from ...core.project import project_root
+from ...data.cases import load_study
 from ...prompts import json_form, sessions
 from ...reporting.style import OKABE_ITO, WINDOWS_HU
 from ...types import Case, Image, InputError, Mask, Prompt, Row
@@ -153,7 +154,7 @@ class Playground(ipywidgets.VBox):
 
     def _open(self, case: Case) -> None:
         self._say("Reading the case …")
-        study = registry.plugin("datasets", case.dataset).load(case)
+        study = load_study(case)
         self._turn += 1  # whatever is being asked about the case before ends
         self._cancel.set()
         self._worker.wait()
