@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -32,6 +33,8 @@ Options = Mapping[str, Any]
 """Options of a model by name: plain values of `experiments.yml` and of the model's card. The model's own settings check them."""
 # Direction cosines of hand-edited or float32 headers are off by about 1e-4; a gantry tilt is off by more than 1e-2.
 _ORTHOGONALITY_TOLERANCE = 1e-3
+# A case's name becomes names of files and folders, with endings: it must not lead out of its folder. `core.names.safe_name` makes one.
+_CASE_NAME, _LONGEST_NAME_BYTES = re.compile(r"\w[\w.-]*"), 120
 
 
 class InputError(ValueError):
@@ -65,7 +68,7 @@ def _check_affine(affine: np.ndarray, where: object) -> np.ndarray:
         )
     dominant = np.argmax(np.abs(columns), axis=0)
     if tuple(dominant) != (0, 1, 2) or (np.diag(columns) <= 0).any():
-        raise InputError(where, "the voxel axes are not in RAS+ order", "Build it through io.read_image or geometry.to_ras.")
+        raise InputError(where, "the voxel axes are not in RAS+ order", "Build it through read_image or geometry.to_ras.")
     return affine
 
 
@@ -185,7 +188,10 @@ def _frozen_mapping(value: Mapping[str, _Value]) -> Mapping[str, _Value]:
 
 @dataclass(frozen=True, eq=False)
 class Case:
-    """One scan of a data set, by path only. `attributes` are facts that the data set gives (strings), e.g. contact."""
+    """One scan of a data set, by path only. `case_id` is a safe name of files.
+
+    `attributes` are facts that the data set gives (strings), e.g. contact.
+    """
 
     dataset: str
     case_id: str
@@ -195,6 +201,10 @@ class Case:
     attributes: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
+        if not _CASE_NAME.fullmatch(self.case_id) or len(self.case_id.encode()) > _LONGEST_NAME_BYTES:
+            where = self.case_id if len(self.case_id) <= _LONGEST_NAME_BYTES else f"{self.case_id[:60]}..."
+            remedy = f"Use letters, digits, points, - and _, at most {_LONGEST_NAME_BYTES} bytes."
+            raise InputError(self.image_path, f"{where!r} is no usable case name", remedy)
         object.__setattr__(self, "attributes", _frozen_mapping(self.attributes))
 
 

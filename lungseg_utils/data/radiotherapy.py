@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from ..core.names import safe_name
 from ..types import Case, InputError
 from . import dicom_seg, dicom_series, rtstruct
 
@@ -37,7 +38,7 @@ def patients(root: Path, dataset: str) -> list[Case]:
 def _case(dataset: str, patient_id: str, files: list[dicom_series.DicomFile]) -> Case:
     of_kind = {kind: [file for file in files if file.modality == kind] for kind in ("CT", "RTSTRUCT", "SEG")}
     contours = of_kind["RTSTRUCT"] or of_kind["SEG"]
-    return Case(dataset, patient_id, patient_id, common_folder(of_kind["CT"] or files), tuple(file.path for file in contours))
+    return Case(dataset, safe_name(patient_id), patient_id, common_folder(of_kind["CT"] or files), tuple(file.path for file in contours))
 
 
 def common_folder(files: Iterable[dicom_series.DicomFile]) -> Path:

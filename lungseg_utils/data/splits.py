@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pandas as pd
 
-from ..core import files, project
+from ..core import files, project, text_tables
 from ..types import Case, InputError
 
 SPLIT_COLUMNS = ["patient_id", "split", "fold", "tumor_free"]
@@ -72,11 +72,8 @@ def _order(dataset: str, patient_id: str) -> str:
 
 
 def read_patients(path: Path) -> list[str]:
-    """The patients that a text file lists, one a line."""
-    try:
-        return path.read_text(encoding="utf-8").split()
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, "it cannot be read as a list of patients", "Give a text file with one patient a line.") from error
+    """The patients that a text file lists, one a line, without blanks at the ends."""
+    return [name for line in text_tables.read_text(path).split("\n") if (name := line.strip())]
 
 
 def has_split(dataset: str) -> bool:

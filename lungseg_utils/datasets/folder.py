@@ -7,11 +7,11 @@ CSV: columns case_id, image, reference and, optionally, patient_id; relative pat
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Iterator
 from pathlib import Path
 
+from ..core import text_tables
 from ..data import images, nifti
 from ..types import Case, DatasetCard, InputError, Study
 
@@ -27,7 +27,7 @@ CARD = DatasetCard(
     source="data/README.md",
 )
 _COLUMNS = ("case_id", "image", "reference")
-_CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})\.nii(\.gz)?")
+_CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})\.nii(\.gz)?", re.IGNORECASE)
 
 
 def cases(root: Path) -> list[Case]:
@@ -62,41 +62,25 @@ def _from_folder(root: Path) -> Iterator[Case]:
 
 
 def _reference_of(root: Path, name: str) -> Path:
-    for ending in (".nii.gz", ".nii"):
-        path = root / "labelsTr" / f"{name}{ending}"
-        if path.is_file():
+    labels = root / "labelsTr"
+    for path in sorted(labels.iterdir()) if labels.is_dir() else ():
+        if nifti.is_nifti(path) and nifti.name_without_ending(path) == name:
             return path
     raise InputError(root / "labelsTr" / f"{name}.nii.gz", "no such file", "Add it, or move the image to imagesTs.")
 
 
 def _from_csv(path: Path) -> Iterator[Case]:
-    try:
-        text = path.read_text(encoding="utf-8-sig")  # spreadsheet programs write a byte-order mark
-    except (OSError, UnicodeDecodeError) as error:
-        raise InputError(path, "it cannot be read as UTF-8 text", "Save it as CSV in UTF-8.") from error
-    table = csv.DictReader(text.splitlines())
-    lacking = [column for column in _COLUMNS if column not in (table.fieldnames or ())]
-    if lacking:
-        raise InputError(path, f"the column {', '.join(lacking)} is missing", f"Give columns {', '.join(_COLUMNS)}, commas between.")
-    for row in table:
-        cells = {name: (value or "").strip() for name, value in row.items() if isinstance(name, str) and not isinstance(value, list)}
-        where = f"{path}, line {table.line_num}"
-        image, reference = (_resolve(path, cells[name], where) for name in ("image", "reference"))
-        if image is None:
-            raise InputError(where, "no image", "Give a NIfTI file or a folder with a CT series.")
-        yield _case(cells["case_id"], cells.get("patient_id", ""), image, reference, where)
-
-
-def _resolve(table: Path, cell: str, where: str) -> Path | None:
-    if not cell:
-        return None
-    path = table.parent / Path(cell).expanduser()
-    if not path.exists():
-        raise InputError(where, f"{path} does not exist", "Paths are absolute, or start at the folder of the CSV file.")
-    return path
+    for row in text_tables.read_rows(path, _COLUMNS):
+        files = [text_tables.resolve_path(row.cells[name], path.parent, row.where) for name in ("image", "reference") if row.cells[name]]
+        if not row.cells["image"]:
+            raise InputError(row.where, "no image", "Give a NIfTI file or a folder with a CT series.")
+        yield _case(
+            row.cells["case_id"], row.cells.get("patient_id", ""), files[0], files[1] if row.cells["reference"] else None, row.where
+        )
 
 
 def _case(case_id: str, patient_id: str, image: Path, reference: Path | None, where: object = None) -> Case:
-    if not re.fullmatch(r"\w[\w.-]*", case_id):  # it becomes a file name
-        raise InputError(where or image, f"{case_id!r} is no usable case name", "Use letters, digits, points, - and _.")
-    return Case("folder", case_id, patient_id or case_id, image, (reference,) if reference else ())
+    try:
+        return Case("folder", case_id, patient_id or case_id, image, (reference,) if reference else ())
+    except InputError as error:  # its name is no usable one: that stands in a line of the table
+        raise InputError(where or error.where, error.problem, error.remedy) from error

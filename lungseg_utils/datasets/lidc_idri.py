@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import masks
+from ..core.names import safe_name
 from ..data import dicom_series, lidc_scans
 from ..types import Case, DatasetCard, InputError, Mask, Study
 
@@ -57,7 +58,8 @@ def cases(root: Path) -> list[Case]:
     for index, (patient_id, uid, image_path) in enumerate(found):
         # eight patients of the collection were scanned twice
         number = patients[: index + 1].count(patient_id)
-        case_id = patient_id if patients.count(patient_id) == 1 else f"{patient_id}-scan-{number}"
+        name = safe_name(patient_id)
+        case_id = name if patients.count(patient_id) == 1 else f"{name}-scan-{number}"
         result.append(Case(NAME, case_id, patient_id, image_path, (image_path,) if uid in known else ()))
     return result
 

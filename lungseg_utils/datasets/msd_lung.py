@@ -70,5 +70,5 @@ def _case(folder: Path, image: str, reference: str | None) -> Case:
     for path in paths:
         if not path.is_file():
             raise InputError(path, "dataset.json lists it, but it is missing", "Unpack the archive again.")
-    case_id = Path(image).name.removesuffix(".gz").removesuffix(".nii")
+    case_id = nifti.name_without_ending(image)
     return Case("msd_lung", case_id, case_id, paths[0], tuple(paths[1:]))

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
+from ..core.names import safe_name
 from ..data.dicom_series import DicomFile
 from ..data.radiotherapy import common_folder, files_by_patient, only_contours, read_ct
 from ..data.rtstruct import open_rtstruct
@@ -72,7 +73,7 @@ def _case(patient_id: str, files: list[DicomFile]) -> Case:
     wanted = {uid for path in chosen for uid in contours[path][1]}
     slices = [file for file in files if file.modality == "CT"]
     image_path = common_folder([file for file in slices if file.series_uid in wanted] or slices or files)
-    return Case(NAME, patient_id, patient_id, image_path, tuple(chosen), {"scan": scan} if scan else {})
+    return Case(NAME, safe_name(patient_id), patient_id, image_path, tuple(chosen), {"scan": scan} if scan else {})
 
 
 def _said(path: Path) -> tuple[str, tuple[str, ...]]:

@@ -301,6 +301,19 @@ def test_a_table_with_a_series_a_patient_and_no_reference(tmp_path, dicom):
     assert folder.load(second).references["reference"].array.sum() == 8
 
 
+def test_blanks_round_a_name_and_rows_without_text_are_nothing(tmp_path):
+    _nifti(tmp_path / "x.nii.gz", -500)
+    (tmp_path / "cases.csv").write_text("case_id,image,reference,patient_id\n a , x.nii.gz ,,P1\n,,,\nb,x.nii.gz,, P1 \n")
+    assert [(case.case_id, case.patient_id) for case in folder.cases(tmp_path / "cases.csv")] == [("a", "P1"), ("b", "P1")]
+
+
+def test_endings_in_capitals_are_read(tmp_path):
+    _nifti(tmp_path / "imagesTr" / "a_0000.nii.gz", -500).rename(tmp_path / "imagesTr" / "a_0000.NII.GZ")
+    _nifti(tmp_path / "labelsTr" / "a.nii.gz", 1).rename(tmp_path / "labelsTr" / "a.Nii.Gz")
+    (case,) = folder.cases(tmp_path)
+    assert (case.case_id, folder.load(case).references["reference"].array.sum()) == ("a", 8)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -311,6 +324,9 @@ def test_a_table_with_a_series_a_patient_and_no_reference(tmp_path, dicom):
         ("case_id,image,reference\na,x.nii.gz,\na,x.nii.gz,\n", "come twice: a"),
         ("case_id,image,reference\n../a,x.nii.gz,\n", "no usable case name"),
         ("case_id,image,reference\n,x.nii.gz,\n", "no usable case name"),
+        (f"case_id,image,reference\n{'x' * 300},x.nii.gz,\n", "line 2: .*no usable case name"),
+        ("case_id,image,reference\na,~nobody-of-this-name/x.nii.gz,\n", "line 2: .* is no path"),
+        (f"case_id,image,reference\na,{'x' * 300}.nii.gz,\n", "line 2: .* is no path"),
         ("case_id,image,reference\n", "no case in it"),
         ("", "is missing"),
     ],

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import csv
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from ...core import text_tables
+from ...data import nifti
 from ...types import InputError
 
 PATIENTS_FILE = "patients.csv"
@@ -96,7 +96,7 @@ def _readers(folder: Path) -> dict[str, dict[str, Path]]:
 
 
 def _is_nifti(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and path.name.lower().endswith((".nii", ".nii.gz"))
+    return path.is_file() and not path.name.startswith(".") and nifti.is_nifti(path)
 
 
 def _nifti_files(folder: Path) -> dict[str, Path]:
@@ -108,7 +108,7 @@ def _nifti_files(folder: Path) -> dict[str, Path]:
         raise InputError(folder, f"it holds images of another format: {_some(other)}", "Convert them to NIfTI, or remove them.")
     found: dict[str, Path] = {}
     for path in sorted(path for path in folder.iterdir() if _is_nifti(path)):
-        name = re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE)
+        name = nifti.name_without_ending(path)
         if name in found:
             raise InputError(path, f"{found[name].name} lies beside it, which is the same case", "Remove one of the two.")
         found[name] = path
@@ -120,15 +120,11 @@ def _nifti_files(folder: Path) -> dict[str, Path]:
 def _patients(path: Path, case_ids: Sequence[str]) -> dict[str, str]:
     if not path.is_file():
         return {case_id: case_id for case_id in case_ids}
-    with path.open(newline="", encoding="utf-8-sig") as handle:
-        reader = csv.DictReader(handle)
-        if not {"case_id", "patient_id"} <= set(reader.fieldnames or ()):
-            raise InputError(path, f"its columns are {reader.fieldnames}", "Give the columns case_id and patient_id.")
-        rows = [(row["case_id"] or "", row["patient_id"] or "") for row in reader]
+    rows = [(row.cells["case_id"], row.cells["patient_id"]) for row in text_tables.read_rows(path, ("case_id", "patient_id"))]
     named = [case_id for case_id, _ in rows]
     problems = {
         "a case stands there twice": [case_id for case_id in set(named) if named.count(case_id) > 1],
-        "a case has no patient": [case_id for case_id, patient_id in rows if not patient_id.strip()],
+        "a case has no patient": [case_id for case_id, patient_id in rows if not patient_id],
         "a case is not in it": set(case_ids) - set(named),
         "a case in it has no reference": set(named) - set(case_ids),
     }
