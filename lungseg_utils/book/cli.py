@@ -68,7 +68,7 @@ def _add_notebook(commands: Commands) -> None:
 
 
 def _notebook(arguments: argparse.Namespace) -> int:
-    from ..core import project
+    from ..core import outputs, project
     from . import notebooks, workflow
 
     page = workflow.page(arguments.name, arguments.profile)
@@ -76,6 +76,7 @@ def _notebook(arguments: argparse.Namespace) -> int:
     print(f"== page {arguments.name}: notebook {page.notebook}, profile {page.profile}", flush=True)
     root = project.project_root()
     notebook = root / "notebooks" / f"{page.notebook}.ipynb"
+    outputs.require_file(arguments.out, [notebook], (".ipynb",))
     parameters = {"profile": page.profile, "public": arguments.public} | notebooks.read_parameters(notebook, dict(arguments.parameter))
     notebooks.execute(notebook, arguments.out, parameters, cwd=root, title=title)
     return 0
@@ -89,8 +90,10 @@ def _add_page_data(commands: Commands) -> None:
 
 
 def _page_data(arguments: argparse.Namespace) -> int:
+    from ..core import outputs
     from . import page_data
 
+    outputs.require_folder(arguments.out)
     print(f"== data of the interactive pages, profile {arguments.profile}", flush=True)
     page_data.write(arguments.profile, arguments.out, arguments.public)
     return 0
@@ -114,10 +117,11 @@ def _add_book(commands: Commands) -> None:
 
 
 def _book(arguments: argparse.Namespace) -> int:
-    from ..core import project
+    from ..core import outputs, project
     from ..experiments import config
     from . import build, workflow
 
+    outputs.require_folder(arguments.out, [path for path in (arguments.notebooks, arguments.page_data) if path is not None])
     print(f"== the book, profile {arguments.profile}", flush=True)
     workflow.write_build_info(arguments.profile, arguments.public, arguments.notebooks / "build_info.json")
     left_out = config.load().experiments.keys() - {*config.load().notebooks(arguments.profile)}

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 from ..types import InputError
 
+_LAST_PORT = 65535
 _COMPRESSED = {".html", ".js", ".mjs", ".css", ".svg", ".json", ".txt", ".inv", ".wasm"}
 
 
@@ -84,7 +85,13 @@ def server(html: Path, port: int = 8000) -> http.server.ThreadingHTTPServer:
     html = Path(html).resolve()
     if not (html / "index.html").is_file():
         raise InputError(html, "holds no built book", "Build it first: make book.")
-    return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_BookHandler, directory=str(html)))
+    if not 0 <= port <= _LAST_PORT:
+        raise InputError(f"--port {port}", "no such port", f"Choose one from 1024 to {_LAST_PORT}, or 0 for any that is free.")
+    try:
+        return http.server.ThreadingHTTPServer(("127.0.0.1", port), functools.partial(_BookHandler, directory=str(html)))
+    except OSError as error:  # in use, or kept for the system
+        problem = f"a server cannot listen there ({error.strerror})"
+        raise InputError(f"--port {port}", problem, "Choose another one, or 0 for any that is free.") from error
 
 
 def serve(html: Path, port: int = 8000) -> None:

@@ -91,9 +91,11 @@ def _add_check(commands: Commands) -> None:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from ..core import files
+    from ..core import files, outputs
     from . import check
 
+    if arguments.csv:
+        outputs.require_file(arguments.csv, [arguments.root] if arguments.root.is_file() else (), outputs.TABLES)
     report = check.check(arguments.dataset, arguments.root)
     print(check.in_words(report))
     if arguments.csv:

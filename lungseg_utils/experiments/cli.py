@@ -97,9 +97,11 @@ def _add_dry_run(commands: Commands) -> None:
 
 
 def _dry_run(arguments: argparse.Namespace) -> int:
-    from ..core import files
+    from ..core import files, outputs
     from . import dry_run
 
+    if arguments.csv:
+        outputs.require_file(arguments.csv, endings=outputs.TABLES)
     outlook = dry_run.look_ahead(arguments.profile)
     print(dry_run.in_words(outlook))
     if arguments.csv:
@@ -120,7 +122,8 @@ def _convert(arguments: argparse.Namespace) -> int:
     from .to_nnunet import to_nnunet
 
     root = arguments.root or project.cache_root() / arguments.dataset
-    found, written = registry.dataset(arguments.dataset).cases(root), to_nnunet(arguments.dataset, root, arguments.to)
+    written = to_nnunet(arguments.dataset, root, arguments.to)
+    found = registry.dataset(arguments.dataset).cases(root)
     print(f"{len(written)} cases, without {len(found) - len(written)} that have no reference or are excluded: {arguments.to}")
     return 0
 
@@ -137,12 +140,13 @@ def _add_efficiency(commands: Commands) -> None:
 
 
 def _efficiency(arguments: argparse.Namespace) -> int:
-    from ..core import project
+    from ..core import outputs, project
     from ..networks.training import choose_device
     from .costs import measure, subjects
 
     chosen, device = subjects.choose(arguments.models), choose_device(arguments.device).type
     out = arguments.out or project.project_root() / "data" / "results" / f"efficiency_{device}.csv"
+    outputs.require_file(out, endings=outputs.TABLES)
     failed = measure.measure(chosen, out, arguments.repeats, arguments.threads, device, arguments.again)
     print(f"failed: {', '.join(failed)}" if failed else f"table: {out}")
     return 1 if failed else 0

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from .. import registry
-from ..data import images, nifti
+from ..core import outputs
+from ..data import grids, images, nifti
 from ..types import Experiment, InputError, Prediction
 from . import config, load, planning, store
 
@@ -14,12 +15,13 @@ def predict_file(model: str, image: Path, out: Path, profile: str = "patients", 
     """Segment a NIfTI file or DICOM folder with the fully trained `model`; the mask is written on the image's own grid.
 
     Raises:
-        InputError: if the image is unusable, the model needs prompts, or it has not been trained under `profile` yet.
+        InputError: if the image is unusable, or no CT in Hounsfield units; if `out` cannot be written, or is the image; if the model
+            needs prompts, or has not been trained under `profile` yet.
     """
-    if not str(out).endswith((".nii", ".nii.gz")):
-        raise InputError(out, "not the name of a NIfTI file", "Let it end in .nii.gz.")
+    outputs.require_file(out, [image], (".nii.gz", ".nii"))
     experiment = _trained(model, profile, seed)
     volume = images.read_image(image)
+    grids.require_hu(volume, image)
     segmenter = load.segmenter_of(experiment)
     segmenter.set_image(volume)
     prediction = segmenter.predict(())

@@ -5,6 +5,7 @@ The way back needs no code: `datasets.folder` reads such a folder, or the table 
 
 from __future__ import annotations
 
+import os
 import re
 import secrets
 import shutil
@@ -14,7 +15,7 @@ from pathlib import Path
 import pandas as pd
 
 from .. import registry
-from ..core import files
+from ..core import files, outputs
 from ..data import exclusions
 from ..data.cases import Studies
 from ..networks import nnunet_steps
@@ -28,13 +29,15 @@ def to_nnunet(dataset: str, root: Path, to: Path) -> list[Case]:
     are left out.
 
     Raises:
-        InputError: if the folder exists or is not named as nnU-Net wants, if the data set has no labeled case, or if a case cannot be read.
+        InputError: if the folder exists, cannot be written or is not named as nnU-Net wants, if the data set has no labeled case, or if a
+            case cannot be read.
     """
     to, module = Path(to), registry.dataset(dataset)
     if not re.fullmatch(r"Dataset\d{3}_\w+", to.name):
         raise InputError(to, "not a name of a raw data set of nnU-Net", "Name it like Dataset006_Lung.")
-    if to.exists():
+    if os.path.lexists(to):
         raise InputError(to, "the folder is there already", "Remove it first, or choose another name.")
+    outputs.require_folder(to, [Path(root)])
     excluded = set(exclusions.read([dataset])["case_id"])
     cases = [case for case in module.cases(Path(root)) if case.reference_paths and case.case_id not in excluded]
     if not cases:

@@ -32,8 +32,11 @@ def add_commands(commands: Commands) -> None:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    from ..core import outputs
     from .own_masks import page, scoring
 
+    inputs = [folder for folder in (arguments.predictions, arguments.references, arguments.ignore) if folder is not None]
+    outputs.require_folder(arguments.out, inputs)
     given = {name: getattr(arguments, name) for name in _OPTIONS}
     scores = scoring.score_folders(arguments.predictions, arguments.references, arguments.ignore, **given)
     print(page.headline(scores))

@@ -6,6 +6,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import nibabel as nib
 import numpy as np
 import pydicom
 import pytest
@@ -17,7 +18,7 @@ from lungseg_utils.core.project import project_root
 from lungseg_utils.data import images, nifti, splits
 from lungseg_utils.data.cases import load_study
 from lungseg_utils.evaluation import tables
-from lungseg_utils.experiments import cohorts, config, interaction, planning, results, run
+from lungseg_utils.experiments import cohorts, config, interaction, load, planning, predict, results, run
 from lungseg_utils.networks import patches, training
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import InputError
@@ -315,11 +316,25 @@ def test_predict_on_the_command_line_writes_a_mask_on_the_image(here, tmp_path):
     assert nifti.read_mask(tmp_path / "mask.nii.gz", like=image, allow_empty=True).shape == image.shape
 
 
+@pytest.mark.parametrize("name", ["HU + 1024", "voxels of 800 m"])
+def test_predict_asks_no_model_about_what_is_no_ct(tmp_path, monkeypatch, name):
+    array = np.random.default_rng(0).integers(-1000, 1000, (24, 24, 8)).astype(np.int16)
+    side = 800000.0 if name != "HU + 1024" else 1.0
+    nib.save(nib.Nifti1Image(array + (1024 if side == 1 else 0), np.diag([side, side, side, 1.0])), tmp_path / "ct.nii")
+    monkeypatch.setattr(predict, "_trained", lambda *_: None)
+    monkeypatch.setattr(load, "segmenter_of", lambda _: pytest.fail("asked"))
+    with pytest.raises(InputError, match="no chest CT in HU" if side == 1 else "its voxels are 800000"):
+        predict.predict_file("unet", tmp_path / "ct.nii", tmp_path / "mask.nii.gz")
+    assert not (tmp_path / "mask.nii.gz").exists()
+
+
 @pytest.mark.parametrize(
     ("more", "message"),
     [
         (["--model", "medsam", "--image", "ct.nii.gz", "--out", "m.nii.gz"], "answers prompts only"),
-        (["--model", "unet", "--image", "ct.nii.gz", "--out", "m.png"], "NIfTI"),
+        (["--model", "unet", "--image", "ct.nii.gz", "--out", "m.png"], "Let the name end in .nii.gz"),
+        (["--model", "unet", "--image", "ct.nii.gz", "--out", "ct.nii.gz"], "it is read, as ct.nii.gz, and would be overwritten"),
+        (["--model", "unet", "--image", "ct.nii.gz", "--out", "/proc/m.nii.gz"], "it cannot be written"),
         (["--model", "unet", "--image", "ct.nii.gz", "--out", "m.nii.gz"], "not trained under profile"),
         (["--model", "vnet", "--image", "ct.nii.gz", "--out", "m.nii.gz"], "not among the models"),
     ],

@@ -2,15 +2,17 @@
 
 import json
 import sys
+import warnings
 
 import nibabel as nib
 import numpy as np
 import pandas as pd
+import pydicom
 import pytest
 
 from lungseg_utils import __main__ as command_line
 from lungseg_utils import geometry
-from lungseg_utils.data import exclusions
+from lungseg_utils.data import check, exclusions
 from lungseg_utils.datasets import folder, nsclc_radiomics
 from lungseg_utils.experiments import to_nnunet
 from lungseg_utils.types import InputError
@@ -44,6 +46,43 @@ def test_there_and_back_every_voxel_stays_in_its_place(root, tmp_path, capsys):
             assert geometry.same_grid(again.image, study.image)
             assert np.array_equal(again.references["reference"].array, study.references["GTV-1"].array)
     assert json.loads((to / "dataset.json").read_text())["numTraining"] == 2
+
+
+@pytest.mark.parametrize("patient", ["KL/17-4", "../../gone", "../../../../outside", "Jürg", "x" * 64, "a\nb"])
+def test_no_name_of_a_patient_leads_out_of_the_new_folder(tmp_path, dicom, patient):
+    root, place = tmp_path / "in", tmp_path / "deep" / "er" / "Dataset007_Lung"
+    pixels = np.random.default_rng(0).integers(0, 2000, (9, 16, 14)).astype(np.int16)
+
+    def edit(dataset, index):
+        dataset.SpecificCharacterSet, dataset.PatientID = "ISO_IR 192", patient
+
+    with warnings.catch_warnings(action="ignore"):  # pydicom says that one of them is no valid name
+        dicom.ct_series(root / "ct", pixels, edit=edit)
+        dicom.rtstruct(root / "rs.dcm", {"GTV-1": SQUARE})
+        rtstruct = pydicom.dcmread(root / "rs.dcm")
+        edit(rtstruct, 0)
+        dicom.save(rtstruct, root / "rs.dcm")
+        assert len(check.check(["nsclc_radiomics"], root).faults) == 0
+        before = set(tmp_path.rglob("*"))
+        (case,) = to_nnunet.to_nnunet("nsclc_radiomics", root, place)
+    assert case.patient_id == patient
+    written = {path for path in set(tmp_path.rglob("*")) - before if path.is_file()}
+    assert {path.parent.relative_to(place).as_posix() for path in written} == {"imagesTr", "labelsTr", "."}
+    (again,) = folder.cases(place)
+    assert again.case_id == case.case_id
+
+
+def test_an_output_that_cannot_be_written_is_found_before_anything_is_read(root, tmp_path, monkeypatch):
+    monkeypatch.setattr(to_nnunet, "Studies", lambda cases: pytest.fail("read"))
+    (tmp_path / "file").touch()
+    (tmp_path / "Dataset007_Dangling").symlink_to(tmp_path / "nowhere")
+    for to, words in (
+        (tmp_path / "file" / "Dataset007_Lung", "is no folder"),
+        (tmp_path / "Dataset007_Dangling", "there already"),
+        (tmp_path / f"Dataset007_{'x' * 300}", "longer than"),
+    ):
+        with pytest.raises(InputError, match=words):
+            to_nnunet.to_nnunet("nsclc_radiomics", root, to)
 
 
 def test_nnunet_itself_accepts_it(root, tmp_path, monkeypatch):
