@@ -138,6 +138,11 @@ def test_several_cases_of_a_patient_count_once(four):
     assert _row(summarize(scores.results), "dsc")[["value", "n"]].tolist() == pytest.approx([expected, 2])
 
 
+def test_blanks_round_a_patient_and_empty_rows_are_nothing(four):
+    (four[1] / "patients.csv").write_text("case_id,patient_id\na,P1\n b ,P1 \n,\n\nc, P2\nd,P2\n", encoding="utf-8-sig")
+    assert set(scoring.score_folders(*four).results["patient_id"]) == {"P1", "P2"}
+
+
 def test_several_readers_are_averaged_within_the_patient(tmp_path):
     for reader, reference in (("anna", LESION), ("bert", HALF)):
         _save(reference, tmp_path / "references" / reader / "a.nii.gz")
@@ -178,6 +183,33 @@ def test_labels_choose_the_tumor(tmp_path):
         scoring.score_folders(*folders, label=3)
     with pytest.raises(InputError, match="no prediction holds the value 4"):
         scoring.score_folders(*folders, label=2, prediction_label=4)
+
+
+def test_a_file_of_other_labels_is_no_file_without_a_tumor(tmp_path):
+    organ = 3 * BESIDE.astype(int)
+    folders = _folders(tmp_path, a=(LESION + organ, HALF), b=(LESION, organ), c=(LESION, HALF * 255))
+    with pytest.raises(InputError, match=r"predictions/c\.nii\.gz: it holds the values 255: not the tumor's, .*no file with a tumor holds"):
+        scoring.score_folders(*folders, label=1)
+    _save(EMPTY, folders[0] / "c.nii.gz")
+    assert _value(scoring.score_folders(*folders, label=1).results, "b", "dsc") == 0  # an organ that is known: nothing was found
+    with pytest.raises(InputError, match="no reference holds the value 7; they hold 1, 3"):
+        scoring.score_folders(*folders, label=7)
+    with pytest.raises(InputError, match="no prediction holds the value 9; they hold 1, 3"):
+        scoring.score_folders(*folders, label=1, prediction_label=9)
+
+
+def test_probabilities_are_no_labels(tmp_path):
+    folders = _folders(tmp_path, a=(LESION, HALF))
+    nib.save(nib.Nifti1Image(LESION * 0.7, AFFINE), folders[0] / "a.nii.gz")
+    with pytest.raises(InputError, match=r"between labels, e\.g\. 0\.7\. Threshold"):
+        scoring.score_folders(*folders, label=1)
+
+
+def test_endings_in_capitals_are_scored(tmp_path):
+    folders = _folders(tmp_path, a=(LESION, HALF))
+    for folder in folders:
+        (folder / "a.nii.gz").rename(folder / "A.NII.GZ")
+    assert _value(scoring.score_folders(*folders).results, "A", "dsc") == pytest.approx(2 / 3)
 
 
 @pytest.mark.parametrize(("slice_mm", "metric"), [(1.5, "nsd_2mm"), (3.0, "nsd_3mm")])
@@ -259,6 +291,10 @@ def _patients(text):
     return lambda root: (root / "references" / "patients.csv").write_text(text)
 
 
+def _patients_in(encoding):
+    return lambda root: (root / "references" / "patients.csv").write_bytes("case_id,patient_id\na,Jürg\n".encode(encoding))
+
+
 @pytest.mark.parametrize(
     ("spoil", "message"),
     [
@@ -274,12 +310,14 @@ def _patients(text):
         (_no_folder, r"references: no such folder\. Give"),
         (_other_format, r"references: it holds images of another format: b\.nrrd\. Convert"),
         (_one_slice, r"a\.nii\.gz: it has one slice only\. Give whole volumes"),
-        (_four_axes, r"predictions/a\.nii\.gz: a mask has three axes, this has shape \(16, 16, 10, 2\)"),
+        (_four_axes, r"predictions/a\.nii\.gz: a volume has three axes, this has shape \(16, 16, 10, 2\)"),
         (_files_and_folders, r"references: NIfTI files lie in it and in its subfolders \(anna\)"),
         (_patients("case,patient\na,1\n"), r"patients\.csv: its columns are \['case', 'patient'\]"),
         (_patients("case_id,patient_id\nb,1\n"), r"patients\.csv: a case is not in it: a\."),
         (_patients("case_id,patient_id\na,1\na,2\n"), r"patients\.csv: a case stands there twice: a\."),
         (_patients("case_id,patient_id\na,1\nb,2\n"), r"patients\.csv: a case in it has no reference: b\."),
+        (_patients_in("cp1252"), r"patients\.csv: it cannot be read as UTF-8\. Save it in UTF-8"),
+        (_patients_in("utf-16"), r"patients\.csv: it cannot be read as UTF-8\. Save it in UTF-8"),
         (_patients("case_id,patient_id\na,\n"), r"patients\.csv: a case has no patient: a\."),
     ],
     ids=lambda p: getattr(p, "__name__", ""),
@@ -464,6 +502,15 @@ def test_the_command_line_ends_with_status_2_and_the_reason(four, tmp_path, caps
     assert "net: 3-D DSC 0.54, n = 3 patients (points only), tumor-free scans: 1" in capsys.readouterr().out
     assert __main__.main(["report", *given, "--prompter", "telepathy"]) == 2
     assert "Choose one of" in capsys.readouterr().err
+
+
+def test_an_output_that_is_an_input_or_cannot_be_written_is_found_before_anything_is_read(four, tmp_path, capsys, monkeypatch):
+    monkeypatch.setattr(scoring, "score_folders", lambda *_, **__: pytest.fail("read"))
+    (tmp_path / "link").symlink_to(four[0])
+    given = ["report", "--predictions", str(four[0]), "--references", str(four[1]), "--out"]
+    for out, words in ((four[0], "it is read"), (tmp_path / "link", "it is read"), (tmp_path, "or holds it"), ("/proc/x", "be written")):
+        assert __main__.main([*given, str(out)]) == 2
+        assert words in capsys.readouterr().err
 
 
 # --- the worked page of the book -------------------------------------------------------------------------------------

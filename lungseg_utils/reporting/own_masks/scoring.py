@@ -2,76 +2,50 @@
 
 from __future__ import annotations
 
-import datetime
-import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from importlib import metadata
 from pathlib import Path
 
-import nibabel as nib
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ... import __version__, geometry
-from ...core.provenance import commit, sha256_of_file, sha256_of_json
+from ... import geometry
+from ...core.provenance import sha256_of_file
 from ...data import nifti
 from ...evaluation import protocols, scoring, tables
 from ...evaluation.protocols import CaseCounts, CaseMasks
 from ...prompts import ladder, sources
 from ...types import InputError, Mask, Options, Record, Row
-from .matching import FAULTS_SHOWN, PATIENTS_FILE, CaseFiles, find_cases
+from . import labels, provenance
+from .matching import FAULTS_SHOWN, CaseFiles, find_cases
+from .packed import PackedMask
 
 NOT_STATED = "not stated"
 THIN_SLICES_MM = 1.5  # protocol: NSD is quoted at 2 mm where slices are at most this thick, and at 3 mm elsewhere
-_PACKAGES = ("numpy", "scipy", "pandas", "nibabel", "surface-distance")  # those that can change a number here
 Fault = tuple[str, str, str]  # of an InputError, which does not travel between processes: where, what is wrong, what to do
-
-
-@dataclass(frozen=True, eq=False)
-class _Packed:
-    """A mask as compressed bits: a tumor in a scan takes some kilobytes, so all masks can be checked before the first is scored."""
-
-    shape: tuple[int, int, int]
-    affine: np.ndarray
-    bits: bytes
-
-    @classmethod
-    def of(cls, mask: Mask) -> _Packed:
-        return cls(mask.shape, np.array(mask.affine), zlib.compress(np.packbits(mask.array.ravel(order="F")).tobytes(), 1))
-
-    def mask(self) -> Mask:
-        bits = np.frombuffer(zlib.decompress(self.bits), dtype=np.uint8)
-        voxels = np.unpackbits(bits, count=int(np.prod(self.shape)))
-        return Mask(voxels.view(bool).reshape(self.shape, order="F"), self.affine)
 
 
 @dataclass(frozen=True, eq=False)
 class _Loaded:
     files: CaseFiles
-    references: Mapping[str, _Packed]
-    prediction: _Packed
-    ignore: _Packed | None
+    references: Mapping[str, PackedMask]
+    prediction: PackedMask
+    ignore: PackedMask | None
     sha256: Mapping[Path, str]
     has_tumor: bool
     has_prediction: bool
+    holding: Sequence[Path]  # files that hold the tumor's value
+    lacking: Sequence[Path]
 
 
 def _header_grid(path: Path) -> Mask:
-    """An empty mask on the grid of a NIfTI file, from its header alone; there is no memory behind it."""
-    try:
-        header = nib.load(path)
-        shape, affine = tuple(header.shape), header.affine
-    except Exception as error:  # damaged bytes make nibabel raise errors of any kind
-        raise InputError(path, "it cannot be read as NIfTI", "It is damaged or of another kind: export it again.") from error
-    if len(shape) < 3 or any(n != 1 for n in shape[3:]):
-        raise InputError(path, f"a mask has three axes, this has shape {shape}", "Give one 3-D volume per file.")
-    array, affine = geometry.to_ras(np.broadcast_to(np.False_, shape[:3]), affine)
-    if array.shape[2] < 2:
+    """The grid of a whole volume, from the header of its file alone."""
+    grid = nifti.read_grid(path)
+    if grid.shape[2] < 2:
         raise InputError(path, "it has one slice only", "Give whole volumes: everything here is judged in 3-D.")
-    return Mask(array, affine, path)
+    return grid
 
 
 def _described(mask: Mask) -> str:
@@ -126,17 +100,20 @@ def _read(task: tuple[CaseFiles, int | None, int | None]) -> _Loaded | list[Faul
     ignore = read(case.ignore, None, "")
     if faults:
         return faults
+    masks = [(case.references[reader], mask) for reader, mask in references.items()] + [(case.prediction, prediction)]
     if prediction is None:
         first = next(iter(references.values()))
         prediction = Mask(np.zeros(first.shape, bool, order="F"), first.affine)
     return _Loaded(
         case,
-        {reader: _Packed.of(mask) for reader, mask in references.items()},
-        _Packed.of(prediction),
-        None if ignore is None else _Packed.of(ignore),
+        {reader: PackedMask.of(mask) for reader, mask in references.items()},
+        PackedMask.of(prediction),
+        None if ignore is None else PackedMask.of(ignore),
         {path: sha256_of_file(path) for path in case.paths},
         has_tumor=any(mask.array.any() for mask in references.values()),
         has_prediction=bool(prediction.array.any()),
+        holding=[path for path, mask in masks if mask is not None and mask.array.any()],
+        lacking=[path for path, mask in masks if mask is not None and not mask.array.any()],
     )
 
 
@@ -164,10 +141,15 @@ def _load(cases: Sequence[CaseFiles], label: int | None, prediction_label: int |
     given = _progress(run(_read, [(case, label, prediction_label) for case in cases]), len(cases), "reading")
     _refuse([fault for part in given if isinstance(part, list) for fault in part], folder)
     if label is not None and not any(case.has_tumor for case in given):
-        raise InputError("--label", f"no reference holds the value {label}", "Choose the tumor's value in the references.")
+        problem = f"no reference holds the value {label}; they hold {labels.held_by(p for c in given for p in c.files.references.values())}"
+        raise InputError("--label", problem, "Choose the tumor's value in the references.")
     if prediction_label is not None and not any(case.has_prediction for case in given):
-        problem = f"no prediction holds the value {prediction_label}"
+        answers = [case.files.prediction for case in given if case.files.prediction is not None]
+        problem = f"no prediction holds the value {prediction_label}; they hold {labels.held_by(answers)}"
         raise InputError("--prediction-label", problem, "Choose the tumor's value in the predictions, if it differs from --label.")
+    if label is not None or prediction_label is not None:
+        lacking, holding = [path for case in given for path in case.lacking], [path for case in given for path in case.holding]
+        _refuse(labels.strangers(lacking, holding), folder)
     return given
 
 
@@ -239,7 +221,7 @@ def score_folders(
         tuple(counts for part in scored for counts in part.counts),
         tuple(part.case_id for part in scored if part.cut),
         "nsd_2mm" if max(part.slice_mm for part in scored) <= THIN_SLICES_MM else "nsd_3mm",
-        _provenance(name, folders, loaded, options),
+        provenance.describe(name, folders, cases, dict(item for case in loaded for item in case.sha256.items()), options),
     )
 
 
@@ -268,24 +250,3 @@ def _score(task: tuple[_Loaded, Options]) -> _ScoredCase | Fault:
         counts.append(protocols.measure(masks))
         cut |= any(scoring.cut_ends(reference))
     return _ScoredCase(files.case_id, rows, counts, cut, prediction.spacing_mm[2])
-
-
-def _provenance(name: str, folders: Mapping[str, Path], loaded: Sequence[_Loaded], options: Options) -> dict[str, object]:
-    hashes: dict[str, dict[str, str]] = {role: {} for role in folders}
-    for path, digest in (item for case in loaded for item in case.sha256.items()):
-        role = max((role for role in folders if path.is_relative_to(folders[role])), key=lambda role: len(folders[role].parts))
-        hashes[role][path.relative_to(folders[role]).as_posix()] = digest
-    return {
-        "name": name,
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "version": __version__,
-        "commit": commit(Path(__file__).resolve().parent),
-        "packages": {package: metadata.version(package) for package in _PACKAGES},
-        "folders": {role: folder.resolve().name for role, folder in folders.items()},
-        "options": dict(options),
-        "patients_file": (folders["references"] / PATIENTS_FILE).is_file(),
-        "missing_predictions": [case.files.case_id for case in loaded if case.files.prediction is None],
-        "cases_with_ignore_region": sum(case.files.ignore is not None for case in loaded),
-        "sha256": {role: sha256_of_json(files) for role, files in hashes.items()},
-        "sha256_of_files": hashes,
-    }
