@@ -1,4 +1,4 @@
-"""Readers and damaged files: each is read, or refused by the project's own error; nothing hangs, nothing fills the memory.
+"""Readers, names and outputs: each is used, or refused by the project's own error; nothing hangs, nothing fills the memory.
 
 LUNGSEG_FUZZ files of each kind (a few here; `make torture` takes more), every one a real or well-formed file with a few changes that
 are drawn from its number, so that a failure names the number that makes it again.
@@ -9,6 +9,7 @@ import gzip
 import json
 import os
 import resource
+import shutil
 import signal
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,13 +18,16 @@ import nibabel
 import numpy as np
 import pydicom
 import pytest
+import SimpleITK
 import yaml
 from pydicom.dataset import Dataset
 
 from lungseg_utils import geometry
-from lungseg_utils.core import project
-from lungseg_utils.core.files import write
-from lungseg_utils.data import dicom_seg, dicom_series, download, images, nifti, rtstruct, splits
+from lungseg_utils.core import outputs, project, text_tables
+from lungseg_utils.core.files import write, write_text
+from lungseg_utils.core.names import safe_name
+from lungseg_utils.data import dicom_seg, dicom_series, download, grids, images, nifti, rtstruct, splits
+from lungseg_utils.datasets import folder as own_cases
 from lungseg_utils.evaluation import tables
 from lungseg_utils.experiments import config
 from lungseg_utils.prompts import json_form, sessions
@@ -327,3 +331,155 @@ def test_the_grid(tmp_path):
         path.write_text(yaml.safe_dump(change_tree(whole, rng), allow_unicode=True))
 
     fuzz(make, lambda: config.load(path))
+
+
+# --- names, headers, units, folders, outputs ---------------------------------------------------------------------------
+
+PIECES = (
+    "..",
+    "/",
+    "\\",
+    "~",
+    " ",
+    "\n",
+    "\0",
+    "\t",
+    "a",
+    "B",
+    "7",
+    "-",
+    "_",
+    ".",
+    "ü",
+    "患",
+    "\udcff",
+    "x" * 100,
+    ":",
+    "*",
+    "'",
+    '"',
+    ",",
+    ".nii.gz",
+)
+
+
+def any_text(rng: np.random.Generator) -> str:
+    return "".join(PIECES[rng.integers(len(PIECES))] for _ in range(rng.integers(6)))
+
+
+def test_names_stay_in_their_folder_and_apart(tmp_path):
+    """A made name is one file; of a table of cases, each is read with its own files, or refused."""
+    (inside := tmp_path / "in").mkdir()
+    nibabel.save(nibabel.Nifti1Image(np.zeros((2, 2, 2), np.int16), np.eye(4)), tmp_path / "x.nii")
+    made: dict[str, str] = {}
+
+    def make(rng):
+        text = any_text(rng)
+        path = inside / f"{safe_name(text)}_0000.nii.gz"
+        path.touch()
+        assert path.resolve().parent == inside.resolve()
+        assert made.setdefault(path.name, text.strip()) == text.strip()
+        with (tmp_path / "t.csv").open("w", newline="", encoding="utf-8", errors="replace") as handle:
+            rows = [("case_id", "image", "reference"), (any_text(rng), rng.choice(["x.nii", any_text(rng).replace("\0", "")]), "")]
+            csv.writer(handle).writerows(rows if rng.random() < 0.9 else rows[::-1])
+
+    fuzz(make, lambda: own_cases.cases(tmp_path / "t.csv"))
+    assert {path.name for path in tmp_path.iterdir()} == {"in", "x.nii", "t.csv"}
+
+
+def test_tables_in_any_encoding(tmp_path):
+    path = tmp_path / "patients.csv"
+    text = "case_id,patient_id\n" + "".join(f"c{n}, Jürg {n} \n" for n in range(5))
+    encodings = ("utf-8", "utf-8-sig", "utf-16", "utf-16-le", "cp1252", "utf-32", "utf-7")
+
+    def make(rng):
+        data = text.encode(encodings[rng.integers(len(encodings))])
+        path.write_bytes(change_bytes(data, rng) if rng.random() < 0.5 else data)
+
+    fuzz(make, lambda: text_tables.read_rows(path, ("case_id", "patient_id")))
+
+
+def test_headers_that_contradict_themselves(tmp_path, volume):
+    """What is read has the same voxels by every part of its header, and by SimpleITK."""
+    path = tmp_path / "ct.nii"
+    sides = ((1, 1, 3), (1, 1, 3), (1, 1, 3), (1, 1, 5), (-1, 1, 3), (1, 1, 0.003), (1.00001, 1, 3))
+
+    def make(rng):
+        file = nibabel.Nifti1Image(volume[0], np.eye(4))
+        for set_form in (file.set_sform, file.set_qform):
+            set_form(np.diag([*sides[rng.integers(len(sides))], 1.0]), int(rng.integers(4) > 0))
+        if rng.random() < 0.3:
+            file.header["pixdim"][1:4] = np.abs(sides[rng.integers(len(sides))])
+        nibabel.save(file, path)
+
+    def read():
+        image = images.read_image(path)
+        assert image.spacing_mm == pytest.approx(SimpleITK.ReadImage(str(path)).GetSpacing(), rel=1e-3)
+
+    fuzz(make, read)
+
+
+def test_values_and_sizes_in_wrong_units(tmp_path):
+    path = tmp_path / "ct.nii"
+    chest = np.where(np.arange(30)[:, None, None] < 15, -850.0, 40.0) + np.random.default_rng(0).normal(0, 15, (30, 12, 4))
+    units, factors = (
+        {"HU": lambda a: a, "raw": lambda a: a + 1024, "share": lambda a: (a + 1000) / 3000, "8 bits": lambda a: a / 8 + 128},
+        (1, 1000, 0.001),
+    )
+    chosen: list[object] = []
+
+    def make(rng):
+        chosen[:] = [list(units)[rng.integers(len(units))], factors[rng.integers(len(factors))]]
+        array = units[chosen[0]](chest).astype(np.float32)
+        nibabel.save(nibabel.Nifti1Image(array, np.diag([0.8 * chosen[1], 0.8 * chosen[1], 2.0 * chosen[1], 1.0])), path)
+
+    def read():
+        grids.require_hu(images.read_image(path), path)
+        assert chosen == ["HU", 1]
+
+    fuzz(make, read)
+
+
+def test_folders_with_links_of_any_kind(tmp_path, dicom):
+    """A series is read once, or refused, whatever links lie beside it; none has no end."""
+    root = tmp_path / "root"
+
+    def make(rng):
+        shutil.rmtree(root, ignore_errors=True)
+        shutil.rmtree(tmp_path / "away", ignore_errors=True)
+        dicom.ct_series(tmp_path / "away" / "ct" if rng.random() < 0.5 else root / "ct")
+        (root / "b" / "c").mkdir(parents=True)
+        (tmp_path / "away").mkdir(exist_ok=True)
+        places = [root, root / "b", root / "b" / "c", tmp_path / "away", tmp_path / "nowhere", Path("."), Path("..")]
+        for number in range(rng.integers(4)):
+            (places[rng.integers(3)] / f"link{number}").symlink_to(places[rng.integers(len(places))])
+        if rng.random() < 0.2:
+            (root / "b").chmod(0)  # not for root, who may read it all the same
+
+    def read():
+        assert images.read_image(root).shape == (8, 8, 4)
+
+    try:
+        fuzz(make, read)
+    finally:
+        (root / "b").chmod(0o700)
+
+
+def test_outputs_can_be_written_or_are_refused_and_no_input_is_changed(tmp_path):
+    (source := tmp_path / "in").mkdir()
+    (source / "ct.nii").write_text("CT")
+    (tmp_path / "link").symlink_to(source)
+    (tmp_path / "closed").symlink_to("/proc")
+    starts = ("", "in/", "link/", "new/deep/", "in/../in/", "in/ct.nii/", "closed/")
+    names, chosen = ("ct.nii", "m.nii", "x" * 250 + ".nii", "x" * 235 + ".nii", "ü.nii", "CT.NII"), [Path()]
+
+    def make(rng):
+        chosen[0] = tmp_path / f"{starts[rng.integers(len(starts))]}{names[rng.integers(len(names))]}"
+
+    def use():
+        outputs.require_file(chosen[0], [source / "ct.nii"], (".nii",))
+        write_text("mask", chosen[0])
+        assert chosen[0].read_text() == "mask"
+
+    fuzz(make, use)
+    assert (source / "ct.nii").read_text() == "CT"
