@@ -5,7 +5,7 @@ Only the geometry, the identifiers of the series and the fields that decode pixe
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -97,8 +97,8 @@ def dicom_modality(path: Path) -> str:
     return "" if header is None else str(header.get("Modality") or "")
 
 
-def frame_of_reference_uid(folder: Path, series_uid: str | None = None) -> str | None:
-    """The frame of reference of the CT series in a folder, or None if its headers do not name one."""
+def frame_of_reference_uid(folder: Path, series_uid: str | Sequence[str] | None = None) -> str | None:
+    """The frame of reference of the CT series in a folder, chosen as by `read_series`, or None if its headers do not name one."""
     return read_series(folder, series_uid).frame_uid
 
 
@@ -140,9 +140,10 @@ def _read_slice_hu(header: Dataset, out: np.ndarray) -> None:
     np.clip(hu, *HU_RANGE, out=out, casting="same_kind")
 
 
-def read_series(folder: Path, series_uid: str | None = None, opened: Mapping[Path, Dataset] = _NONE_OPENED) -> Series:
+def read_series(folder: Path, series_uid: str | Sequence[str] | None = None, opened: Mapping[Path, Dataset] = _NONE_OPENED) -> Series:
     """The one CT series in a folder, or the one named by `series_uid`, checked and in order; its pixels stay on disk.
 
+    Of several UIDs, such as a file with contours may name, the one whose series is here is taken; none names nothing.
     `opened`: files of the folder that have been read already, by path. They are not read again.
     """
     folder = Path(folder)
@@ -156,7 +157,7 @@ def read_series(folder: Path, series_uid: str | None = None, opened: Mapping[Pat
     return _order_slices(folder, slices)
 
 
-def _choose_series(folder: Path, headers: list[Dataset], series_uid: str | None) -> list[Dataset]:
+def _choose_series(folder: Path, headers: list[Dataset], series_uid: str | Sequence[str] | None) -> list[Dataset]:
     groups: dict[str, list[Dataset]] = {}
     for header in headers:
         if header.get("Modality") == "CT" and "LOCALIZER" not in (header.get("ImageType") or ()):
@@ -165,10 +166,12 @@ def _choose_series(folder: Path, headers: list[Dataset], series_uid: str | None)
     if not groups:
         found = ", ".join(sorted({str(h.get("Modality", "none")) for h in headers})) or "no DICOM file"
         raise InputError(folder, f"no CT image in it (found: {found})", "Give the folder with the CT series.")
-    if series_uid is not None:
-        if series_uid not in groups:
-            raise InputError(folder, f"no CT series {series_uid}", f"It has: {listing}.")
-        return groups[series_uid]
+    wanted = dict.fromkeys([series_uid] if isinstance(series_uid, str) else series_uid or ())
+    here = [uid for uid in wanted if uid in groups]
+    if wanted and not here:
+        raise InputError(folder, f"no CT series {' or '.join(wanted)}", f"It has: {listing}. Contours of another series do not fit.")
+    if len(here) == 1:
+        return groups[here[0]]
     if len(groups) > 1:
         raise InputError(folder, f"{len(groups)} CT series in it: {listing}", "Choose one with `series_uid`, or give its folder.")
     return next(iter(groups.values()))
@@ -232,7 +235,8 @@ def _even_step(folder: Path, positions: np.ndarray, along: np.ndarray, headers: 
     usual = float(np.median(gaps))
     if (gaps < 0.01).any():
         index = int(np.argmin(gaps))
-        names = f"{Path(str(headers[index].filename)).name} and {Path(str(headers[index + 1].filename)).name}"
+        paths = [Path(str(header.filename)) for header in headers[index : index + 2]]
+        names = " and ".join(str(path.relative_to(folder)) for path in paths)  # equal files in two folders have equal names
         raise InputError(folder, f"two slices at the same position: {names}", "Remove the doubled files or choose one series.")
     tolerance = max(0.01, 0.02 * usual)  # headers round positions to 0.01 mm or coarser
     step = (positions[-1] - positions[0]) / (len(positions) - 1)

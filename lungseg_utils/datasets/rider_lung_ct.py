@@ -14,6 +14,7 @@ from pathlib import Path
 
 from ..data.dicom_series import DicomFile
 from ..data.radiotherapy import common_folder, files_by_patient, only_contours, read_ct
+from ..data.regions import listed
 from ..data.rtstruct import open_rtstruct
 from ..types import Case, DatasetCard, InputError, Study
 
@@ -56,11 +57,11 @@ def load(case: Case) -> Study:
         raise InputError(path, f"its description {scan!r} is neither test nor retest", "Fetch it again, or leave the patient out.")
     if len(drawn_on) != 1:
         raise InputError(path, f"it refers to {len(drawn_on)} series, one is needed", "Fetch it again, or leave the patient out.")
-    series = read_ct(case, contours, drawn_on[0])
-    image, names = series.image(), contours.names()
-    by_hand = [name for name in names if re.fullmatch(rf"(?i)gtvp_{scan}_man", name)]
+    series = read_ct(case, contours)
+    image, regions = series.image(), contours.regions()
+    by_hand = [region.number for region in regions if re.fullmatch(rf"(?i)gtvp_{scan}_man", region.name)]
     if len(by_hand) != 1:
-        raise InputError(path, f"{len(by_hand)} outlines by hand of the {scan} scan, one is needed", f"It has: {', '.join(names)}.")
+        raise InputError(path, f"{len(by_hand)} outlines by hand of the {scan} scan, one is needed", f"It has: {listed(regions)}.")
     return Study(image, {"GTVp": contours.mask(by_hand[0], image, series.frame_uid)})
 
 
