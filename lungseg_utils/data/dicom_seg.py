@@ -18,7 +18,9 @@ from .. import geometry
 from ..core import files
 from ..types import Image, InputError, Mask
 from . import dicom_series, grids, regions
-from .dicom_series import frame_of_reference_uid, read_whole_dicom, refuse_other_frame
+from .accounts import note_used
+from .dicom_files import read_whole_dicom
+from .dicom_series import frame_of_reference_uid, refuse_other_frame
 from .grids import refusing_damage
 from .regions import Region
 
@@ -159,6 +161,7 @@ def open_dicom_seg(path: Path, file: FileDataset | None = None) -> SegmentationF
         raise InputError(path, f"not a valid DICOM SEG file: it lacks {', '.join(lacking)}", "Export it again.")
     if file.SegmentationType not in _KINDS:
         raise InputError(path, f"its segments are of the unknown type {file.SegmentationType!r}", f"Export one of {', '.join(_KINDS)}.")
+    note_used(path)
     return SegmentationFile(path, file)
 
 

@@ -9,32 +9,36 @@ import numpy as np
 
 from ..core import masks
 from ..types import Case, Image, InputError, Mask
-from . import dicom_seg, dicom_series, rtstruct
+from . import dicom_files, dicom_seg, dicom_series, listing, rtstruct
 
 Contours = rtstruct.StructureSet | dicom_seg.SegmentationFile
 """An opened file with contours: its `path` and `file`, its `regions()`, and `mask(name or number, image, ct_frame_uid)` of one."""
 
 
-def files_by_patient(root: Path, dataset: str) -> dict[str, list[dicom_series.DicomFile]]:
-    """DICOM files below `root` (the data root or the data set's own folder) by patient_id, sorted; reads headers only.
+def files_by_patient(root: Path, dataset: str) -> tuple[dict[str, list[dicom_series.DicomFile]], list[InputError]]:
+    """DICOM files below `root` (the data root or the data set's own folder) by patient_id, sorted, and damaged ones; reads headers only.
 
     Raises `InputError` if there is no CT at all.
     """
     own = root / dataset
     groups: dict[str, list[dicom_series.DicomFile]] = {}
-    for file in dicom_series.list_dicom(own if own.is_dir() else root):
+    found, faults = dicom_series.find_dicom(own if own.is_dir() else root)
+    for file in found:
         groups.setdefault(file.patient_id, []).append(file)
-    if not any(file.modality == "CT" for files in groups.values() for file in files):
-        raise InputError(root, "holds no DICOM CT series", f"Fetch the data first: python -m lungseg_utils fetch {dataset}.")
-    return dict(sorted(groups.items()))
+    if not any(file.modality == "CT" for file in found):
+        missing = InputError(root, "holds no DICOM CT series", f"Fetch the data first: python -m lungseg_utils fetch {dataset}.")
+        raise listing.ListingError(root, [missing, *faults])
+    return dict(sorted(groups.items())), faults
 
 
 def patients(root: Path, dataset: str) -> list[Case]:
     """One case for every patient below `root` (see `files_by_patient`), sorted: its CT, and its RTSTRUCT or else SEG files.
 
-    A patient who lacks one of the two is among them: reading refuses it, so that nobody is lost unseen.
+    A patient who lacks one of the two is among them: reading refuses it, so that nobody is lost unseen. Raises `ListingError` for damaged
+    files, whose patients are unknown.
     """
-    return [_case(dataset, patient_id, files) for patient_id, files in files_by_patient(root, dataset).items()]
+    groups, faults = files_by_patient(root, dataset)
+    return listing.complete(root, [_case(dataset, patient_id, files) for patient_id, files in groups.items()], faults)
 
 
 def _case(dataset: str, patient_id: str, files: list[dicom_series.DicomFile]) -> Case:
@@ -62,7 +66,7 @@ def only_contours(case: Case) -> Path:
 
 def open_contours(path: Path) -> Contours:
     """Open a file with contours, RTSTRUCT or SEG by its own word."""
-    file = dicom_series.read_whole_dicom(path)
+    file = dicom_files.read_whole_dicom(path)
     return dicom_seg.open_dicom_seg(path, file) if file.get("Modality") == "SEG" else rtstruct.open_rtstruct(path, file)
 
 

@@ -11,7 +11,9 @@ import numpy as np
 from .. import geometry
 from ..types import Image, InputError, Mask
 from . import contour_planes, regions
-from .dicom_series import frame_of_reference_uid, read_whole_dicom, refuse_other_frame
+from .accounts import note_used
+from .dicom_files import read_whole_dicom
+from .dicom_series import frame_of_reference_uid, refuse_other_frame
 from .grids import refusing_damage
 from .regions import Region
 
@@ -88,6 +90,7 @@ def open_rtstruct(path: Path, file: FileDataset | None = None) -> StructureSet:
     file = read_whole_dicom(path) if file is None else file
     if file.get("Modality") != "RTSTRUCT" or "StructureSetROISequence" not in file:
         raise InputError(path, f"not an RTSTRUCT file (modality {file.get('Modality', 'none')})", "Give the file with the contours.")
+    note_used(path)
     return StructureSet(path, file)
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import masks
-from ..data import dicom_series, lidc_scans, radiotherapy
+from ..data import dicom_series, lidc_scans, listing, radiotherapy
 from ..types import Case, DatasetCard, InputError, Mask, Study
 
 CARD = DatasetCard(
@@ -49,7 +49,8 @@ def cases(root: Path) -> list[Case]:
     own = Path(root) / NAME
     folder = own if own.is_dir() else Path(root)
     series: dict[str, list[dicom_series.DicomFile]] = {}
-    for file in dicom_series.list_dicom(folder):
+    files_there, faults = dicom_series.find_dicom(folder)
+    for file in files_there:
         if file.modality == "CT":
             series.setdefault(file.series_uid, []).append(file)
     known = lidc_scans.annotations_by_series()
@@ -63,7 +64,7 @@ def cases(root: Path) -> list[Case]:
         number = patients[: index + 1].count(patient_id)
         case_id = patient_id if patients.count(patient_id) == 1 else f"{patient_id}-scan-{number}"
         result.append(Case(NAME, case_id, patient_id, image_path, (image_path,) if uid in known else (), {"series_uid": uid}))
-    return result
+    return listing.complete(root, result, faults)
 
 
 def load(case: Case) -> Study:

@@ -13,6 +13,7 @@ import re
 from pathlib import Path
 
 from ..data.dicom_series import DicomFile
+from ..data.listing import complete
 from ..data.radiotherapy import common_folder, files_by_patient, only_contours, read_ct
 from ..data.regions import listed
 from ..data.rtstruct import open_rtstruct
@@ -41,7 +42,8 @@ def cases(root: Path) -> list[Case]:
     `image_path` is the folder of the series that its contours refer to, or all of the patient's where that series is not there:
     then `load` refuses it. A patient without contours is among them, without a reference. Raises `InputError` if there is no CT at all.
     """
-    return [_case(patient_id, files) for patient_id, files in files_by_patient(Path(root), NAME).items()]
+    groups, faults = files_by_patient(Path(root), NAME)
+    return complete(root, [_case(patient_id, files) for patient_id, files in groups.items()], faults)
 
 
 def load(case: Case) -> Study:
