@@ -74,6 +74,26 @@ def label_lesions(mask: np.ndarray, min_voxels: int = MIN_LESION_VOXELS) -> np.n
     return result
 
 
+def slices_left_out(mask: Mask, longest_mm: float) -> list[int]:
+    """Slices on which a part of the mask is missing that the slices below and above both have, at most `longest_mm` of slices in a row.
+
+    A part is what both neighbors share, connected in plane, at least `MIN_LESION_VOXELS` large; it is missing if no voxel of it is there.
+    """
+    if not mask.array.any():
+        return []
+    rows, columns, slices = bounding_box(mask.array)
+    box, missing = mask.array[rows, columns, slices], set()
+    for low in range(box.shape[2] - 2):
+        for high in range(low + 2, min(box.shape[2], low + 2 + int(longest_mm / mask.spacing_mm[2] + 1e-6))):
+            parts, count = ndimage.label(box[:, :, low] & box[:, :, high], structure=_CONNECTED_26[1])
+            between = box[:, :, low + 1 : high].any(axis=2)
+            sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
+            filled = np.bincount(parts[between], minlength=count + 1)[1:]
+            if ((sizes >= MIN_LESION_VOXELS) & (filled == 0)).any():
+                missing |= set(range(low + 1, high))
+    return [slices.start + index for index in sorted(missing)]
+
+
 def grow_mm(array: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:
     """Voxels (x, y, z) whose center lies within `margin_mm` of the center of a true voxel; Euclidean."""
     if not array.any():

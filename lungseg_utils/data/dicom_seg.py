@@ -17,12 +17,14 @@ import numpy as np
 from .. import geometry
 from ..core import files
 from ..types import Image, InputError, Mask
-from . import dicom_series, grids
-from .dicom_series import frame_of_reference_uid, read_whole_dicom, refuse_other_frame
+from . import dicom_series, grids, regions
+from .accounts import note_used
+from .dicom_files import read_whole_dicom
+from .dicom_series import frame_of_reference_uid, refuse_other_frame
 from .grids import refusing_damage
+from .regions import Region
 
-if TYPE_CHECKING:  # a card loads without pydicom and highdicom
-    from highdicom.seg import Segmentation
+if TYPE_CHECKING:  # a card loads without pydicom
     from pydicom import Dataset, FileDataset
 
 _COPIED = ("SOPClassUID", "SOPInstanceUID", "StudyInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "PatientID", "Modality")
@@ -30,21 +32,25 @@ _GEOMETRY = ("ImagePositionPatient", "ImageOrientationPatient", "PixelSpacing", 
 _EMPTY = (
     "PatientName", "PatientBirthDate", "PatientSex", "AccessionNumber", "ReferringPhysicianName", "StudyID", "StudyDate", "StudyTime",
 )  # fmt: skip
+_NEEDED = ("Rows", "Columns", "SegmentationType", "PixelData", "SharedFunctionalGroupsSequence", "PerFrameFunctionalGroupsSequence")
+_KINDS = ("BINARY", "FRACTIONAL", "LABELMAP")
 _SERIES_NUMBER = 900  # far from those of a scanner
 
 
-def write_dicom_seg(mask: Mask, path: Path, series_folder: Path, label: str, algorithm: str) -> None:
+def write_dicom_seg(
+    mask: Mask, path: Path, series_folder: Path, label: str, algorithm: str, series_uid: str | Sequence[str] | None = None
+) -> None:
     """Write a mask, bool (x, y, z), RAS+, as one binary segment `label` that refers to the slices of the CT series in a folder.
 
-    `algorithm` names what made it. Raises InputError if the mask is empty, is not on the grid of the series, or the series has no
-    identifiers to refer to.
+    `algorithm` names what made it; `series_uid` chooses a series as in `read_series`. Raises InputError if the mask is empty, is not on the
+    grid of the series, or the series has no identifiers to refer to.
     """
     import highdicom as hd
     from pydicom.sr.codedict import codes
 
     if not mask.array.any():
         raise InputError(path, "the mask is empty, and DICOM SEG has no empty segments", "Segment something first.")
-    series = dicom_series.read_series(Path(series_folder))
+    series = dicom_series.read_series(Path(series_folder), series_uid)
     grids.refuse_other_grid(mask, grids.empty_grid(series.shape, series.stored_affine, series_folder), "mask", series_folder)
     frames = geometry.zyx(geometry.from_ras(mask.array, series.stored_affine))  # (slices, rows, columns)
     slice_mm = float(np.linalg.norm(series.stored_affine[:3, 2]))
@@ -102,62 +108,74 @@ def _sources(paths: Sequence[str], slice_mm: float) -> list[Dataset]:
 
 @dataclass(frozen=True)
 class SegmentationFile:
-    """An opened DICOM SEG file."""
+    """An opened DICOM SEG file. Only what places voxels must be there: how they were drawn is for people."""
 
     path: Path
-    file: Segmentation
+    file: FileDataset
+
+    def regions(self) -> list[Region]:
+        """All segments by label and number, in the file's own order."""
+        with refusing_damage(self.path, "its segments cannot be read"):
+            found = [Region(str(item.get("SegmentLabel") or "").strip(), int(item.SegmentNumber)) for item in self.file.SegmentSequence]
+        regions.refuse_shared_numbers(self.path, found, "segment")
+        return found
 
     def names(self) -> list[str]:
-        """Labels of all segments, in the file's own order."""
-        return list(_segment_numbers(self.path, self.file))
+        """Labels of all segments, in the file's own order; two may be equal."""
+        return [region.name for region in self.regions()]
 
-    def mask(self, name: str, image: Image, ct_frame_uid: str | None = None) -> Mask:
-        """One segment on the grid of `image`, as `read_dicom_seg` describes. `ct_frame_uid`: the frame of reference that it must have."""
-        number = _choose_segment(self.path, self.file, name)
+    def mask(self, name: str | int, image: Image, ct_frame_uid: str | None = None) -> Mask:
+        """One segment, by label or number, on the grid of `image`, as `read_dicom_seg` describes.
+
+        `ct_frame_uid`: the frame of reference that it must have.
+        """
+        region = regions.choose(self.path, self.regions(), name, "segment")
+        mask = self.mask_to_ignore(region.number, image, ct_frame_uid)
+        if not mask.array.any():
+            raise InputError(self.path, f"segment {region.name!r} is empty", "Leave the file out if the case has no reference.")
+        return mask
+
+    def mask_to_ignore(self, number: int, image: Image, ct_frame_uid: str | None = None) -> Mask:
+        """The same of a segment that may be empty."""
         refuse_other_frame(self.path, str(self.file.get("FrameOfReferenceUID") or ""), ct_frame_uid)
         array = np.zeros(image.shape, bool, order="F")
         for frame, affine in _read_frames(self.path, self.file, number):
             _paste_frame(array, frame, affine, image, self.path)
-        if not array.any():
-            raise InputError(self.path, f"segment {name!r} is empty", "Leave the file out if the case has no reference.")
         return Mask(array, image.affine, self.path)
+
+    def drawn_on(self) -> tuple[str, tuple[str, ...]]:
+        """What the file says of itself: its series description ("" if it has none), and the UIDs of the series it was drawn on."""
+        with refusing_damage(self.path, "the series that it refers to cannot be read"):
+            series = [str(item.SeriesInstanceUID) for item in self.file.get("ReferencedSeriesSequence") or ()]
+            return str(self.file.get("SeriesDescription") or "").strip(), tuple(dict.fromkeys(series))
 
 
 def open_dicom_seg(path: Path, file: FileDataset | None = None) -> SegmentationFile:
     """Open a DICOM SEG file; `file` is its content where it has been read already. `InputError` for a file of another kind."""
-    import highdicom
-
     path = Path(path)
     file = read_whole_dicom(path) if file is None else file
     if file.get("Modality") != "SEG" or "SegmentSequence" not in file:
         raise InputError(path, f"not a DICOM SEG file (modality {file.get('Modality', 'none')})", "Give the segmentation file.")
-    with refusing_damage(path, "not a valid DICOM SEG file", "Export it again."):
-        return SegmentationFile(path, highdicom.seg.Segmentation.from_dataset(file, copy=False))
+    lacking = [tag for tag in _NEEDED if tag not in file]
+    if lacking:
+        raise InputError(path, f"not a valid DICOM SEG file: it lacks {', '.join(lacking)}", "Export it again.")
+    if file.SegmentationType not in _KINDS:
+        raise InputError(path, f"its segments are of the unknown type {file.SegmentationType!r}", f"Export one of {', '.join(_KINDS)}.")
+    note_used(path)
+    return SegmentationFile(path, file)
 
 
-def read_dicom_seg(path: Path, image: Image, segment: str, series_folder: Path | None = None) -> Mask:
-    """One segment of a DICOM SEG file, by its label, on the grid of `image`; returns bool (x, y, z), RAS+.
+def read_dicom_seg(path: Path, image: Image, segment: str | int, series_folder: Path | None = None) -> Mask:
+    """One segment of a DICOM SEG file, by its label or number, on the grid of `image`; returns bool (x, y, z), RAS+.
 
     Frames are placed by their position and orientation and must fall on voxels of `image`; fractional segments are cut
-    at one half. With `series_folder` the frame of reference must be that of the CT series there.
+    at one half. With `series_folder` the series that the file names must be there, and have its frame of reference.
     """
     opened = open_dicom_seg(path)
-    return opened.mask(segment, image, None if series_folder is None else frame_of_reference_uid(series_folder))
+    return opened.mask(segment, image, None if series_folder is None else frame_of_reference_uid(series_folder, opened.drawn_on()[1]))
 
 
-def _segment_numbers(path: Path, file: Segmentation) -> dict[str, int]:
-    with refusing_damage(path, "its segments cannot be read"):
-        return {str(item.SegmentLabel).strip(): int(item.SegmentNumber) for item in file.SegmentSequence}
-
-
-def _choose_segment(path: Path, file: Segmentation, segment: str) -> int:
-    numbers = _segment_numbers(path, file)
-    if segment not in numbers:
-        raise InputError(path, f"no segment {segment!r}", f"It has: {', '.join(numbers)}.")
-    return numbers[segment]
-
-
-def _read_frames(path: Path, file: Segmentation, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
+def _read_frames(path: Path, file: FileDataset, number: int) -> list[tuple[np.ndarray, np.ndarray]]:
     """Frames of one segment: bool (columns, rows, 1) and the affine (4, 4) of that single slice to RAS+ mm."""
     with refusing_damage(path, "its frames cannot be decoded", "Decompress it first, or export it again."):
         pixels = np.asarray(file.pixel_array).reshape(-1, int(file.Rows), int(file.Columns))

@@ -1,11 +1,11 @@
 """Read a DICOM CT series: list the files of a folder, choose and check one series, decode it to HU.
 
-Only the geometry, the identifiers of the series and the fields that decode pixels are read. Names and dates of birth never enter memory.
+Headers are read by `dicom_files.read_header`, so names and dates of birth never enter memory.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -14,23 +14,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .. import geometry
-from ..core.files import files_below
 from ..types import Image, InputError
+from .accounts import note_used
+from .dicom_files import files_below, read_header
 from .dicom_pixels import read_slice_hu
 from .grids import empty_grid, refusing_damage, require_believable_voxels
+from .listing import ListingError
 
 if TYPE_CHECKING:  # a card loads without pydicom
-    from pydicom import Dataset, FileDataset
+    from pydicom import Dataset
 
-_ENOUGH_FOR_HEADERS = 4096  # longer DICOM elements (pixels) are only read when asked for
 _CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
-_TAG_LINES = [
-    "SOPClassUID SOPInstanceUID SeriesInstanceUID FrameOfReferenceUID Modality ImageType PatientID",
-    "ImagePositionPatient ImageOrientationPatient PixelSpacing Rows Columns RescaleSlope RescaleIntercept",
-    "BitsAllocated BitsStored HighBit PixelRepresentation PhotometricInterpretation SamplesPerPixel NumberOfFrames",
-    "PixelPaddingValue PixelPaddingRangeLimit PixelData",
-]
-_TAGS = " ".join(_TAG_LINES).split()
 _NONE_OPENED: Mapping[Path, Dataset] = MappingProxyType({})
 
 
@@ -75,63 +69,54 @@ class Series:
         grid = empty_grid(self.shape, self.stored_affine, self.folder)
         array = np.empty(grid.shape, np.float32, order="F")
         stored = geometry.from_ras(array, self.stored_affine)  # a view: slices are written to their place at once
+        note_used(*(str(header.filename) for header in self.slices))
         for index, header in enumerate(self.slices):
             read_slice_hu(header, stored[:, :, index].T)
         return Image(array, grid.affine, self.folder)
 
 
 def list_dicom(folder: Path) -> list[DicomFile]:
-    """All DICOM files below a folder, sorted by path; other files are passed over. Reads headers only."""
-    result = []
-    for path in _files_below(Path(folder)):
-        header = _read_header(path)
+    """All DICOM files below a folder, sorted by path; other files are passed over. Reads headers only. Damaged ones are refused."""
+    found, faults = find_dicom(folder)
+    if faults:
+        raise ListingError(folder, faults)
+    return found
+
+
+def find_dicom(folder: Path) -> tuple[list[DicomFile], list[InputError]]:
+    """The same, with the faults of damaged files apart: one of them does not hide the others."""
+    found, faults = [], []
+    for path in files_below(Path(folder)):
+        try:
+            header = read_header(path)
+        except InputError as fault:
+            faults.append(fault)
+            continue
         if header is not None:
             facts = [str(header.get(tag) or "").strip() for tag in ("Modality", "SeriesInstanceUID", "PatientID")]
-            result.append(DicomFile(path, *facts))
-    return result
+            found.append(DicomFile(path, *facts))
+    return found, faults
 
 
 def dicom_modality(path: Path) -> str:
     """Modality of one DICOM file ("CT", "RTSTRUCT", "SEG", ...), "" if it is not DICOM or does not say."""
-    header = _read_header(Path(path))
+    header = read_header(Path(path))
     return "" if header is None else str(header.get("Modality") or "")
 
 
-def frame_of_reference_uid(folder: Path, series_uid: str | None = None) -> str | None:
-    """The frame of reference of the CT series in a folder, or None if its headers do not name one."""
+def frame_of_reference_uid(folder: Path, series_uid: str | Sequence[str] | None = None) -> str | None:
+    """The frame of reference of the CT series in a folder, chosen as by `read_series`, or None if its headers do not name one."""
     return read_series(folder, series_uid).frame_uid
 
 
-def _files_below(folder: Path) -> list[Path]:
-    if not folder.is_dir():
-        raise InputError(folder, "no such folder", "Check the path, or fetch the data first.")
-    return [path for path in files_below(folder) if not path.name.startswith(".") and path.name != "DICOMDIR"]
-
-
-def _read_header(path: Path) -> FileDataset | None:
-    """The elements in `_TAGS`, long ones left on disk until asked for; None if the file is not DICOM."""
-    import pydicom
-    from pydicom.errors import InvalidDicomError
-
-    with refusing_damage(path, "its DICOM header cannot be read"):
-        try:
-            header = pydicom.dcmread(path, defer_size=_ENOUGH_FOR_HEADERS, specific_tags=_TAGS)
-        except InvalidDicomError:
-            if path.suffix.lower() == ".dcm":
-                raise
-            return None
-        for tag in ("Modality", "SeriesInstanceUID", "PatientID", "ImageType", "SOPClassUID"):
-            header.get(tag)  # pydicom converts late: let it fail here
-        return header
-
-
-def read_series(folder: Path, series_uid: str | None = None, opened: Mapping[Path, Dataset] = _NONE_OPENED) -> Series:
+def read_series(folder: Path, series_uid: str | Sequence[str] | None = None, opened: Mapping[Path, Dataset] = _NONE_OPENED) -> Series:
     """The one CT series in a folder, or the one named by `series_uid`, checked and in order; its pixels stay on disk.
 
+    Of several UIDs, such as a file with contours may name, the one whose series is here is taken; none names nothing.
     `opened`: files of the folder that have been read already, by path. They are not read again.
     """
     folder = Path(folder)
-    found = [opened[path] if path in opened else _read_header(path) for path in _files_below(folder)]
+    found = [opened[path] if path in opened else read_header(path) for path in files_below(folder)]
     headers = [header for header in found if header is not None]
     with refusing_damage(folder, "a DICOM header in it cannot be read"):
         slices = _choose_series(folder, headers, series_uid)
@@ -141,7 +126,7 @@ def read_series(folder: Path, series_uid: str | None = None, opened: Mapping[Pat
     return _order_slices(folder, slices)
 
 
-def _choose_series(folder: Path, headers: list[Dataset], series_uid: str | None) -> list[Dataset]:
+def _choose_series(folder: Path, headers: list[Dataset], series_uid: str | Sequence[str] | None) -> list[Dataset]:
     groups: dict[str, list[Dataset]] = {}
     for header in headers:
         if header.get("Modality") == "CT" and "LOCALIZER" not in (header.get("ImageType") or ()):
@@ -150,10 +135,12 @@ def _choose_series(folder: Path, headers: list[Dataset], series_uid: str | None)
     if not groups:
         found = ", ".join(sorted({str(h.get("Modality", "none")) for h in headers})) or "no DICOM file"
         raise InputError(folder, f"no CT image in it (found: {found})", "Give the folder with the CT series.")
-    if series_uid is not None:
-        if series_uid not in groups:
-            raise InputError(folder, f"no CT series {series_uid}", f"It has: {listing}.")
-        return groups[series_uid]
+    wanted = dict.fromkeys([series_uid] if isinstance(series_uid, str) else series_uid or ())
+    here = [uid for uid in wanted if uid in groups]
+    if wanted and not here:
+        raise InputError(folder, f"no CT series {' or '.join(wanted)}", f"It has: {listing}. Contours of another series do not fit.")
+    if len(here) == 1:
+        return groups[here[0]]
     if len(groups) > 1:
         raise InputError(folder, f"{len(groups)} CT series in it: {listing}", "Choose one with `series_uid`, or give its folder.")
     return next(iter(groups.values()))
@@ -218,7 +205,8 @@ def _even_step(folder: Path, positions: np.ndarray, along: np.ndarray, headers: 
     usual = float(np.median(gaps))
     if (gaps < 0.01).any():
         index = int(np.argmin(gaps))
-        names = f"{Path(str(headers[index].filename)).name} and {Path(str(headers[index + 1].filename)).name}"
+        paths = [Path(str(header.filename)) for header in headers[index : index + 2]]
+        names = " and ".join(str(path.relative_to(folder)) for path in paths)  # equal files in two folders have equal names
         raise InputError(folder, f"two slices at the same position: {names}", "Remove the doubled files or choose one series.")
     tolerance = max(0.01, 0.02 * usual)  # headers round positions to 0.01 mm or coarser
     step = (positions[-1] - positions[0]) / (len(positions) - 1)
@@ -228,18 +216,6 @@ def _even_step(folder: Path, positions: np.ndarray, along: np.ndarray, headers: 
         problem = f"uneven slice positions: {gaps[index]:.3f} mm at {along[index]:.2f} mm, elsewhere {usual:.3f} mm"
         raise InputError(folder, problem, "A slice is probably missing: fetch or export the series again.")
     return step
-
-
-def read_whole_dicom(path: Path) -> FileDataset:
-    """One DICOM file with all its elements; `InputError` if it is missing or damaged."""
-    import pydicom
-
-    if not path.is_file():
-        raise InputError(path, "no such file", "Check the path, or fetch the data first.")
-    with refusing_damage(path, "it cannot be read as DICOM", "It is damaged or of another kind: fetch or export it again."):
-        file = pydicom.dcmread(path)
-        file.get("Modality")
-        return file
 
 
 def refuse_other_frame(path: Path, frame_uid: str, ct_frame_uid: str | None) -> None:

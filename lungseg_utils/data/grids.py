@@ -20,6 +20,8 @@ _WHOLE_CHEST_MM = 200.0  # from this width on the picture holds the wall of the 
 _LEAST_SHARE, _LEAST_SHARE_OF_A_CUBE = 0.05, 0.001
 _MOST_METAL = 0.05  # voxels at the upper end of the range; the densest of 325 cubes of nodules has 0.003
 
+_ROUNDED_VOXELS = 0.1  # a header of four digits moves the last of 512 voxels by less than this
+
 
 @contextmanager
 def refusing_damage(path: object, problem: str, remedy: str = "It is damaged: fetch or export it again.") -> Iterator[None]:
@@ -82,9 +84,30 @@ def empty_grid(shape: Iterable[int], stored_affine: np.ndarray, where: object) -
 def refuse_other_grid(volume: Image | Mask, like: Image | Mask, where: object, other: object) -> None:
     if geometry.same_grid(volume, like):
         return
-    facts = [
-        f"{v.shape} voxels of {tuple(round(s, 4) for s in v.spacing_mm)} mm from {tuple(np.round(v.affine[:3, 3], 2).tolist())} mm"
-        for v in (volume, like)
-    ]
-    problem = f"its grid ({facts[0]}) is not that of {other} ({facts[1]})"
-    raise InputError(where, problem, "Export both on the same grid; they are never resampled silently.")
+    facts = [_described(v) for v in (volume, like)]
+    difference, is_rounding = _difference(volume, like)
+    problem = f"its grid ({facts[0]}) is not that of {other} ({facts[1]}): {difference}"
+    rounded = f"If only the header was rounded, copy the affine of {other} into it. Else export both on the same grid"
+    remedy = rounded if is_rounding else "Export both on the same grid"
+    raise InputError(where, problem, f"{remedy}; they are never resampled silently.")
+
+
+def _described(volume: Image | Mask) -> str:
+    spacing, origin = (tuple(np.round(v, 4).tolist()) for v in (volume.spacing_mm, volume.affine[:3, 3]))
+    return f"{volume.shape} voxels of {spacing} mm from {origin} mm"
+
+
+def _difference(volume: Image | Mask, like: Image | Mask) -> tuple[str, bool]:
+    """Where two grids differ most, in words, and whether this is so little that a rounded header may be the reason."""
+    if volume.shape != like.shape:
+        lengths = [f"{a} and {b} voxels along {axis}" for axis, a, b in zip("xyz", volume.shape, like.shape, strict=True) if a != b]
+        return ", ".join(lengths), False
+    corners = np.array(np.meshgrid(*[(0, n - 1) for n in volume.shape])).reshape(3, -1).T
+    apart = np.abs(geometry.ijk_to_world(corners, volume.affine) - geometry.ijk_to_world(corners, like.affine))
+    corner, axis = np.unravel_index(int(apart.argmax()), apart.shape)
+    places = [float(geometry.ijk_to_world(corners[corner : corner + 1], v.affine)[0, axis]) for v in (volume, like)]
+    at = tuple(corners[corner].tolist())
+    words = f"voxel {at} lies {apart[corner, axis]:.3g} mm apart along {'xyz'[axis]}, at {places[0]:.4f} and {places[1]:.4f} mm"
+    steps = [f"{a:.7g} and {b:.7g} mm along {n}" for n, a, b in zip("xyz", volume.spacing_mm, like.spacing_mm, strict=True) if a != b]
+    words += f"; its voxels measure {', '.join(steps)}" if steps else ""
+    return words, bool(apart.max() < _ROUNDED_VOXELS * min(like.spacing_mm))

@@ -9,6 +9,7 @@ import numpy as np
 
 from .. import geometry
 from ..types import Image, InputError
+from .accounts import note_used
 from .grids import HU_RANGE, positive_strides, refusing_damage, require_believable_voxels
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ def read_image(path: Path) -> Image:
     path = Path(path)
     if not path.is_file():
         raise InputError(path, "no such file", "Check the path, or fetch the data first.")
+    note_used(path)
     with refusing_damage(path, "it cannot be read as MetaImage"):
         stored = SimpleITK.ReadImage(str(path))
         array = SimpleITK.GetArrayFromImage(stored)

@@ -18,6 +18,7 @@ from nibabel.fileholders import FileHolder
 from .. import geometry
 from ..core.files import atomic_path
 from ..types import Image, InputError, Mask
+from .accounts import note_used
 from .grids import HU_RANGE, empty_grid, positive_strides, refuse_other_grid, refusing_damage, require_believable_voxels
 
 # 4 GiB as float32; the longest whole-body CT (1024 x 1024 x 1000) still fits.
@@ -223,6 +224,7 @@ def _refuse_unbelievable_size(path: Path, file: nib.Nifti1Image) -> None:
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:
     """Voxels (float32, in the file's order) and affine; a gzip file is read to its end, where its checksum stands."""
     file = _open_nifti(path)
+    note_used(path)
     with refusing_damage(path, "its voxels cannot be read", "The file is cut off or damaged: fetch or export it again."):
         if _is_zipped(path):
             file = type(file).from_bytes(_gunzip(path, file))

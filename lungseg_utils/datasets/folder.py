@@ -7,12 +7,13 @@ CSV: columns case_id, image, reference and, optionally, patient_id; relative pat
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from ..core import text_tables
-from ..data import images, nifti
+from ..data import images, nifti, nnunet_listing
+from ..data.accounts import note_used
+from ..data.listing import collecting, complete
 from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
@@ -27,56 +28,64 @@ CARD = DatasetCard(
     source="data/README.md",
 )
 _COLUMNS = ("case_id", "image", "reference")
-_CHANNEL = re.compile(r"(?P<name>.+)_(?P<channel>\d{4})\.nii(\.gz)?", re.IGNORECASE)
 
 
 def cases(root: Path) -> list[Case]:
-    """All cases of a CSV file or of a folder in nnU-Net's raw form, sorted; files are checked to be there."""
+    """All cases of a CSV file or of a folder in nnU-Net's raw form, sorted; files are checked to be there.
+
+    Raises `ListingError` with every fault: files that make no case, lines of the table that cannot be used, names that come twice.
+    """
     root = Path(root)
-    found = list(_from_csv(root) if root.is_file() else _from_folder(root))
-    if not found:
+    faults: list[InputError] = []
+    found = list(_from_csv(root, faults) if root.is_file() else _from_folder(root, faults))
+    if not found and not faults:
         raise InputError(root, "no case in it", "Put images into imagesTr/NAME_0000.nii.gz, or give a CSV table.")
     names = [case.case_id for case in found]
     doubled = sorted({name for name in names if names.count(name) > 1})
     if doubled:
-        raise InputError(root, f"these cases come twice: {', '.join(doubled)}", "Give every case a name of its own.")
-    return sorted(found, key=lambda case: case.case_id)
+        faults.append(InputError(root, f"these cases come twice: {', '.join(doubled)}", "Give every case a name of its own."))
+    single = sorted((case for case in found if case.case_id not in doubled), key=lambda case: case.case_id)
+    return complete(root, single, faults)
 
 
 def load(case: Case) -> Study:
-    """Read a case: one reference, "reference", or none. Raises `InputError` for anything that does not fit together."""
+    """Read a case: one reference, "reference", or none. A mask of zeros is the reference of a scan without a tumor.
+
+    Raises `InputError` for anything that does not fit together.
+    """
     image = images.read_image(case.image_path)
-    return Study(image, {"reference": nifti.read_mask(case.reference_paths[0], image)} if case.reference_paths else {})
+    if not case.reference_paths:
+        return Study(image, {})
+    return Study(image, {"reference": nifti.read_mask(case.reference_paths[0], image, allow_empty=True)})
 
 
-def _from_folder(root: Path) -> Iterator[Case]:
-    for part in ("imagesTr", "imagesTs"):
-        for path in sorted((root / part).glob("*")):
-            match = _CHANNEL.fullmatch(path.name)
-            if match is None or path.name.startswith("."):
-                continue
-            if match["channel"] != "0000":
-                raise InputError(path, "a second channel", "A CT has one: keep NAME_0000.nii.gz only.")
-            reference = _reference_of(root, match["name"]) if part == "imagesTr" else None
-            yield _case(match["name"], "", path, reference)
+def _from_folder(root: Path, faults: list[InputError]) -> Iterator[Case]:
+    found, without_partner = nnunet_listing.pairs(root)
+    faults += without_partner
+    for pair in found:
+        with collecting(faults):
+            yield _case(pair.name, "", pair.image, pair.label)
 
 
-def _reference_of(root: Path, name: str) -> Path:
-    labels = root / "labelsTr"
-    for path in sorted(labels.iterdir()) if labels.is_dir() else ():
-        if nifti.is_nifti(path) and nifti.name_without_ending(path) == name:
-            return path
-    raise InputError(root / "labelsTr" / f"{name}.nii.gz", "no such file", "Add it, or move the image to imagesTs.")
-
-
-def _from_csv(path: Path) -> Iterator[Case]:
+def _from_csv(path: Path, faults: list[InputError]) -> Iterator[Case]:
+    note_used(path)
     for row in text_tables.read_rows(path, _COLUMNS):
-        files = [text_tables.resolve_path(row.cells[name], path.parent, row.where) for name in ("image", "reference") if row.cells[name]]
-        if not row.cells["image"]:
-            raise InputError(row.where, "no image", "Give a NIfTI file or a folder with a CT series.")
-        yield _case(
-            row.cells["case_id"], row.cells.get("patient_id", ""), files[0], files[1] if row.cells["reference"] else None, row.where
-        )
+        yield from _of_row(path, row, faults)
+
+
+def _of_row(table: Path, row: text_tables.TableRow, faults: list[InputError]) -> Iterator[Case]:
+    """The case of one row of a table, or none and its faults: an image and a reference may both be missing."""
+    paths: list[Path | None] = []
+    for name in ("image", "reference"):
+        with collecting(faults):
+            cell = row.cells[name]
+            paths.append(text_tables.resolve_path(cell, table.parent, row.where) if cell else None)
+    if len(paths) == 2:
+        image, reference = paths
+        with collecting(faults):
+            if image is None:
+                raise InputError(row.where, "no image", "Give a NIfTI file or a folder with a CT series.")
+            yield _case(row.cells["case_id"], row.cells.get("patient_id", ""), image, reference, row.where)
 
 
 def _case(case_id: str, patient_id: str, image: Path, reference: Path | None, where: object = None) -> Case:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from ..data import dicom_series, rtstruct
-from ..types import Case, DatasetCard, InputError, Study
+from ..data import dicom_series, radiotherapy, rtstruct
+from ..types import Case, DatasetCard, Study
 
 CARD = DatasetCard(
     title="IBSI 1 CT phantom",
@@ -37,9 +37,7 @@ def cases(root: Path) -> list[Case]:
 
 def load(case: Case) -> Study:
     """Read the CT and the reference "GTV-1". Raises `InputError` if a file is missing or damaged."""
-    if len(case.reference_paths) != 1:
-        raise InputError(case.image_path, f"{len(case.reference_paths)} files with contours, one is needed", "Fetch the data set again.")
-    contours = rtstruct.open_rtstruct(case.reference_paths[0])
-    series = dicom_series.read_series(case.image_path, opened={contours.path: contours.file})
+    contours = rtstruct.open_rtstruct(radiotherapy.only_contours(case))
+    series = radiotherapy.read_ct(case, contours)
     image = series.image()
     return Study(image, {"GTV-1": contours.mask("GTV-1", image, series.frame_uid)})

@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core import masks
 from ..core.names import safe_name
-from ..data import dicom_series, lidc_scans
+from ..data import dicom_series, lidc_scans, listing, radiotherapy
 from ..types import Case, DatasetCard, InputError, Mask, Study
 
 CARD = DatasetCard(
@@ -44,15 +44,20 @@ def cases(root: Path) -> list[Case]:
     """Every CT series below `root` (the data root or the data set's own folder), sorted; any nesting will do.
 
     The reference of a case is its own folder: the series UID in its headers leads to the outlines. A series that the database does not
-    have is among them, without a reference: `load` refuses it. Raises `InputError` if the database has none of them, or is missing.
+    have is among them, without a reference: `load` refuses it. The attribute `series_uid` tells two series of one folder apart.
+    Raises `InputError` if the database has none of them, or is missing.
     """
     own = Path(root) / NAME
     folder = own if own.is_dir() else Path(root)
-    series = {file.series_uid: file for file in dicom_series.list_dicom(folder) if file.modality == "CT"}
+    series: dict[str, list[dicom_series.DicomFile]] = {}
+    files_there, faults = dicom_series.find_dicom(folder)
+    for file in files_there:
+        if file.modality == "CT":
+            series.setdefault(file.series_uid, []).append(file)
     known = lidc_scans.annotations_by_series()
     if not set(series) & set(known):
         raise InputError(root, "holds no DICOM CT series of LIDC-IDRI", "Fetch the data first: make data.")
-    found = sorted((file.patient_id, uid, file.path.parent) for uid, file in series.items())
+    found = sorted((files[0].patient_id, uid, radiotherapy.common_folder(files)) for uid, files in series.items())
     patients = [patient_id for patient_id, _, _ in found]
     result = []
     for index, (patient_id, uid, image_path) in enumerate(found):
@@ -60,8 +65,8 @@ def cases(root: Path) -> list[Case]:
         number = patients[: index + 1].count(patient_id)
         name = safe_name(patient_id)
         case_id = name if patients.count(patient_id) == 1 else f"{name}-scan-{number}"
-        result.append(Case(NAME, case_id, patient_id, image_path, (image_path,) if uid in known else ()))
-    return result
+        result.append(Case(NAME, case_id, patient_id, image_path, (image_path,) if uid in known else (), {"series_uid": uid}))
+    return listing.complete(root, result, faults)
 
 
 def load(case: Case) -> Study:
@@ -71,7 +76,7 @@ def load(case: Case) -> Study:
     consensus, grown by 5 mm, are ignored. `lidc_scans.readers_of` lists what is refused, `dicom_series.read_series` also a series with
     two slices at one position.
     """
-    series = dicom_series.read_series(case.image_path)
+    series = dicom_series.read_series(case.image_path, case.attributes.get("series_uid"))
     readers = lidc_scans.readers_of(series, cut=_SLABS.get(series.uid) == len(series.slices))
     agreed = masks.agreed_by(readers.values(), AT_LEAST)
     return Study(series.image(), {"consensus": agreed, **readers}, _ignore_region(readers, agreed))

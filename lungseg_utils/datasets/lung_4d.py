@@ -9,10 +9,10 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-from ..core import masks
-from ..data.radiotherapy import only_contours, patients, read_ct
+from ..data.radiotherapy import only_contours, patients, read_ct, region_to_ignore
+from ..data.regions import listed
 from ..data.rtstruct import open_rtstruct
-from ..types import Case, DatasetCard, InputError, Mask, Study
+from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
     title="4D-Lung",
@@ -49,14 +49,11 @@ def load(case: Case) -> Study:
     _, drawn_on = contours.drawn_on()
     if len(drawn_on) != 1:
         raise InputError(contours.path, f"it refers to {len(drawn_on)} series, one is needed", "Give the contours of one phase.")
-    series = read_ct(case, contours, drawn_on[0])
-    image, names = series.image(), contours.names()
-    tumors = [name for name in names if re.fullmatch(TARGET, name)]
+    series = read_ct(case, contours)
+    image, regions = series.image(), contours.regions()
+    tumors = [region for region in regions if re.fullmatch(TARGET, region.name)]
     if len(tumors) != 1:
-        raise InputError(contours.path, f"{len(tumors)} tumors, one is needed", f"It has: {', '.join(names)}.")
-    reference = contours.mask(tumors[0], image, series.frame_uid)
-    ignore = None
-    for name in (name for name in names if re.fullmatch(NODES, name)):
-        node = masks.grow_mm(contours.mask(name, image, series.frame_uid).array, image.spacing_mm, IGNORE_MARGIN_MM)
-        ignore = node if ignore is None else ignore | node
-    return Study(image, {"tumor": reference}, None if ignore is None else Mask(ignore & ~reference.array, image.affine))
+        raise InputError(contours.path, f"{len(tumors)} tumors, one is needed", f"It has: {listed(regions)}.")
+    reference = contours.mask(tumors[0].number, image, series.frame_uid)
+    nodes = [region.number for region in regions if re.fullmatch(NODES, region.name)]
+    return Study(image, {"tumor": reference}, region_to_ignore(contours, nodes, image, series.frame_uid, reference, IGNORE_MARGIN_MM))

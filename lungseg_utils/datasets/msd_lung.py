@@ -9,6 +9,8 @@ import json
 from pathlib import Path
 
 from ..data import nifti
+from ..data.accounts import note_used
+from ..data.listing import collecting, complete
 from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
@@ -34,7 +36,13 @@ def cases(root: Path) -> list[Case]:
     listing = _listing(folder / "dataset.json")
     pairs = [(item["image"], item["label"]) for item in listing.get("training", [])]
     pairs += [(item["image"] if isinstance(item, dict) else item, None) for item in listing.get("test", [])]
-    return sorted((_case(folder, image, reference) for image, reference in pairs if not _is_of_macos(image)), key=lambda c: c.case_id)
+    found: list[Case] = []
+    faults: list[InputError] = []
+    for image, reference in pairs:
+        if not _is_of_macos(image):
+            with collecting(faults):
+                found.append(_case(folder, image, reference))
+    return complete(folder, sorted(found, key=lambda case: case.case_id), faults)
 
 
 def load(case: Case) -> Study:
@@ -51,6 +59,7 @@ def _folder(root: Path) -> Path:
 
 
 def _listing(path: Path) -> dict:
+    note_used(path)
     try:
         listing = json.loads(path.read_text(encoding="utf-8"))
         usable = all(isinstance(item, dict) and {"image", "label"} <= set(item) for item in listing.get("training", []))

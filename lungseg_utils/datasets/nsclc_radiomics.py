@@ -9,11 +9,9 @@ from __future__ import annotations
 import re
 from pathlib import Path
 
-import numpy as np
-
-from ..core import masks
-from ..data.radiotherapy import only_contours, open_contours, patients, read_ct
-from ..types import Case, DatasetCard, InputError, Mask, Study
+from ..data.radiotherapy import only_contours, open_contours, patients, read_ct, region_to_ignore
+from ..data.regions import listed
+from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(
     title="NSCLC-Radiomics (Lung1)",
@@ -47,21 +45,15 @@ def load(case: Case, target: str = TARGET) -> Study:
     """Read a case: reference "GTV-1" and, if there are other GTVs, these grown by 5 mm as the region to ignore.
 
     `target` is a regular expression that must match one whole name of a region. Raises `InputError` for a patient
-    whose target is missing or not usable.
+    whose target is missing or not usable. A node that outlines nothing is no reason, and nodes may share a name.
     """
     contours = open_contours(only_contours(case))
     series = read_ct(case, contours)
-    image, names = series.image(), contours.names()
-    wanted = [name for name in names if re.fullmatch(target, name)]
+    image, regions = series.image(), contours.regions()
+    wanted = [region for region in regions if re.fullmatch(target, region.name)]
     if len(wanted) != 1:
-        raise InputError(contours.path, f"{len(wanted)} regions for {target!r}, one is needed", f"It has: {', '.join(names)}.")
-    reference = contours.mask(wanted[0], image, series.frame_uid)
-    nodes = [name for name in names if re.fullmatch(OTHER_GTV, name) and name != wanted[0]]
-    return Study(image, {"GTV-1": reference}, _ignore_region([contours.mask(name, image, series.frame_uid) for name in nodes], reference))
-
-
-def _ignore_region(nodes: list[Mask], reference: Mask) -> Mask | None:
-    if not nodes:
-        return None
-    union = np.any([node.array for node in nodes], axis=0)
-    return Mask(masks.grow_mm(union, reference.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, reference.affine)
+        remedy = f"It has: {listed(regions)}."
+        raise InputError(contours.path, f"{len(wanted)} regions for {target!r}, one is needed", remedy)
+    reference = contours.mask(wanted[0].number, image, series.frame_uid)
+    nodes = [region.number for region in regions if re.fullmatch(OTHER_GTV, region.name) and region != wanted[0]]
+    return Study(image, {"GTV-1": reference}, region_to_ignore(contours, nodes, image, series.frame_uid, reference, IGNORE_MARGIN_MM))

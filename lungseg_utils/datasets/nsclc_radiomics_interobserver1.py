@@ -12,6 +12,7 @@ from pathlib import Path
 
 from ..core import masks
 from ..data.radiotherapy import only_contours, open_contours, patients, read_ct
+from ..data.regions import listed
 from ..types import Case, DatasetCard, InputError, Mask, Study
 
 CARD = DatasetCard(
@@ -48,12 +49,13 @@ def load(case: Case) -> Study:
     """
     contours = open_contours(only_contours(case))
     series = read_ct(case, contours)
-    image, names = series.image(), contours.names()
-    by_hand = sorted((int(match[1]), name) for name in names if (match := re.fullmatch(BY_HAND, name.strip())))
-    numbers = [number for number, _ in by_hand]
-    if len(numbers) < MIN_READERS or len(set(numbers)) < len(numbers):
-        raise InputError(contours.path, f"{len(numbers)} outlines by hand of {len(set(numbers))} readers", f"It has: {', '.join(names)}.")
-    readers = {f"reader-{number}": contours.mask(name, image, series.frame_uid) for number, name in by_hand}
+    image, regions = series.image(), contours.regions()
+    by_hand = sorted((int(match[1]), region.number) for region in regions if (match := re.fullmatch(BY_HAND, region.name)))
+    readers_named = [reader for reader, _ in by_hand]
+    if len(by_hand) < MIN_READERS or len(set(readers_named)) < len(by_hand):
+        problem = f"{len(by_hand)} outlines by hand of {len(set(readers_named))} readers"
+        raise InputError(contours.path, problem, f"It has: {listed(regions)}.")
+    readers = {f"reader-{reader}": contours.mask(number, image, series.frame_uid) for reader, number in by_hand}
     return Study(image, {"majority": majority(readers), **readers})
 
 

@@ -14,7 +14,9 @@ from pathlib import Path
 
 from ..core.names import safe_name
 from ..data.dicom_series import DicomFile
+from ..data.listing import complete
 from ..data.radiotherapy import common_folder, files_by_patient, only_contours, read_ct
+from ..data.regions import listed
 from ..data.rtstruct import open_rtstruct
 from ..types import Case, DatasetCard, InputError, Study
 
@@ -41,7 +43,8 @@ def cases(root: Path) -> list[Case]:
     `image_path` is the folder of the series that its contours refer to, or all of the patient's where that series is not there:
     then `load` refuses it. A patient without contours is among them, without a reference. Raises `InputError` if there is no CT at all.
     """
-    return [_case(patient_id, files) for patient_id, files in files_by_patient(Path(root), NAME).items()]
+    groups, faults = files_by_patient(Path(root), NAME)
+    return complete(root, [_case(patient_id, files) for patient_id, files in groups.items()], faults)
 
 
 def load(case: Case) -> Study:
@@ -57,11 +60,11 @@ def load(case: Case) -> Study:
         raise InputError(path, f"its description {scan!r} is neither test nor retest", "Fetch it again, or leave the patient out.")
     if len(drawn_on) != 1:
         raise InputError(path, f"it refers to {len(drawn_on)} series, one is needed", "Fetch it again, or leave the patient out.")
-    series = read_ct(case, contours, drawn_on[0])
-    image, names = series.image(), contours.names()
-    by_hand = [name for name in names if re.fullmatch(rf"(?i)gtvp_{scan}_man", name)]
+    series = read_ct(case, contours)
+    image, regions = series.image(), contours.regions()
+    by_hand = [region.number for region in regions if re.fullmatch(rf"(?i)gtvp_{scan}_man", region.name)]
     if len(by_hand) != 1:
-        raise InputError(path, f"{len(by_hand)} outlines by hand of the {scan} scan, one is needed", f"It has: {', '.join(names)}.")
+        raise InputError(path, f"{len(by_hand)} outlines by hand of the {scan} scan, one is needed", f"It has: {listed(regions)}.")
     return Study(image, {"GTVp": contours.mask(by_hand[0], image, series.frame_uid)})
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from lungseg_utils import geometry
 from lungseg_utils.core import files
-from lungseg_utils.data import dicom_seg, dicom_series, images, metaimage, nifti
+from lungseg_utils.data import dicom_files, dicom_seg, dicom_series, images, metaimage, nifti
 from lungseg_utils.data.rtstruct import open_rtstruct, read_rtstruct
 from lungseg_utils.types import Image, InputError, Mask
 
@@ -585,7 +585,7 @@ def test_a_compressed_series_without_a_decoder_is_refused_with_its_syntax_named(
         dataset.file_meta.TransferSyntaxUID = JPEG2000Lossless
         dataset.PixelData = encapsulate([b"\xff\x4f\xff\x51 no codestream "])
         dataset["PixelData"].is_undefined_length = True
-        dicom.save(dataset, next(p for p in tmp_path.iterdir() if dicom_series._read_header(p).SOPInstanceUID == dataset.SOPInstanceUID))
+        dicom.save(dataset, next(p for p in tmp_path.iterdir() if dicom_files.read_header(p).SOPInstanceUID == dataset.SOPInstanceUID))
     with pytest.raises(InputError, match=r"JPEG 2000.*decompress"):
         images.read_image(tmp_path)
 
@@ -595,7 +595,7 @@ def test_run_length_encoding_is_read(tmp_path, dicom):
 
     stored = _stored()
     for dataset in dicom.ct_series(tmp_path, stored):
-        path = next(p for p in tmp_path.iterdir() if dicom_series._read_header(p).SOPInstanceUID == dataset.SOPInstanceUID)
+        path = next(p for p in tmp_path.iterdir() if dicom_files.read_header(p).SOPInstanceUID == dataset.SOPInstanceUID)
         dataset.compress(RLELossless, generate_instance_uid=False)
         dicom.save(dataset, path)
     array = images.read_image(tmp_path).array
@@ -613,7 +613,7 @@ def test_a_damaged_slice_is_refused_by_name(tmp_path, dicom, keep):
 
 def test_no_name_of_the_patient_is_kept(tmp_path, dicom):
     dicom.ct_series(tmp_path, _stored())
-    header = dicom_series._read_header(tmp_path / "3.dcm")
+    header = dicom_files.read_header(tmp_path / "3.dcm")
     assert "PatientName" not in header
     assert "PatientBirthDate" not in header
     assert "Secret" not in repr(dicom_series.list_dicom(tmp_path)) + repr(header)

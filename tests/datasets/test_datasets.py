@@ -307,10 +307,12 @@ def test_blanks_round_a_name_and_rows_without_text_are_nothing(tmp_path):
     assert [(case.case_id, case.patient_id) for case in folder.cases(tmp_path / "cases.csv")] == [("a", "P1"), ("b", "P1")]
 
 
-def test_endings_in_capitals_are_read(tmp_path):
-    _nifti(tmp_path / "imagesTr" / "a_0000.nii.gz", -500).rename(tmp_path / "imagesTr" / "a_0000.NII.GZ")
-    _nifti(tmp_path / "labelsTr" / "a.nii.gz", 1).rename(tmp_path / "labelsTr" / "a.Nii.Gz")
-    (case,) = folder.cases(tmp_path)
+def test_endings_in_capitals_are_read_where_a_table_names_the_files(tmp_path):
+    """In a folder in nnU-Net's form they are a fault: nnU-Net itself would pass over them."""
+    _nifti(tmp_path / "scan.nii.gz", -500).rename(tmp_path / "scan.NII.GZ")
+    _nifti(tmp_path / "mask.nii.gz", 1).rename(tmp_path / "mask.Nii.Gz")
+    (tmp_path / "cases.csv").write_text("case_id,image,reference\na,scan.NII.GZ,mask.Nii.Gz\n")
+    (case,) = folder.cases(tmp_path / "cases.csv")
     assert (case.case_id, folder.load(case).references["reference"].array.sum()) == ("a", 8)
 
 

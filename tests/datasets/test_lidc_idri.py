@@ -66,6 +66,21 @@ def test_series_are_found_by_their_uid_in_any_nesting(tmp_path, dicom, outlined)
     assert not found[3].reference_paths
 
 
+def test_two_scans_of_a_patient_in_one_flat_folder_are_two_cases(tmp_path, dicom, outlined):
+    for uid, hu in (("1.1", 40), ("1.2", 50)):
+        dicom.ct_series(tmp_path / uid, np.full((4, 8, 8), 1024 + hu, np.int16), series_uid=uid, patient_id="LIDC-IDRI-0132")
+        for path in (tmp_path / uid).iterdir():
+            path.rename(tmp_path / f"{uid}-{path.name}")
+        (tmp_path / uid).rmdir()
+    outlined({"1.1": [[_square(1, 5, 1)]] * 2, "1.2": [[_square(1, 4, 1)]] * 2})
+    studies = {case.case_id: lidc_idri.load(case) for case in lidc_idri.cases(tmp_path)}
+    assert {name: np.unique(study.image.array).tolist() for name, study in studies.items()} == {
+        "LIDC-IDRI-0132-scan-1": [40],
+        "LIDC-IDRI-0132-scan-2": [50],
+    }
+    assert [_sums(study)["consensus"] for study in studies.values()] == [9, 4]
+
+
 def test_the_database_lists_every_series_once_and_in_order():
     found = lidc_scans.annotations_by_series()
     assert len(found) == 1018

@@ -11,9 +11,8 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from ... import geometry
 from ...core.provenance import sha256_of_file
-from ...data import nifti
+from ...data import grids, nifti
 from ...evaluation import protocols, scoring, tables
 from ...evaluation.protocols import CaseCounts, CaseMasks
 from ...prompts import ladder, sources
@@ -48,11 +47,6 @@ def _header_grid(path: Path) -> Mask:
     return grid
 
 
-def _described(mask: Mask) -> str:
-    spacing, origin = np.round(mask.spacing_mm, 4).tolist(), np.round(mask.affine[:3, 3], 2).tolist()
-    return f"{mask.shape} voxels of {tuple(spacing)} mm from {tuple(origin)} mm"
-
-
 def _check_grids(case: CaseFiles) -> list[Fault]:
     """Faults of a case by its headers: unreadable files, and grids that are not that of the first reference."""
     faults, first = [], None
@@ -61,9 +55,8 @@ def _check_grids(case: CaseFiles) -> list[Fault]:
             grid = _header_grid(path)
             if first is None:
                 first = (path, grid)
-            elif not geometry.same_grid(grid, first[1]):
-                problem = f"its grid ({_described(grid)}) is not that of {first[0]} ({_described(first[1])})"
-                raise InputError(path, problem, "Export both on the same grid; they are never resampled silently.")
+            else:
+                grids.refuse_other_grid(grid, first[1], path, first[0])
         except InputError as error:
             faults.append(_fault(error))
     return faults

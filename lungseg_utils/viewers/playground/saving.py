@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ...data import dicom_seg, nifti
+from ...data import dicom_seg, nifti, radiotherapy
 from ...prompts import sessions
 from ...types import Case, Image, InputError, Mask, Prompt
 from .session import LoadedModel, OfferedModel, ScoredPrediction
@@ -107,8 +107,9 @@ def write_nifti(predictions: Predictions, case: Case, folder: Path) -> list[Path
 def write_dicom_seg(predictions: Predictions, titles: Mapping[str, str], case: Case, folder: Path) -> list[Path]:
     """Write each mask as a DICOM SEG file that refers to the slices of the case; returns the files. InputError without any mask."""
     paths = {name: _path(folder, case, name, ".dcm") for name in _some(predictions)}
+    series = radiotherapy.series_named(case)
     for name, path in paths.items():
-        dicom_seg.write_dicom_seg(predictions[name].mask, path, case.image_path, SEGMENT, titles[name])
+        dicom_seg.write_dicom_seg(predictions[name].mask, path, case.image_path, SEGMENT, titles[name], series)
     return list(paths.values())
 
 
