@@ -50,6 +50,8 @@ def claims(finished: Sequence[results.RunResult], dataset: str, readers: pd.Seri
     for setting in PROMPT_SETTINGS:
         for source, asked_as in SOURCES.items():
             here = [m for m in methods if m.asked(dataset, setting, source=asked_as)]
+            if setting == "none":  # without a prompt there is nothing to predict without a network
+                here = [m for m in here if role_of(m.experiment) != "trivial"]
             values = {m.name: m.table(dataset, setting, source=asked_as).mean(axis=1) for m in here}
             opponents = {"best without a network": _best_trivial(here, values), "box-channel U-Net": _box_channel(here, values)}
             opponents["a reader, judged alike"] = readers if source == ANOTHER_READER else None

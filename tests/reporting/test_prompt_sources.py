@@ -59,6 +59,13 @@ def test_each_source_has_its_own_best_opponent_without_a_network(finished):
     assert set(table["first weights had seen"][table["method"].str.startswith("Box-channel")]) == {"–"}
 
 
+def test_without_a_prompt_there_is_no_prediction_without_a_network():
+    found = [_result("baselines_zero_shot", 0.0, 0.0, settings=("none",)), _result("unet_full", 0.6, 0.55, settings=("none",))]
+    table = prompt_sources.claims(found, DATASET, pd.Series(0.8, PATIENTS))
+    assert table["method"].str.startswith("U-Net").all()
+    assert set(table["minus best without a network"]) == {"–"}
+
+
 def test_nobody_is_compared_with_itself(finished):
     table = prompt_sources.claims(finished, DATASET, pd.Series(0.8, PATIENTS))
     box_channel = table[table["method"].str.startswith("Box-channel")]
