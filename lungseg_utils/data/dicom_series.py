@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import geometry
 from ..types import Image, InputError
+from . import jpeg_lossless
 from .accounts import note_used
 from .dicom_files import files_below, read_header
 from .grids import HU_RANGE, empty_grid, refusing_damage
@@ -71,6 +72,7 @@ class Series:
         array = np.empty(grid.shape, np.float32, order="F")
         stored = geometry.from_ras(array, self.stored_affine)  # a view: slices are written to their place at once
         note_used(*(str(header.filename) for header in self.slices))
+        jpeg_lossless.register()
         for index, header in enumerate(self.slices):
             _read_slice_hu(header, stored[:, :, index].T)
         return Image(array, grid.affine, self.folder)

@@ -237,6 +237,14 @@ def score_folders(
     )
 
 
+def files_used(scores: Scores, predictions: Path, references: Path, ignore: Path | None = None) -> list[Path]:
+    """The files of these folders that the scores are of, with the table of patients."""
+    folders = {"predictions": predictions, "references": references, "ignore": ignore}
+    named = [(folders[role], name) for role, hashes in scores.provenance["sha256_of_files"].items() for name in hashes]
+    named += [(references, PATIENTS_FILE)] if scores.provenance["patients_file"] else []
+    return [Path(folder) / name for folder, name in named if folder is not None]
+
+
 @dataclass(frozen=True, eq=False)
 class _ScoredCase:
     case_id: str
