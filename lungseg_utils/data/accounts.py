@@ -11,6 +11,7 @@ from contextvars import ContextVar
 from dataclasses import dataclass
 from pathlib import Path
 
+from .. import registry
 from ..core.files import files_below
 from ..types import InputError
 
@@ -79,6 +80,12 @@ def account(folders: Iterable[Path], used: Iterable[Path], faulty: Iterable[str]
         if path not in known:
             passed_over[name] = "named as a fault" if path in faults else _reason(path)
     return Account(len(seen) - len(passed_over), passed_over)
+
+
+def of_dataset(dataset: str, root: Path, used: set[Path], faulty: Iterable[str] = ()) -> Account:
+    """Of the files of a data set: below its folder, or of a table those that were read of it."""
+    folders = [folder for folder in (root / registry.whole(dataset), root) if folder.is_dir()][:1]
+    return account(folders, used, faulty) if folders else Account(len(used), {})
 
 
 def _reason(path: Path) -> str:

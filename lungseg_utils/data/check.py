@@ -49,7 +49,7 @@ def check(datasets: Sequence[str], root: Path) -> Report:
         with accounts.recording() as used:
             parts = _check_dataset(dataset, own, seen)
         found += parts
-        told[dataset] = _account(dataset, own, used, [fault[2] for part in parts for fault in part[1]])
+        told[dataset] = accounts.of_dataset(dataset, own, used, [fault[2] for part in parts for fault in part[1]])
     rows, faults = ([item for part in parts for item in part] for parts in zip(*found, strict=True))
     return Report(pd.DataFrame(rows), pd.DataFrame(faults, columns=FAULT_COLUMNS), told)
 
@@ -73,13 +73,6 @@ def _cases(dataset: str, root: Path) -> tuple[Sequence[Case], Sequence[InputErro
     except InputError as error:
         return (), (error,)
     return cases, () if cases else (InputError(root, f"no case of {dataset} in it", "Give the folder that it lies in."),)
-
-
-def _account(dataset: str, root: Path, used: set[Path], faulty: Sequence[str]) -> accounts.Account:
-    """Of the files of a data set: below its folder, or of a table those that it names, which are used or faults."""
-    own = root / registry.whole(dataset)
-    folders = [folder for folder in (own, root) if folder.is_dir()][:1]
-    return accounts.account(folders, used, faulty) if folders else accounts.Account(len(used), {})
 
 
 def _refused(dataset: str, error: InputError, case_id: str = "", patient_id: str = "") -> _Found:

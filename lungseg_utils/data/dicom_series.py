@@ -15,6 +15,7 @@ import numpy as np
 
 from .. import geometry
 from ..types import Image, InputError
+from . import jpeg_lossless
 from .accounts import note_used
 from .dicom_files import files_below, read_header
 from .dicom_pixels import read_slice_hu
@@ -70,6 +71,7 @@ class Series:
         array = np.empty(grid.shape, np.float32, order="F")
         stored = geometry.from_ras(array, self.stored_affine)  # a view: slices are written to their place at once
         note_used(*(str(header.filename) for header in self.slices))
+        jpeg_lossless.register()
         for index, header in enumerate(self.slices):
             read_slice_hu(header, stored[:, :, index].T)
         return Image(array, grid.affine, self.folder)

@@ -93,8 +93,8 @@ def refuse_other_grid(volume: Image | Mask, like: Image | Mask, where: object, o
 
 
 def _described(volume: Image | Mask) -> str:
-    spacing, origin = (tuple(np.round(v, 4).tolist()) for v in (volume.spacing_mm, volume.affine[:3, 3]))
-    return f"{volume.shape} voxels of {spacing} mm from {origin} mm"
+    spacing, origin = (", ".join(f"{v:.7g}" for v in numbers) for numbers in (volume.spacing_mm, volume.affine[:3, 3]))
+    return f"{volume.shape} voxels of ({spacing}) mm from ({origin}) mm"
 
 
 def _difference(volume: Image | Mask, like: Image | Mask) -> tuple[str, bool]:
@@ -108,6 +108,4 @@ def _difference(volume: Image | Mask, like: Image | Mask) -> tuple[str, bool]:
     places = [float(geometry.ijk_to_world(corners[corner : corner + 1], v.affine)[0, axis]) for v in (volume, like)]
     at = tuple(corners[corner].tolist())
     words = f"voxel {at} lies {apart[corner, axis]:.3g} mm apart along {'xyz'[axis]}, at {places[0]:.4f} and {places[1]:.4f} mm"
-    steps = [f"{a:.7g} and {b:.7g} mm along {n}" for n, a, b in zip("xyz", volume.spacing_mm, like.spacing_mm, strict=True) if a != b]
-    words += f"; its voxels measure {', '.join(steps)}" if steps else ""
     return words, bool(apart.max() < _ROUNDED_VOXELS * min(like.spacing_mm))

@@ -119,12 +119,15 @@ def _add_convert(commands: Commands) -> None:
 def _convert(arguments: argparse.Namespace) -> int:
     from .. import registry
     from ..core import project
+    from ..data import accounts
     from .to_nnunet import to_nnunet
 
     root = arguments.root or project.cache_root() / arguments.dataset
-    written = to_nnunet(arguments.dataset, root, arguments.to)
-    found = registry.dataset(arguments.dataset).cases(root)
+    with accounts.recording() as used:
+        written = to_nnunet(arguments.dataset, root, arguments.to)
+        found = registry.dataset(arguments.dataset).cases(root)
     print(f"{len(written)} cases, without {len(found) - len(written)} that have no reference or are excluded: {arguments.to}")
+    print(accounts.of_dataset(arguments.dataset, root, used).in_words())
     return 0
 
 

@@ -33,6 +33,7 @@ def add_commands(commands: Commands) -> None:
 
 def _report(arguments: argparse.Namespace) -> int:
     from ..core import outputs
+    from ..data import accounts
     from .own_masks import page, scoring
 
     inputs = [folder for folder in (arguments.predictions, arguments.references, arguments.ignore) if folder is not None]
@@ -40,5 +41,7 @@ def _report(arguments: argparse.Namespace) -> int:
     given = {name: getattr(arguments, name) for name in _OPTIONS}
     scores = scoring.score_folders(arguments.predictions, arguments.references, arguments.ignore, **given)
     print(page.headline(scores))
+    folders = [folder for folder in (arguments.predictions, arguments.references, arguments.ignore) if folder is not None]
+    print(accounts.account(folders, scoring.files_used(scores, *folders)).in_words())
     print(f"report: {page.write(scores, arguments.out)}")
     return 0

@@ -18,7 +18,7 @@ from ...evaluation.protocols import CaseCounts, CaseMasks
 from ...prompts import ladder, sources
 from ...types import InputError, Mask, Options, Record, Row
 from . import labels, provenance
-from .matching import FAULTS_SHOWN, CaseFiles, find_cases
+from .matching import FAULTS_SHOWN, PATIENTS_FILE, CaseFiles, find_cases
 from .packed import PackedMask
 
 NOT_STATED = "not stated"
@@ -216,6 +216,14 @@ def score_folders(
         "nsd_2mm" if max(part.slice_mm for part in scored) <= THIN_SLICES_MM else "nsd_3mm",
         provenance.describe(name, folders, cases, dict(item for case in loaded for item in case.sha256.items()), options),
     )
+
+
+def files_used(scores: Scores, predictions: Path, references: Path, ignore: Path | None = None) -> list[Path]:
+    """The files of these folders that the scores are of, with the table of patients."""
+    folders = {"predictions": predictions, "references": references, "ignore": ignore}
+    named = [(folders[role], name) for role, hashes in scores.provenance["sha256_of_files"].items() for name in hashes]
+    named += [(references, PATIENTS_FILE)] if scores.provenance["patients_file"] else []
+    return [Path(folder) / name for folder, name in named if folder is not None]
 
 
 @dataclass(frozen=True, eq=False)
