@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 MARGIN_MM = 60.0  # kept around a lesion, so that windows of prompts near it lie inside what is stored
 WINDOW, WHOLE_SLICE = "window", "whole slice"  # what a network of the page sees
 BEYOND = 3  # slices beyond each end of a lesion that have an embedding: a lesion is followed to its end, and no further
-MOST_CHESTS = 4  # cases with embeddings: each has a megabyte for every slice and CT window
+MOST_ENCODED = 4  # cases with embeddings: each has a megabyte for every slice and CT window
 # Settings that say all they have to say before a prediction is seen; the page can ask them again exactly.
 SETTINGS = tuple(name for name, s in PROMPT_SETTINGS.items() if s.kind != "none" and s.looks == 1 and not s.from_detector)
 
@@ -55,7 +55,7 @@ def write(
         segmenters: Those of `results`.
         folder: Where to write.
         public: Leave out voxels and embeddings of data sets that may not be redistributed.
-        whole_chests: Data sets whose cases networks of whole slices are asked about.
+        whole_chests: Data sets whose cases are whole chests: networks of whole slices are asked about them first.
     """
     networks, left_out = [], []
     pairs: dict[str, list[tuple[RunResult, SamSegmenter]]] = {WINDOW: [], WHOLE_SLICE: []}
@@ -67,11 +67,12 @@ def write(
         make = _write_network if kind == WINDOW else _write_box_network
         networks.append(make(result, segmenter, title, folder, f"network_{n}"))
         pairs[kind].append((result, segmenter))
-    chosen = [*_cases(pairs[WINDOW][0][0])] if pairs[WINDOW] else []
-    chests = _whole_chests(pairs[WHOLE_SLICE][0][0], whole_chests) if pairs[WHOLE_SLICE] else []
-    chosen += [(case, case.case_id) for case in chests if case not in [known for known, _ in chosen]]
+    encoded = _encoded_cases(pairs[WHOLE_SLICE][0][0], whole_chests) if pairs[WHOLE_SLICE] else []
+    known = {(case.dataset, case.case_id) for case, _ in encoded}
+    others = _cases(pairs[WINDOW][0][0]) if pairs[WINDOW] else []
     shown = [result for result, _ in (*pairs[WINDOW], *pairs[WHOLE_SLICE])]
-    cases = [_write_case(case, title, shown, pairs[WHOLE_SLICE] if case in chests else [], folder, public) for case, title in chosen]
+    cases = [_write_case(case, title, shown, pairs[WHOLE_SLICE], folder, public) for case, title in encoded]
+    cases += [_write_case(case, title, shown, [], folder, public) for case, title in others if (case.dataset, case.case_id) not in known]
     settings = {name: PROMPT_SETTINGS[name].title for name in SETTINGS}
     index = {"networks": networks, "left_out": left_out, "cases": cases, "settings": settings} | _constants()
     files.write_json(index, folder / "index.json")
@@ -112,7 +113,7 @@ def _write_box_network(result: RunResult, segmenter: LiteMedSamSegmenter, title:
     """Two CT windows are two rows of one network: its files are written once."""
     from ..networks import onnx_litemedsam
 
-    encoder, decoder = (f"{part}_{result.provenance['sha256']['weights'][:8]}.onnx" for part in ("encoder", "decoder"))
+    encoder, decoder = (f"litemedsam_{part}.onnx" for part in ("encoder", "decoder"))
     if not (folder / decoder).is_file():
         onnx_litemedsam.write_decoder(segmenter.network, folder / decoder)
         onnx_litemedsam.write_encoder(segmenter.network, folder / encoder)
@@ -127,7 +128,7 @@ def _described(
     return {
         "title": title,
         "experiment": result.experiment.name,
-        "weights": result.provenance["sha256"]["weights"],
+        "weights": result.provenance["sha256"]["weights" if view.get("field_mm") else "initial weights"],
         "view": {**view, "threshold": segmenter.settings.threshold},
         "megabytes": _megabytes([folder / path for path in written]),
     }
@@ -159,16 +160,20 @@ def _cases(result: RunResult) -> list[tuple[Case, str]]:
     return sorted(chosen, key=lambda pair: not registry.card("datasets", pair[0].dataset).phantom)  # they are lighter than real CTs
 
 
-def _whole_chests(result: RunResult, datasets: Sequence[str]) -> list[Case]:
-    """The first case with a tumor of each data set, at most `MOST_CHESTS`; those that may be passed on come first."""
+def _encoded_cases(result: RunResult, whole_chests: Sequence[str]) -> list[tuple[Case, str]]:
+    """The cases with embeddings, with their titles, at most `MOST_ENCODED`; those that may be passed on come first.
+
+    The first case with a tumor of each data set of whole chests, then the worst, median and best case of other real data sets.
+    """
     values = tables.case_values(result.asked("box_one_slice"), "dsc")
+    tested = [name for name in dict.fromkeys(values["test_dataset"]) if not registry.card("datasets", name).phantom]
     chosen = []
-    for dataset in sorted(datasets, key=lambda name: not registry.card("datasets", name).redistributable):
-        names = sorted(values.loc[values["test_dataset"] == dataset, "case_id"].unique())
-        if names:
-            known = {case.case_id: case for case in result.cases(dataset)}
-            chosen.append(known[names[0]])
-    return chosen[:MOST_CHESTS]
+    for dataset in sorted(tested, key=lambda name: (not registry.card("datasets", name).redistributable, name not in whole_chests)):
+        scores = values[values["test_dataset"] == dataset].groupby("case_id")["value"].first()  # sorted by their names
+        labels = {scores.index[0]: scores.index[0]} if dataset in whole_chests else worst_median_best(scores)
+        known = {case.case_id: case for case in result.cases(dataset)}
+        chosen += [(known[name], label) for name, label in labels.items()]
+    return chosen[:MOST_ENCODED]
 
 
 def _write_case(

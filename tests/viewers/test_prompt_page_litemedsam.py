@@ -67,7 +67,7 @@ def _results(networks, case):
     return [
         SimpleNamespace(
             experiment=experiment,
-            provenance={"sha256": {"weights": "0" * 64}},
+            provenance={"sha256": {"weights": "none", "initial weights": "0" * 64}},
             asked=lambda *settings, row=row: pd.DataFrame([row] if "box_one_slice" in settings else [], columns=list(row)),
             cases=lambda dataset: [case],
         )
@@ -133,7 +133,7 @@ def test_both_windows_are_rows_that_share_a_small_decoder(site):
 
 
 def test_weights_are_halves_and_products_are_not(site):
-    graph = onnx.load_model(next((site / DATA).glob("decoder_*.onnx"))).graph
+    graph = onnx.load_model(next((site / DATA).glob("*_decoder.onnx"))).graph
     large = [weight for weight in graph.initializer if np.prod(weight.dims) >= 64 and weight.data_type != onnx.TensorProto.INT64]
     assert large
     assert {weight.data_type for weight in large} == {onnx.TensorProto.FLOAT16}
@@ -154,7 +154,7 @@ def test_slices_of_the_lesion_and_three_beyond_have_an_embedding(site, networks,
 
 
 def test_stored_embeddings_and_decoder_give_the_masks_of_full_precision(site, networks, study, case, as_stored):
-    session = onnxruntime.InferenceSession(next((site / DATA).glob("decoder_*.onnx")))
+    session = onnxruntime.InferenceSession(next((site / DATA).glob("*_decoder.onnx")))
     prompts = first_prompts(case, study.reference, "box_every_slice")
     for experiment, segmenter in networks.items():
         segmenter.set_image(study.image)
@@ -235,7 +235,7 @@ def test_what_cannot_be_answered_is_said(page, study):
     tool(page, "click inside")
     i, j = page.evaluate(f"{PAGE}.promptPage.tools.middle()")
     after(page, lambda: click(page, (i, j)))
-    page.get_by_text("takes boxes only").wait_for()
+    page.get_by_text("This network takes boxes only").wait_for()
     assert not mask_of(page, "prediction", study.image.shape).any()
     after(page, lambda: page.get_by_role("button", name="Undo").click())
     tool(page, "box")

@@ -57,6 +57,8 @@ import { WholeSliceSession, filesOf } from "./whole_slice.js";
  */
 
 const ENCODER_BY_DECODER = 20; // how many times as long it takes, in a page, at most
+const NO_CASE =
+  "This edition holds no case whose images may be passed on. One that is made after make data holds LIDC-IDRI-0001.";
 const NO_EMBEDDINGS = "This book does not hold what the network sees of this case. Choose another case, or network.";
 
 /** What keeps the page from working in this edition or in this browser, in words for its reader. */
@@ -356,11 +358,12 @@ export class PromptPage {
     });
   }
 
-  /** Show a case to begin with: the first median one, else the first that is there. */
+  /** Show a case to begin with: the first median one, of whole slices the first that is there. */
   async openFirst() {
     const there = this.index.cases.filter((item) => item.file);
-    if (!there.length) throw new CannotRun("This edition holds no case whose images may be passed on.");
-    await this.openCase(this.index.cases.indexOf(there.find((item) => item.title.includes("median")) ?? there[0]));
+    if (!there.length) throw new CannotRun(NO_CASE);
+    const middle = this.entry.kind === "window" ? there.find((item) => item.title.includes("median")) : null;
+    await this.openCase(this.index.cases.indexOf(middle ?? there[0]));
   }
 
   /** @param {number} index */
