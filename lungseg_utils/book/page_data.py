@@ -6,13 +6,14 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from ..experiments import config, load, planning
+from ..experiments import config, grid, load, planning
 from ..experiments.results import open_result, planned_results
 from ..reporting import methods
 from ..viewers import case_explorer, prompt_page
 
-# whose networks can be asked in the page, before and after fine-tuning: small, and answering slice by slice
+# whose networks can be asked in the page: small ones before and after fine-tuning, and LiteMedSAM as published, in every CT window
 PROMPTED_IN_THE_PAGE = ("medsam_fine_tuned", "medsam_zero_shot")
+PUBLISHED_IN_THE_PAGE, PUBLISHED = "litemedsam_zero_shot", "litemedsam"
 
 
 def write(profile: str, folder: Path, public: bool = False) -> None:
@@ -35,6 +36,9 @@ def write(profile: str, folder: Path, public: bool = False) -> None:
 
 def _write_prompt_page(profile: str, titles: dict[str, str], folder: Path, public: bool) -> None:
     here = config.load().notebooks(profile)
-    prompted = [open_result(planning.make_experiment(notebook, profile)) for notebook in PROMPTED_IN_THE_PAGE if notebook in here]
-    segmenters = [load.segmenter_of(result.experiment) for result in prompted]
-    prompt_page.write(prompted, titles, segmenters, folder, public)
+    asked = [planning.make_experiment(notebook, profile) for notebook in PROMPTED_IN_THE_PAGE if notebook in here]
+    published = planning.planned_runs(PUBLISHED_IN_THE_PAGE, profile) if PUBLISHED_IN_THE_PAGE in here else []
+    asked += [experiment for experiment in published if experiment.model == PUBLISHED]  # where no stand-in takes its place
+    prompted = [open_result(experiment) for experiment in asked]
+    segmenters = [load.segmenter_of(experiment) for experiment in asked]
+    prompt_page.write(prompted, titles, segmenters, folder, public, grid.real_datasets(profile))

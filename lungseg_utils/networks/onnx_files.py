@@ -52,12 +52,13 @@ def write(network: PromptedSam, encoder: Path, decoder: Path) -> None:
     positions = torch.rand(1, _EXAMPLE_TOKENS, 2) * network.view.canvas
     labels = torch.tensor([[2, 3, 1]], dtype=torch.int32)
     tokens = torch.export.Dim("tokens", min=2, max=_MOST_TOKENS)
-    _export(_Encoder(network), (picture,), ["picture"], ["embedding"], None, encoder)
+    export(_Encoder(network), (picture,), ["picture"], ["embedding"], None, encoder)
     shapes = {"embedding": None, "positions": {1: tokens}, "labels": {1: tokens}}
-    _export(_Decoder(network), (embedding, positions, labels), ["embedding", "positions", "labels"], ["logits"], shapes, decoder)
+    export(_Decoder(network), (embedding, positions, labels), ["embedding", "positions", "labels"], ["logits"], shapes, decoder)
 
 
-def _export(module: torch.nn.Module, inputs: tuple, names: list[str], outputs: list[str], shapes: dict | None, path: Path) -> None:
+def export(module: torch.nn.Module, inputs: tuple, names: list[str], outputs: list[str], shapes: dict | None, path: Path) -> None:
+    """Write a module as one ONNX file that names no place of this machine; `shapes`: axes that stay free, as torch.export has them."""
     logging.getLogger("torch.onnx").setLevel(logging.WARNING)
     exported = torch.onnx.export(
         module.eval(), inputs, input_names=names, output_names=outputs, dynamic_shapes=shapes, dynamo=True, verbose=False

@@ -12,7 +12,6 @@ import pytest
 import torch
 
 from lungseg_utils import registry
-from lungseg_utils.book import build
 from lungseg_utils.core.masks import dsc
 from lungseg_utils.data import images
 from lungseg_utils.networks import onnx_files
@@ -20,10 +19,22 @@ from lungseg_utils.prompts import json_form
 from lungseg_utils.prompts.ladder import first_prompts, prompt_setting
 from lungseg_utils.types import Box, Case, InputError, Points, Prompt, SlicePrompt, Study
 from lungseg_utils.viewers import prompt_page
+from tests.support.prompt_site import (
+    DATA,
+    PAGE,
+    after,
+    choose_setting,
+    click,
+    drag,
+    mask_of,
+    opened_page,
+    served,
+    shown_case,
+    tool,
+    write_site,
+)
 from tests.support.sample_playground import sample_study, small_segmenter, train_for_a_moment
 
-ROOT = Path(__file__).resolve().parents[2]
-PAGE = "document.querySelector('.lungseg-prompting')"
 CASES = ("PN-1", "PN-2", "PN-3")
 
 
@@ -41,7 +52,7 @@ def network(studies):
 def site(tmp_path_factory, network, studies):
     """Address of a page with that network and three cases, and its folder."""
     folder = tmp_path_factory.mktemp("site")
-    written = folder / "_static" / "data" / "prompting"
+    written = folder / DATA
     frame = pd.DataFrame(
         [
             {"experiment": "tiny", "test_dataset": "phantom_nsclc", "prompter": setting, "jitter": 0.0, "patient_id": name, "case_id": name}
@@ -62,100 +73,13 @@ def site(tmp_path_factory, network, studies):
         patch.setattr(plugin, "load", lambda case: studies[case.case_id])
         patch.setattr(prompt_page, "MARGIN_MM", 500.0)  # this network's answers run far beyond the lesion
         prompt_page.write([result], {"tiny": "SAM-type stand-in, tiny"}, [network], written, public=False)
-    (folder / "_static" / "viewers").symlink_to(ROOT / "lungseg_utils" / "viewers")
-    vendor = build.vendor(ROOT)
-    (folder / "_static" / "vendor").symlink_to(vendor)
-    text = (ROOT / "book" / "prompt_it_yourself.md").read_text()
-    body = text.split("```{raw} html\n")[1].split("```")[0]
-    (folder / "book").mkdir()
-    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Prompt</title><link rel="icon" href="data:,"></head>'
-    (folder / "book" / "page.html").write_text(f'{head}<body style="max-width: 54rem; margin: auto">{body}</body></html>')
-    (folder / "index.html").write_text("<!doctype html><title>root</title>")
-    return folder
-
-
-def served(folder: Path):
-    """A plain static server, as readers have it: this one follows the links that the site is made of."""
-    import functools
-    import http.server
-
-    class Quiet(http.server.SimpleHTTPRequestHandler):
-        extensions_map = http.server.SimpleHTTPRequestHandler.extensions_map | {".mjs": "text/javascript", ".wasm": "application/wasm"}
-
-        def log_message(self, format: str, *args: object) -> None:
-            """Quiet."""
-
-    return http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(folder)))
+    return write_site(folder)
 
 
 @pytest.fixture
 def page(site, chromium):
-    """The open page, ready; an error in its console fails the test."""
-    with served(site) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        context = chromium.new_context(viewport={"width": 1100, "height": 1000}, has_touch=False)
-        opened, problems = context.new_page(), []
-        opened.on("console", lambda message: message.type in ("error", "warning") and problems.append(message.text))
-        opened.on("pageerror", lambda error: problems.append(str(error)))
-        opened.on("request", lambda request: request.url.startswith(("http://127.0.0.1", "data:", "blob:")) or problems.append(request.url))
-        opened.goto(f"http://127.0.0.1:{running.server_port}/book/page.html")
-        opened.wait_for_function(f"{PAGE}.dataset.answers")
+    with opened_page(site, chromium) as opened:
         yield opened
-        context.close()
-        running.shutdown()
-        assert problems == []
-
-
-def after(page, act) -> None:
-    """Do something, and wait for the answer to it."""
-    before = int(page.evaluate(f"+{PAGE}.dataset.answers"))
-    act()
-    page.wait_for_function(f"+{PAGE}.dataset.answers > {before}")
-
-
-def mask_of(page, name: str, shape) -> np.ndarray:
-    """A mask of the page as an (x, y, z) array of the whole image."""
-    code = f"""(() => {{ const v = {PAGE}.promptPage.view.case, m = v.masks.find((item) => item.name === {name!r});
-      return [v.voxel, [v.slices, v.rows, v.columns], Array.from(m.array)]; }})()"""
-    voxel, stored, values = page.evaluate(code)
-    slices, rows, columns = np.indices(stored)
-    result = np.zeros(shape, dtype=bool)
-    places = [voxel[axis][0] + voxel[axis][1] * index for axis, index in enumerate((columns, rows, slices))]
-    result[tuple(np.asarray(p).astype(int) for p in places)] = np.array(values, dtype=bool).reshape(stored)
-    return result
-
-
-def choose_setting(page, setting: str) -> None:
-    after(page, lambda: page.select_option("select[aria-label='Prompt setting']", setting))
-
-
-def shown_case(page) -> str:
-    return page.evaluate(f"{PAGE}.promptPage.view.case.title").split(": ")[1]
-
-
-def voxel_on_screen(page, i: float, j: float) -> tuple[float, float]:
-    """Where the middle of a voxel lies, in pixels of the window, once no picture is waiting for its frame."""
-    page.wait_for_function(f"!{PAGE}.promptPage.view.asked")
-    code = """([i, j]) => { const v = document.querySelector('.lungseg-prompting').promptPage.view, c = v.case, f = v.frame;
-      const x = (i - c.voxel[0][0]) / c.voxel[0][1], y = (j - c.voxel[1][0]) / c.voxel[1][1], b = v.canvas.getBoundingClientRect();
-      const r = b.width / v.canvas.width;
-      return [b.left + r * (f.left + (x + 0.5) / c.columns * f.width), b.top + r * (f.top + (y + 0.5) / c.rows * f.height)]; }"""
-    return tuple(page.evaluate(code, [float(i), float(j)]))
-
-
-def drag(page, start, end) -> None:
-    page.mouse.move(*voxel_on_screen(page, *start))
-    page.mouse.down()
-    page.mouse.move(*voxel_on_screen(page, *end), steps=4)
-    page.mouse.up()
-
-
-def click(page, place) -> None:
-    page.mouse.click(*voxel_on_screen(page, *place))
-
-
-def tool(page, name: str) -> None:
-    page.get_by_role("radio", name=name, exact=True).check(force=True)
 
 
 @pytest.mark.parametrize(("clicks", "boxed"), [(0, True), (1, True), (4, True), (1, False), (2, False), (5, False)])
@@ -202,7 +126,7 @@ def test_prompts_survive_as_json():
 def test_index_names_what_is_there(site):
     import json
 
-    written = site / "_static" / "data" / "prompting"
+    written = site / DATA
     index = json.loads((written / "index.json").read_text())
     assert [item["title"] for item in index["cases"]] == ["worst: PN-1", "median: PN-2", "best: PN-3"]
     assert all((written / item["file"]).is_file() for item in index["cases"])

@@ -6,18 +6,26 @@
 import { decodeCase, loadJson } from "./decode.js";
 import { choice, element, minus, reason } from "./dom.js";
 import { UnusableFile, readCase } from "./nifti.js";
+import { OwnSlices } from "./own_slices.js";
 import { hues } from "./palette.js";
 import { PromptTools, TOOLS, boxBetween } from "./prompt_tools.js";
-import { CaseSession, canBeAsked, dice, merge } from "./promptable.js";
+import { CannotAnswer, CaseSession, canBeAsked, dice, merge } from "./promptable.js";
 import { SliceCanvas, overlayControls, windowChoice } from "./slice_viewer.js";
 import { trivialPrediction } from "./trivial.js";
+import { WholeSliceSession, filesOf } from "./whole_slice.js";
 
 /** @import { DecodedCase, DecodedMask, Overlay, Pair, Palette, Prompt, SlicePrompt, Windows } from "./types.js" */
 /** @import { MaskBySlice, Network, Propagation, ViewRule } from "./promptable.js" */
+/** @import { BoxNetwork, WholeSliceRule } from "./whole_slice.js" */
 
 /**
  * A network that can be asked, and a case to ask about, as viewers/prompt_page.py writes them.
- * @typedef {{ title: string, experiment: string, folder: string, view: ViewRule, megabytes: number }} NetworkEntry
+ * @typedef {{ title: string, experiment: string, decoder: string, megabytes: number }} AnyEntry
+ * @typedef {AnyEntry & { kind: "window", encoder: string, view: ViewRule }} WindowEntry
+ * @typedef {{ encoder: string, encoder_megabytes: number, seen: Record<string, string> }} OfWholeSlices
+ *   `seen`: what its training had to do with a data set, by the title of that
+ * @typedef {AnyEntry & OfWholeSlices & { kind: "whole slice", view: WholeSliceRule }} WholeSliceEntry
+ * @typedef {WindowEntry | WholeSliceEntry} NetworkEntry
  * @typedef {{ title: string, dataset: string, phantom: boolean, file?: string, withheld?: string }} CaseEntry
  */
 
@@ -38,6 +46,8 @@ import { trivialPrediction } from "./trivial.js";
  * @typedef {DecodedCase & {
  *   prompts?: Record<string, Prompt[]>,
  *   scores?: Record<string, Record<string, number>>,
+ *   embeddings?: Record<string, { folder: string, slices: number[] }>,
+ *   dataset?: string,
  * }} ShownCase
  */
 
@@ -46,20 +56,31 @@ import { trivialPrediction } from "./trivial.js";
  * @typedef {{ slice: number | null, volume: number | null }} Scores
  */
 
+const ENCODER_BY_DECODER = 20; // how many times as long it takes, in a page, at most
+const NO_CASE =
+  "This edition holds no case whose images may be passed on. One that is made after make data holds LIDC-IDRI-0001.";
+const NO_EMBEDDINGS = "This book does not hold what the network sees of this case. Choose another case, or network.";
+
 /** What keeps the page from working in this edition or in this browser, in words for its reader. */
 export class CannotRun extends Error {}
 
 /**
+ * @param {any} runtime
+ * @param {URL} address
+ */
+const openNetwork = (runtime, address) =>
+  runtime.InferenceSession.create(address.href, { executionProviders: ["wasm"] });
+
+/**
  * A network of onnxruntime as promptable.js wants it.
  * @param {any} runtime
- * @param {URL} folder
- * @param {ViewRule} view
+ * @param {URL} data
+ * @param {WindowEntry} entry
  * @returns {Promise<Network>}
  */
-async function loadNetwork(runtime, folder, view) {
-  const options = { executionProviders: ["wasm"] };
-  const open = (/** @type {string} */ name) => runtime.InferenceSession.create(new URL(name, folder).href, options);
-  const [encoder, decoder] = await Promise.all([open("encoder.onnx"), open("decoder.onnx")]);
+async function loadNetwork(runtime, data, { encoder: picturesTo, decoder: promptsTo, view }) {
+  const open = (/** @type {string} */ name) => openNetwork(runtime, new URL(name, data));
+  const [encoder, decoder] = await Promise.all([open(picturesTo), open(promptsTo)]);
   const { canvas } = view;
   return {
     view,
@@ -75,6 +96,40 @@ async function loadNetwork(runtime, folder, view) {
       return (await decoder.run({ embedding, ...tokens })).logits.data;
     },
   };
+}
+
+/**
+ * A network of onnxruntime as whole_slice.js wants it.
+ * @param {any} runtime
+ * @param {URL} data
+ * @param {WholeSliceEntry} entry
+ * @returns {Promise<BoxNetwork>}
+ */
+async function loadBoxNetwork(runtime, data, { decoder: path, view }) {
+  const decoder = await openNetwork(runtime, new URL(path, data));
+  return {
+    view,
+    decode: async (embedding, box, cells) => {
+      const inputs = {
+        embedding: new runtime.Tensor("float32", embedding, [1, 256, 64, 64]),
+        box: new runtime.Tensor("float32", Float32Array.from(box), [1, 4]),
+        cells: new runtime.Tensor("int64", BigInt64Array.from(cells, BigInt), [cells.length]),
+      };
+      return (await decoder.run(inputs)).logits.data;
+    },
+  };
+}
+
+/**
+ * Seconds that the encoder will take for a slice, by those of the decoder on this computer.
+ * @param {BoxNetwork} network
+ */
+async function encoderSeconds(network) {
+  const [embedding, cells] = [new Float32Array(256 * 64 * 64), Array.from({ length: 64 * 64 }, (_, n) => n)];
+  await network.decode(embedding, [64, 64, 128, 128], cells); // the first call is slower
+  const begin = performance.now();
+  await network.decode(embedding, [64, 64, 128, 128], cells);
+  return Math.max(1, Math.round((ENCODER_BY_DECODER * (performance.now() - begin)) / 1000));
 }
 
 /**
@@ -174,6 +229,24 @@ class Controls {
     this.table = element("table", { className: "lp-scores" });
     this.time = element("p", { className: "lv-note lp-time" });
     this.note = element("p", { className: "lv-note" });
+    this.about = element("p", { className: "lv-note lp-about" });
+    this.bar = element("progress", { max: 1, value: 0, "aria-label": "Encoding the slice" });
+    const cancel = element("button", { type: "button", onclick: () => page.ownSlices?.cancel() }, "Cancel");
+    this.progress = element("div", { className: "lp-progress lp-buttons", hidden: true }, this.bar, cancel);
+    this.timer = 0;
+  }
+
+  /**
+   * Show how far a slice is, by the seconds that are expected; null when none is encoded.
+   * @param {number | null} seconds
+   */
+  showProgress(seconds) {
+    window.clearInterval(this.timer);
+    this.progress.hidden = seconds === null;
+    const begin = performance.now();
+    const step = () => (this.bar.value = Math.min(0.97, (performance.now() - begin) / 1000 / (seconds ?? 1)));
+    if (seconds !== null) this.timer = window.setInterval(step, 100);
+    step();
   }
 
   /** What stands above the picture. */
@@ -184,6 +257,7 @@ class Controls {
       labeled("Case", this.cases),
       labeled("Network", this.networks),
       labeled("Or your own CT", this.file),
+      this.about,
     );
   }
 
@@ -228,6 +302,10 @@ export class PromptPage {
   session = null;
   /** @type {number[]} */
   times = [];
+  /** @type {OwnSlices | null} */
+  ownSlices = null;
+  /** @type {number | undefined} that a slice of an own CT is expected to take */
+  seconds;
   follow = false;
   asked = 0;
 
@@ -240,7 +318,7 @@ export class PromptPage {
     this.index = index;
     this.data = new URL(root.dataset.lungsegData ?? "", document.baseURI);
     this.runtimeFolder = new URL(root.dataset.lungsegRuntime ?? "", document.baseURI).href;
-    /** @type {Map<NetworkEntry, Promise<Network>>} */
+    /** @type {Map<NetworkEntry, Promise<Network | BoxNetwork>>} */
     this.networks = new Map();
     this.entry = index.networks[0];
     this.view = new SliceCanvas(root, index.windows);
@@ -254,7 +332,9 @@ export class PromptPage {
     });
     this.controls = new Controls(this, index);
     const body = element("div", { className: "lv-body" }, this.view.stage, this.controls.panel(this.view, this.tools));
-    root.append(element("div", { className: "lv-ui" }, this.controls.head(), this.controls.message, body));
+    root.append(
+      element("div", { className: "lv-ui" }, this.controls.head(), this.controls.message, this.controls.progress, body),
+    );
     this.listen();
   }
 
@@ -278,11 +358,12 @@ export class PromptPage {
     });
   }
 
-  /** Show a case to begin with: the first median one, else the first that is there. */
+  /** Show a case to begin with: the first median one, of whole slices the first that is there. */
   async openFirst() {
     const there = this.index.cases.filter((item) => item.file);
-    if (!there.length) throw new CannotRun("This edition holds no case whose images may be passed on.");
-    await this.openCase(this.index.cases.indexOf(there.find((item) => item.title.includes("median")) ?? there[0]));
+    if (!there.length) throw new CannotRun(NO_CASE);
+    const middle = this.entry.kind === "window" ? there.find((item) => item.title.includes("median")) : null;
+    await this.openCase(this.index.cases.indexOf(middle ?? there[0]));
   }
 
   /** @param {number} index */
@@ -292,7 +373,8 @@ export class PromptPage {
     this.controls.say("Loading the case …");
     const stored = await loadJson(new URL(entry.file, this.data));
     this.controls.cases.value = String(index);
-    this.take(await decodeCase(stored), entry.phantom ? "A phantom: computer-generated, no patient." : "A real CT.");
+    const shown = { ...(await decodeCase(stored)), dataset: entry.dataset };
+    await this.take(shown, entry.phantom ? "A phantom: computer-generated, no patient." : "A real CT.");
     this.controls.say("Draw a box around the tumor.");
   }
 
@@ -302,8 +384,8 @@ export class PromptPage {
     this.controls.say(`Reading ${file.name} …`);
     try {
       const own = await readCase(await file.arrayBuffer(), file.name);
-      this.take(own, own.note || "Your own file: it stays in this page.");
-      this.controls.say("Draw a box around a tumor. There is no reference, so no Dice.");
+      await this.take(own, own.note || "Your own file: it stays in this page.");
+      await this.sayHowLong();
     } catch (problem) {
       if (problem instanceof RangeError) this.controls.say(`${file.name} does not fit into this page's memory.`, true);
       else if (problem instanceof UnusableFile) this.controls.say(`${file.name}: ${problem.message}`, true);
@@ -311,11 +393,28 @@ export class PromptPage {
     }
   }
 
+  /** What a reader's own CT takes, before anything is drawn on it. */
+  async sayHowLong() {
+    const { entry, shown } = this;
+    const begin = "Draw a box around a tumor. There is no reference, so no Dice.";
+    if (entry.kind === "window" || shown.prompts) {
+      this.controls.say(begin);
+      return;
+    }
+    this.controls.say(`Loading ${entry.title} …`);
+    const network = /** @type {BoxNetwork} */ (await this.load(entry));
+    this.seconds ??= await encoderSeconds(network);
+    if (entry !== this.entry || shown !== this.shown) return;
+    const fetched = `The image encoder, ${entry.encoder_megabytes} MB, is fetched with the first box.`;
+    this.controls.say(`${begin} Each slice takes about ${this.seconds} s on this computer. ${fetched}`);
+  }
+
   /**
    * @param {ShownCase} shown
    * @param {string} note
    */
   take(shown, note) {
+    this.dropOwnSlices();
     const size = shown.slices * shown.rows * shown.columns;
     for (const name of ["prediction", "trivial"]) shown.masks.push({ name, array: new Uint8Array(size) });
     this.controls.note.textContent = note;
@@ -324,14 +423,23 @@ export class PromptPage {
     this.view.set(shown, shown.start);
     this.tools.change({ corner: null, cursor: null });
     Object.assign(this, { session: null, prompts: [], history: [], times: [] });
+    this.controls.about.textContent = aboutNetwork(this.entry, shown.dataset);
     return this.answer();
   }
 
+  dropOwnSlices() {
+    this.ownSlices?.cancel();
+    this.ownSlices = null;
+  }
+
   /** @param {number} index */
-  useNetwork(index) {
+  async useNetwork(index) {
+    this.dropOwnSlices();
     this.entry = this.index.networks[index];
     this.session = null;
     this.times = [];
+    this.controls.about.textContent = aboutNetwork(this.entry, this.shown.dataset);
+    if (!this.shown.prompts && !this.prompts.length) await this.sayHowLong();
     return this.answer();
   }
 
@@ -342,8 +450,9 @@ export class PromptPage {
   load(entry) {
     const known = this.networks.get(entry);
     if (known) return known;
-    const folder = new URL(`${entry.folder}/`, this.data);
-    const loading = this.runtimeReady().then((runtime) => loadNetwork(runtime, folder, entry.view));
+    const loading = this.runtimeReady().then((runtime) =>
+      entry.kind === "window" ? loadNetwork(runtime, this.data, entry) : loadBoxNetwork(runtime, this.data, entry),
+    );
     loading.catch(() => this.networks.delete(entry)); // the next question tries again
     this.networks.set(entry, loading);
     return loading;
@@ -359,15 +468,51 @@ export class PromptPage {
   /** What asks the chosen network about the case that is shown. */
   async readyToAsk() {
     if (this.session) return this.session;
-    const { entry, shown } = this;
+    const { entry, shown, index } = this;
     this.controls.say(`Loading ${entry.title} …`);
-    const session = new CaseSession(await this.load(entry), shown, this.index.propagation);
+    const session = this.sessionOf(await this.load(entry), entry, shown, index.propagation);
     if (entry === this.entry && shown === this.shown) this.session = session;
     return session;
   }
 
+  /**
+   * @param {Network | BoxNetwork} network
+   * @param {NetworkEntry} entry
+   * @param {ShownCase} shown
+   * @param {Propagation} propagation
+   */
+  sessionOf(network, entry, shown, propagation) {
+    if (entry.kind === "window") return new CaseSession(/** @type {Network} */ (network), shown, propagation);
+    return new WholeSliceSession(/** @type {BoxNetwork} */ (network), shown, propagation, this.sourceOf(entry, shown));
+  }
+
+  /**
+   * Where embeddings come from: files of the book, and of a reader's own CT the encoder in this page.
+   * @param {WholeSliceEntry} entry
+   * @param {ShownCase} shown
+   */
+  sourceOf(entry, shown) {
+    const stored = shown.embeddings?.[entry.experiment];
+    if (stored) return filesOf(new URL(`${stored.folder}/`, this.data), stored.slices);
+    if (shown.prompts) throw new CannotAnswer(NO_EMBEDDINGS);
+    const addresses = { runtime: this.runtimeFolder, encoder: new URL(entry.encoder, this.data).href };
+    this.ownSlices = new OwnSlices(shown, entry.view, addresses, (index) => this.tellOfSlice(index));
+    return this.ownSlices;
+  }
+
+  /** @param {number | null} index of the slice that is encoded */
+  tellOfSlice(index) {
+    if (index !== null) this.controls.say(`Encoding slice ${index + 1}: about ${this.seconds ?? 5} s …`);
+    this.controls.showProgress(index === null ? null : (this.seconds ?? 5));
+  }
+
   /** @param {unknown} problem */
   fail(problem) {
+    if (problem instanceof CannotAnswer) {
+      this.controls.say(problem.message, true);
+      this.show(new Map(), 0);
+      return;
+    }
     this.controls.say(`The network failed: ${reason(problem)}`, true);
     console.error("prompt page:", problem);
   }
@@ -455,7 +600,9 @@ export class PromptPage {
   async answer() {
     this.asked += 1;
     const turn = this.asked;
-    const answer = await this.ask(() => turn === this.asked).catch((problem) => this.fail(problem));
+    const answer = await this.ask(() => turn === this.asked).catch(
+      (problem) => turn === this.asked && this.fail(problem),
+    );
     if (answer && turn === this.asked) this.show(answer.found, answer.took);
   }
 
@@ -481,9 +628,7 @@ export class PromptPage {
   show(found, took) {
     this.put("prediction", found);
     this.put("trivial", this.trivial());
-    const silent = this.prompts.length && !found.size;
-    if (this.prompts.length)
-      this.controls.say(silent ? "Clicks outside alone say nothing: add a click inside, or a box." : "");
+    if (found.size) this.controls.say(endOf(this.session?.unseen ?? []));
     if (found.size === 1) this.times.push(took);
     this.controls.time.textContent = found.size ? this.timeText(found.size, took) : "";
     this.controls.undo.disabled = !this.history.length;
@@ -565,6 +710,28 @@ export class PromptPage {
     const told = { dice: prediction?.volume, sliceDice: prediction?.slice, trivialDice: trivial?.volume };
     for (const [name, value] of Object.entries(told)) this.root.dataset[name] = number(value);
   }
+}
+
+/**
+ * What the reader must know of a network, and of its training where the case is from a data set.
+ * @param {NetworkEntry} entry
+ * @param {string | undefined} dataset
+ */
+function aboutNetwork(entry, dataset) {
+  if (entry.kind === "window") return "A small network with weights of this project: neither SAM nor MedSAM.";
+  const seen = dataset ? entry.seen[dataset] : "";
+  const trained = seen ? ` ${dataset} in its training: ${seen}.` : "";
+  return `The published model with its published weights. It takes boxes only.${trained} It is no medical device.`;
+}
+
+/**
+ * Where a lesion was followed no further, because the book holds no embedding there.
+ * @param {number[]} unseen slices of the image
+ */
+function endOf(unseen) {
+  if (!unseen.length) return "";
+  const where = unseen.map((index) => index + 1).join(" and ");
+  return `The lesion was followed up to slice ${where}, which this book holds no embedding of: it may go on there.`;
 }
 
 /**

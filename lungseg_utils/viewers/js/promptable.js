@@ -25,6 +25,9 @@
  * @property {number} threshold
  */
 
+/** What a network cannot be asked, in words for the reader. */
+export class CannotAnswer extends Error {}
+
 /**
  * @typedef {object} Network
  * @property {ViewRule} view
@@ -190,7 +193,7 @@ function axisWeights(countIn, countOut) {
  * @param {number} count
  * @returns {Pair[]}
  */
-function covered(n, size, count) {
+export function covered(n, size, count) {
   const [low, high] = [n * size, (n + 1) * size];
   /** @type {Pair[]} */
   const taps = [];
@@ -206,7 +209,7 @@ function covered(n, size, count) {
  * @param {number} countOut
  * @returns {Pair[]}
  */
-function between(n, countIn, countOut) {
+export function between(n, countIn, countOut) {
   const center = Math.min(Math.max(((n + 0.5) * countIn) / countOut - 0.5, 0), countIn - 1);
   const at = Math.floor(center);
   const rest = center - at;
@@ -343,6 +346,27 @@ export class CaseSession {
     /** @type {Map<string, any>} */
     this.embeddings = new Map();
     this.offset = volume.voxel[2][0]; // of the first stored slice in the image
+    /** @type {number[]} slices of the image that a lesion was not followed to, because nothing is known of them */
+    this.unseen = [];
+  }
+
+  /**
+   * What keeps the network from answering a prompt, in words; "" if nothing does.
+   * @param {Pick<Prompt, "slices">} prompt
+   * @returns {string}
+   */
+  refusal({ slices }) {
+    return slices.length && !slices.some(canBeAsked)
+      ? "Clicks outside alone say nothing: add a click inside, or a box."
+      : "";
+  }
+
+  /**
+   * Whether the network can be asked about a stored slice.
+   * @param {number} slice
+   */
+  sees(slice) {
+    return slice >= 0 && slice < this.volume.slices;
   }
 
   /**
@@ -361,10 +385,20 @@ export class CaseSession {
    * @param {View} view
    * @param {number} slice
    */
-  async embedding(view, slice) {
-    const { network, volume, embeddings } = this;
+  embedding(view, slice) {
+    const { network, volume } = this;
     const place = [view.iMin, view.iMax, view.jMin, view.jMax, slice].join();
-    const known = embeddings.get(place) ?? (await network.encode(pictureOf(volume, network.view, view, slice)));
+    return this.keep(place, () => network.encode(pictureOf(volume, network.view, view, slice)));
+  }
+
+  /**
+   * An embedding by its place: the one that is kept, else a new one.
+   * @param {string} place
+   * @param {() => Promise<any>} make
+   */
+  async keep(place, make) {
+    const { embeddings } = this;
+    const known = embeddings.get(place) ?? (await make());
     embeddings.delete(place); // the youngest stand last
     embeddings.set(place, known);
     const [oldest] = embeddings.keys();
@@ -378,6 +412,9 @@ export class CaseSession {
    * @param {(done: number) => boolean} watch
    */
   async prompt({ find_ends: findEnds, slices }, watch = () => true) {
+    this.unseen = [];
+    const refusal = this.refusal({ slices });
+    if (refusal) throw new CannotAnswer(refusal);
     /** @type {MaskBySlice} */
     let masks = new Map();
     const clicks = new Map(slices.filter(({ points }) => points.length).map(({ index, points }) => [index, points]));
@@ -408,6 +445,10 @@ export class CaseSession {
       for (let n = 1; n * step <= propagation.reach_mm; n++) {
         const slice = start + n * direction;
         if (slice < 0 || slice >= volume.slices || !watch(found.size)) break;
+        if (!this.sees(slice)) {
+          this.unseen.push(slice + offset);
+          break;
+        }
         const box = boxOfMask(volume, mask, propagation.grow);
         mask = await this.insideItsBox({ index: slice + offset, box, points: clicks.get(slice + offset) ?? [] });
         if (area(mask) < least) break;
