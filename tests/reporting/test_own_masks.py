@@ -265,7 +265,7 @@ def _patients(text):
         (_extra, r"predictions: no reference for 1 of its files: z\. Remove"),
         (_doubled, r"a\.nii\.gz: a\.nii lies beside it, which is the same case\. Remove one"),
         (_other_shape, r"predictions/a\.nii\.gz: its grid \(\(15, 16, 10\) voxels.* is not that of .*references/a\.nii\.gz .*Export both"),
-        (_other_place, r"predictions/a\.nii\.gz: its grid .*from \(1\.0, 0\.0, 0\.0\) mm.*Export both"),
+        (_other_place, r"predictions/a\.nii\.gz: its grid .*from \(1, 0, 0\) mm.*Export both"),
         (_not_binary, r"references/a\.nii\.gz: .*values 0, 1, 3\. Choose the tumor's value with --label N"),
         (_probabilities, r"predictions/a\.nii\.gz: not a binary mask, it holds the values 0, 0\.7"),
         (_unreadable, r"predictions/a\.nii\.gz: it cannot be read as NIfTI\. .*export it again"),
