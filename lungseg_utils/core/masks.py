@@ -75,23 +75,31 @@ def label_lesions(mask: np.ndarray, min_voxels: int = MIN_LESION_VOXELS) -> np.n
 
 
 def slices_left_out(mask: Mask, longest_mm: float) -> list[int]:
-    """Slices on which a part of the mask is missing that the slices below and above both have, at most `longest_mm` of slices in a row.
+    """Slices on which a lesion is missing: it ends below them and begins again above them, at most `longest_mm` of slices in a row.
 
-    A part is what both neighbors share, connected in plane, at least `MIN_LESION_VOXELS` large; it is missing if no voxel of it is there.
+    It ends where a part, connected in plane, has no voxel of the next slice over it, and it begins again where both parts share at least
+    `MIN_LESION_VOXELS`. A lesion that is merely thinner in between does not end.
     """
     if not mask.array.any():
         return []
     rows, columns, slices = bounding_box(mask.array)
     box, missing = mask.array[rows, columns, slices], set()
-    for low in range(box.shape[2] - 2):
-        for high in range(low + 2, min(box.shape[2], low + 2 + int(longest_mm / mask.spacing_mm[2] + 1e-6))):
-            parts, count = ndimage.label(box[:, :, low] & box[:, :, high], structure=_CONNECTED_26[1])
-            between = box[:, :, low + 1 : high].any(axis=2)
-            sizes = np.bincount(parts.ravel(), minlength=count + 1)[1:]
-            filled = np.bincount(parts[between], minlength=count + 1)[1:]
-            if ((sizes >= MIN_LESION_VOXELS) & (filled == 0)).any():
+    most = int(longest_mm / mask.spacing_mm[2] + 1e-6)
+    ends = [_without_neighbor(box, index, index + 1) for index in range(box.shape[2] - 1)]
+    begins = [_without_neighbor(box, index, index - 1) if index else None for index in range(box.shape[2])]
+    for low, end in enumerate(ends):
+        for high in range(low + 2, min(box.shape[2], low + 2 + most)):
+            if np.count_nonzero(end & begins[high]) >= MIN_LESION_VOXELS:
                 missing |= set(range(low + 1, high))
+                break
     return [slices.start + index for index in sorted(missing)]
+
+
+def _without_neighbor(box: np.ndarray, index: int, other: int) -> np.ndarray:
+    """The parts of one slice, connected in plane, that have no voxel of another slice over or under them."""
+    parts, count = ndimage.label(box[:, :, index], structure=_CONNECTED_26[1])
+    met = np.bincount(parts[box[:, :, other]], minlength=count + 1)
+    return (parts > 0) & (met[parts] == 0)
 
 
 def grow_mm(array: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm: float) -> np.ndarray:

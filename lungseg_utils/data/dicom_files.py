@@ -6,7 +6,7 @@ Of a header only the geometry, the identifiers and the fields that decode pixels
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from ..core import files
 from ..types import InputError
@@ -40,7 +40,7 @@ def read_header(path: Path) -> FileDataset | None:
 
     with refusing_damage(path, "its DICOM header cannot be read"):
         try:
-            header = _read(path, defer_size=_ENOUGH_FOR_HEADERS, specific_tags=_TAGS)
+            header = _read(path, defer_size=_ENOUGH_FOR_HEADERS, specific_tags=list(_TAGS))
         except InvalidDicomError:
             if path.suffix.lower() == ".dcm":
                 raise
@@ -60,18 +60,18 @@ def read_whole_dicom(path: Path) -> FileDataset:
         return file
 
 
-def _read(path: Path, **options: Any) -> FileDataset:
-    """What pydicom reads; its `InvalidDicomError` for what is not DICOM."""
+def _read(path: Path, defer_size: int | None = None, specific_tags: list[str] | None = None) -> FileDataset:
+    """What pydicom reads by these options; its `InvalidDicomError` for what is not DICOM."""
     import pydicom
     from pydicom.errors import InvalidDicomError
 
     try:
-        return pydicom.dcmread(path, **options)
+        return pydicom.dcmread(path, defer_size=defer_size, specific_tags=specific_tags)
     except InvalidDicomError:
         with path.open("rb") as handle:
             if handle.read(2) not in _FIRST_GROUPS:
                 raise
-    file = pydicom.dcmread(path, force=True, **options)
+    file = pydicom.dcmread(path, force=True, defer_size=defer_size, specific_tags=specific_tags)
     if not file.get("SOPClassUID"):  # any bytes read as some elements
         raise InvalidDicomError("neither a preamble nor a class of DICOM objects")
     _say_how_it_is_encoded(file)

@@ -141,8 +141,11 @@ def test_slices_left_out_are_looked_for_part_by_part():
     beside = _tumor((1, 3))
     beside[8:11, 8:11, 1:6] = 1  # another lesion has the slice that this one lacks
     assert missing(beside) == [2]
-    beside[2:5, 2, 2] = 1  # now it does not
+    beside[2:5, 2, 2] = 1  # it is thinner there, and does not end
     assert missing(beside) == []
+    hollow = _tumor((1, 2, 3))  # a bite out of one side
+    hollow[2:4, 2:5, 2] = 0
+    assert missing(hollow) == []
     assert missing(np.zeros((3, 3, 3))) == []
 
 
