@@ -15,8 +15,8 @@ from tests.support.sample_book import needs_smoke_book
 
 ROOT = project.project_root()
 PUBLISHED = re.compile(r"\b(?:Med)?SAM\b(?!-type| 2-type)|\bSAM ?2\b(?!-type)|\bMedSAM ?2?\b")
-# what an architecture costs does not depend on its weights: its name may stand beside seconds, and beside nothing that it said
-COSTS_ONLY = {"efficiency.ipynb"}
+# what an architecture costs, and what weights had seen, may be told of a published model, beside no score
+WITHOUT_SCORES = {"efficiency.ipynb", "contamination.ipynb"}
 ACCURACY = re.compile(r"\bDSC\b|\bNSD\b|\bHD95\b|Dice")
 
 
@@ -53,7 +53,7 @@ def test_no_table_and_no_glued_value_of_the_book_names_a_published_model():
             for output in cell.get("outputs", []):
                 for kind, text in _shown(output):
                     seen.append(kind)
-                    forbidden = ACCURACY if path.name in COSTS_ONLY else PUBLISHED
+                    forbidden = ACCURACY if path.name in WITHOUT_SCORES else PUBLISHED
                     assert not forbidden.search(text), (path.name, kind, forbidden.search(text))
     assert seen.count("table") > 40
     assert seen.count("glued value") > 100

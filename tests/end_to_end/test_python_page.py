@@ -13,7 +13,7 @@ from lungseg_utils.networks.torchvision_cpu import ensure_torchvision
 from tests.support.sample_results import PATIENTS, values_around
 
 PAGE = Path(__file__).resolve().parents[2] / "book" / "python.md"
-SLICES, SLICE_MM = 64, 100.0  # so thick that a lesion is followed over few slices
+SLICES, SLICE_MM = 64, 10.0  # as thick as a slice may be: a lesion is followed over few of them
 
 
 @pytest.fixture
