@@ -1,13 +1,11 @@
 """An account of files: of those in a folder, which were used, which were passed over, and why.
 
-Readers note what they read. Within `recording()` the notes are kept; elsewhere they cost nothing.
+Readers note what they read (`used_files`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from contextvars import ContextVar
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -17,25 +15,6 @@ from ..types import InputError
 
 _OTHER_FORMATS = (".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".hdr", ".mgz", ".zip", ".tar", ".tgz", ".gz")
 _SHOWN = 3
-_used: ContextVar[set[Path] | None] = ContextVar("used", default=None)
-
-
-@contextmanager
-def recording() -> Iterator[set[Path]]:
-    """Collect the files that are read within the block."""
-    used: set[Path] = set()
-    token = _used.set(used)
-    try:
-        yield used
-    finally:
-        _used.reset(token)
-
-
-def note_used(*paths: Path | str) -> None:
-    """Called by every reader with the files that it took content from."""
-    used = _used.get()
-    if used is not None:
-        used.update(Path(path).resolve() for path in paths)
 
 
 @dataclass(frozen=True)

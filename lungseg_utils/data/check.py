@@ -18,7 +18,7 @@ import pandas as pd
 from .. import registry
 from ..core.masks import MIN_LESION_VOXELS, label_lesions, longest_axial_diameter_mm, slices_left_out
 from ..types import Case, InputError, Mask, Study
-from . import accounts, grids, nifti
+from . import accounts, grids, nifti, used_files
 from .contour_planes import LONGEST_GAP_MM
 from .listing import ListingError
 
@@ -46,7 +46,7 @@ def check(datasets: Sequence[str], root: Path) -> Report:
     told: dict[str, accounts.Account] = {}
     for dataset in datasets:
         own = Path(root) / dataset if len(datasets) > 1 else Path(root)
-        with accounts.recording() as used:
+        with used_files.recording() as used:
             parts = _check_dataset(dataset, own, seen)
         found += parts
         told[dataset] = accounts.of_dataset(dataset, own, used, [fault[2] for part in parts for fault in part[1]])

@@ -5,7 +5,7 @@ Headers are read by `dicom_files.read_header`, so names and dates of birth never
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
@@ -16,11 +16,11 @@ import numpy as np
 from .. import geometry
 from ..types import Image, InputError
 from . import jpeg_lossless
-from .accounts import note_used
 from .dicom_files import files_below, read_header
 from .dicom_pixels import read_slice_hu
 from .grids import empty_grid, refusing_damage, require_believable_voxels
 from .listing import ListingError
+from .used_files import note_used
 
 if TYPE_CHECKING:  # a card loads without pydicom
     from pydicom import Dataset
@@ -98,6 +98,15 @@ def find_dicom(folder: Path) -> tuple[list[DicomFile], list[InputError]]:
             facts = [str(header.get(tag) or "").strip() for tag in ("Modality", "SeriesInstanceUID", "PatientID")]
             found.append(DicomFile(path, *facts))
     return found, faults
+
+
+def common_folder(files: Iterable[DicomFile]) -> Path:
+    """The deepest folder that holds all of these files, at any depth."""
+    folders = {file.path.parent for file in files}
+    while len(folders) > 1:
+        deepest = max(folders, key=lambda folder: len(folder.parts))
+        folders = folders - {deepest} | {deepest.parent}
+    return folders.pop()
 
 
 def dicom_modality(path: Path) -> str:

@@ -9,8 +9,8 @@ import numpy as np
 
 from .. import geometry
 from ..types import Image, InputError
-from .accounts import note_used
 from .grids import HU_RANGE, positive_strides, refusing_damage, require_believable_voxels
+from .used_files import note_used
 
 if TYPE_CHECKING:
     import SimpleITK

@@ -18,8 +18,8 @@ from nibabel.fileholders import FileHolder
 from .. import geometry
 from ..core.files import atomic_path
 from ..types import Image, InputError, Mask
-from .accounts import note_used
 from .grids import HU_RANGE, empty_grid, positive_strides, refuse_other_grid, refusing_damage, require_believable_voxels
+from .used_files import note_used
 
 # 4 GiB as float32; the longest whole-body CT (1024 x 1024 x 1000) still fits.
 MAX_VOXELS = 2**30

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -45,16 +45,13 @@ def patients(root: Path, dataset: str) -> list[Case]:
 def _case(dataset: str, patient_id: str, files: list[dicom_series.DicomFile]) -> Case:
     of_kind = {kind: [file for file in files if file.modality == kind] for kind in ("CT", "RTSTRUCT", "SEG")}
     contours = of_kind["RTSTRUCT"] or of_kind["SEG"]
-    return Case(dataset, safe_name(patient_id), patient_id, common_folder(of_kind["CT"] or files), tuple(file.path for file in contours))
-
-
-def common_folder(files: Iterable[dicom_series.DicomFile]) -> Path:
-    """The deepest folder that holds all of these files, at any depth."""
-    folders = {file.path.parent for file in files}
-    while len(folders) > 1:
-        deepest = max(folders, key=lambda folder: len(folder.parts))
-        folders = folders - {deepest} | {deepest.parent}
-    return folders.pop()
+    return Case(
+        dataset,
+        safe_name(patient_id),
+        patient_id,
+        dicom_series.common_folder(of_kind["CT"] or files),
+        tuple(file.path for file in contours),
+    )
 
 
 def only_contours(case: Case) -> Path:

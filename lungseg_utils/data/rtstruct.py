@@ -11,11 +11,11 @@ import numpy as np
 from .. import geometry
 from ..types import Image, InputError, Mask
 from . import contour_planes, regions
-from .accounts import note_used
 from .dicom_files import read_whole_dicom
 from .dicom_series import frame_of_reference_uid, refuse_other_frame
 from .grids import refusing_damage
 from .regions import Region
+from .used_files import note_used
 
 if TYPE_CHECKING:  # a card loads without pydicom
     from pydicom import Dataset, FileDataset

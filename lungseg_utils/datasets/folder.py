@@ -12,8 +12,8 @@ from pathlib import Path
 
 from ..core import text_tables
 from ..data import images, nifti, nnunet_listing
-from ..data.accounts import note_used
 from ..data.listing import collecting, complete
+from ..data.used_files import note_used
 from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(

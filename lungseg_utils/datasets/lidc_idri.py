@@ -14,7 +14,7 @@ import numpy as np
 
 from ..core import masks
 from ..core.names import safe_name
-from ..data import dicom_series, lidc_scans, listing, radiotherapy
+from ..data import dicom_series, lidc_scans, listing
 from ..types import Case, DatasetCard, InputError, Mask, Study
 
 CARD = DatasetCard(
@@ -57,7 +57,7 @@ def cases(root: Path) -> list[Case]:
     known = lidc_scans.annotations_by_series()
     if not set(series) & set(known):
         raise InputError(root, "holds no DICOM CT series of LIDC-IDRI", "Fetch the data first: make data.")
-    found = sorted((files[0].patient_id, uid, radiotherapy.common_folder(files)) for uid, files in series.items())
+    found = sorted((files[0].patient_id, uid, dicom_series.common_folder(files)) for uid, files in series.items())
     patients = [patient_id for patient_id, _, _ in found]
     result = []
     for index, (patient_id, uid, image_path) in enumerate(found):

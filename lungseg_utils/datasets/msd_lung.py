@@ -9,8 +9,8 @@ import json
 from pathlib import Path
 
 from ..data import nifti
-from ..data.accounts import note_used
 from ..data.listing import collecting, complete
+from ..data.used_files import note_used
 from ..types import Case, DatasetCard, InputError, Study
 
 CARD = DatasetCard(

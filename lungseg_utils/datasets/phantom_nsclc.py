@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from ..core import masks
-from ..data import radiotherapy, rtstruct
+from ..data import dicom_series, rtstruct
 from ..phantoms import Grid
 from ..phantoms.cohort import NSCLC, draw_patient
 from ..phantoms.fields import scaled
@@ -62,7 +62,7 @@ def cases(root: Path) -> list[Case]:
 def load(case: Case) -> Study:
     """Image, reference from the contours of GTV-1 (empty if there are none), and the nodes grown by 5 mm to be ignored."""
     contours = rtstruct.open_rtstruct(case.reference_paths[0])
-    series = radiotherapy.read_ct(case, contours)
+    series = dicom_series.read_series(case.image_path, contours.drawn_on()[1], {contours.path: contours.file})
     image, names = series.image(), contours.names()
     empty = Mask(np.zeros(image.shape, dtype=bool), image.affine)
     reference = contours.mask("GTV-1", image, series.frame_uid) if "GTV-1" in names else empty

@@ -13,9 +13,9 @@ import re
 from pathlib import Path
 
 from ..core.names import safe_name
-from ..data.dicom_series import DicomFile
+from ..data.dicom_series import DicomFile, common_folder
 from ..data.listing import complete
-from ..data.radiotherapy import common_folder, files_by_patient, only_contours, read_ct
+from ..data.radiotherapy import files_by_patient, only_contours, read_ct
 from ..data.regions import listed
 from ..data.rtstruct import open_rtstruct
 from ..types import Case, DatasetCard, InputError, Study

@@ -119,11 +119,11 @@ def _add_convert(commands: Commands) -> None:
 def _convert(arguments: argparse.Namespace) -> int:
     from .. import registry
     from ..core import project
-    from ..data import accounts
+    from ..data import accounts, used_files
     from .to_nnunet import to_nnunet
 
     root = arguments.root or project.cache_root() / arguments.dataset
-    with accounts.recording() as used:
+    with used_files.recording() as used:
         written = to_nnunet(arguments.dataset, root, arguments.to)
         found = registry.dataset(arguments.dataset).cases(root)
     print(f"{len(written)} cases, without {len(found) - len(written)} that have no reference or are excluded: {arguments.to}")

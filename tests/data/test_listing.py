@@ -12,7 +12,7 @@ from pydicom.filewriter import dcmwrite
 
 from lungseg_utils import __main__ as command_line
 from lungseg_utils.core import masks
-from lungseg_utils.data import accounts, check, grids, images, listing, nnunet_listing
+from lungseg_utils.data import check, grids, images, listing, nnunet_listing, used_files
 from lungseg_utils.data.rtstruct import read_rtstruct
 from lungseg_utils.datasets import folder, nsclc_radiomics
 from lungseg_utils.types import InputError, Mask
@@ -253,9 +253,9 @@ def test_report_and_convert_end_with_an_account(tmp_path, capsys):
 
 
 def test_notes_outside_a_recording_are_not_kept(tmp_path):
-    accounts.note_used(tmp_path / "a")
-    with accounts.recording() as used:
-        accounts.note_used(tmp_path / "b", str(tmp_path / "c"))
+    used_files.note_used(tmp_path / "a")
+    with used_files.recording() as used:
+        used_files.note_used(tmp_path / "b", str(tmp_path / "c"))
     assert {path.name for path in used} == {"b", "c"}
 
 
