@@ -9,3 +9,13 @@ document.addEventListener("DOMContentLoaded", () => {
     toggle.setAttribute("aria-label", `Pages below ${page.trim()}`);
   }
 });
+
+/** A table wider than its column scrolls; a keyboard must be able to reach it. */
+function reachWideTables() {
+  for (const box of /** @type {NodeListOf<HTMLElement>} */ (document.querySelectorAll(".cell_output"))) {
+    if (box.scrollWidth > box.clientWidth) box.tabIndex = 0;
+  }
+}
+
+addEventListener("load", reachWideTables);
+addEventListener("resize", reachWideTables);
