@@ -9,17 +9,19 @@ import torch
 
 import lungseg_utils as ls
 from lungseg_utils.evaluation import tables
+from lungseg_utils.networks import propagation
 from lungseg_utils.networks.torchvision_cpu import ensure_torchvision
 from tests.support.sample_results import PATIENTS, values_around
 
 PAGE = Path(__file__).resolve().parents[2] / "book" / "python.md"
-SLICES, SLICE_MM = 64, 10.0  # as thick as a slice may be: a lesion is followed over few of them
+SLICES, SLICE_MM = 64, 10.0  # as thick as a slice may be
 
 
 @pytest.fixture
 def folder(tmp_path, monkeypatch, dicom):
     """A folder with a CT, contours, two masks, two result tables and weights of MedSAM's layout (random ones)."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(propagation, "REACH_MM", SLICE_MM)  # a lesion is followed over few slices: the network is a large one
     stored = np.full((SLICES, 300, 300), 200, np.int16)
     stored[60:64, 190:230, 220:250] = 1074
     dicom.ct_series(tmp_path / "ct", stored, spacing=(0.8, 0.8, SLICE_MM))
