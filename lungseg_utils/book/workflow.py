@@ -92,8 +92,8 @@ def run_workflow(profile: str, cores: int, public: bool = False, targets: tuple[
         files.remove_leftovers(root / "build" / profile)
         embeddings = _kept_embeddings(profile)
         status = subprocess.run(command, cwd=root, env=embeddings | os.environ | _ONE_THREAD, check=False).returncode
-        if status == 0:
-            shutil.rmtree(_embeddings_folder(profile), ignore_errors=True)
+        if status == 0 and _embeddings_folder(profile).exists():
+            shutil.rmtree(_embeddings_folder(profile))
     _report(root, profile, started, status)
     return status
 

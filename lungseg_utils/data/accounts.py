@@ -12,6 +12,7 @@ from pathlib import Path
 from .. import registry
 from ..core.files import files_below
 from ..types import InputError
+from . import nifti
 
 _OTHER_FORMATS = (".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".hdr", ".mgz", ".zip", ".tar", ".tgz", ".gz")
 _SHOWN = 3
@@ -72,10 +73,9 @@ def _reason(path: Path) -> str:
         return "hidden"
     if path.name == "DICOMDIR":
         return "index of a DICOM medium"
-    name = path.name.lower()
-    if name.endswith((".nii", ".nii.gz")):
+    if nifti.is_nifti(path):
         return "NIfTI that was not read"
-    if name.endswith(_OTHER_FORMATS):
+    if path.name.lower().endswith(_OTHER_FORMATS):
         return "of another format"
     return _reason_of_dicom(path) or "no image"
 

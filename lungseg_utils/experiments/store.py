@@ -67,8 +67,10 @@ def read(profile: str, experiment: str) -> Stored:
     if not holds(profile, experiment):
         remedy = f"Run it, then store it: export --profile {profile}"
         raise InputError(folder(profile) / _EXPERIMENTS, f"holds no experiment {experiment}", remedy)
-    found = [rows for path in _result_files(folder(profile)) if not (rows := _rows(path, experiment)).empty]
-    results = found[0] if found else _rows(folder(profile) / _RESULTS, experiment)
+    parts = (_rows(path, experiment) for path in _result_files(folder(profile)))
+    results = next((rows for rows in parts if not rows.empty), None)
+    if results is None:
+        results = _rows(folder(profile) / _RESULTS, experiment)  # which says what is wrong with it
     costs, history = (_rows(folder(profile) / name, experiment) for name in (_COSTS, _HISTORY))
     if results.empty:
         raise _damaged(folder(profile) / _RESULTS, f"it holds no rows of {experiment}, which {_EXPERIMENTS} names")
@@ -180,7 +182,7 @@ def _parsed(path: Path, _stamp: tuple[int, ...]) -> Mapping[str, Row]:
     return found
 
 
-@lru_cache(maxsize=24)  # two profiles: a page compares no more
+@lru_cache(maxsize=24)  # two profiles, of several files each: a page compares no more
 def _by_experiment(path: Path, _stamp: tuple[int, ...]) -> Mapping[str, pd.DataFrame]:
     """Name of an experiment -> its rows; under `_NONE` an empty table with the same columns."""
     readers = {_COSTS: tables.read_costs, _HISTORY: _read_history}

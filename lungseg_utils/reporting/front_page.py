@@ -36,6 +36,7 @@ SETTINGS = ("none", "box_one_slice", "box_every_slice")
 _MARK = "†"
 _DPI = 170  # sharp on dense screens, and some 150 kB
 _POINTS = 10
+_ORDER = (TRIVIAL, AUTOMATIC, BOX_CHANNEL, ZERO_SHOT, FINE_TUNED)  # of the rows of a prompt setting
 _LOOKS = {AUTOMATIC: ("o", 6), BOX_CHANNEL: ("D", 0), ZERO_SHOT: ("s", 5), FINE_TUNED: ("^", 2)}  # marker, color of OKABE_ITO
 
 
@@ -45,11 +46,11 @@ def source_of(finished: Sequence[results.RunResult], dataset: str) -> str:
 
 
 def shown_methods(finished: Sequence[results.RunResult], profile: str) -> dict[str, list[Method]]:
-    """Role -> the finished methods of the front page that have it, trained on the internal data set or not at all, in the plan's order."""
+    """Role -> the finished methods of the front page that have it, trained on the internal data set or not at all, in `_ORDER`."""
     known = {group_key(method.experiment): method for method in group_runs(finished)}
-    roles = dict(list(FRONT_PAGE.items())[:1]) | {analysis_plan.load().automatic_control: AUTOMATIC} | dict(list(FRONT_PAGE.items())[1:])
+    roles = {**FRONT_PAGE, analysis_plan.load().automatic_control: AUTOMATIC}
     found: dict[str, list[Method]] = {}
-    for notebook, role in roles.items():
+    for notebook, role in sorted(roles.items(), key=lambda item: _ORDER.index(item[1])):
         planned = planning.planned_runs(notebook, profile) if notebook in config.load().notebooks(profile) else []
         keys = dict.fromkeys(group_key(e) for e in planned if e.train_dataset in (config.NO_DATASET, wording.internal(profile)))
         found[role] = [known[key] for key in keys if key in known]
@@ -66,23 +67,17 @@ def front_table(finished: Sequence[results.RunResult], profile: str) -> pd.DataF
     source, methods, names = source_of(finished, dataset), shown_methods(finished, profile), titles(finished)
     rows = []
     for setting in SETTINGS:
-        tables = {
-            (role, method): method.table(dataset, setting, source=source).mean(axis=1)
-            for role, found in methods.items()
-            for method in found
-            if method.asked(dataset, setting, source=source)
-        }
-        trivial = {key: values for key, values in tables.items() if key[0] == TRIVIAL}
-        best = max(trivial, key=lambda key: trivial[key].mean()) if trivial and setting != "none" else None
-        for (role, method), values in tables.items():
-            if role == TRIVIAL and (role, method) != best:
+        asked = [(role, m) for role, found in methods.items() for m in found if m.asked(dataset, setting, source=source)]
+        values = {method.name: method.table(dataset, setting, source=source).mean(axis=1) for _, method in asked}
+        best = prompt_sources.best_trivial([method for _, method in asked], values) if setting != "none" else None
+        for role, method in asked:
+            own = values[method.name]
+            if role == TRIVIAL and own is not best:
                 continue
             row = {"setting": setting, "role": role, "experiment": method.name, "title": names[method.name, setting]}
-            row |= {"seen": contamination.is_burnt(method.experiment, dataset), "n": len(values)} | _columns(
-                "dsc", intervals.summarize_mean(values.to_numpy())
-            )
-            opponent = trivial[best] if best is not None and role != TRIVIAL else None
-            gain = intervals.summarize_paired_difference(values, opponent) if opponent is not None else None
+            row |= {"seen": contamination.is_burnt(method.experiment, dataset), "n": len(own)}
+            row |= _columns("dsc", intervals.summarize_mean(own.to_numpy()))
+            gain = intervals.summarize_paired_difference(own, best) if best is not None and role != TRIVIAL else None
             rows.append(row | _columns("gain", gain))
     return pd.DataFrame(rows)
 

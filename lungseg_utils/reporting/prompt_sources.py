@@ -5,7 +5,7 @@ The opponents: the best prediction without a network and the box-channel U-Net, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
@@ -53,7 +53,7 @@ def claims(finished: Sequence[results.RunResult], dataset: str, readers: pd.Seri
             if setting == "none":  # without a prompt there is nothing to predict without a network
                 here = [m for m in here if role_of(m.experiment) != "trivial"]
             values = {m.name: m.table(dataset, setting, source=asked_as).mean(axis=1) for m in here}
-            opponents = {"best without a network": _best_trivial(here, values), "box-channel U-Net": _box_channel(here, values)}
+            opponents = {"best without a network": best_trivial(here, values), "box-channel U-Net": _box_channel(here, values)}
             opponents["a reader, judged alike"] = readers if source == ANOTHER_READER else None
             for method in here:
                 row = {"prompt": label_of(setting), "prompt drawn by": TITLES[source], "method": names[method.name, setting]}
@@ -69,7 +69,8 @@ def _seen(method: Method, dataset: str) -> str:
     return contamination.level_of(method.experiment, dataset) or "–"
 
 
-def _best_trivial(here: Sequence[Method], values: dict[str, pd.Series]) -> pd.Series | None:
+def best_trivial(here: Sequence[Method], values: Mapping[str, pd.Series]) -> pd.Series | None:
+    """Of the methods without a network the values with the best mean; None if there is none. `values`: by name of the method."""
     candidates = [values[method.name] for method in here if role_of(method.experiment) == "trivial"]
     return max(candidates, key=lambda series: series.mean()) if candidates else None
 

@@ -4,30 +4,18 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from lungseg_utils.evaluation import judges, tables
-from lungseg_utils.experiments import cohorts, config, planning, results
+from lungseg_utils.evaluation import judges
 from lungseg_utils.reporting import front_page
+from tests.support.results_by_readers import PATIENTS, PROFILE, finished_experiment
 
-PROFILE, DATASET = "patients_dev", "lidc_nodules"
-PATIENTS = cohorts.tested_patients(DATASET, config.load().profile(PROFILE), 0)
-WOBBLE = np.linspace(-0.01, 0.01, len(PATIENTS))  # its mean is 0
 ALL_SETTINGS = front_page.SETTINGS
 
 
-def _result(notebook, by_reference, by_others, settings=ALL_SETTINGS, variant=0, profile=PROFILE, dataset=DATASET):
+def _result(notebook, by_reference, by_others, settings=ALL_SETTINGS, **run):
     """A finished experiment: the mean DSC that the reference finds, and the other readers (None: nobody was asked)."""
-    experiment = planning.planned_runs(notebook, profile)[variant]
-    kinds = [("reference", "consensus", by_reference)]
-    kinds += [("another_reader", judges.OTHERS, by_others)] if by_others is not None else []
-    rows = []
-    for setting in settings:
-        for source, reader, value in kinds:
-            for patient, off in zip(PATIENTS, WOBBLE, strict=True):
-                shared = {"experiment": experiment.name, "test_dataset": dataset, "prompter": setting, "source": source, "jitter": 0.0}
-                shared |= {"patient_id": patient, "case_id": patient}
-                rows += tables.result_rows(shared, reader, {"dsc": value + off}, {}, False)
-    frame = tables.results_frame(rows)
-    return results.RunResult(experiment, None, frame, pd.DataFrame(), pd.DataFrame(), {"patients": {dataset: PATIENTS}})
+    means = [("reference", "consensus", by_reference)]
+    means += [("another_reader", judges.OTHERS, by_others)] if by_others is not None else []
+    return finished_experiment(notebook, means, settings, **run)
 
 
 @pytest.fixture

@@ -1,33 +1,17 @@
 """Methods by who draws the prompt, on values made by hand."""
 
-import numpy as np
 import pandas as pd
 import pytest
 
-from lungseg_utils.evaluation import judges, tables
-from lungseg_utils.experiments import cohorts, config, planning, results
+from lungseg_utils.evaluation import judges
+from lungseg_utils.experiments import results
 from lungseg_utils.reporting import prompt_sources
-
-PROFILE = "patients_dev"
-DATASET = "lidc_nodules"
-PATIENTS = cohorts.tested_patients(DATASET, config.load().profile(PROFILE), 0)
+from tests.support.results_by_readers import DATASET, PATIENTS, finished_experiment
 
 
-def _result(notebook: str, own: float, by_others: float, settings=("box_one_slice",), variant=0):
-    experiment = planning.planned_runs(notebook, PROFILE)[variant]
-    rows = [row for setting in settings for row in _rows(experiment.name, setting, own, by_others)]
-    frame = tables.results_frame(rows)
-    return results.RunResult(experiment, None, frame, pd.DataFrame(), pd.DataFrame(), {"patients": {DATASET: PATIENTS}})
-
-
-def _rows(experiment, setting, own, by_others):
-    kinds = (("reference", "consensus", own), ("reference", "reader-1", 0.0), ("another_reader", judges.OTHERS, by_others))
-    wobble = np.random.default_rng(0).normal(0, 0.01, len(PATIENTS))
-    for source, reader, value in kinds:
-        for patient, off in zip(PATIENTS, wobble - wobble.mean(), strict=True):
-            shared = {"experiment": experiment, "test_dataset": DATASET, "prompter": setting, "source": source, "jitter": 0.0}
-            shared |= {"patient_id": patient, "case_id": patient}
-            yield from tables.result_rows(shared, reader, {"dsc": value + off}, {}, False)
+def _result(notebook: str, own: float, by_others: float, settings=("box_one_slice",), **run):
+    means = (("reference", "consensus", own), ("reference", "reader-1", 0.0), ("another_reader", judges.OTHERS, by_others))
+    return finished_experiment(notebook, means, settings, **run)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 import dataclasses
 import gzip
 import json
-import os
 from types import SimpleNamespace
 
 import nibabel
@@ -17,7 +16,6 @@ import torch
 from lungseg_utils import registry
 from lungseg_utils.core import ct_windows
 from lungseg_utils.core.masks import dsc
-from lungseg_utils.data import download, samples
 from lungseg_utils.datasets import lidc_idri
 from lungseg_utils.experiments import initial_weights, planning
 from lungseg_utils.models import litemedsam as model
@@ -34,13 +32,9 @@ pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")
-def case(tmp_path_factory):
+def case(real_data):
     """The whole CT that may be passed on."""
-    if not os.environ.get(download.MIRROR_VARIABLE):
-        pytest.skip(f"real CTs are not at hand: set {download.MIRROR_VARIABLE} to a local copy of their addresses")
-    root = tmp_path_factory.mktemp("data")
-    samples.fetch("lidc_idri", root, yes=True, progress=False)
-    return next(case for case in lidc_idri.cases(root) if case.case_id == CASE)
+    return next(case for case in lidc_idri.cases(real_data) if case.case_id == CASE)
 
 
 @pytest.fixture(scope="module")
