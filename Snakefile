@@ -22,9 +22,8 @@ EXPERIMENTS = profiles.load().notebooks(PROFILE)
 STAND_INS = list(grid.stand_ins(PROFILE))
 CORES = 1 if CLUSTER else workflow.cores  # of rules that can use all; a cluster's own settings say how many (set-threads)
 RUNS = {name: grid.run_names(name, PROFILE) for name in EXPERIMENTS}
-PAGES = {name: book.page(name, PROFILE) for name in book.LARGER_PAGES}
-STORED = ["contamination", "efficiency", "speed", "who_drew_the_box"] + [name for name, page in PAGES.items() if page.profile != PROFILE]  # over tables in data/results, which other runs wrote
-ANALYSES = ["data_calibration", "results", "front_figure", "models", "ladder", "protocol_trap", "comparisons", "strata", "failures", "patient_flow", "readers", "who_drew_the_box", "contamination", "efficiency", "speed", *PAGES]
+STORED = ["contamination", "costs", "data", "who_drew_the_box"]  # pages over data and stored tables, which wait for no experiment
+ANALYSES = ["prompts", "labels_or_prompts", "box_accuracy", "whole_chests", "failures", "protocol", "certainty", "results", "models", "patient_flow", *STORED]
 PHANTOMS = ["phantom_nsclc", "phantom_msd"]
 REAL = grid.real_datasets(PROFILE)
 
@@ -100,7 +99,7 @@ AUTOMATIC = grid.automatic(PROFILE)
 def needed_tables(wildcards):
     """What a notebook reads of others: analyses read what all experiments wrote, unless they look at the data or at stored tables only."""
     name, pretrained = wildcards.name, []
-    if name in ("data_calibration", *STORED):
+    if name in STORED:
         first = []
     elif name in ANALYSES:
         first = EXPERIMENTS
@@ -151,7 +150,7 @@ rule notebook:
     input:
         needed_tables,
         runs_shown,
-        lambda wildcards: f"notebooks/{book.page(wildcards.name, PROFILE).notebook}.ipynb",
+        "notebooks/{name}.ipynb",
         INPUTS["code"],
         INPUTS["grid"],
         lambda wildcards: INPUTS[inputs.group_of_tables(wildcards.name, EXPERIMENTS)],

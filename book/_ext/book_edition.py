@@ -34,6 +34,8 @@ _HELD = re.compile(
 )
 _CELL = re.compile(r"(?<=>)[^<]+(?=</t[dh]>)")
 
+_MEANS_NOTHING = "This edition shows that everything runs. Its models were trained for seconds: its numbers mean nothing."
+
 # Docutils calls it a list of entries that, by their own role, belong to no list.
 _MISNAMED = ('<div role="list" class="citation-list">', '<div class="citation-list">')
 
@@ -84,7 +86,8 @@ def use_build_info(app: Sphinx, config: Any) -> None:
     """Make the facts of the edition available to all pages, and put them at the foot of each."""
     info = read_build_info(Path(app.srcdir))
     config.myst_substitutions = {**config.myst_substitutions, **_substitutions(info)}
-    config.html_theme_options = {**config.html_theme_options, "extra_footer": _footer(info)}
+    banner = {"announcement": _MEANS_NOTHING} if info.get("means_nothing") else {}
+    config.html_theme_options = {**config.html_theme_options, "extra_footer": _footer(info), **banner}
 
 
 def glued_values(notebook: Path, kind: str = "text/plain") -> dict[str, str]:
@@ -180,6 +183,14 @@ def _held(text: str) -> str:
     return _HELD.sub("\u00a0", text)
 
 
+def name_notebook(app: Sphinx, doctree: nodes.document, page: str) -> None:
+    """End the page of a notebook with a link to the notebook as it is tracked, to be run elsewhere."""
+    name = Path(page).name
+    if Path(page).parent == NOTEBOOKS and (Path(app.srcdir) / "book" / "_static" / "notebooks" / f"{name}.ipynb").is_file():
+        address = f"../../_static/notebooks/{name}.ipynb"
+        doctree.append(nodes.raw("", f'<p class="notebook"><a href="{address}" download>Notebook of this page</a></p>', format="html"))
+
+
 def _text(asset: Any) -> str:
     return f"{getattr(asset, 'filename', asset)} {getattr(asset, 'attributes', {}).get('body', '')}".lower()
 
@@ -236,6 +247,7 @@ def setup(app: Sphinx) -> dict[str, bool]:
     app.add_directive("metric-table", MetricTable)
     app.connect("config-inited", use_build_info, priority=100)
     app.connect("doctree-resolved", hold_numbers)
+    app.connect("doctree-resolved", name_notebook)
     app.connect("html-page-context", drop_assets, priority=900)
     app.connect("build-finished", lighten_pages)
     return {"parallel_read_safe": True, "parallel_write_safe": True}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import yaml
@@ -28,10 +29,10 @@ _VENDORED = (
 )
 _NOT_SOURCES = shutil.ignore_patterns("results", "_build*", "_chapter*", "__pycache__", ".ipynb_checkpoints")
 _LOG_LINES = 40
-_TITLE = re.compile(r"^# .+$", re.MULTILINE)
-_LEFT_OUT = (
-    "This edition does not hold this page: its profile does not run this. The profile `phantoms` does: `make book PROFILE=phantoms`."
-)
+_MOVED = """<!doctype html><html lang="en"><head><meta charset="utf-8"><title>This page has moved</title>
+<link rel="icon" href="data:,"><link rel="canonical" href="{target}"><script>location.replace("{target}" + location.search)</script>
+<meta http-equiv="refresh" content="0; url={target}"></head><body><p>This page has <a href="{target}">moved</a>.</p></body></html>
+"""
 _COLOR = re.compile(r"\x1b\[[0-9;]*m")
 
 
@@ -39,28 +40,25 @@ class BookFailed(RuntimeError):
     """The book could not be built without a warning; the message holds the end of the log."""
 
 
-def build(
-    root: Path, out: Path | None = None, executed: Path | None = None, page_data: Path | None = None, left_out: Collection[str] = ()
-) -> Path:
+def build(root: Path, out: Path | None = None, executed: Path | None = None, page_data: Path | None = None) -> Path:
     """Build the book from clean into `out` (default: book/_build/html); returns `out`.
 
-    `executed` holds the notebooks that `_toc.yml` names under book/results, already run, and `build_info.json`; `page_data` what
-    the interactive pages load, which becomes `_static/data`. `left_out`: notebooks that this edition has no run of; their pages, and
-    those of models of which there is no other, say so. Any warning is a failure, and a failure leaves an earlier book in `out`
-    as it was.
+    `executed` holds the notebooks that `_toc.yml` names under book/results, already run, those of experiments, which get pages outside
+    of the contents, and `build_info.json`; `page_data` what the interactive pages load, which becomes `_static/data`. Any warning is a
+    failure, and a failure leaves an earlier book in `out` as it was.
     """
     root = Path(root).resolve()
     out = Path(out or root / "book" / "_build" / "html").resolve()
     executed = Path(executed or root / "book" / "results").resolve()
-    _require_notebooks(root, executed, left_out)
+    _require_notebooks(root, executed)
     vendor(root)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=".book.tmp.") as temporary:
         source = _stage(root, executed, Path(temporary) / "source")
-        _say_what_is_left_out(root, source, left_out)
         html = _run_jupyter_book(source, Path(temporary) / "built")
         (html / ".nojekyll").touch()  # else GitHub Pages leaves out all folders that begin with an underscore
         _complete_entrance(html / "index.html")
+        _lead_on(root / "book" / "moved.yml", html / "book")
         if page_data:  # after Sphinx, which need not look at it
             shutil.copytree(page_data, html / "_static" / "data")
         _swap(html, out)
@@ -87,9 +85,20 @@ def pages_of_toc(path: Path) -> list[str]:
     return [page for part in yaml.safe_load(path.read_text(encoding="utf-8"))["parts"] for page in walk(part["chapters"])]
 
 
-def _require_notebooks(root: Path, executed: Path, left_out: Collection[str]) -> None:
+def _lead_on(moved: Path, html: Path) -> None:
+    """Write a page at each earlier address of `moved` that leads on to where its content stands now."""
+    for old, new in yaml.safe_load(moved.read_text(encoding="utf-8")).items():
+        page = html / f"{old}.html"
+        if page.exists():
+            raise InputError(moved, f"the page {old} exists", "Take it out of the list.")
+        target = f"{os.path.relpath(new, Path(old).parent)}.html"
+        page.parent.mkdir(parents=True, exist_ok=True)
+        page.write_text(_MOVED.format(target=target), encoding="utf-8")
+
+
+def _require_notebooks(root: Path, executed: Path) -> None:
     names = [Path(page).name for page in pages_of_toc(root / "_toc.yml") if page.startswith("book/results/")]
-    missing = [name for name in names if name not in left_out and not (executed / f"{name}.ipynb").is_file()]
+    missing = [name for name in names if not (executed / f"{name}.ipynb").is_file()]
     if missing:
         raise InputError(executed, f"it lacks the executed notebooks {', '.join(missing)}", "Run the workflow first: make book.")
 
@@ -102,8 +111,12 @@ def _stage(root: Path, executed: Path, source: Path) -> Path:
     shutil.copytree(
         root / "lungseg_utils" / "viewers", source / "book" / "_static" / "viewers", ignore=shutil.ignore_patterns("*.py", "__pycache__")
     )
-    for path in (*executed.glob("*.ipynb"), *executed.glob("build_info.json")):
+    in_contents = {Path(page).name for page in pages_of_toc(root / "_toc.yml")}
+    for path in executed.glob("*.ipynb"):
+        _stage_notebook(path, source / "book" / "results", path.stem in in_contents)
+    for path in executed.glob("build_info.json"):
         shutil.copy2(path, source / "book" / "results")
+    shutil.copytree(root / "notebooks", source / "book" / "_static" / "notebooks", ignore=shutil.ignore_patterns("voila", "prompt_*", ".*"))
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(root / name, source)
     (source / "data").mkdir()
@@ -111,22 +124,11 @@ def _stage(root: Path, executed: Path, source: Path) -> Path:
     return source
 
 
-def _say_what_is_left_out(root: Path, source: Path, left_out: Collection[str]) -> None:
-    """In the place of each page of these notebooks, and of a chapter that holds none but these, its title and a sentence."""
-    import nbformat  # brings jsonschema, which takes seconds: a server of a built book must not wait for it
-
-    for name in left_out:
-        notebook = nbformat.read(root / "notebooks" / f"{name}.ipynb", as_version=4)
-        (title,) = _TITLE.findall(notebook.cells[0].source)
-        nbformat.write(
-            nbformat.v4.new_notebook(cells=[nbformat.v4.new_markdown_cell(f"{title}\n\n{_LEFT_OUT}")]),
-            source / "book" / "results" / f"{name}.ipynb",
-        )
-    for part in yaml.safe_load((source / "_toc.yml").read_text(encoding="utf-8"))["parts"]:
-        for chapter in part["chapters"]:
-            if chapter.get("sections") and {Path(section["file"]).name for section in chapter["sections"]} <= {*left_out}:
-                page = source / f"{chapter['file']}.md"
-                page.write_text(f"{_TITLE.search(page.read_text(encoding='utf-8'))[0]}\n\n{_LEFT_OUT}\n", encoding="utf-8")
+def _stage_notebook(path: Path, folder: Path, in_contents: bool) -> None:
+    notebook = json.loads(path.read_text(encoding="utf-8"))
+    if not in_contents:
+        notebook["metadata"]["orphan"] = True  # Sphinx's word for a page outside of the contents
+    (folder / path.name).write_text(json.dumps(notebook), encoding="utf-8")
 
 
 def _run_jupyter_book(source: Path, built: Path) -> Path:

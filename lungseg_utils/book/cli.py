@@ -60,7 +60,7 @@ def _serve(arguments: argparse.Namespace) -> int:
 
 def _add_notebook(commands: Commands) -> None:
     notebook = add_command(commands, "notebook", _notebook, "execute the notebook of one page strictly (a step of the workflow)")
-    notebook.add_argument("name", help="of the page: the notebook's, or one of those that show a larger profile's stored tables")
+    notebook.add_argument("name", help="of the notebook, as of its page")
     notebook.add_argument("out", type=Path)
     notebook.add_argument("-p", "--parameter", nargs=2, action="append", default=[], metavar=("NAME", "VALUE"), help="e.g. -p seed 1")
     add_profile_argument(notebook)
@@ -71,13 +71,12 @@ def _notebook(arguments: argparse.Namespace) -> int:
     from ..core import outputs, project
     from . import notebooks, workflow
 
-    page = workflow.page(arguments.name, arguments.profile)
-    title = page.title or workflow.experiment_title(page.notebook, page.profile)
-    print(f"== page {arguments.name}: notebook {page.notebook}, profile {page.profile}", flush=True)
+    title = workflow.experiment_title(arguments.name, arguments.profile)
+    print(f"== page {arguments.name}, profile {arguments.profile}", flush=True)
     root = project.project_root()
-    notebook = root / "notebooks" / f"{page.notebook}.ipynb"
+    notebook = root / "notebooks" / f"{arguments.name}.ipynb"
     outputs.require_file(arguments.out, [notebook], (".ipynb",))
-    parameters = {"profile": page.profile, "public": arguments.public} | notebooks.read_parameters(notebook, dict(arguments.parameter))
+    parameters = {"profile": arguments.profile, "public": arguments.public} | notebooks.read_parameters(notebook, dict(arguments.parameter))
     notebooks.execute(notebook, arguments.out, parameters, cwd=root, title=title)
     return 0
 
@@ -118,13 +117,11 @@ def _add_book(commands: Commands) -> None:
 
 def _book(arguments: argparse.Namespace) -> int:
     from ..core import outputs, project
-    from ..experiments import config
     from . import build, workflow
 
     outputs.require_folder(arguments.out, [path for path in (arguments.notebooks, arguments.page_data) if path is not None])
     print(f"== the book, profile {arguments.profile}", flush=True)
     workflow.write_build_info(arguments.profile, arguments.public, arguments.notebooks / "build_info.json")
-    left_out = config.load().experiments.keys() - {*config.load().notebooks(arguments.profile)}
     root = project.project_root()
-    build.build(root, arguments.out, executed=arguments.notebooks, page_data=arguments.page_data, left_out=left_out)
+    build.build(root, arguments.out, executed=arguments.notebooks, page_data=arguments.page_data)
     return 0

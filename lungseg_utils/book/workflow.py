@@ -1,4 +1,4 @@
-"""Start Snakemake, which turns the grid of experiments into a book, and decide which profile each page shows."""
+"""Start Snakemake, which turns the grid of experiments into a book, and gather what a book says of its edition."""
 
 from __future__ import annotations
 
@@ -8,51 +8,18 @@ import shutil
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 
 from .. import registry
 from ..core import files, locks, project, provenance
 from ..data import collections, samples
-from ..experiments import analysis_plan, config, planning, store
+from ..experiments import analysis_plan, config, planning
 from ..experiments.grid import real_datasets, trained
 from ..reporting import front_page
 from ..types import InputError
 from . import build
 
 
-@dataclass(frozen=True)
-class Page:
-    """A page of results: its notebook, the profile whose results it shows, and its title where that is not the notebook's own."""
-
-    notebook: str
-    profile: str
-    title: str = ""
-
-
-# questions that take more patients, runs or prompts than fit into `make book`, or whole chests: shown from stored tables
-LARGER_PAGES: Mapping[str, Page] = {
-    "whole_chests": Page("results", "ladder", "Whole chests and false positives, on phantoms"),
-    "external_validation": Page("external_validation", "ladder"),
-    "ladder_whole": Page("ladder", "ladder", "The whole prompt ladder"),
-    "comparisons_larger": Page("comparisons", "ladder", "Planned comparisons, on more patients"),
-    "robustness": Page("robustness", "robustness"),
-    "few_shot": Page("few_shot", "few_shot"),
-    "seeds": Page("seeds", "seeds"),
-    "selection": Page("selection", "selection"),
-    "loss_ablation": Page("loss_ablation", "losses"),
-    "gpu": Page("gpu", "standard"),
-}
-# the profiles that ask these questions of patients: shown in a book on the same patients as soon as their tables are stored
-CLAIMS: Mapping[str, str] = {
-    "external_validation": "claims_cohorts",
-    "ladder_whole": "claims",
-    "comparisons_larger": "claims",
-    "robustness": "claims_jitter",
-    "few_shot": "claims_few_shot",
-    "seeds": "claims_seeds",
-}
 WITHOUT_DOWNLOAD = "phantoms"
 ON_PATIENTS, ON_PHANTOMS = "quick", "smoke"  # profiles of `make quick`
 # Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads
@@ -169,25 +136,6 @@ def has_further_runs(profile: str) -> bool:
     )
 
 
-def page(name: str, profile: str) -> Page:
-    """What the page `name` of a profile's book is made from: of `profile` itself, unless only a larger one can answer its question."""
-    size = config.load().profile(profile)
-    own = {"robustness": bool(size.jitter.shares), "few_shot": len(size.draws) > 1, "seeds": len(size.seeds) * len(size.folds) > 1}
-    own["external_validation"] = any(len(config.load().test_datasets(line, profile)) > 1 for line in config.load().notebooks(profile))
-    larger = LARGER_PAGES.get(name)
-    if larger and _has_claims(name, profile):
-        larger = replace(larger, profile=CLAIMS[name])
-    return larger if larger and not own.get(name) else Page(larger.notebook if larger else name, profile)
-
-
-def _has_claims(name: str, profile: str) -> bool:
-    """Whether tables are stored that ask a page's question of the patients whom a profile trains on."""
-    if name not in CLAIMS or not store.is_stored(CLAIMS[name]):
-        return False
-    asked, own = ({registry.whole(dataset) for dataset in config.load().trained_on(p)} for p in (CLAIMS[name], profile))
-    return asked == own
-
-
 def experiment_title(notebook: str, profile: str) -> str:
     """The title of the page of an experiment, which its notebook shares with others; "" for a notebook with a title of its own."""
     if notebook not in config.load().experiments:
@@ -213,6 +161,7 @@ def write_build_info(profile: str, public: bool, path: Path) -> None:
         "profile_summary": size.summary,
         "commit": provenance.commit(project.project_root()),
         "public": public,
+        "means_nothing": profile in (ON_PATIENTS, ON_PHANTOMS),
         "real_data": [registry.card("datasets", name).label for name in here],
         "real_data_missing": [registry.card("datasets", name).label for name in size.real_datasets if name not in here],
         "date": time.strftime("%Y-%m-%d", time.gmtime()),

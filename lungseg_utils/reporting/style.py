@@ -5,8 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable
 from types import ModuleType
+from typing import TYPE_CHECKING
 
 from .labels import trivial_rules
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 GRAY = "0.55"  # the color of trivial baselines, which no other method has
 # Okabe and Ito's palette in an order that keeps neighbors apart for all common kinds of color vision:
@@ -16,6 +20,13 @@ OKABE_ITO = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "
 WINDOWS_HU = {"lung": (-1350.0, 150.0), "mediastinum": (-160.0, 240.0), "bone": (-500.0, 1300.0)}
 _MARKERS = "os^Dv<>hp*PX"
 _FIGURE = "matplotlib.figure.Figure"
+
+
+def show(figure: Figure, alt: str) -> None:
+    """Show a figure in a notebook, with a text for those who cannot see it: what is drawn, and what it shows."""
+    from IPython.display import display
+
+    display(figure, metadata={"image/png": {"alt": alt}})
 
 
 def channels(color: str) -> tuple[int, int, int]:

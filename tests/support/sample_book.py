@@ -15,6 +15,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 
 from lungseg_utils.book import chapters, workflow
 from lungseg_utils.book.build import pages_of_toc
+from lungseg_utils.experiments import config
 from lungseg_utils.types import Image, Mask
 from lungseg_utils.viewers.slice_viewer import ViewerCase, slice_viewer
 
@@ -99,7 +100,7 @@ def asked_for() -> dict[str, dict[str, str]]:
     return wanted
 
 
-def _sample(name: str, key: str, form: str, n: int) -> list[Any]:
+def _sample(key: str, form: str, n: int) -> list[Any]:
     """Outputs for one key: a number of the right kind, an estimate with interval and n, a table, or a picture."""
     if form == "estimate":
         few, mean = n < 10, 0.7
@@ -107,7 +108,7 @@ def _sample(name: str, key: str, form: str, n: int) -> list[Any]:
         values = dict(zip((key, f"{key}_low", f"{key}_high"), (mean, *ends), strict=True)) | {f"{key.rsplit('_', 1)[0]}_n": n}
         return [_glued(k, v) for k, v in values.items()]
     if form == "glued":
-        shown = {"image/png": SAMPLE_PNG} if name == "front_figure" else {"text/html": SAMPLE_TABLE}
+        shown = {"image/png": SAMPLE_PNG} if re.search(r"figure|picture", key) else {"text/html": SAMPLE_TABLE}
         return [_glued_media(key, shown)]
     return [_glued(key, 7 if form == "d" else 0.5)]
 
@@ -119,13 +120,14 @@ def _glued_media(key: str, shown: dict[str, str]) -> Any:
 
 
 def write_notebooks(folder: Path, n: int = 30) -> None:
-    """The notebooks that `_toc.yml` names, with what the prose asks of them, and `build_info.json`, into `folder`."""
+    """The notebooks that `_toc.yml` names and those of experiments, with what the prose asks of them, and `build_info.json`."""
     folder.mkdir(parents=True, exist_ok=True)
     wanted, cases = asked_for(), sample_cases()
     hidden = {"tags": ["remove-input"]}
-    viewers = {"unet_full": [_viewer_output(cases)], "external_validation": [_viewer_output(cases[:1])]}
-    for name in (Path(page).name for page in pages_of_toc(TOC) if page.startswith("book/results/")):
-        outputs = [output for key, form in wanted.get(name, {}).items() for output in _sample(name, key, form, n)]
+    viewers = {"unet_full": [_viewer_output(cases)], "whole_chests": [_viewer_output(cases[:1])]}
+    in_contents = [Path(page).name for page in pages_of_toc(TOC) if page.startswith("book/results/")]
+    for name in {*in_contents, *wanted, *config.load().experiments}:
+        outputs = [output for key, form in wanted.get(name, {}).items() for output in _sample(key, form, n)]
         cells = [_cell("report()", 1, [*viewers.get(name, []), *outputs], **hidden)]
         nbformat.write(_notebook(name.replace("_", " "), "A stand-in page.", cells), folder / f"{name}.ipynb")
     info = {"profile": "sample", "commit": "0123456789abcdef", "date": "2026-01-31", "public": True, "real_data": []}
