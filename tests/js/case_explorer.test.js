@@ -47,7 +47,7 @@ test("an address shows what was chosen when it was made", () => {
   ];
   for (const changes of states) {
     const state = { ...firstState(index), ...changes };
-    assert.deepEqual(parseState(`#${formatState(state)}`, index), { state, unknown: [] });
+    assert.deepEqual(parseState(`#${formatState(state)}`, index), { state, unknown: [], isElsewhere: false });
   }
 });
 
@@ -57,7 +57,7 @@ test("a plain view has a short address, with slices counted as on the page", () 
 });
 
 test("an empty address is the first case", () => {
-  assert.deepEqual(parseState("", index), { state: firstState(index), unknown: [] });
+  assert.deepEqual(parseState("", index), { state: firstState(index), unknown: [], isElsewhere: false });
 });
 
 test("what the book does not hold is named, and the rest of the address holds", () => {
@@ -189,4 +189,14 @@ test("a mask is stored as bytes", () => {
 
 test("levels become HU", () => {
   assert.deepEqual([...levelsToHu({ levels: Uint16Array.of(0, 256, 1023), lowest: -1024, step: 4 })], [-1024, 0, 3068]);
+});
+
+test("an address of a case or a prediction that is not here shows nothing in its place", () => {
+  for (const part of ["data=other", "case=nobody", "a=nothing/none", "b=nothing/none"]) {
+    assert.ok(parseState(`#${part}`, index).isElsewhere, part);
+  }
+  for (const part of ["window=liver", "plane=oblique", "slice=0"]) {
+    const { isElsewhere, unknown } = parseState(`#${part}`, index);
+    assert.deepEqual([isElsewhere, unknown.length], [false, 1], part);
+  }
 });

@@ -6,9 +6,11 @@ import { gzipSync } from "node:zlib";
 
 import { decodeCase, restoreLevels, unpackBits } from "../../lungseg_utils/viewers/js/decode.js";
 import { minus } from "../../lungseg_utils/viewers/js/dom.js";
+import { EDGES, inPlane } from "../../lungseg_utils/viewers/js/planes.js";
 import { abgr, channels, hues, strokeOnRim } from "../../lungseg_utils/viewers/js/palette.js";
 import {
   SliceCanvas,
+  enlarge,
   fit,
   fromVoxel,
   outline,
@@ -202,4 +204,62 @@ test("a canvas that was taken off the page no longer listens to the window", (co
     [...heard.values()].map((signal) => signal.aborted),
     [true, true],
   );
+});
+
+test("an enlarged slice keeps the middle, and its edges stay outside of the canvas", () => {
+  const frame = fit({ rows: 10, columns: 20, spacing: [1, 1] }, 200, 200);
+  assert.deepEqual(enlarge(frame, 1, [0, 0], 200, 200), frame);
+  const twice = enlarge(frame, 2, [0.25, 0.5], 200, 200);
+  assert.deepEqual([twice.left, twice.top, twice.width, twice.height, twice.scale], [0, 0, 400, 200, 20]);
+  assert.equal(enlarge(frame, 2, [0, 0.5], 200, 200).left, 0);
+  assert.equal(enlarge(frame, 2, [1, 0.5], 200, 200).left, -200);
+  assert.equal(enlarge(frame, 1.5, [0.5, 0.5], 200, 200).top, 25);
+});
+
+/**
+ * 2 slices of 3 rows and 4 columns, each voxel with another value; heights rise by 5 mm a slice.
+ * @returns {import("../../lungseg_utils/viewers/js/types.js").DecodedCase}
+ */
+const volume = () => ({
+  ...{ title: "", facts: {}, note: "", total: 2, start: 0, lowest: 0, step: 1, count: 24 },
+  ...{ slices: 2, rows: 3, columns: 4, size: [4, 3, 2], spacing: [1, 2], z: [-10, 5] },
+  voxel: [
+    [3, -1],
+    [0, 1],
+    [0, 1],
+  ],
+  levels: Uint16Array.from({ length: 24 }, (_, n) => n),
+  masks: [{ name: "reference", array: Uint8Array.from({ length: 24 }, (_, n) => Number(n === 6 || n === 18)) }],
+});
+
+test("coronal and sagittal slices hold the voxels of the axial ones, the head at the top", () => {
+  assert.equal(inPlane(volume(), "axial").levels[5], 5);
+  const coronal = inPlane(volume(), "coronal");
+  assert.deepEqual([coronal.slices, coronal.rows, coronal.columns, coronal.spacing], [3, 2, 4, [1, 5]]);
+  assert.deepEqual([...coronal.levels.subarray(8, 16)], [16, 17, 18, 19, 4, 5, 6, 7]);
+  assert.equal(coronal.start, 1);
+  const sagittal = inPlane(volume(), "sagittal");
+  assert.deepEqual([sagittal.slices, sagittal.rows, sagittal.columns, sagittal.spacing], [4, 2, 3, [2, 5]]);
+  assert.deepEqual([...sagittal.levels.subarray(12, 18)], [14, 18, 22, 2, 6, 10]); // column 2: front to back
+  assert.equal(sagittal.start, 2);
+  assert.deepEqual([EDGES.coronal, EDGES.sagittal].map(String), ["R,L,H,F", "A,P,H,F"]);
+});
+
+test("a voxel is the same one in all planes, also where heights fall from slice to slice", () => {
+  /** @type {import("../../lungseg_utils/viewers/js/types.js").Pair[]} */
+  const heights = [
+    [-10, 5],
+    [10, -5],
+  ];
+  for (const z of heights) {
+    for (const plane of ["axial", "coronal", "sagittal"]) {
+      const seen = inPlane({ ...volume(), z }, plane);
+      for (let n = 0; n < 24; n++) {
+        const [number, rest] = [Math.floor(n / (seen.rows * seen.columns)), n % (seen.rows * seen.columns)];
+        const [i, j, k] = toVoxel(seen, rest % seen.columns, Math.floor(rest / seen.columns), number);
+        assert.equal(seen.levels[n], k * 12 + j * 4 + (3 - i));
+        assert.ok(fromVoxel(seen, [i, j, k])[2] === number);
+      }
+    }
+  }
 });

@@ -6,12 +6,15 @@
 import { decodeCase } from "./decode.js";
 import { choice, element, minus, swatch } from "./dom.js";
 import { abgr, strokeOnRim } from "./palette.js";
+import { EDGES, PLANES, inPlane } from "./planes.js";
 
 /** @import { DecodedCase, Frame, Gesture, Grid, Levels, Overlay } from "./types.js" */
 /** @import { Pair, Palette, Placing, StoredCase, Windows } from "./types.js" */
 
 /** @type {Gesture["phase"][]} */
 const PHASES = ["down", "move", "up", "cancel", "leave"];
+const MOST_ZOOM = 12;
+const HU_PER_PIXEL = 4; // of a drag that changes the CT window
 
 /**
  * Gray value (0 to 255) of every stored level.
@@ -87,6 +90,27 @@ export function fit({ rows, columns, spacing }, width, height) {
 }
 
 /**
+ * A frame enlarged around the point of the slice that stands in the middle, as far as no edge of the slice leaves the
+ * edge of the canvas.
+ * @param {Frame} frame
+ * @param {number} zoom 1 or more
+ * @param {Pair} middle fractions of the slice's width and height
+ * @param {number} width of the canvas
+ * @param {number} height of the canvas
+ * @returns {Frame}
+ */
+export function enlarge(frame, zoom, middle, width, height) {
+  if (zoom === 1) return frame;
+  const drawn = [frame.width * zoom, frame.height * zoom];
+  const place = (/** @type {number} */ axis, /** @type {number} */ size) => {
+    const free = size - drawn[axis];
+    return free > 0 ? free / 2 : Math.min(0, Math.max(free, size / 2 - middle[axis] * drawn[axis]));
+  };
+  const [left, top] = [place(0, width), place(1, height)];
+  return { left, top, width: drawn[0], height: drawn[1], scale: frame.scale * zoom };
+}
+
+/**
  * Canvas position to continuous pixel (column, row); null outside the slice.
  * @param {Frame} frame
  * @param {Pick<Grid, "rows" | "columns">} grid
@@ -115,22 +139,24 @@ export function toCanvas(frame, { rows, columns }, column, row) {
 
 /**
  * Continuous voxel (i, j, k) of the original image at a pixel of a stored slice.
- * @param {Pick<Grid, "voxel">} grid
+ * @param {Pick<Grid, "voxel" | "axes">} grid
  * @param {number} column
  * @param {number} row
  * @param {number} slice
  */
-export function toVoxel({ voxel }, column, row, slice) {
-  return [column, row, slice].map((n, axis) => voxel[axis][0] + n * voxel[axis][1]);
+export function toVoxel({ voxel, axes = [0, 1, 2] }, column, row, slice) {
+  const ijk = [0, 0, 0];
+  [column, row, slice].forEach((n, at) => (ijk[axes[at]] = voxel[axes[at]][0] + n * voxel[axes[at]][1]));
+  return ijk;
 }
 
 /**
  * Inverse of `toVoxel`: [column, row, slice].
- * @param {Pick<Grid, "voxel">} grid
+ * @param {Pick<Grid, "voxel" | "axes">} grid
  * @param {number[]} ijk
  */
-export function fromVoxel({ voxel }, ijk) {
-  return ijk.map((n, axis) => (n - voxel[axis][0]) / voxel[axis][1]);
+export function fromVoxel({ voxel, axes = [0, 1, 2] }, ijk) {
+  return axes.map((axis) => (ijk[axis] - voxel[axis][0]) / voxel[axis][1]);
 }
 
 /**
@@ -202,6 +228,15 @@ export function windowChoice(windows, select, selected = "lung") {
 }
 
 /**
+ * The choice of the plane; `select` gets its name.
+ * @param {(plane: string) => void} select
+ * @param {string} selected
+ */
+export function planeChoice(select, selected = "axial") {
+  return choice("Plane", PLANES, PLANES.indexOf(selected), (n) => select(PLANES[n]));
+}
+
+/**
  * The drawing area of a canvas.
  * @param {HTMLCanvasElement} canvas
  */
@@ -210,8 +245,8 @@ function context2d(canvas) {
 }
 
 /**
- * One slice with overlays and a slider below it, as `stage`. Three hooks for tools on top: `onpointer` returns true to
- * take a gesture over; `paint` draws; `onslice` hears of every turn.
+ * One slice with overlays and a slider below it, as `stage`. Hooks for tools on top: `onpointer` returns true to take a
+ * gesture over; `paint` draws; `onslice` hears of every turn, `onlook` of a new zoom or CT window.
  */
 export class SliceCanvas {
   /** @type {Overlay[]} */
@@ -222,12 +257,21 @@ export class SliceCanvas {
   hover = null;
   /** @type {{ x: number, slice: number } | null} */
   dragged = null;
+  /** @type {Pair | null} lowest and highest HU, where a drag has changed those of the chosen window */
+  dragWindow = null;
+  /** @type {((dx: number, dy: number) => void) | null} what a mouse that is held down does */
+  holding = null;
+  zoom = 1;
+  /** @type {Pair} */
+  middle = [0.5, 0.5];
   /** @type {((context: CanvasRenderingContext2D, place: Placing) => void) | null} */
   paint = null;
   /** @type {((gesture: Gesture) => boolean) | null} */
   onpointer = null;
   /** @type {((slice: number) => void) | null} */
   onslice = null;
+  /** @type {((view: SliceCanvas) => void) | null} hears of a new zoom, place or CT window */
+  onlook = null;
   /** @type {DecodedCase | undefined} */
   case;
   milliseconds = 0;
@@ -247,7 +291,7 @@ export class SliceCanvas {
     this.strip = element("canvas", { className: "lv-strip", "aria-hidden": "true" });
     this.where = element("span", { className: "lv-where" });
     this.value = element("span", { className: "lv-value" });
-    const status = element("div", { className: "lv-status" }, this.where, this.value);
+    const status = element("div", { className: "lv-status" }, this.where, this.value, this.tools());
     const slices = element("div", { className: "lv-slices" }, this.strip, this.slider);
     this.stage = element("div", { className: "lv-stage" }, this.canvas, status, slices);
     /** @type {Frame} */
@@ -274,7 +318,62 @@ export class SliceCanvas {
       const act = (/** @type {Event} */ event) => this.pointer(phase, /** @type {PointerEvent} */ (event));
       this.canvas.addEventListener(`pointer${phase}`, act);
     }
+    // the right button is for the CT window
+    this.canvas.addEventListener("contextmenu", (event) => event.preventDefault());
     this.listenToWheel();
+  }
+
+  /** Zoom and full screen, for a pointer and for a keyboard. */
+  tools() {
+    const tool = (/** @type {string} */ text, /** @type {string} */ title, /** @type {() => void} */ onclick) =>
+      element("button", { type: "button", title, onclick, "aria-label": title }, text);
+    const tools = [
+      tool("\u2212", "Zoom out", () => this.magnify(1 / 1.5)),
+      tool("+", "Zoom in", () => this.magnify(1.5)),
+      tool("\u2922", "Full screen", () => this.fillScreen()),
+    ];
+    return element("span", { className: "lv-tools" }, ...tools);
+  }
+
+  async fillScreen() {
+    if (document.fullscreenElement) await document.exitFullscreen();
+    else await this.stage.requestFullscreen();
+  }
+
+  /**
+   * @param {number} factor
+   * @param {Pair} [at] fractions of the slice that stay where they are
+   */
+  magnify(factor, at) {
+    const zoom = Math.min(MOST_ZOOM, Math.max(1, this.zoom * factor));
+    const kept = (/** @type {0 | 1} */ axis) => {
+      const [fixed, now] = [at?.[axis] ?? this.middle[axis], this.middle[axis]];
+      return fixed + ((now - fixed) * this.zoom) / zoom;
+    };
+    this.middle = [kept(0), kept(1)];
+    this.zoom = zoom;
+    this.looked();
+  }
+
+  looked() {
+    this.redraw();
+    this.describe();
+    this.onlook?.(this);
+  }
+
+  /**
+   * Take zoom, place and CT window of another canvas.
+   * @param {SliceCanvas} other
+   */
+  follow({ zoom, middle, dragWindow }) {
+    Object.assign(this, { zoom, middle, dragWindow });
+    this.redraw();
+    this.describe();
+  }
+
+  /** The lowest and highest HU that are told apart now. */
+  get shownWindow() {
+    return this.dragWindow ?? this.windows[this.window];
   }
 
   listenToWheel() {
@@ -285,6 +384,11 @@ export class SliceCanvas {
     // A page already being scrolled goes on scrolling when the canvas comes under a resting pointer.
     window.addEventListener("wheel", passed, { passive: true, signal: this.life.signal });
     const turn = (/** @type {WheelEvent} */ event) => {
+      if (event.ctrlKey && event.deltaY) {
+        event.preventDefault();
+        this.magnify(Math.exp(-event.deltaY / 300), this.fractionAt(event));
+        return;
+      }
       const scrolling = !this.root.contains(document.activeElement) && event.timeStamp - wheel.passedAt < 300;
       const end = event.deltaY > 0 ? 0 : (this.case?.slices ?? 1) - 1;
       if (event.ctrlKey || !event.deltaY || this.slice === end || scrolling) return;
@@ -300,6 +404,10 @@ export class SliceCanvas {
     /** @type {Record<string, number>} */
     const steps = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5 };
     Object.assign(steps, { Home: -last, End: last });
+    if ("+-0".includes(event.key) && !event.ctrlKey && !event.metaKey) {
+      event.stopPropagation();
+      this.magnify({ "+": 1.5, "-": 1 / 1.5 }[event.key] ?? 0);
+    }
     if (!(event.key in steps) || event.ctrlKey || event.altKey || event.metaKey) return;
     event.preventDefault();
     event.stopPropagation();
@@ -311,6 +419,7 @@ export class SliceCanvas {
    * @param {PointerEvent} event
    */
   pointer(phase, event) {
+    if (this.hold(phase, event)) return;
     const box = this.canvas.getBoundingClientRect();
     const pixel = this.case ? this.pixelAt(this.case, event, box) : null;
     const ijk = this.case && pixel ? toVoxel(this.case, ...pixel, this.slice) : null;
@@ -328,6 +437,65 @@ export class SliceCanvas {
   pixelAt(shown, event, box) {
     const ratio = this.canvas.width / box.width;
     return toPixel(this.frame, shown, (event.clientX - box.left) * ratio, (event.clientY - box.top) * ratio);
+  }
+
+  /**
+   * Fractions of the slice's width and height under a pointer.
+   * @param {MouseEvent} event
+   * @returns {Pair}
+   */
+  fractionAt(event) {
+    const box = this.canvas.getBoundingClientRect();
+    const ratio = this.canvas.width / box.width;
+    const { left, top, width, height } = this.frame;
+    return [((event.clientX - box.left) * ratio - left) / width, ((event.clientY - box.top) * ratio - top) / height];
+  }
+
+  /**
+   * A mouse that is held down: the right button, or the left one where no tool wants it, changes the CT window; with
+   * Shift it moves an enlarged slice. Returns whether it does.
+   * @param {Gesture["phase"]} phase
+   * @param {PointerEvent} event
+   */
+  hold(phase, event) {
+    if (phase === "down" && event.pointerType === "mouse") {
+      if (event.shiftKey && this.zoom > 1) this.holding = (dx, dy) => this.move(dx, dy);
+      else if (event.button === 2 || (event.button === 0 && !this.onpointer)) {
+        this.holding = (dx, dy) => this.changeWindow(dx, dy);
+      } else return false;
+      this.canvas.setPointerCapture(event.pointerId);
+      return false; // a click is no drag yet
+    }
+    if (!this.holding) return false;
+    if (phase === "move") this.holding(event.movementX, event.movementY);
+    else this.holding = null;
+    return phase === "move";
+  }
+
+  /**
+   * @param {number} dx pixels of the page
+   * @param {number} dy
+   */
+  move(dx, dy) {
+    const ratio = window.devicePixelRatio || 1;
+    const clamp = (/** @type {number} */ n) => Math.min(1, Math.max(0, n));
+    const { width, height } = this.frame;
+    this.middle = [clamp(this.middle[0] - (dx * ratio) / width), clamp(this.middle[1] - (dy * ratio) / height)];
+    this.looked();
+  }
+
+  /**
+   * Sideways the width of the window, up and down its level.
+   * @param {number} dx
+   * @param {number} dy
+   */
+  changeWindow(dx, dy) {
+    if (!dx && !dy) return;
+    const [low, high] = this.shownWindow;
+    const width = Math.max(20, high - low + dx * HU_PER_PIXEL);
+    const level = (low + high) / 2 + dy * HU_PER_PIXEL;
+    this.dragWindow = [level - width / 2, level + width / 2];
+    this.looked();
   }
 
   /**
@@ -353,7 +521,9 @@ export class SliceCanvas {
   set(shown, slice = shown.start) {
     this.case = shown;
     this.slider.max = String(shown.slices - 1);
-    this.canvas.setAttribute("aria-label", `Axial CT slice of ${shown.title}, arrow keys change the slice`);
+    const plane = shown.plane ?? "axial";
+    const name = `${plane[0].toUpperCase()}${plane.slice(1)} CT slice of ${shown.title}`;
+    this.canvas.setAttribute("aria-label", `${name}, arrow keys change the slice, plus and minus the size`);
     this.pixels = new ImageData(shown.columns, shown.rows);
     this.buffer = element("canvas", { width: shown.columns, height: shown.rows });
     this.slice = -1;
@@ -375,19 +545,20 @@ export class SliceCanvas {
 
   /** @param {{ window: string }} changes */
   change(changes) {
-    Object.assign(this, changes);
-    this.redraw();
+    Object.assign(this, changes, { dragWindow: null });
+    this.looked();
   }
 
   describe() {
     if (!this.case) return;
-    const { levels, lowest, step, columns, rows, z, total } = this.case;
-    const [, , k] = toVoxel(this.case, 0, 0, this.slice);
-    this.where.textContent = `Slice ${k + 1} of ${total} \u00b7 z ${minus(z[0] + this.slice * z[1], 1)} mm`;
+    const { levels, lowest, step, columns, rows } = this.case;
+    this.where.textContent = sliceText(this.case, this.slice);
     this.slider.setAttribute("aria-valuetext", this.where.textContent);
     const [column, row] = (this.hover ?? [0, 0]).map(Math.round);
     const level = levels[(this.slice * rows + row) * columns + column];
-    this.value.textContent = this.hover ? `${minus(lowest + level * step)} HU` : "";
+    const [low, high] = this.shownWindow;
+    const changed = this.dragWindow ? `W ${minus(high - low)} L ${minus((low + high) / 2)}` : "";
+    this.value.textContent = this.hover && !this.holding ? `${minus(lowest + level * step)} HU` : changed;
   }
 
   /** Draw once before the next frame. */
@@ -408,12 +579,13 @@ export class SliceCanvas {
     const context = context2d(this.canvas);
     context.fillStyle = "#000";
     context.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    this.frame = fit(shown, this.canvas.width, this.canvas.height);
+    const { width, height } = this.canvas;
+    this.frame = enlarge(fit(shown, width, height), this.zoom, this.middle, width, height);
     this.drawSlice(context, shown);
     const seen = this.overlays.filter((overlay) => overlay.shown);
     seen.sort((a, b) => Number(b.filled) - Number(a.filled)); // lines on top
     for (const overlay of seen) this.drawOverlay(context, shown, overlay, ratio);
-    this.drawMarks(context, ratio);
+    this.drawMarks(context, ratio, EDGES[shown.plane ?? "axial"]);
     this.drawStrip(context2d(this.strip), shown);
     this.paint?.(context, (ijk) => {
       const [column, row] = fromVoxel(shown, ijk);
@@ -430,7 +602,7 @@ export class SliceCanvas {
    */
   drawSlice(context, shown) {
     const { levels } = shown;
-    const gray = windowTable(this.windows[this.window], shown);
+    const gray = windowTable(this.shownWindow, shown);
     this.stamp(context, true, (n) => 0xff000000 | (gray[levels[n]] * 0x010101));
   }
 
@@ -500,18 +672,19 @@ export class SliceCanvas {
    * Sides of the patient and a bar of 20 mm.
    * @param {CanvasRenderingContext2D} context
    * @param {number} ratio
+   * @param {string[]} edges what is at the left, right, upper and lower one
    */
-  drawMarks(context, ratio) {
+  drawMarks(context, ratio, [left, right, top, bottom]) {
     const { width, height } = this.canvas;
     const pad = 9 * ratio;
     context.save();
     context.font = `600 ${12 * ratio}px system-ui, sans-serif`;
     Object.assign(context, { fillStyle: "#fff", strokeStyle: "#000", lineWidth: 3 * ratio });
     Object.assign(context, { textBaseline: "middle", lineJoin: "round" });
-    write(context, "R", pad, height / 2, "left");
-    write(context, "L", width - pad, height / 2, "right");
-    write(context, "A", width / 2, pad + 4 * ratio, "center");
-    write(context, "P", width / 2, height - pad - 4 * ratio, "center");
+    write(context, left, pad, height / 2, "left");
+    write(context, right, width - pad, height / 2, "right");
+    write(context, top, width / 2, pad + 4 * ratio, "center");
+    write(context, bottom, width / 2, height - pad - 4 * ratio, "center");
     write(context, "20 mm", pad, height - pad - 13 * ratio, "left");
     const bar = 20 * this.frame.scale;
     context.fillStyle = "#000";
@@ -542,6 +715,18 @@ export class SliceCanvas {
       });
     });
   }
+}
+
+/**
+ * Which slice of the original image is shown; of an axial one with its height.
+ * @param {DecodedCase} shown
+ * @param {number} slice
+ */
+function sliceText(shown, slice) {
+  const axis = shown.axes?.[2] ?? 2;
+  const number = toVoxel(shown, 0, 0, slice)[axis] + 1;
+  if (axis !== 2) return `${shown.plane === "coronal" ? "Coronal" : "Sagittal"} slice ${number} of ${shown.size[axis]}`;
+  return `Slice ${number} of ${shown.total} \u00b7 z ${minus(shown.z[0] + slice * shown.z[1], 1)} mm`;
 }
 
 /**
@@ -580,6 +765,9 @@ export class SliceViewer {
     /** @type {Map<number, Promise<DecodedCase>>} */
     this.decoded = new Map();
     this.wanted = 0;
+    this.plane = "axial";
+    /** @type {DecodedCase | undefined} as it is stored */
+    this.shown = undefined;
     this.view = new SliceCanvas(root, data.windows);
     const names = data.cases.flatMap((item) => (item.masks ?? []).map((mask) => mask.name));
     this.view.overlays = overlaysFor([...new Set(names)], data.palette);
@@ -603,6 +791,7 @@ export class SliceViewer {
     return element(
       "div",
       { className: "lv-panel" },
+      planeChoice((plane) => this.turn(plane)),
       windowChoice(view.windows, (window) => view.change({ window })),
       ...view.overlays.map((overlay) => overlayControls(overlay, () => view.redraw())),
       this.note,
@@ -626,7 +815,17 @@ export class SliceViewer {
     const shown = await decoding;
     if (this.wanted !== index) return;
     this.note.textContent = shown.note;
-    this.view.set(shown, shown.start);
+    this.shown = shown;
+    this.turn(this.plane);
+  }
+
+  /**
+   * Show the case in this plane.
+   * @param {string} plane
+   */
+  turn(plane) {
+    this.plane = plane;
+    if (this.shown) this.view.set(inPlane(this.shown, plane));
   }
 }
 

@@ -61,6 +61,8 @@ export interface Grid {
   voxel: [Pair, Pair, Pair];
   /** Height in mm of the first slice, and the step to the next one. */
   z: Pair;
+  /** Which of i, j and k columns, rows and slices run along; without it they do in this order. */
+  axes?: Triple;
 }
 
 /** HU of level n is lowest + n * step. */
@@ -91,6 +93,8 @@ export interface DecodedMask {
 }
 
 export interface DecodedCase extends Grid, Levels {
+  /** One of `PLANES`; without it axial. */
+  plane?: string;
   title: string;
   facts: Record<string, string>;
   total: number;

@@ -5,7 +5,7 @@
 import { loadJson } from "../decode.js";
 import { choice, element, reason } from "../dom.js";
 import { hues } from "../palette.js";
-import { overlayControls, windowChoice } from "../slice_viewer.js";
+import { overlayControls, planeChoice, windowChoice } from "../slice_viewer.js";
 import { Choices, button } from "./choices.js";
 import { CaseFiles, maskOf, reachesOut } from "./files.js";
 import { Space } from "./niivue.js";
@@ -16,6 +16,7 @@ import {
   LAYERS,
   VIEWS,
   cohortOf,
+  firstState,
   formatState,
   keyOf,
   lettersOf,
@@ -55,10 +56,9 @@ export class CaseExplorer {
    * @param {Index} index
    */
   constructor(root, index) {
-    const { state, unknown } = parseState(location.hash, index);
     this.root = root;
     this.index = index;
-    this.state = state;
+    this.state = firstState(index);
     this.files = new CaseFiles(DATA);
     this.methods = byKey(index.methods);
     this.settings = byKey(index.settings);
@@ -83,17 +83,18 @@ export class CaseExplorer {
       "aria-expanded": "false",
     });
     const { box } = this.pictures;
-    this.body = element("div", { className: "cx-body" }, box, this.values, this.spaceButton, this.controls);
+    const side = element("div", { className: "cx-choices" }, ...this.choices.bars, this.choices.kind, this.controls);
+    this.body = element("div", { className: "cx-body" }, box, this.withheld, side, this.values, this.spaceButton);
+    this.pictured = [box, this.values, this.spaceButton, this.controls, this.choices.kind];
     this.spaceFrame = element("div", { className: "cx-space", hidden: true });
     this.build();
     window.addEventListener("hashchange", () => this.restore());
-    this.say(unknown.join(" "));
-    this.ready = this.show();
+    this.ready = this.open(parseState(location.hash, index));
+    if (location.hash) this.ready.then(() => root.scrollIntoView());
   }
 
   build() {
-    const { choices, message, withheld, body, spaceFrame } = this;
-    const parts = [...choices.bars, message, choices.kind, withheld, body, spaceFrame];
+    const parts = [this.message, this.body, this.spaceFrame];
     this.root.style.setProperty("--cx-warning", hues(this.index.palette).vermilion);
     this.root.append(element("div", { className: "lv-ui" }, ...parts));
   }
@@ -155,11 +156,32 @@ export class CaseExplorer {
   }
 
   restore() {
-    const { state, unknown } = parseState(location.hash, this.index);
-    if (formatState(state) === formatState(this.state)) return;
+    const found = parseState(location.hash, this.index);
+    if (!found.isElsewhere && formatState(found.state) === formatState(this.state)) return;
+    this.ready = this.open(found);
+  }
+
+  /**
+   * Show what an address says. If this book does not hold the case or the prediction, nothing is shown, and never
+   * another patient.
+   * @param {ReturnType<typeof parseState>} found
+   */
+  async open({ state, unknown, isElsewhere }) {
     this.state = state;
     this.say(unknown.join(" "));
-    this.ready = this.show();
+    if (!isElsewhere) {
+      await this.show();
+      return;
+    }
+    this.wanted = {};
+    this.choices.show(state);
+    this.say(`${unknown.join(" ")} Nothing is shown. Choose a case, or go to the next one.`);
+    this.hidePictures();
+  }
+
+  hidePictures() {
+    for (const part of [...this.pictured, this.withheld, this.spaceFrame]) part.hidden = true;
+    delete this.root.dataset.shown;
   }
 
   /** @param {string} text */
@@ -187,7 +209,7 @@ export class CaseExplorer {
     console.warn("case explorer:", problem);
     const advice = "Choose another case, or load the page again.";
     this.say(`The file of case ${this.state.case} could not be loaded (${reason(problem)}). ${advice}`);
-    this.body.hidden = true;
+    this.hidePictures();
   }
 
   /**
@@ -206,7 +228,7 @@ export class CaseExplorer {
   display(loaded, masks) {
     this.loaded = loaded;
     const isWithheld = loaded.withheld !== undefined;
-    this.body.hidden = false;
+    this.values.hidden = this.choices.kind.hidden = false;
     this.withheld.hidden = !isWithheld;
     this.withheld.textContent = loaded.withheld ?? "";
     for (const part of [this.pictures.box, this.controls, this.spaceButton]) part.hidden = isWithheld;
@@ -275,6 +297,7 @@ export class CaseExplorer {
     keepingFocus(this.controls, [
       layout,
       ...(reachesOut(loaded) ? [part] : []),
+      planeChoice((plane) => this.choose({ plane }), this.state.plane),
       windowChoice(this.index.windows, (name) => this.useWindow(name), window),
       ...this.overlays.map((overlay) => overlayControls(overlay, () => this.look({}))),
       this.promptPanel.box,

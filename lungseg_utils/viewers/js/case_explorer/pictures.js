@@ -2,6 +2,7 @@
 // The pictures of a case: one with all masks, or two side by side whose slices follow each other.
 
 import { element } from "../dom.js";
+import { inPlane } from "../planes.js";
 import { SliceCanvas } from "../slice_viewer.js";
 import { LAYERS, lettersOf } from "./state.js";
 
@@ -40,6 +41,7 @@ export class Pictures {
     /** @type {OpenCase | null} */
     this.loaded = null;
     this.setting = false;
+    this.plane = "axial";
     this.panes = [0, 1].map(() => {
       const view = new SliceCanvas(root, windows);
       const caption = element("p", { className: "cx-caption" });
@@ -49,8 +51,16 @@ export class Pictures {
     this.box = element("div", { className: "cx-pictures" }, ...this.panes.map(({ frame }) => frame));
     this.panes.forEach((pane, n) => {
       pane.view.onslice = (slice) => this.turned(this.panes[1 - n].view, slice);
-      pane.view.paint = (context, place) => hooks.paint(context, place, this.first + pane.view.slice, pane.letters);
+      pane.view.onlook = (view) => this.panes[1 - n].view.follow(view);
+      pane.view.paint = (context, place) => {
+        if (this.isAxial) hooks.paint(context, place, this.first + pane.view.slice, pane.letters);
+      };
     });
+  }
+
+  /** Prompts are drawn, and slices counted, in this plane alone. */
+  get isAxial() {
+    return this.plane === "axial";
   }
 
   /** Voxel index of the first stored slice. */
@@ -70,12 +80,12 @@ export class Pictures {
    */
   turned(other, slice) {
     other.go(slice);
-    if (!this.setting) this.hooks.turned(this.first + slice);
+    if (!this.setting && this.isAxial) this.hooks.turned(this.first + slice);
   }
 
   /** @param {number} k voxel index */
   go(k) {
-    this.panes[0].view.go(k - this.first);
+    if (this.isAxial) this.panes[0].view.go(k - this.first);
   }
 
   /** @param {string} window */
@@ -96,9 +106,10 @@ export class Pictures {
    */
   show(loaded, masks, overlays, state) {
     this.loaded = loaded;
+    this.plane = state.plane;
     const side = state.view === "side";
     const layers = layersOf(state);
-    const slice = state.slice === null ? loaded.start : state.slice - this.first;
+    const chosen = state.slice === null ? loaded.start : state.slice - this.first;
     this.box.classList.toggle("cx-side", side);
     this.setting = true;
     this.panes.forEach((pane, n) => {
@@ -110,7 +121,8 @@ export class Pictures {
       view.window = state.window;
       view.overlays = overlays.filter(({ name }) => layers[n].some((layer) => layer === name));
       const title = side ? `${loaded.title}, ${caption.textContent}` : loaded.title;
-      view.set({ ...loaded, title, masks: masks.map((mask) => ({ ...mask })) }, slice);
+      const seen = inPlane({ ...loaded, title, masks: masks.map((mask) => ({ ...mask })) }, state.plane);
+      view.set(seen, this.isAxial ? chosen : seen.start);
     });
     this.setting = false;
   }

@@ -1,6 +1,8 @@
 // @ts-check
 // What is chosen on the page of all cases, and the address that says it, so that a case can be linked.
 
+import { PLANES } from "../planes.js";
+
 /** @import { Look } from "../types.js" */
 /** @import { Cohort, Index, Layer, Letter, State } from "./types.js" */
 
@@ -27,6 +29,7 @@ export function firstState(index) {
     view: "over",
     field: "near",
     window: "lung",
+    plane: "axial",
     slice: null,
     looks: { reference: plainLook(), A: plainLook(), B: plainLook() },
     prompts: true,
@@ -118,6 +121,7 @@ export function formatState(state) {
   if (state.view !== "over") parts.view = state.view;
   if (state.field !== "near") parts.field = state.field;
   if (state.window !== "lung") parts.window = state.window;
+  if (state.plane !== "axial") parts.plane = state.plane;
   if (state.slice !== null) parts.slice = state.slice + 1; // as it is written below the picture
   for (const name of LAYERS) {
     const text = lookText(state.looks[name]);
@@ -141,8 +145,11 @@ const among = (values) => (/** @type {string} */ text) => (values.includes(text)
  */
 const sliceOf = (text) => (/^[1-9]\d*$/.test(text) ? Number(text) - 1 : null);
 
+const SUBJECTS = ["data", "case", "a", "b"]; // parts of an address that say what is shown, and not how
+
 /**
- * Undo `formatState`: the state, and a sentence for each part that this book does not hold.
+ * Undo `formatState`: the state, a sentence for each part that this book does not hold, and whether such a part says
+ * what is shown: then nothing may be shown in its place.
  * @param {string} hash
  * @param {Index} index
  */
@@ -151,6 +158,7 @@ export function parseState(hash, index) {
   const state = firstState(index);
   /** @type {string[]} */
   const unknown = [];
+  let isElsewhere = false;
   /**
    * The value of a part of the address, or else what stands there without it.
    * @template Value
@@ -162,7 +170,10 @@ export function parseState(hash, index) {
     const text = given.get(name);
     if (text === null) return otherwise;
     const value = read(text);
-    if (value === null) unknown.push(`This book does not hold ${name} = ${text}.`);
+    if (value === null) {
+      unknown.push(`This book does not hold ${name} = ${text}.`);
+      isElsewhere ||= SUBJECTS.includes(name);
+    }
     return value ?? otherwise;
   };
   state.cohort = take("data", among(index.cohorts.map((cohort) => cohort.key)), state.cohort);
@@ -174,9 +185,10 @@ export function parseState(hash, index) {
   state.view = take("view", among(VIEWS), state.view);
   state.field = take("field", among(FIELDS), state.field);
   state.window = take("window", among(Object.keys(index.windows)), state.window);
+  state.plane = take("plane", among(PLANES), state.plane);
   state.slice = take("slice", sliceOf, state.slice);
   for (const name of LAYERS) state.looks[name] = take(name, lookOf, state.looks[name]);
   state.prompts = take("prompts", among(["off"]), "on") === "on";
   state.space = take("space", among(["on"]), "off") === "on";
-  return { state, unknown };
+  return { state, unknown, isElsewhere };
 }

@@ -64,6 +64,7 @@ export interface State {
   view: string;
   field: string;
   window: string;
+  plane: string;
   slice: number | null;
   looks: Record<Layer, Look>;
   prompts: boolean;
