@@ -20,7 +20,7 @@ from ..prompts import json_form
 from ..prompts.ladder import PROMPT_SETTINGS, first_prompts
 from ..reporting import contamination
 from ..reporting.style import OKABE_ITO, WINDOWS_HU
-from ..types import Case, Mask, Study
+from ..types import Case, DatasetCard, Mask, Study
 from .results import worst_median_best
 from .slice_viewer import ViewerCase, embed
 
@@ -187,7 +187,8 @@ def _write_case(
     study: Study = registry.plugin("datasets", case.dataset).load(case)
     reference = study.reference
     card = registry.card("datasets", case.dataset)
-    shown = ViewerCase(title, study.image, {"reference": reference}, redistributable=card.redistributable)
+    masks = {"reference": reference} | _another_reader(study, card)
+    shown = ViewerCase(title, study.image, masks, redistributable=card.redistributable)
     stored = embed(shown, public, MARGIN_MM, 1)
     entry = {"title": title, "dataset": card.title, "phantom": card.phantom}
     if "withheld" in stored:
@@ -202,6 +203,12 @@ def _write_case(
     }
     files.write_json(stored, folder / f"{name}.json")
     return entry | {"file": f"{name}.json"}
+
+
+def _another_reader(study: Study, card: DatasetCard) -> dict[str, Mask]:
+    """The outline of the first reader, where several readers made the reference together."""
+    others = [mask for name, mask in study.references.items() if name.startswith("reader") and mask.array.any()]
+    return {"another reader": others[0]} if card.several_readers and others else {}
 
 
 def _write_embeddings(segmenter: LiteMedSamSegmenter, study: Study, folder: Path, name: str) -> dict[str, object]:

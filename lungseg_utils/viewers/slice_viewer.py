@@ -150,6 +150,7 @@ def embed(case: ViewerCase, public: bool, margin_mm: float, factor: int) -> dict
         "spacing": [case.image.spacing_mm[0] * factor, case.image.spacing_mm[1] * factor],
         # Columns run towards lower i and rows towards lower j (radiological view); the first pixel is the mean of `factor` voxels.
         "voxel": [[first[0], -factor], [first[1], -factor], [first[2], 1]],
+        "affine": np.asarray(case.image.affine)[:3].round(6).tolist(),
         "z": [round(float(v), 3) for v in _heights(case.image, low[2])],
         "lowest": LOWEST_HU,
         "step": HU_STEP,

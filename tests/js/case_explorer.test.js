@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 
-import { levelsToHu, niftiBuffer } from "../../lungseg_utils/viewers/js/case_explorer/niivue.js";
+import { levelsToHu, storedBuffer } from "../../lungseg_utils/viewers/js/case_explorer/niivue.js";
 import { nextPromptSlice, promptSlices, slicesText } from "../../lungseg_utils/viewers/js/case_explorer/prompts.js";
 import {
   predictionsOf,
@@ -154,7 +154,7 @@ const shown = {
 };
 
 test("a volume becomes a NIfTI file whose affine leads from pixels to the patient", () => {
-  const buffer = niftiBuffer(shown, Int16Array.of(-1000, 0, 40, 100, 3071, -1));
+  const buffer = storedBuffer(shown, Int16Array.of(-1000, 0, 40, 100, 3071, -1));
   const view = new DataView(buffer);
   assert.equal(buffer.byteLength, 352 + 12);
   assert.equal(view.getInt32(0, true), 348);
@@ -183,7 +183,7 @@ test("a volume becomes a NIfTI file whose affine leads from pixels to the patien
 });
 
 test("a mask is stored as bytes", () => {
-  const view = new DataView(niftiBuffer(shown, Uint8Array.of(0, 1, 0, 1, 0, 1)));
+  const view = new DataView(storedBuffer(shown, Uint8Array.of(0, 1, 0, 1, 0, 1)));
   assert.deepEqual([view.getInt16(70, true), view.getInt16(72, true), view.byteLength], [2, 8, 358]);
 });
 

@@ -425,7 +425,7 @@ def test_a_prompt_is_drawn_on_its_slice_and_a_button_leads_there(opened, setting
     page = opened(state(a=f"{STAND_IN}/{setting}"))
     told = case_of(published, PHANTOM, "PM-2")["prompts"][setting]["prompts"]
     slices = {slice_prompt["index"] for prompt in told for slice_prompt in prompt["slices"]}
-    toggle = page.page.get_by_label("draw what the model was told")
+    toggle = page.page.get_by_label("draw the prompt")
 
     def is_drawn() -> bool:
         toggle.check()
@@ -499,11 +499,58 @@ def test_a_link_restores_what_was_seen(opened):
 
 
 @pytest.mark.browser
-def test_an_address_changed_by_hand_is_followed_and_nonsense_is_named(opened):
+def test_an_address_changed_by_hand_is_followed(opened):
     page = opened(state())
-    page.page.evaluate("location.hash = '#data=phantom_msd&case=PM-3&a=nobody/none'")
+    page.page.evaluate("location.hash = '#data=phantom_msd&case=PM-3&window=liver'")
     page.page.wait_for_selector(".case-explorer[data-case='PM-3']")
-    assert "does not hold a = nobody/none" in page.page.locator(".cx-message").inner_text()
+    assert "does not hold window = liver" in page.page.locator(".cx-message").inner_text()
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize("part", ["&data=other", "&case=PM-99", "&a=nobody/none", "&b=nobody/none"])
+def test_a_link_to_what_is_not_here_shows_no_other_patient(opened, part):
+    page = opened(state())
+    name = part[1:].split("=")[0]
+    parts = {key: value for key, value in (item.split("=", 1) for item in state()[1:].split("&"))} | {name: part.split("=", 1)[1]}
+    page.page.evaluate("(hash) => { location.hash = hash; }", "&".join(f"{key}={value}" for key, value in parts.items()))
+    page.page.wait_for_function("document.querySelector('.cx-message').textContent.includes('Nothing is shown')")
+    assert not any(canvas.is_visible() for canvas in page.page.locator(".lv-stage > canvas").all())
+    assert not page.page.locator(".cx-values").is_visible()
+    page.press("Next ›")
+    assert page.page.locator(".lv-stage > canvas").first.is_visible()
+    assert page.page.locator(".cx-message").inner_text() == ""
+
+
+@pytest.mark.browser
+def test_planes_zoom_and_a_window_by_drag(opened):
+    page = opened(state())
+    seen = [page.picture()]
+    for plane in ("coronal", "sagittal"):
+        page.take(plane)
+        seen.append(page.picture())
+        assert page.slices()[0].startswith(plane.capitalize())
+    assert "plane=sagittal" in page.link()
+    page.take("axial")
+    assert page.picture() == seen[0]
+    page.page.get_by_role("button", name="Zoom in").first.click()
+    page.settle()
+    seen.append(page.picture())
+    page.page.locator(".lv-stage > canvas").first.focus()
+    page.page.keyboard.press("0")
+    page.settle()
+    assert page.picture() == seen[0]
+    box = page.page.locator(".lv-stage > canvas").first.bounding_box()
+    page.page.mouse.move(box["x"] + 100, box["y"] + 100)
+    page.page.mouse.down()
+    page.page.mouse.move(box["x"] + 60, box["y"] + 130, steps=4)
+    page.page.mouse.up()
+    page.page.mouse.move(1, 1)
+    page.settle()
+    assert page.page.locator(".lv-value").first.inner_text() == "W 1340 L \u2212480"  # lung: 1500, -600; 4 HU a pixel
+    seen.append(page.picture())
+    assert len(set(seen)) == len(seen)
+    page.take("lung")
+    assert page.picture() == seen[0]
 
 
 @pytest.mark.browser

@@ -13,7 +13,7 @@ import torch
 
 from lungseg_utils import registry
 from lungseg_utils.core.masks import dsc
-from lungseg_utils.data import images
+from lungseg_utils.data import images, nifti
 from lungseg_utils.networks import onnx_files
 from lungseg_utils.prompts import json_form
 from lungseg_utils.prompts.ladder import first_prompts, prompt_setting
@@ -244,6 +244,87 @@ def test_an_own_ct_is_read_and_answered(page, network, studies, tmp_path, axes):
     box = Box((int(i0), int(j0), k), (int(i1) + 1, int(j1) + 1, k + 1))
     assert dsc(mask_of(page, "prediction", reference.shape), network.predict([Prompt(1, (SlicePrompt(k, box=box),))]).mask.array) >= 0.99
     assert "Doe" not in page.content()
+
+
+def _drawn_round_reference(page, study, margin=0):
+    """Draw a box around the reference on the slice that is shown; returns the slice."""
+    k = page.evaluate(f"{PAGE}.promptPage.view.slice + {PAGE}.promptPage.view.case.voxel[2][0]")
+    where = np.argwhere(study.references["reference"].array[:, :, k])
+    (i0, j0), (i1, j1) = where.min(0) - margin, where.max(0) + margin
+    after(page, lambda: drag(page, (i1, j1), (i0, j0)))
+    return k
+
+
+@pytest.mark.browser
+def test_the_reference_is_hidden_until_the_first_answer_and_then_compared(page, studies):
+    study = studies[shown_case(page)]
+    seen = f"{PAGE}.promptPage.view.overlays.find((item) => item.name === 'reference').shown"
+    assert page.evaluate(seen) is False
+    assert page.get_by_role("group", name="reference").count() == 0
+    page.get_by_text("The reference is shown after your first box").wait_for()
+    k = _drawn_round_reference(page, study, margin=2)
+    page.wait_for_function(f"{PAGE}.dataset.compared === {PAGE}.dataset.answers")
+    assert page.evaluate(seen) is True
+    assert page.get_by_role("group", name="reference").count() == 1
+    reference = study.references["reference"].array
+    said = page.get_by_role("status").inner_text()
+    for name, mask in {"you": "prediction", "ellipse or ball": "trivial", "box from the reference": "tight"}.items():
+        score = dsc(mask_of(page, mask, reference.shape)[:, :, k], reference[:, :, k])
+        assert f"{name} {score:.2f}" in said
+        assert f"{score:.3f}" in page.inner_text(".lp-scores")
+
+
+@pytest.mark.browser
+def test_the_mask_is_saved_on_the_grid_of_the_scan(page, studies, tmp_path):
+    study = studies[shown_case(page)]
+    page.get_by_role("button", name="Save mask").click()
+    page.get_by_text("There is no prediction to save").wait_for()
+    _drawn_round_reference(page, study)
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save mask").click()
+    assert download.value.suggested_filename.endswith("_prediction.nii.gz")
+    download.value.save_as(tmp_path / "mask.nii.gz")
+    saved = nifti.read_mask(tmp_path / "mask.nii.gz")
+    assert np.array_equal(saved.array, mask_of(page, "prediction", study.image.shape))
+    assert np.allclose(saved.affine, study.image.affine, atol=1e-4)
+
+
+@pytest.mark.browser
+def test_a_link_opens_the_same_case_with_the_same_prompt(page, site, studies):
+    page.get_by_label("Case", exact=True).select_option(index=2)
+    page.wait_for_function(f"{PAGE}.promptPage.view.case.title.includes('PN-3')")
+    k = _drawn_round_reference(page, studies["PN-3"])
+    mask = mask_of(page, "prediction", studies["PN-3"].image.shape)
+    page.get_by_role("button", name="Copy link").click()
+    page.wait_for_function("location.hash.includes('prompt=')")
+    other = page.context.new_page()
+    other.goto(page.url)
+    other.wait_for_function(f"+{PAGE}.dataset.answers > 1")
+    assert "PN-3" in other.evaluate(f"{PAGE}.promptPage.view.case.title")
+    assert other.evaluate(f"{PAGE}.promptPage.view.slice + {PAGE}.promptPage.view.case.voxel[2][0]") == k
+    assert np.array_equal(mask_of(other, "prediction", mask.shape), mask)
+
+
+@pytest.mark.browser
+@pytest.mark.parametrize(
+    "link", ["#case=phantom_nsclc__PN-9", "#case=phantom_nsclc__PN-1&network=other", "#case=phantom_nsclc__PN-1&prompt=%7B"]
+)
+def test_a_link_that_cannot_be_followed_shows_no_other_patient(page, link):
+    other = page.context.new_page()
+    other.goto(page.url.split("#")[0] + link)
+    other.locator(".lp-problem").wait_for()
+    assert not other.locator("canvas.lp-canvas").is_visible()
+    other.get_by_label("Case", exact=True).select_option(index=1)
+    other.wait_for_function(f"{PAGE}.promptPage.view.case?.title.includes('PN-2')")
+    assert other.locator("canvas.lp-canvas").is_visible()
+
+
+@pytest.mark.browser
+def test_a_file_that_is_not_in_hu_is_named(page, studies, tmp_path):
+    study = studies["PN-1"]
+    nibabel.save(nibabel.Nifti1Image((study.image.array + 2000).astype(np.int16), study.image.affine), tmp_path / "raw.nii.gz")
+    page.set_input_files("input[type=file]", tmp_path / "raw.nii.gz")
+    page.locator(".lp-problem", has_text="do not look like Hounsfield units").wait_for()
 
 
 @pytest.mark.browser

@@ -40,6 +40,8 @@ const TYPES = {
 const [LOWEST_HU, HIGHEST_HU] = [-1024, 3071];
 const MOST_VOXELS = 400e6;
 
+const HEADER_BYTES = 352;
+
 /** What is wrong with a file, in words for its reader. */
 export class UnusableFile extends Error {}
 
@@ -189,6 +191,7 @@ export async function readCase(buffer, title) {
       [0, 1],
     ],
     z: [first, second - first],
+    affine: affineInOrder(header, axes),
     lowest: LOWEST_HU,
     step: 1,
     count: HIGHEST_HU - LOWEST_HU + 1,
@@ -238,4 +241,70 @@ function takeLevels(bytes, { little, get, size, shape, start, slope, intercept }
 function heights({ affine, shape }, { axis, backwards }) {
   const z = (/** @type {number} */ index) => affine[2][3] + affine[2][axis] * index;
   return backwards ? [z(shape[axis] - 1), z(shape[axis] - 2)] : [z(0), z(1)];
+}
+
+/**
+ * The affine of the axes in RAS+ order.
+ * @param {Header} header
+ * @param {Axis[]} axes
+ * @returns {Affine}
+ */
+function affineInOrder({ affine, shape }, axes) {
+  /** @type {(world: Row) => Row} */
+  const row = (world) => {
+    const origin = axes.reduce(
+      (sum, { axis, backwards }) => sum + (backwards ? world[axis] * (shape[axis] - 1) : 0),
+      world[3],
+    );
+    const [x, y, z] = axes.map(({ axis, backwards }) => (backwards ? -world[axis] : world[axis]));
+    return [x, y, z, origin];
+  };
+  return [row(affine[0]), row(affine[1]), row(affine[2])];
+}
+
+/**
+ * A volume as NIfTI-1 in memory.
+ * @param {Triple} shape
+ * @param {number[][]} affine three rows, from voxels to RAS+ mm
+ * @param {Int16Array | Uint8Array} values the first axis runs fastest
+ */
+export function niftiBuffer(shape, affine, values) {
+  const buffer = new ArrayBuffer(HEADER_BYTES + values.byteLength);
+  const view = new DataView(buffer);
+  /** @type {(at: number, ...numbers: number[]) => void} */
+  const int16 = (at, ...numbers) => numbers.forEach((number, n) => view.setInt16(at + 2 * n, number, true));
+  /** @type {(at: number, ...numbers: number[]) => void} */
+  const float32 = (at, ...numbers) => numbers.forEach((number, n) => view.setFloat32(at + 4 * n, number, true));
+  view.setInt32(0, 348, true);
+  int16(40, 3, ...shape, 1, 1, 1, 1);
+  int16(70, values.BYTES_PER_ELEMENT === 2 ? 4 : 2, 8 * values.BYTES_PER_ELEMENT); // type and its bits
+  float32(76, 1, ...[0, 1, 2].map((axis) => Math.hypot(...affine.map((row) => row[axis]))));
+  float32(108, HEADER_BYTES, 1, 0); // where voxels begin; slope and intercept
+  view.setUint8(123, 2); // mm
+  int16(252, 0, 1); // the affine stands in the three rows below
+  affine.forEach((row, n) => float32(280 + 16 * n, ...row));
+  [0x6e, 0x2b, 0x31, 0].forEach((letter, n) => view.setUint8(344 + n, letter)); // n+1
+  const stored = new Uint8Array(buffer, HEADER_BYTES);
+  stored.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
+  return buffer;
+}
+
+/**
+ * A mask of a case as a gzipped NIfTI-1 file on the grid of the whole scan, axes in RAS+ order. UnusableFile if the
+ * case does not say where its grid lies.
+ * @param {DecodedCase} shown
+ * @param {Uint8Array} mask (slices, rows, columns)
+ */
+export function maskFile({ size, affine, voxel, slices, rows, columns }, mask) {
+  if (!affine) throw new UnusableFile("The case does not say where its voxels lie.");
+  const whole = new Uint8Array(size[0] * size[1] * size[2]);
+  const [i, j, k] = voxel;
+  for (let slice = 0, n = 0; slice < slices; slice++) {
+    for (let row = 0; row < rows; row++) {
+      const line = ((k[0] + slice * k[1]) * size[1] + j[0] + row * j[1]) * size[0] + i[0];
+      for (let column = 0; column < columns; column++, n++) if (mask[n]) whole[line + column * i[1]] = 1;
+    }
+  }
+  const stream = new Blob([niftiBuffer(size, affine, whole)]).stream().pipeThrough(new CompressionStream("gzip"));
+  return new Response(stream).blob();
 }

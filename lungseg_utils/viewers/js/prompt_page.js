@@ -4,13 +4,15 @@
 // that of promptable.js; here stand only state and controls.
 
 import { decodeCase, loadJson } from "./decode.js";
-import { choice, element, minus, reason } from "./dom.js";
-import { UnusableFile, readCase } from "./nifti.js";
+import { element, minus, reason } from "./dom.js";
+import { UnusableFile, maskFile, readCase } from "./nifti.js";
 import { OwnSlices } from "./own_slices.js";
 import { hues } from "./palette.js";
-import { PromptTools, TOOLS, boxBetween } from "./prompt_tools.js";
+import { Controls, tableRow } from "./prompt_controls.js";
+import { formatLink, parseLink } from "./prompt_link.js";
+import { PromptTools, boxBetween } from "./prompt_tools.js";
 import { CannotAnswer, CaseSession, canBeAsked, dice, merge } from "./promptable.js";
-import { SliceCanvas, overlayControls, windowChoice } from "./slice_viewer.js";
+import { SliceCanvas } from "./slice_viewer.js";
 import { trivialPrediction } from "./trivial.js";
 import { WholeSliceSession, filesOf } from "./whole_slice.js";
 
@@ -57,6 +59,7 @@ import { WholeSliceSession, filesOf } from "./whole_slice.js";
  */
 
 const ENCODER_BY_DECODER = 20; // how many times as long it takes, in a page, at most
+const READER = "another reader"; // as prompt_page.py names the outline
 const NO_CASE =
   "This edition holds no case whose images may be passed on. One that is made after make data holds LIDC-IDRI-0001.";
 const NO_EMBEDDINGS = "This book does not hold what the network sees of this case. Choose another case, or network.";
@@ -153,143 +156,13 @@ export function median(values) {
  * @returns {Overlay[]}
  */
 function overlaysOf(palette) {
-  const { skyBlue, orange, purple } = hues(palette);
+  const { skyBlue, orange, purple, green } = hues(palette);
   return [
-    { name: "reference", color: skyBlue, shown: true, filled: false, opacity: 1 },
-    { name: "prediction", title: "prediction", color: orange, shown: true, filled: true, opacity: 0.7 },
+    { name: "reference", color: skyBlue, shown: false, filled: false, opacity: 1 },
+    { name: "prediction", title: "prediction", color: orange, shown: true, filled: false, opacity: 1 },
     { name: "trivial", title: "ellipse or ball", color: purple, shown: false, filled: false, opacity: 1 },
+    { name: READER, color: green, shown: false, filled: false, opacity: 1 },
   ];
-}
-
-/**
- * @param {string} text
- * @param {string | number} value
- */
-const option = (text, value) => element("option", { value }, text);
-
-/**
- * @param {string} text
- * @param {HTMLElement} control
- */
-const labeled = (text, control) => element("label", { className: "lp-field" }, element("span", {}, text), control);
-
-/**
- * The cases by data set.
- * @param {CaseEntry[]} cases
- */
-function caseGroups(cases) {
-  /** @type {Map<string, HTMLOptGroupElement>} */
-  const groups = new Map();
-  cases.forEach((item, n) => {
-    const name = `${item.dataset}${item.phantom ? " (phantoms)" : " (real CT)"}`;
-    const group = groups.get(name) ?? element("optgroup", { label: name });
-    groups.set(name, group);
-    const entry = option(item.withheld ? `${item.title}: not redistributable, not in this edition` : item.title, n);
-    entry.disabled = Boolean(item.withheld);
-    group.append(entry);
-  });
-  return groups.values();
-}
-
-/**
- * Networks to choose, and those that are too large to be chosen.
- * @param {Index} index
- */
-function networkOptions({ networks, left_out: leftOut }) {
-  const offered = networks.map((item, n) => option(`${item.title} (${item.megabytes} MB)`, n));
-  const others = leftOut.map((title) => option(`${title}: sees whole slices, too large for a page`, ""));
-  for (const item of others) item.disabled = true;
-  return [...offered, ...others];
-}
-
-/** The controls of the page by what they are for; `page` does what they ask for. */
-class Controls {
-  /**
-   * @param {PromptPage} page
-   * @param {Index} index
-   */
-  constructor(page, index) {
-    this.cases = element("select", { "aria-label": "Case" });
-    this.cases.onchange = () => page.openCase(Number(this.cases.value));
-    this.cases.append(...caseGroups(index.cases));
-    this.networks = element("select", { "aria-label": "Network" });
-    this.networks.onchange = () => page.useNetwork(Number(this.networks.value));
-    this.networks.append(...networkOptions(index));
-    this.file = element("input", { type: "file", accept: ".nii,.gz", "aria-label": "Your own CT, a NIfTI file" });
-    this.file.onchange = () => page.openFile(this.file.files?.[0]);
-    this.settings = element("select", { "aria-label": "Prompt setting" });
-    this.settings.onchange = () => page.useSetting(this.settings.value);
-    this.settings.append(option("choose a prompt setting", ""));
-    this.settings.append(...Object.entries(index.settings).map(([name, title]) => option(title, name)));
-    this.follow = element("input", { type: "checkbox" });
-    this.follow.onchange = () => page.setFollow(this.follow.checked);
-    this.undo = element("button", { type: "button", onclick: () => page.undo() }, "Undo");
-    this.clear = element("button", { type: "button", onclick: () => page.clear() }, "Clear");
-    this.message = element("p", { className: "lp-message", role: "status", "aria-live": "polite" });
-    this.table = element("table", { className: "lp-scores" });
-    this.time = element("p", { className: "lv-note lp-time" });
-    this.note = element("p", { className: "lv-note" });
-    this.about = element("p", { className: "lv-note lp-about" });
-    this.bar = element("progress", { max: 1, value: 0, "aria-label": "Encoding the slice" });
-    const cancel = element("button", { type: "button", onclick: () => page.ownSlices?.cancel() }, "Cancel");
-    this.progress = element("div", { className: "lp-progress lp-buttons", hidden: true }, this.bar, cancel);
-    this.timer = 0;
-  }
-
-  /**
-   * Show how far a slice is, by the seconds that are expected; null when none is encoded.
-   * @param {number | null} seconds
-   */
-  showProgress(seconds) {
-    window.clearInterval(this.timer);
-    this.progress.hidden = seconds === null;
-    const begin = performance.now();
-    const step = () => (this.bar.value = Math.min(0.97, (performance.now() - begin) / 1000 / (seconds ?? 1)));
-    if (seconds !== null) this.timer = window.setInterval(step, 100);
-    step();
-  }
-
-  /** What stands above the picture. */
-  head() {
-    return element(
-      "div",
-      { className: "lp-head" },
-      labeled("Case", this.cases),
-      labeled("Network", this.networks),
-      labeled("Or your own CT", this.file),
-      this.about,
-    );
-  }
-
-  /**
-   * What stands beside the picture.
-   * @param {SliceCanvas} view
-   * @param {PromptTools} tools
-   */
-  panel(view, tools) {
-    return element(
-      "div",
-      { className: "lv-panel" },
-      choice("Draw", TOOLS, 0, (tool) => tools.change({ tool, corner: null })),
-      element("label", { className: "lp-follow" }, this.follow, "follow the lesion through the slices"),
-      element("div", { className: "lp-buttons" }, this.undo, this.clear),
-      labeled("What the benchmark's prompters did here", this.settings),
-      this.table,
-      this.time,
-      windowChoice(view.windows, (window) => view.change({ window })),
-      ...view.overlays.map((overlay) => overlayControls(overlay, () => view.redraw())),
-      this.note,
-    );
-  }
-
-  /**
-   * @param {string} text
-   * @param {boolean} problem
-   */
-  say(text, problem = false) {
-    this.message.textContent = text;
-    this.message.classList.toggle("lp-problem", problem);
-  }
 }
 
 /** The page with its data: what is shown, what was drawn on it, and the network that is asked. */
@@ -306,6 +179,8 @@ export class PromptPage {
   ownSlices = null;
   /** @type {number | undefined} that a slice of an own CT is expected to take */
   seconds;
+  /** Whether the case that is shown has got its first answer: until then nobody sees the reference. */
+  revealed = false;
   follow = false;
   asked = 0;
 
@@ -331,10 +206,9 @@ export class PromptPage {
       prompts: () => this.prompts,
     });
     this.controls = new Controls(this, index);
-    const body = element("div", { className: "lv-body" }, this.view.stage, this.controls.panel(this.view, this.tools));
-    root.append(
-      element("div", { className: "lv-ui" }, this.controls.head(), this.controls.message, this.controls.progress, body),
-    );
+    const { message, progress } = this.controls;
+    this.body = element("div", { className: "lv-body" }, this.view.stage, this.controls.panel(this.view, this.tools));
+    root.append(element("div", { className: "lv-ui" }, this.controls.head(), message, progress, this.body));
     this.listen();
   }
 
@@ -362,8 +236,68 @@ export class PromptPage {
   async openFirst() {
     const there = this.index.cases.filter((item) => item.file);
     if (!there.length) throw new CannotRun(NO_CASE);
+    const linked = parseLink(location.hash, this.index);
+    if (typeof linked === "string") {
+      this.refuse(linked);
+      return;
+    }
+    if (linked) {
+      this.entry = this.index.networks[linked.network];
+      this.controls.networks.value = String(linked.network);
+      await this.openCase(linked.case);
+      if (linked.prompt) await this.openPrompt(linked.prompt);
+      return;
+    }
     const middle = this.entry.kind === "window" ? there.find((item) => item.title.includes("median")) : null;
     await this.openCase(this.index.cases.indexOf(middle ?? there[0]));
+  }
+
+  /**
+   * Say why a link shows nothing; never another patient.
+   * @param {string} text
+   */
+  refuse(text) {
+    this.controls.say(text, true);
+    this.controls.cases.value = "";
+    this.body.hidden = true;
+  }
+
+  /**
+   * A prompt of a link, on its slice.
+   * @param {Prompt} prompt
+   */
+  openPrompt(prompt) {
+    this.follow = prompt.find_ends;
+    this.controls.follow.checked = this.follow;
+    this.view.go(prompt.slices[0].index - this.shown.voxel[2][0]);
+    return this.set([prompt]);
+  }
+
+  /** Put the address of what is shown into the clipboard, and into the address bar. */
+  async copyLink() {
+    const network = this.index.networks.indexOf(this.entry);
+    const [prompt] = this.prompts.filter(({ mine }) => mine);
+    const link = formatLink(this.index, { case: Number(this.controls.cases.value), network, prompt: prompt ?? null });
+    history.replaceState(null, "", link);
+    try {
+      await navigator.clipboard.writeText(location.href);
+      this.controls.say("The link is in the clipboard. It opens this case with this prompt.");
+    } catch (problem) {
+      this.controls.say(`The link is in the address bar; this browser copies nothing here (${reason(problem)}).`);
+    }
+  }
+
+  /** Save the prediction as a gzipped NIfTI file on the grid of the scan. */
+  async saveMask() {
+    const mask = this.maskOf("prediction");
+    if (!mask?.array.includes(1)) {
+      this.controls.say("There is no prediction to save. Draw a box first.", true);
+      return;
+    }
+    const address = URL.createObjectURL(await maskFile(this.shown, mask.array));
+    const name = this.shown.title.replace(/\.nii(\.gz)?$/, "").replace(/[^\w.-]+/g, "_");
+    element("a", { href: address, download: `${name}_prediction.nii.gz` }).click();
+    setTimeout(() => URL.revokeObjectURL(address), 10_000);
   }
 
   /** @param {number} index */
@@ -396,9 +330,10 @@ export class PromptPage {
   /** What a reader's own CT takes, before anything is drawn on it. */
   async sayHowLong() {
     const { entry, shown } = this;
-    const begin = "Draw a box around a tumor. There is no reference, so no Dice.";
+    const isDoubtful = Boolean(shown.note) && !shown.prompts;
+    const begin = `${isDoubtful ? `${shown.note} ` : ""}Draw a box around a tumor. There is no reference, so no Dice.`;
     if (entry.kind === "window" || shown.prompts) {
-      this.controls.say(begin);
+      this.controls.say(begin, isDoubtful);
       return;
     }
     this.controls.say(`Loading ${entry.title} …`);
@@ -406,7 +341,7 @@ export class PromptPage {
     this.seconds ??= await encoderSeconds(network);
     if (entry !== this.entry || shown !== this.shown) return;
     const fetched = `The image encoder, ${entry.encoder_megabytes} MB, is fetched with the first box.`;
-    this.controls.say(`${begin} Each slice takes about ${this.seconds} s on this computer. ${fetched}`);
+    this.controls.say(`${begin} Each slice takes about ${this.seconds} s on this computer. ${fetched}`, isDoubtful);
   }
 
   /**
@@ -416,15 +351,32 @@ export class PromptPage {
   take(shown, note) {
     this.dropOwnSlices();
     const size = shown.slices * shown.rows * shown.columns;
-    for (const name of ["prediction", "trivial"]) shown.masks.push({ name, array: new Uint8Array(size) });
+    this.body.hidden = false;
+    this.controls.link.disabled = !shown.prompts; // a reader's own CT is in no book
+    for (const name of ["prediction", "trivial", "tight"]) shown.masks.push({ name, array: new Uint8Array(size) });
     this.controls.note.textContent = note;
     const settings = /** @type {HTMLElement} */ (this.controls.settings.parentElement);
     settings.hidden = !shown.prompts; // of a reader's own CT there are none
     this.view.set(shown, shown.start);
     this.tools.change({ corner: null, cursor: null });
-    Object.assign(this, { session: null, prompts: [], history: [], times: [] });
+    Object.assign(this, { session: null, prompts: [], history: [], times: [], revealed: false });
+    this.showReference(false);
     this.controls.about.textContent = aboutNetwork(this.entry, shown.dataset);
     return this.answer();
+  }
+
+  /**
+   * Show the reference, or keep it from a reader who has not tried yet.
+   * @param {boolean} shown
+   */
+  showReference(shown) {
+    const overlayOf = (/** @type {string} */ name) => this.view.overlays.find((item) => item.name === name);
+    Object.assign(overlayOf("reference") ?? {}, { shown });
+    Object.assign(overlayOf(READER) ?? {}, { shown: false });
+    const hidden = shown ? [] : ["reference", READER];
+    const here = (/** @type {Overlay} */ { name }) => Boolean(this.maskOf(name)) && !hidden.includes(name);
+    this.controls.showOverlays(this.view, here);
+    this.controls.hint.hidden = shown || !this.maskOf("reference");
   }
 
   dropOwnSlices() {
@@ -438,9 +390,10 @@ export class PromptPage {
     this.entry = this.index.networks[index];
     this.session = null;
     this.times = [];
+    if (!this.shown) return; // a link that could not be followed opened no case
     this.controls.about.textContent = aboutNetwork(this.entry, this.shown.dataset);
     if (!this.shown.prompts && !this.prompts.length) await this.sayHowLong();
-    return this.answer();
+    await this.answer();
   }
 
   /**
@@ -510,7 +463,7 @@ export class PromptPage {
   fail(problem) {
     if (problem instanceof CannotAnswer) {
       this.controls.say(problem.message, true);
-      this.show(new Map(), 0);
+      this.show(new Map(), 0, false);
       return;
     }
     this.controls.say(`The network failed: ${reason(problem)}`, true);
@@ -603,7 +556,61 @@ export class PromptPage {
     const answer = await this.ask(() => turn === this.asked).catch(
       (problem) => turn === this.asked && this.fail(problem),
     );
-    if (answer && turn === this.asked) this.show(answer.found, answer.took);
+    if (!answer || turn !== this.asked) return;
+    this.show(answer.found, answer.took);
+    await this.compare(() => turn === this.asked).catch((problem) => turn === this.asked && this.fail(problem));
+  }
+
+  /**
+   * What the network makes of the box that is cut from the reference, where the reader's own prompt was.
+   * @param {() => boolean} isWanted
+   */
+  async compare(isWanted) {
+    const wanted = this.session ? this.tightPrompts() : [];
+    if (!wanted.length || !this.session) return;
+    /** @type {MaskBySlice} */
+    let found = new Map();
+    for (const prompt of wanted) found = merge(found, await this.session.prompt(prompt, isWanted));
+    if (!isWanted()) return;
+    this.put("tight", found);
+    this.describe();
+    this.controls.say(this.verdict());
+    this.root.dataset.compared = this.root.dataset.answers;
+  }
+
+  /** @returns {Prompt[]} boxes of the benchmark on the slices that the reader prompted; none without a reference */
+  tightPrompts() {
+    const [own] = this.prompts;
+    const stored = this.shown.prompts;
+    if (!stored || this.prompts.length !== 1 || !own.mine) return [];
+    if (own.find_ends) return stored.box_one_slice ?? [];
+    const asked = new Set(own.slices.map(({ index }) => index));
+    const boxed = (stored.box_every_slice ?? []).map((prompt) => ({
+      ...prompt,
+      slices: prompt.slices.filter(({ index }) => asked.has(index)),
+    }));
+    return boxed.filter(({ slices }) => slices.length);
+  }
+
+  /** The scores of an answer in one sentence, which is also read aloud. */
+  verdict() {
+    if (!this.prompts.length) return "";
+    if (!this.maskOf("prediction")?.array.includes(1)) return "The model predicts nothing for this prompt.";
+    const end = endOf(this.session?.unseen ?? []);
+    const scores = Object.entries(this.compared()).filter(([, { slice }]) => slice !== null);
+    if (!scores.length) return end;
+    const said = scores.map(([name, { slice }]) => `${name} ${number(slice, 2)}`).join(" · ");
+    return `${end ? `${end} ` : ""}Dice on this slice: ${said}.`;
+  }
+
+  /** Scores by who drew: the reader with the network, and what stands for comparison; what is not there is left out. */
+  compared() {
+    const tight = this.maskOf("tight")?.array.includes(1);
+    /** @type {Record<string, Scores>} */
+    const scores = { you: this.scores("prediction"), "ellipse or ball": this.scores("trivial") };
+    if (tight) scores["box from the reference"] = this.scores("tight");
+    if (this.maskOf(READER)) scores[READER] = this.scores(READER);
+    return scores;
   }
 
   /**
@@ -624,11 +631,17 @@ export class PromptPage {
   /**
    * @param {MaskBySlice} found
    * @param {number} took milliseconds
+   * @param {boolean} isAnswer of a network, and not what is left where it cannot be asked
    */
-  show(found, took) {
+  show(found, took, isAnswer = this.prompts.length > 0) {
     this.put("prediction", found);
     this.put("trivial", this.trivial());
-    if (found.size) this.controls.say(endOf(this.session?.unseen ?? []));
+    this.put("tight", new Map());
+    if (isAnswer && !this.revealed) {
+      this.revealed = true;
+      this.showReference(true);
+    }
+    if (isAnswer) this.controls.say(this.verdict());
     if (found.size === 1) this.times.push(took);
     this.controls.time.textContent = found.size ? this.timeText(found.size, took) : "";
     this.controls.undo.disabled = !this.history.length;
@@ -693,21 +706,17 @@ export class PromptPage {
     if (!this.view.case || !this.maskOf("prediction")) return;
     const asked = this.prompts.length > 0;
     const whole = asked && this.prompts.every((prompt) => !prompt.mine || prompt.find_ends);
-    const [prediction, trivial] = ["prediction", "trivial"].map((name) => (asked ? this.scores(name) : null));
-    const cells = (/** @type {Scores | null} */ scores) => [
-      number(scores?.slice),
-      whole ? number(scores?.volume) : "–",
-    ];
-    const rows = [
-      tableRow("Dice", ["this slice", "3-D"], "th"),
-      tableRow("network", cells(prediction)),
-      tableRow("ellipse or ball", cells(trivial)),
-    ];
+    const scores = asked ? this.compared() : {};
+    const rows = Object.entries(scores).map(([name, { slice, volume }]) =>
+      tableRow(name, [number(slice), whole ? number(volume) : "–"]),
+    );
+    rows.unshift(tableRow("Dice", ["this slice", "3-D"], "th"));
     const inTables = this.shown.scores?.[this.entry.experiment]?.[this.controls.settings.value];
     if (Number.isFinite(inTables)) rows.push(tableRow("in this book's tables", ["", number(inTables)]));
     this.controls.table.replaceChildren(...rows);
-    this.controls.table.classList.toggle("lp-hidden", !this.maskOf("reference"));
-    const told = { dice: prediction?.volume, sliceDice: prediction?.slice, trivialDice: trivial?.volume };
+    this.controls.table.classList.toggle("lp-hidden", !asked || !this.maskOf("reference"));
+    const { you, "ellipse or ball": trivial } = scores;
+    const told = { dice: you?.volume, sliceDice: you?.slice, trivialDice: trivial?.volume };
     for (const [name, value] of Object.entries(told)) this.root.dataset[name] = number(value);
   }
 }
@@ -747,16 +756,6 @@ function slicePromptOf(prompt, index) {
   const begun = { index, box: null, points: [] };
   prompt.slices.push(begun);
   return begun;
-}
-
-/**
- * @param {string} title
- * @param {string[]} values
- * @param {"td" | "th"} tag
- */
-function tableRow(title, values, tag = "td") {
-  const cells = values.map((value) => element(tag, {}, value));
-  return element("tr", {}, element("th", { scope: "row" }, title), ...cells);
 }
 
 /** @param {HTMLElement} root */

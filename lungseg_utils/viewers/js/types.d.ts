@@ -61,6 +61,8 @@ export interface Grid {
   voxel: [Pair, Pair, Pair];
   /** Height in mm of the first slice, and the step to the next one. */
   z: Pair;
+  /** Three rows, from voxels of the original image to RAS+ mm. */
+  affine?: number[][];
   /** Which of i, j and k columns, rows and slices run along; without it they do in this order. */
   axes?: Triple;
 }

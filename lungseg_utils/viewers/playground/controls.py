@@ -31,7 +31,9 @@ class Controls:
             layout={"width": "auto", "max_width": "34rem"},
             style=_STYLE,
         )
-        self.models = {offer.experiment: _checkbox(offer.title, n == 0) for n, offer in enumerate(models)}
+        self.models = {
+            offer.experiment: _checkbox(offer.title + (f" ({offer.wait})" if offer.wait else ""), n == 0) for n, offer in enumerate(models)
+        }
         self.head = ipywidgets.HBox([self.case_choice] if len(cases) > 1 else [])
         parts = [
             self._prompt(),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from functools import partial
 
 from ... import registry
 from ...core import provenance
 from ...data import samples
 from ...experiments import cohorts, config, load, planning, store
+from ...reporting.values import training_seconds
 from ...types import Case, Experiment
 from .session import LoadedModel, OfferedModel
+
+_PRETRAINED_FIRST, _TRAINED_FIRST = 2, 3  # ranks of what has to be made before it can be asked
 
 
 def cases(profile: str, most: int = 4) -> list[Case]:
@@ -33,7 +37,25 @@ def models(profile: str) -> list[OfferedModel]:
     planned = dict.fromkeys(
         e for line in config.load().lines(profile) for e in planning.planned_runs(line.notebook, profile) if _is_prompted(e)
     )
-    return [OfferedModel(planning.experiment_title(e), e.name, partial(_load, e)) for e in sorted(planned, key=_comes_later)]
+    return [OfferedModel(planning.experiment_title(e), e.name, partial(_load, e), _wait(e)) for e in sorted(planned, key=_comes_later)]
+
+
+def _wait(experiment: Experiment) -> str:
+    """What a model takes before its first prediction, where it is not ready."""
+    rank = _comes_later(experiment)[0]
+    if rank == _PRETRAINED_FIRST:
+        return "pretrained at the first prompt, minutes"
+    if rank == _TRAINED_FIRST:
+        minutes = _stored_minutes(experiment)
+        return "not trained yet: run its notebook" + (f", about {minutes} min of training" if minutes else "")
+    return ""
+
+
+def _stored_minutes(experiment: Experiment) -> int:
+    """Minutes that the training took where the stored result was made; 0 if that is not known."""
+    if not store.holds(experiment.profile, experiment.name):
+        return 0
+    return math.ceil(training_seconds(store.read(experiment.profile, experiment.name).history) / 60)
 
 
 def _is_prompted(experiment: Experiment) -> bool:
@@ -51,7 +73,7 @@ def _comes_later(experiment: Experiment) -> tuple[int, bool, bool]:
     elif finished:
         rank = 0
     else:
-        rank = 3 if paradigm.uses_target_labels else 2
+        rank = _TRAINED_FIRST if paradigm.uses_target_labels else _PRETRAINED_FIRST
     return rank, paradigm.few_shot, not paradigm.uses_target_labels
 
 

@@ -45,7 +45,7 @@ const LAYOUTS = ["overlaid", "side by side"];
 const SIDE_BY_SIDE = 1;
 const MOST_ALPHA = 190; // of a voxel that all draws hold
 /** @type {Look} */
-const FIRST_LOOK = { shown: true, filled: true, opacity: 0.7 };
+const FIRST_LOOK = { shown: true, filled: false, opacity: 1 };
 
 /**
  * Colors (ABGR) by count: the more of the draws hold a voxel, the less of the CT shines through.
@@ -322,7 +322,6 @@ export class Playground {
       colors: spreadColors(look.color, spread.draws),
     };
     if (!changed) return;
-    look.filled = !spread; // counts fill the picture by themselves
     this.showControls();
   }
 

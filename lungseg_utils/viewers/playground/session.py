@@ -38,12 +38,14 @@ class LoadedModel:
 class OfferedModel:
     """A model to choose: what stands beside its numbers, the name of its experiment, and what loads it.
 
-    `load` raises InputError where it cannot be had, e.g. without its weights; it is called when the model is first asked.
+    `load` raises InputError where it cannot be had, e.g. without its weights; it is called when the model is first asked. `wait` says
+    what that takes, in a few words, where it is not there yet.
     """
 
     title: str
     experiment: str
     load: Callable[[], LoadedModel]
+    wait: str = ""
 
 
 class Interrupted(Exception):

@@ -259,19 +259,26 @@ class Playground(ipywidgets.VBox):
                     raise
                 except Exception as problem:  # one model that fails must not take the others along; its reason stands in its place
                     failed[offer.experiment] = self._reason(offer, problem)
+                self._publish(prompts, predictions, spreads, failed)
             self._go_on(turn)
         except Interrupted:
             if self._cancel.is_set():
                 done = f"{self.controls.progress.value} of at most {self.controls.progress.max}"
-                self._say(f"Stopped at {done}. The prompt stands; the masks are those from before it.")
+                self._say(f"Stopped at {done}. The masks are those that were ready.")
             return
         finally:
             self.controls.hide_progress()
         if number is not None:
             log.add_answers(number, predictions)
-        self._predictions, self._spreads, self._failed = predictions, spreads, failed
-        self._show(prompts)
+        self._publish(prompts, predictions, spreads, failed)
         self._worker.prefetch(self._prefetch_steps(turn, chosen, prompts))
+
+    def _publish(
+        self, prompts: Prompts, predictions: dict[str, ScoredPrediction], spreads: dict[str, Spread], failed: dict[str, str]
+    ) -> None:
+        """Show what there is: each model's prediction as it comes."""
+        self._predictions, self._spreads, self._failed = dict(predictions), dict(spreads), dict(failed)
+        self._show(prompts)
 
     def _predict_one(
         self,

@@ -3,12 +3,12 @@
 // the page.
 
 import { element } from "../dom.js";
+import { niftiBuffer } from "../nifti.js";
 import { channels, hues } from "../palette.js";
 
 /** @import { DecodedCase, DecodedMask, Grid, Overlay, Pair, Palette } from "../types.js" */
 
 const NIIVUE = new URL("../../../vendor/niivue/index.js", import.meta.url);
-const HEADER_BYTES = 352;
 
 /**
  * A stored volume as NIfTI-1 in memory. Heights are true; x and y start at the image's first voxel. The stored order,
@@ -16,28 +16,14 @@ const HEADER_BYTES = 352;
  * @param {Pick<Grid, "slices" | "rows" | "columns" | "spacing" | "voxel" | "z">} grid
  * @param {Int16Array | Uint8Array} values (slices, rows, columns)
  */
-export function niftiBuffer({ slices, rows, columns, spacing, voxel, z }, values) {
-  const buffer = new ArrayBuffer(HEADER_BYTES + values.byteLength);
-  const view = new DataView(buffer);
-  /** @type {(at: number, ...numbers: number[]) => void} */
-  const int16 = (at, ...numbers) => numbers.forEach((number, n) => view.setInt16(at + 2 * n, number, true));
-  /** @type {(at: number, ...numbers: number[]) => void} */
-  const float32 = (at, ...numbers) => numbers.forEach((number, n) => view.setFloat32(at + 4 * n, number, true));
-  view.setInt32(0, 348, true);
-  int16(40, 3, columns, rows, slices, 1, 1, 1, 1);
-  int16(70, values.BYTES_PER_ELEMENT === 2 ? 4 : 2, 8 * values.BYTES_PER_ELEMENT); // type and its bits
-  float32(76, 1, spacing[0], spacing[1], z[1]);
-  float32(108, HEADER_BYTES, 1, 0); // where voxels begin; slope and intercept
-  view.setUint8(123, 2); // mm
-  int16(252, 0, 1); // the affine stands in the three rows below
+export function storedBuffer({ slices, rows, columns, spacing, voxel, z }, values) {
   const [x, y] = [0, 1].map((axis) => (voxel[axis][0] * spacing[axis]) / Math.abs(voxel[axis][1]));
-  float32(280, -spacing[0], 0, 0, x);
-  float32(296, 0, -spacing[1], 0, y);
-  float32(312, 0, 0, z[1], z[0]);
-  [0x6e, 0x2b, 0x31, 0].forEach((letter, n) => view.setUint8(344 + n, letter)); // n+1
-  const stored = new Uint8Array(buffer, HEADER_BYTES);
-  stored.set(new Uint8Array(values.buffer, values.byteOffset, values.byteLength));
-  return buffer;
+  const affine = [
+    [-spacing[0], 0, 0, x],
+    [0, -spacing[1], 0, y],
+    [0, 0, z[1], z[0]],
+  ];
+  return niftiBuffer([columns, rows, slices], affine, values);
 }
 
 /**
@@ -54,6 +40,13 @@ function rampTo(color) {
   const [red, green, blue] = channels(color);
   return { R: [red, red], G: [green, green], B: [blue, blue], A: [0, 255], I: [0, 255] };
 }
+
+/**
+ * Whether a case is a slab, whose planes across the slices are low strips: they get a row, else they are tiny.
+ * @param {Pick<Grid, "slices" | "rows" | "columns" | "spacing" | "z">} grid
+ */
+const isThin = ({ slices, rows, columns, spacing, z }) =>
+  slices * Math.abs(z[1]) < Math.min(rows * spacing[1], columns * spacing[0]) / 2;
 
 /** NiiVue in a frame: three planes with one crosshair, and the masks in space. */
 export class Space {
@@ -111,13 +104,14 @@ export class Space {
     this.wanted = shown;
     /** @type {(values: Int16Array | Uint8Array, name: string, color: string, ends: Pair) => Promise<any>} */
     const image = (values, name, color, [from, to]) =>
-      niivue.NVImage.new(niftiBuffer(shown, values), `${name}.nii`, color, 1, null, from, to);
+      niivue.NVImage.new(storedBuffer(shown, values), `${name}.nii`, color, 1, null, from, to);
     for (const { name, color } of overlays) view.addColormap(`lungseg-${name}`, rampTo(color));
     const volumes = [await image(levelsToHu(shown), "ct", "gray", window)];
     for (const { name, array } of masks) volumes.push(await image(array, name, `lungseg-${name}`, [0.5, 1]));
     if (this.wanted !== shown) return; // another case was chosen meanwhile
     while (view.volumes.length) view.removeVolume(view.volumes[0]);
     for (const volume of volumes) view.addVolume(volume);
+    view.setMultiplanarLayout(isThin(shown) ? niivue.MULTIPLANAR_TYPE.ROW : niivue.MULTIPLANAR_TYPE.AUTO);
     this.looks(overlays);
     this.center(shown, masks[0].array);
   }

@@ -66,7 +66,7 @@ function settingsOf(state, letters) {
 }
 
 /**
- * Paint what the predictions of these letters were told on slice k. Two prompts on one place alternate in their dashes.
+ * Paint the prompts of these letters on slice k. Two prompts on one place alternate in their dashes.
  * @param {CanvasRenderingContext2D} context
  * @param {Placing} place
  * @param {number} k
@@ -115,7 +115,7 @@ export class PromptPanel {
       const isEmpty = loaded.values[keyOf(state, letters[0])].reference_volume === 0;
       return this.group(this.settings[setting], letters, loaded.prompts[setting], isEmpty);
     });
-    this.box.replaceChildren(element("label", {}, toggle, "draw what the model was told"), ...groups);
+    this.box.replaceChildren(element("label", {}, toggle, "draw the prompt"), ...groups);
   }
 
   /**
@@ -165,6 +165,6 @@ export class PromptPanel {
  */
 function nothingDrawn(setting, isEmpty) {
   if (setting === "detector_box") return "";
-  if (setting === "none") return "Nothing was told, so nothing is drawn.";
+  if (setting === "none") return "No prompt was given.";
   return isEmpty ? "The reference is empty, so nothing was pointed at." : "";
 }
