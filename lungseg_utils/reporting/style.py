@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import sys
 from collections.abc import Iterable
 from types import ModuleType
@@ -18,15 +19,29 @@ GRAY = "0.55"  # the color of trivial baselines, which no other method has
 OKABE_ITO = ("#56b4e9", "#e69f00", "#009e73", "#cc79a7", "#f0e442", "#d55e00", "#0072b2")
 # lowest and highest HU that are shown; viewers get colors and windows with their data
 WINDOWS_HU = {"lung": (-1350.0, 150.0), "mediastinum": (-160.0, 240.0), "bone": (-500.0, 1300.0)}
+COLUMN_PX = 816  # of a page's text, at most
+_POINTS_PER_PX = 0.75  # 72 points and 96 pixels are an inch, of a page
 _MARKERS = "os^Dv<>hp*PX"
 _FIGURE = "matplotlib.figure.Figure"
 
 
 def show(figure: Figure, alt: str) -> None:
-    """Show a figure in a notebook, with a text for those who cannot see it: what is drawn, and what it shows."""
+    """Show a figure in a notebook, with a text for those who cannot see it: what is drawn, and what it shows.
+
+    The output also says how large its smallest text is on a page of the book (`smallest_text_pt`).
+    """
     from IPython.display import display
 
-    display(figure, metadata={"image/png": {"alt": alt}})
+    display(figure, metadata={"image/png": {"alt": alt}, "smallest_text_pt": round(smallest_text_pt(figure), 1)})
+
+
+def smallest_text_pt(figure: Figure) -> float:
+    """Size in points of the smallest text of a figure, as a page of `COLUMN_PX` shows it: pictures are scaled down, never up."""
+    from matplotlib.text import Text
+
+    sizes = [text.get_fontsize() for text in figure.findobj(Text) if text.get_text().strip() and text.get_visible()]
+    pixels = figure.get_figwidth() * figure.get_dpi()
+    return min(sizes, default=math.inf) * figure.get_dpi() / 72 * min(1, COLUMN_PX / pixels) * _POINTS_PER_PX
 
 
 def channels(color: str) -> tuple[int, int, int]:

@@ -225,26 +225,9 @@ def test_a_page_says_where_another_training_of_a_detector_may_have_drawn_the_box
     assert words({}, other, same).endswith("; in 1 of 3 runs it was not recorded which training drew them.")
 
 
-def test_a_page_shows_a_larger_profile_only_where_its_own_has_no_answer():
-    assert workflow.page("robustness", "smoke").profile == "smoke"  # which draws wrong prompts too
-    assert workflow.page("robustness", "phantoms").profile == "robustness"
-    assert workflow.page("seeds", "seeds").profile == "seeds"
-    assert workflow.page("results", "phantoms") == workflow.Page("results", "phantoms")
-    assert workflow.page("ladder_whole", "phantoms").notebook == "ladder"
-
-
 def test_a_notebook_that_a_profile_leaves_out_is_asked_its_own_prompt_settings():
     assert "sam_zero_shot" not in config.load().notebooks("patients")
     assert prompt_settings(planning.make_experiment("sam_zero_shot", "patients")) == ["box_every_slice", "box_one_slice"]
-
-
-def test_pages_about_whole_chests_show_stored_phantoms_where_a_profile_tests_cubes():
-    assert workflow.page("external_validation", "patients") == workflow.Page("external_validation", "ladder")
-    assert workflow.page("external_validation", "quick") == workflow.Page("external_validation", "ladder")
-    for profile in ("phantoms", "smoke", "paper"):  # which test a second data set
-        assert workflow.page("external_validation", profile) == workflow.Page("external_validation", profile)
-    assert (workflow.page("whole_chests", "patients").notebook, workflow.page("whole_chests", "patients").profile) == ("results", "ladder")
-    assert workflow.page("results", "patients").profile == "patients"
 
 
 def test_of_stored_results_no_viewer_shows_empty_masks():
@@ -398,14 +381,3 @@ def test_embeddings_are_kept_while_a_workflow_that_shares_them_runs(tmp_path, mo
     assert seen["LUNGSEG_EMBEDDINGS"] == (own or str(folder))
     assert float(seen["LUNGSEG_EMBEDDINGS_GB"]) > 20
     assert folder.exists() == (status == 1)
-
-
-def test_larger_pages_are_on_patients_as_soon_as_their_tables_are_stored(tmp_path, monkeypatch):
-    monkeypatch.setattr(workflow.store, "folder", lambda profile: tmp_path / profile)
-    assert workflow.page("few_shot", "patients").profile == "few_shot"
-    (tmp_path / "claims_few_shot").mkdir()
-    (tmp_path / "claims_few_shot" / "experiments.json").write_text("{}")
-    assert workflow.page("few_shot", "patients").profile == "claims_few_shot"
-    assert workflow.page("few_shot", "phantoms").profile == "few_shot"  # never other patients than its own
-    assert workflow.page("seeds", "patients").profile == "seeds"
-    assert set(workflow.CLAIMS) < set(workflow.LARGER_PAGES)
