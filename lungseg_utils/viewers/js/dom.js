@@ -20,7 +20,7 @@ export function element(tag, properties = {}, ...children) {
 }
 
 /**
- * Radio buttons as one bar; `select` gets the chosen index.
+ * Radio buttons as one bar; `select` gets the chosen index, also of a choice that is made again.
  * @param {string} legend
  * @param {string[]} labels
  * @param {number} selected
@@ -29,7 +29,7 @@ export function element(tag, properties = {}, ...children) {
 export function choice(legend, labels, selected, select) {
   const name = `lungseg-${Math.random().toString(36).slice(2)}`;
   const buttons = labels.map((label, n) => {
-    const input = element("input", { type: "radio", name, checked: n === selected, onchange: () => select(n) });
+    const input = element("input", { type: "radio", name, checked: n === selected, onclick: () => select(n) });
     return element("label", {}, input, element("span", {}, label));
   });
   return element("fieldset", { className: "lv-choice" }, element("legend", {}, legend), element("div", {}, ...buttons));

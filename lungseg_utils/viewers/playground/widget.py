@@ -259,7 +259,8 @@ class Playground(ipywidgets.VBox):
                     raise
                 except Exception as problem:  # one model that fails must not take the others along; its reason stands in its place
                     failed[offer.experiment] = self._reason(offer, problem)
-                self._publish(prompts, predictions, spreads, failed)
+                if offer is not chosen[-1]:
+                    self._publish(prompts, predictions, spreads, failed)
             self._go_on(turn)
         except Interrupted:
             if self._cancel.is_set():
