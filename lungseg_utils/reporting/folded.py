@@ -1,0 +1,29 @@
+"""Tables of the folded parts of a page, as one output that a page can glue."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from html import escape
+from typing import TYPE_CHECKING
+
+import pandas as pd
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
+
+
+def tables(parts: Mapping[str, pd.DataFrame], otherwise: str = "") -> HTML:
+    """One table below the other, each with its caption; empty ones are left out. `otherwise`: what is said if none is left."""
+    from IPython.display import HTML
+
+    shown = [
+        frame.style.hide(axis="index").set_caption(escape(caption)).to_html() for caption, frame in parts.items() if len(frame)
+    ]
+    return HTML("\n".join(shown) or sentence(otherwise).data)
+
+
+def sentence(text: str) -> HTML:
+    """A sentence in the place of a table or a figure that an edition does not have."""
+    from IPython.display import HTML
+
+    return HTML(f"<p>{escape(text)}</p>")
