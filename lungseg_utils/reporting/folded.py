@@ -1,4 +1,4 @@
-"""Tables of the folded parts of a page, as one output that a page can glue."""
+"""Folded parts of a page: tables as one output that a page can glue, and texts."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 if TYPE_CHECKING:
-    from IPython.display import HTML
+    from IPython.display import HTML, Markdown
 
 
 def tables(parts: Mapping[str, pd.DataFrame], otherwise: str = "") -> HTML:
@@ -27,3 +27,10 @@ def sentence(text: str) -> HTML:
     from IPython.display import HTML
 
     return HTML(f"<p>{escape(text)}</p>")
+
+
+def dropdown(title: str, text: str) -> Markdown:
+    """A folded part whose text an edition makes."""
+    from IPython.display import Markdown
+
+    return Markdown(f":::{{dropdown}} {title}\n{text}\n:::")

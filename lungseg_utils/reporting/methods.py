@@ -73,9 +73,9 @@ class Method:
         """
         return any((dataset, setting, jitter, source) in parts for parts in self._asked.values())
 
-    def rows(self, dataset: str, setting: str, jitter: float = 0.0) -> pd.DataFrame:
+    def rows(self, dataset: str, setting: str, jitter: float = 0.0, source: str = "") -> pd.DataFrame:
         """The rows of all its experiments in one prompt setting on one data set, on which it must have been evaluated."""
-        key = (dataset, setting, jitter, "")
+        key = (dataset, setting, jitter, source)
         found = [parts[key] for parts in self._asked.values() if key in parts]
         return pd.concat(found) if len(found) > 1 else found[0]
 
@@ -108,9 +108,9 @@ class Method:
                 columns[label] = intervals.patient_means(tables.case_values(pd.concat(asked), metric))
         return pd.DataFrame(columns)
 
-    def mean(self, dataset: str, setting: str, metric: str = "dsc", jitter: float = 0.0) -> pd.Series:
+    def mean(self, dataset: str, setting: str, metric: str = "dsc", jitter: float = 0.0, source: str = "") -> pd.Series:
         """One value per patient, averaged over its runs: the values of "these trained models"."""
-        return self.table(dataset, setting, metric, jitter).mean(axis=1)
+        return self.table(dataset, setting, metric, jitter, source).mean(axis=1)
 
     def averaged(self) -> pd.DataFrame:
         """A results table of the method, as of one experiment: runs are averaged case by case (`tables.mean_rows`)."""

@@ -77,8 +77,10 @@ def _with_several_readers() -> list[str]:
 
 
 def missing_sentence(found: Sequence[ReadDataset]) -> str:
-    """Names the data sets with several readers that this edition does not show; empty if it shows all."""
-    missing = [label_of(name) for name in _with_several_readers() if name not in {part.dataset for part in found}]
+    """Names the whole scans of several readers that this edition does not show; empty if it shows all."""
+    shown_case_by_case = {name for profile in config.load().profiles.values() for name in profile.real_datasets}
+    whole_scans = [name for name in _with_several_readers() if name in shown_case_by_case]
+    missing = [label_of(name) for name in whole_scans if name not in {part.dataset for part in found}]
     return f"This edition does not hold {', '.join(missing)}." if missing else ""
 
 
