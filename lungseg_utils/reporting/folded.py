@@ -16,9 +16,7 @@ def tables(parts: Mapping[str, pd.DataFrame], otherwise: str = "") -> HTML:
     """One table below the other, each with its caption; empty ones are left out. `otherwise`: what is said if none is left."""
     from IPython.display import HTML
 
-    shown = [
-        frame.style.hide(axis="index").set_caption(escape(caption)).to_html() for caption, frame in parts.items() if len(frame)
-    ]
+    shown = [frame.style.hide(axis="index").set_caption(escape(caption)).to_html() for caption, frame in parts.items() if len(frame)]
     return HTML("\n".join(shown) or sentence(otherwise).data)
 
 

@@ -34,7 +34,8 @@ def ladder_table(finished: Sequence[results.RunResult], dataset: str, source: st
         "control", "trivial"), training (see `training`), runs, n; dsc, dsc_low, dsc_high (for these trained models), method_low,
         method_high (for the method, NaN with one run), nsd_3mm, hit (lesion sensitivity), dsc_detected (mean DSC of hit lesions) with
         n_detected (over all runs), actions (per patient), labels (patients of the target used),
-        settings_labels (see `settings_labels.count`), failed (predictions, over all runs);
+        settings_labels (see `settings_labels.count`), failed (predictions, over all runs), hd95_median, false_positive_ml (mean volume
+        in tumor-free scans);
         over_control and over_trivial with _low and _high: paired differences of these trained models to the control, and to the best
         trivial baseline with the same prompt.
     """
@@ -88,8 +89,15 @@ def _ladder_row(method: Method, dataset: str, setting: str, source: str) -> dict
         "actions": actions.mean() if len(actions) else 0.0,
         "settings_labels": settings_labels.count(method.experiment, dataset, setting),
         "labels": max(target_labels_used(result, dataset, setting) for result in method.results),
+        "hd95_median": method.mean(dataset, setting, "hd95", source=source).median(),
+        "false_positive_ml": _false_positive_ml(method, dataset, setting, source, table.index),
         "failed": len(failed[["experiment", "case_id"]].drop_duplicates()),
     }
+
+
+def _false_positive_ml(method: Method, dataset: str, setting: str, source: str, with_tumor: pd.Index) -> float:
+    volumes = method.mean(dataset, setting, "false_positive_volume", source=source)
+    return float(volumes[~volumes.index.isin(with_tumor)].mean())
 
 
 def _actions(method: Method, dataset: str, setting: str, cases: pd.Index) -> pd.Series:
@@ -97,9 +105,7 @@ def _actions(method: Method, dataset: str, setting: str, cases: pd.Index) -> pd.
     return costs[(costs["test_dataset"] == dataset) & (costs["prompter"] == setting) & costs["case_id"].isin(cases)]["value"]
 
 
-def _difference(
-    name: str, method: Method, setting: str, other: tuple[Method | None, str], dataset: str, source: str
-) -> dict[str, float]:
+def _difference(name: str, method: Method, setting: str, other: tuple[Method | None, str], dataset: str, source: str) -> dict[str, float]:
     if other[0] is None or (other[0].name, other[1]) == (method.name, setting):
         return {f"over_{name}": np.nan, f"over_{name}_low": np.nan, f"over_{name}_high": np.nan}
     gain = pair_methods(method, setting, *other, dataset, source=source).trained_models()

@@ -101,6 +101,16 @@ class Method:
 
         The reference judges. What one reader prompts is judged by the voxels in which at least two of the others agree.
         """
+        key = (dataset, setting, metric, jitter, source)
+        if key not in self._tables:
+            self._tables[key] = self._table(*key)
+        return self._tables[key].copy()
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, str, str, float, str], pd.DataFrame]:
+        return {}
+
+    def _table(self, dataset: str, setting: str, metric: str, jitter: float, source: str) -> pd.DataFrame:
         columns = {}
         for label, results in self.runs(dataset).items():
             parts = [self._asked[result.experiment.name].get((dataset, setting, jitter, source)) for result in results]

@@ -13,7 +13,7 @@ import pandas as pd
 
 from .. import registry
 from ..evaluation import intervals
-from ..experiments import analysis_plan, config, planning, results
+from ..experiments import analysis_plan, config, evidence, planning, results
 from ..prompts.sources import ANOTHER_READER
 from . import contamination, prompt_sources, style, wording
 from .controls import EXTERNAL, role_of
@@ -36,6 +36,7 @@ FRONT_PAGE: Mapping[str, str] = {
 }
 SETTINGS = ("none", "box_one_slice", "box_every_slice")
 _KEYS = tuple(f"front_{setting}" for setting in SETTINGS[1:])
+_MEAN_NOTHING = ("quick", "smoke")
 _MARK = "†"
 _DPI = 170  # sharp on dense screens, and some 150 kB
 _POINTS = 10
@@ -63,6 +64,11 @@ def shown_methods(finished: Sequence[results.RunResult], profile: str) -> dict[s
 def is_trivial(method: Method) -> bool:
     """Whether a method has no network."""
     return role_of(method.experiment) == TRIVIAL
+
+
+def ladder_profile(profile: str) -> str:
+    """The profile whose results show all prompts in the book of `profile`; its own one where numbers mean nothing."""
+    return profile if profile in _MEAN_NOTHING else evidence.profile_for("all prompts", profile)
 
 
 def whole_ladder(finished: Sequence[results.RunResult], profile: str) -> pd.DataFrame:

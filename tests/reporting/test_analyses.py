@@ -20,9 +20,11 @@ from lungseg_utils.reporting import (
     external_validation,
     failures,
     few_shot,
+    labels,
     ladder,
     methods,
     protocol_trap,
+    results,
     robustness,
     seeds,
     selection,
@@ -382,13 +384,36 @@ def test_panels_of_robustness_keep_their_height_under_a_long_legend(count):
     assert figure.axes[0].get_window_extent().height / figure.dpi > 2
 
 
+def test_a_leaderboard_has_a_row_a_method_and_prompt_the_best_first(finished):
+    board = results.board({"phantoms": finished}, "phantoms")
+    rows = board.shown
+    assert list(rows) == list(results.COLUMNS)
+    assert rows["prompt"].tolist() == ["box on one slice"] * 5 + ["no prompt"] * 4
+    names = ["rule: Otsu threshold", "SAM-type stand-in", "U-Net + prompt", "rule: ellipse or ball", "U-Net + prompt"]
+    assert rows["architecture"].tolist()[:5] == names
+    sam, few = rows.iloc[1], rows.iloc[4]
+    assert (sam["pretraining"], sam["labels"], sam["drawn by"], sam["n"]) == ("CT-like", "3", "reference", 12)
+    assert (few["pretraining"], few["labels"]) == ("none", "1")
+    best, own = (dsc_by_patient(finished[n], "phantom_nsclc", "box_one_slice") for n in (3, 4))
+    assert sam["Dice"].startswith(f"{own.mean():.2f} [")
+    assert sam["minus best without a network"].startswith(labels.difference_text((own - best).mean()))
+    assert rows["minus best without a network"][0] == "–"
+    assert board.links[1] == "medsam_fine_tuned.html"
+    assert board.more["method"][4] == "U-Net, few-shot, k = 5 + prompt"
+    assert len(board.more) == len(rows) == len(board.links)
+    twice = results.board({"phantoms": finished, "ladder": finished}, "phantoms")
+    assert twice.shown["test set"].nunique() == 2  # of another profile, so another test set
+    assert set(twice.links[len(rows) :]) == {""}
+
+
 def test_a_leaderboard_is_a_plain_table_without_scripts_and_escapes_what_it_shows(finished):
-    board = ladder.board({"phantom_nsclc": ladder.ladder_table(finished, "phantom_nsclc")})
-    board.loc[0, "method"] = "<b>x</b></script>"
-    text = leaderboard(board, ("prompt",), "x.csv", "caption").data
-    assert text.count("<tr>") == len(board) + 1
+    board = results.board({"phantoms": finished}, "phantoms")
+    board.shown.loc[0, "architecture"] = "<b>x</b></script>"
+    text = leaderboard(board.shown, ("prompt",), "x.csv", "caption", more=board.more, bars=("Dice",)).data
+    assert text.count("<tr>") == len(board.shown) + 1
     assert "<b>x" not in text
     assert text.count("</script>") == 2
+    assert text.count("--bar:65%") == 1
     assert not re.search(r"(src|href)=|https?://", text)
 
 
