@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
+from . import wording
+
 if TYPE_CHECKING:
     from IPython.display import HTML, Markdown
 
@@ -25,6 +27,12 @@ def sentence(text: str) -> HTML:
     from IPython.display import HTML
 
     return HTML(f"<p>{escape(text)}</p>")
+
+
+def evidence(profile: str, shown: str) -> str:
+    """Markdown: `wording.statement` of the profile that a page shows, which may be another one than the book's."""
+    other = "" if shown == profile else f" They are stored runs of profile `{shown}`."
+    return wording.statement(shown) + other
 
 
 def dropdown(title: str, text: str) -> Markdown:

@@ -19,7 +19,6 @@ from lungseg_utils.reporting import (
     drawing_shifts,
     external_validation,
     failures,
-    few_shot,
     labels,
     ladder,
     methods,
@@ -30,6 +29,7 @@ from lungseg_utils.reporting import (
     selection,
     strata,
 )
+from lungseg_utils.reporting import labels_or_prompts as few_shot
 from lungseg_utils.reporting.results import experiment_titles, methods_by_setting
 from lungseg_utils.reporting.values import dsc_by_patient
 from lungseg_utils.types import Mask
@@ -148,8 +148,20 @@ def test_curves_put_full_training_at_all_and_zero_shot_at_none(finished):
     assert {str(k) for k in sam["k"]} == {"0", "all"}
     assert sam["model"].nunique() == 1
     table = few_shot.few_shot_runs(finished, "phantom_nsclc", "none")
-    assert "k = 5: 0.30" in few_shot.few_shot_values(table, "none")["few_shot_none"]
+    said = few_shot.answer({"none": table}, {}, "U-Net", "phantoms")
+    assert "**0.30** with 5 patients and **0.50** with all patients (phantoms, n = 12)" in said
     assert set(few_shot.printable_few_shot(table)["the method"]) == {"no claim: one run"}
+
+
+def test_labels_are_rows_and_a_model_with_a_prompt_is_a_column(finished):
+    tables = {setting: few_shot.few_shot_runs(finished, "phantom_nsclc", setting) for setting in ("none", "box_one_slice")}
+    table = few_shot.printable_by_labels(tables).set_index("labeled patients")
+    assert list(table.index) == ["5", "all"]
+    assert table["U-Net, no prompt"].str[:4].tolist() == ["0.30", "0.50"]
+    sam = next(name for name in table if name.startswith("SAM-type"))
+    assert table[sam].str[:4].tolist() == ["–", "0.64"]
+    empty = {setting: part[:0] for setting, part in tables.items()}
+    assert not any(letter.isdigit() for letter in few_shot.answer(empty, dict.fromkeys(empty), "U-Net", "phantoms"))
 
 
 def test_training_that_falls_below_zero_shot_is_said():
@@ -366,7 +378,13 @@ def test_figures_draw_and_name_their_axes(finished):
     panel = robustness.robustness_figure(drawn_wrongly, moved).axes[0]
     assert "mm" in panel.get_xlabel()
     assert panel.get_lines()[0].get_xdata().tolist() == [0.0, 2.0, 2.0]
-    assert "k" in few_shot.few_shot_figure(few_shot.few_shot(finished, "phantom_nsclc", "none")).axes[0].get_xlabel()
+    curves = {setting: few_shot.few_shot(finished, "phantom_nsclc", setting) for setting in ("none", "box_one_slice")}
+    without = {setting: few_shot.best_without_network(finished, "phantom_nsclc", setting) for setting in curves}
+    assert without["none"] is None
+    assert without["box_one_slice"].mean == pytest.approx(0.65)  # the better of two rules
+    figure = few_shot.figure(curves, without)
+    assert [axes.get_title() for axes in figure.axes] == ["no prompt", "box on one slice"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["5", "all"]
 
 
 @pytest.mark.parametrize("count", [2, 18])

@@ -9,7 +9,7 @@ from matplotlib import colors
 from matplotlib.figure import Figure
 
 from lungseg_utils.evaluation import metrics, tables
-from lungseg_utils.reporting import experiment_tables, labels, loss_ablation, style
+from lungseg_utils.reporting import experiment_tables, labels, labels_or_prompts, style
 from lungseg_utils.reporting.labels import counted, difference_text, interval_text, with_minus
 from lungseg_utils.reporting.results import cohort_values, methods_by_setting, printable_case_matrix
 
@@ -193,16 +193,22 @@ def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
     unet["experiment"] = unet["experiment"].map(lambda name: f"unet_{name}")
     records |= {f"unet_{n}": {**r, "experiment": {**r["experiment"], "model": "unet", "paradigm": "few_shot"}} for n, r in records.items()}
     both = pd.concat([ladder, unet], ignore_index=True)
-    table = loss_ablation.printable_losses(both, records, {name: "U-Net" if name.startswith("unet") else "SAM-type" for name in records})
+    titles = {name: "U-Net" if name.startswith("unet") else "SAM-type" for name in records}
+    table = labels_or_prompts.printable_losses(both, records, titles)
     assert list(table.columns) == ["training", "prompt", "test set", "dice ce", "focal tversky"]
     alike = table.set_index(["training", "prompt"])
     assert alike.loc[("U-Net", "no prompt"), "dice ce"].tolist() == alike.loc[("SAM-type", "box on one slice"), "dice ce"].tolist()
     assert alike.loc["U-Net", "test set"].str.endswith("n = 12").all()
-    best = loss_ablation.best_losses(both, records)
-    assert best["sam_stand_in_best"] == "focal tversky"
-    assert best["unet_default"] == "dice ce"
-    assert best["unet_gain"].startswith("0.10")
-    assert best["n"] == 12
+    said = labels_or_prompts.loss_sentences(both, records, titles, "phantom_nsclc")
+    assert said.count("the default (dice ce)") == 2
+    assert said.count("and focal tversky") == 2
+    assert "(paired difference 0.10" in said
+    assert "n = 12" in said
+    alone = {name: record for name, record in records.items() if "better" not in name}
+    kept = both[both["experiment"].isin(alone)]
+    assert "no other loss is better" in labels_or_prompts.loss_sentences(
+        kept, alone, {name: titles[name] for name in alone}, "phantom_nsclc"
+    )
 
 
 def test_the_front_page_gets_one_key_per_notebook_setting_and_role(ladder):
