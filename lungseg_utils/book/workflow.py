@@ -15,7 +15,7 @@ from ..core import files, locks, project, provenance
 from ..data import collections, samples
 from ..experiments import analysis_plan, config, planning
 from ..experiments.grid import real_datasets, trained
-from ..reporting import front_page
+from ..reporting import prompts
 from ..types import InputError
 from . import build
 
@@ -105,7 +105,7 @@ def quick_profile() -> str:
 
 
 def _require_front_page(profile: str) -> None:
-    lacking = {*front_page.FRONT_PAGE, analysis_plan.load().automatic_control} - {*config.load().notebooks(profile)}
+    lacking = {*prompts.FRONT_PAGE, analysis_plan.load().automatic_control} - {*config.load().notebooks(profile)}
     if lacking:
         problem = f"its book's first page speaks of {', '.join(sorted(lacking))}, which it does not run"
         advice = f"Add them to its experiments, or make its tables alone: run all --profile {profile}."

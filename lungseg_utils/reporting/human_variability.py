@@ -1,4 +1,4 @@
-"""Page "Readers": which methods may be called within human variability.
+"""Page "Who drew the box?", folded: which methods may be called within human variability.
 
 Never said where the prompt is a box of the reference, which hands over most of the outline. Elsewhere it takes patients enough, a bound
 on the distance to the readers by DSC and by NSD, and by both more than the best answer without a network to the same prompt has.
@@ -7,7 +7,7 @@ on the distance to the readers by DSC and by NSD, and by both more than the best
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
@@ -15,11 +15,15 @@ from ..evaluation import comparisons, intervals, plan
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..prompts.sources import REFERENCE, own_source
 from ..types import Row
+from . import folded
 from .labels import difference_text, label_of, trivial_rules
-from .readers import MODEL, AgreementWithReaders, ReadDataset, agreement_with_readers, methods_of
+from .readers import MODEL, AgreementWithReaders, ReadDataset, agreement_with_readers, band_sentence, methods_of, missing_sentence
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 COLUMN = "within human variability"
-NEVER, TOO_FEW, SHOWN, NOT_SHOWN = "never said: the box is the reference's", "no claim under {} patients", "yes", "not shown"
+NEVER, TOO_FEW, SHOWN, NOT_SHOWN = "not used: the box is the reference's", "no claim under {} patients", "yes", "not shown"
 NO_NETWORK = "–"  # a shape without a network is what others are held against
 
 
@@ -28,9 +32,16 @@ def may_be_said(setting: str, source: str = "") -> bool:
     return PROMPT_SETTINGS[setting].kind != "box" or (source or own_source(setting)) != REFERENCE
 
 
-def of_data_set(part: ReadDataset, titles: Mapping[tuple[str, str], str]) -> pd.DataFrame:
-    """`printable_variability` of a data set with several readers."""
-    return printable_variability(part.against, part.pairs, titles, plan.read().secondary_metric(part.dataset))
+def shown(found: Sequence[ReadDataset], titles: Mapping[tuple[str, str], str]) -> HTML:
+    """`printable_variability` of each data set with several readers, named with its human band."""
+    parts = {
+        f"{label_of(part.dataset)}: method against readers, minus readers among themselves. {band_sentence(part.pairs)}": (
+            printable_variability(part.against, part.pairs, titles, plan.read().secondary_metric(part.dataset))
+        )
+        for part in found
+    }
+    why = " ".join(f"{label_of(part.dataset)}: {band_sentence(part.pairs)}" for part in found)
+    return folded.tables(parts, f"{why} {missing_sentence(found)}".strip())
 
 
 def printable_variability(against: pd.DataFrame, pairs: pd.DataFrame, titles: Mapping[tuple[str, str], str], nsd: str) -> pd.DataFrame:

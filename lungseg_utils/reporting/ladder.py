@@ -1,8 +1,8 @@
-"""Page "Ladder": how much each prompt setting helps."""
+"""The prompt ladder: what every method reaches in every prompt setting."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -13,45 +13,45 @@ from ..experiments import analysis_plan, detector, planning, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from . import settings_labels
 from .controls import control_experiment, role_of, target_labels_used, training
-from .labels import CONTROL, counted, difference_text, difference_texts, interval_text, label_of, trivial_rules
+from .labels import CONTROL, counted, difference_text, interval_text, label_of, trivial_rules
 from .methods import Method, group_key, group_runs, pair_methods, titles
 from .style import method_looks, plot_style
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 
-def ladder_table(finished: Sequence[results.RunResult], dataset: str) -> pd.DataFrame:
+def ladder_table(finished: Sequence[results.RunResult], dataset: str, source: str = "") -> pd.DataFrame:
     """Results of every method in every prompt setting on one data set, from most help to none.
 
     Args:
         finished: results of all experiments.
         dataset: the tested data set.
+        source: of the prompts, if it is not the setting's own; who draws them does not judge.
 
     Returns:
         One row per method and prompt setting. Columns: experiment (the method's first), title, setting, role ("model",
         "control", "trivial"), training (see `training`), runs, n; dsc, dsc_low, dsc_high (for these trained models), method_low,
         method_high (for the method, NaN with one run), nsd_3mm, hit (lesion sensitivity), dsc_detected (mean DSC of hit lesions) with
         n_detected (over all runs), actions (per patient), labels (patients of the target used),
-        settings_labels (see `settings_labels.count`), failed (predictions, over all runs);
+        settings_labels (see `settings_labels.count`), failed (predictions, over all runs), hd95_median, false_positive_ml (mean volume
+        in tumor-free scans);
         over_control and over_trivial with _low and _high: paired differences of these trained models to the control, and to the best
         trivial baseline with the same prompt.
     """
     found, names, rows = group_runs(finished), titles(finished), []
-    for setting in [name for name in PROMPT_SETTINGS if any(m.asked(dataset, name) for m in found)]:
-        here = [method for method in found if method.asked(dataset, setting)]
+    for setting in [name for name in PROMPT_SETTINGS if any(m.asked(dataset, name, source=source) for m in found)]:
+        here = [method for method in found if method.asked(dataset, setting, source=source)]
         trivial = [method for method in here if role_of(method.experiment) == "trivial"]
-        best = max(trivial, key=lambda method: method.mean(dataset, setting).mean()) if trivial else None
+        best = max(trivial, key=lambda method: method.mean(dataset, setting, source=source).mean()) if trivial else None
         for method in here:
-            row = {"experiment": method.name, "title": names[method.name, setting], "setting": setting} | _ladder_row(
-                method, dataset, setting
-            )
+            row = {"experiment": method.name, "title": names[method.name, setting], "setting": setting}
+            row |= _ladder_row(method, dataset, setting, source)
             row |= {"model": planning.model_title(method.experiment), "regime": planning.regime_title(method.experiment)}
             role = role_of(method.experiment)
             row["role"] = "control" if role == "automatic" and setting != "none" else "trivial" if role == "trivial" else "model"
-            row |= _difference("control", method, setting, _control(method, here, dataset, setting), dataset)
-            rows.append(row | _difference("trivial", method, setting, (best, setting), dataset))
+            row |= _difference("control", method, setting, _control(method, here, dataset, setting), dataset, source)
+            rows.append(row | _difference("trivial", method, setting, (best, setting), dataset, source))
     return pd.DataFrame(rows)
 
 
@@ -66,8 +66,8 @@ def _control(method: Method, here: Sequence[Method], dataset: str, setting: str)
     return next((other for other in here if group_key(other.experiment) == own), None), setting
 
 
-def _ladder_row(method: Method, dataset: str, setting: str) -> dict[str, object]:
-    table, rows = method.table(dataset, setting), method.rows(dataset, setting)
+def _ladder_row(method: Method, dataset: str, setting: str, source: str) -> dict[str, object]:
+    table, rows = method.table(dataset, setting, source=source), method.rows(dataset, setting, source=source)
     trained, over_runs = summarize_trained_models(table), summarize_method(table)
     lesions = rows[rows["metric"] == "lesion_dsc"]
     hit = lesions[lesions["value"] > 0]
@@ -82,15 +82,22 @@ def _ladder_row(method: Method, dataset: str, setting: str) -> dict[str, object]
         "dsc_high": trained.high,
         "method_low": over_runs.low,
         "method_high": over_runs.high,
-        "nsd_3mm": method.mean(dataset, setting, "nsd_3mm").mean(),
-        "hit": method.mean(dataset, setting, "lesion_sensitivity").mean(),
+        "nsd_3mm": method.mean(dataset, setting, "nsd_3mm", source=source).mean(),
+        "hit": method.mean(dataset, setting, "lesion_sensitivity", source=source).mean(),
         "dsc_detected": hit["value"].mean() if len(hit) else np.nan,
         "n_detected": len(hit),
         "actions": actions.mean() if len(actions) else 0.0,
         "settings_labels": settings_labels.count(method.experiment, dataset, setting),
         "labels": max(target_labels_used(result, dataset, setting) for result in method.results),
+        "hd95_median": method.mean(dataset, setting, "hd95", source=source).median(),
+        "false_positive_ml": _false_positive_ml(method, dataset, setting, source, table.index),
         "failed": len(failed[["experiment", "case_id"]].drop_duplicates()),
     }
+
+
+def _false_positive_ml(method: Method, dataset: str, setting: str, source: str, with_tumor: pd.Index) -> float:
+    volumes = method.mean(dataset, setting, "false_positive_volume", source=source)
+    return float(volumes[~volumes.index.isin(with_tumor)].mean())
 
 
 def _actions(method: Method, dataset: str, setting: str, cases: pd.Index) -> pd.Series:
@@ -98,97 +105,37 @@ def _actions(method: Method, dataset: str, setting: str, cases: pd.Index) -> pd.
     return costs[(costs["test_dataset"] == dataset) & (costs["prompter"] == setting) & costs["case_id"].isin(cases)]["value"]
 
 
-def _difference(name: str, method: Method, setting: str, other: tuple[Method | None, str], dataset: str) -> dict[str, float]:
+def _difference(name: str, method: Method, setting: str, other: tuple[Method | None, str], dataset: str, source: str) -> dict[str, float]:
     if other[0] is None or (other[0].name, other[1]) == (method.name, setting):
         return {f"over_{name}": np.nan, f"over_{name}_low": np.nan, f"over_{name}_high": np.nan}
-    gain = pair_methods(method, setting, *other, dataset).trained_models()
+    gain = pair_methods(method, setting, *other, dataset, source=source).trained_models()
     return {f"over_{name}": gain.mean, f"over_{name}_low": gain.low, f"over_{name}_high": gain.high}
 
 
-_TRIVIAL_FAMILY, _AUTOMATIC_FAMILY = "trivial", "automatic (with a prompt: the control)"
+def ladder_figure(table: pd.DataFrame, experiments: Sequence[str]) -> Figure:
+    """Mean DSC by prompt setting, from most help to none: a line for each of the experiments, gray for the best trivial baseline.
 
-
-def ladder_figure(table: pd.DataFrame) -> Figure:
-    """Mean DSC over the prompt settings, from most help to none, one panel per family of models; trivial baselines gray in all of them.
-
-    `table`: from `ladder_table`. Automatic networks share one panel: with a prompt they are the controls.
+    `table`: from `ladder_table`. A line breaks where a method takes no such prompt.
     """
     plot_style()
     import matplotlib.pyplot as plt
 
     places = {setting: place for place, setting in enumerate(name for name in PROMPT_SETTINGS if name in set(table["setting"]))}
-    methods: dict[str, list[pd.DataFrame]] = {}
-    for _, part in table.groupby("experiment", sort=False):
-        methods.setdefault(_family(part), []).append(part)
-    trivial = methods.pop(_TRIVIAL_FAMILY, [])
-    # one below the other: a page is as wide as one panel with fourteen prompt settings and its legend
-    figure, panels = plt.subplots(
-        len(methods), 1, figsize=(10.5, 1.2 + 3.1 * len(methods)), sharex=True, sharey=True, squeeze=False, layout="constrained"
-    )
-    for axes, (family, parts) in zip(panels[:, 0], methods.items(), strict=True):
-        for number, part in enumerate(trivial):
-            _plot_method(axes, part, places, ":", -1 - number)  # from the end of the markers: alike in all panels, unlike the methods
-        for number, part in enumerate(parts):
-            _plot_method(axes, part, places, "--" if family == _AUTOMATIC_FAMILY else "-", number)
-        axes.set(title=family, ylim=(-0.02, 1.02), ylabel=f"mean 3-D DSC, {counted(table['n'])}")
-        axes.legend(loc="center left", bbox_to_anchor=(1.01, 0.5), fontsize="small")
-    panels[-1, 0].set_xticks(range(len(places)), [label_of(setting) for setting in places], rotation=35, ha="right", fontsize="small")
+    figure, axes = plt.subplots(figsize=(8.2, 1.9 + 0.36 * len(places)), layout="constrained")
+    prompted = table[table["setting"] != "none"]
+    best = prompted[prompted["role"] == "trivial"].groupby("setting", sort=False)["dsc"].max().reindex(list(places))
+    axes.barh(list(places.values()), best, height=0.7, color="0.85", zorder=1, label="best without a network")
+    for number, name in enumerate(experiments):
+        part = table[table["experiment"] == name].set_index("setting").reindex(list(places))
+        where = np.arange(len(places)) + (number - (len(experiments) - 1) / 2) * 0.12
+        looks, label = method_looks(name, number), part["title"].dropna().iloc[0].removesuffix(CONTROL)
+        axes.plot(part["dsc"], where, **looks, linewidth=1, markersize=6, label=label, zorder=3)
+        axes.hlines(where, part["dsc_low"], part["dsc_high"], color=looks["color"], linewidth=1.5, zorder=2)
+    axes.set(xlim=(0, 1), xlabel=f"mean 3-D Dice, 95 % interval, {counted(table['n'])}", ylim=(len(places) - 0.4, -0.6))
+    axes.set_yticks(range(len(places)), [label_of(setting) for setting in places])
+    figure.legend(loc="outside lower center", ncols=2, frameon=False)
     plt.close(figure)
     return figure
-
-
-def _family(part: pd.DataFrame) -> str:
-    if (part["role"] == "trivial").any():
-        return _TRIVIAL_FAMILY
-    return _AUTOMATIC_FAMILY if "none" in set(part["setting"]) else part["model"].iloc[0]
-
-
-def _plot_method(axes: Axes, part: pd.DataFrame, places: Mapping[str, int], style: str, number: int) -> None:
-    name = part["title"].iloc[0].removesuffix(CONTROL)
-    looks = method_looks(name, number)
-    label = part["regime"].iloc[0] if style == "-" else name
-    part = part.set_index("setting").reindex(list(places))  # a line breaks where a method has no answer
-    where = np.arange(len(places)) + (number % 7 - 3) * 0.04
-    axes.plot(where, part["dsc"], style, **looks, markersize=5, label=label)
-    axes.vlines(where, part["dsc_low"], part["dsc_high"], color=looks["color"], linewidth=1, alpha=0.6)
-
-
-def printable_ladder(table: pd.DataFrame, setting: str) -> pd.DataFrame:
-    """One prompt setting of `ladder_table`, the best on top; differences are paired, intervals 95 %.
-
-    If methods have several runs, their number and the interval for the method are shown with DSC. If some were trained on the data set and
-    some on another one, the table says which; the latter come last.
-    """
-    both = {"target", "external"} <= set(table["training"])
-    part = table[table["setting"] == setting].assign(apart=(table["training"] == "external") & both)
-    part = part.sort_values(["apart", "dsc"], ascending=[True, False])
-
-    return pd.DataFrame(
-        {
-            "method": part["title"],
-            **({"trained on": part["training"].replace("", "nothing")} if both else {}),
-            "n": part["n"],
-            "DSC": [interval_text(r["dsc"], r["dsc_low"], r["dsc_high"]) for _, r in part.iterrows()],
-            **(_over_runs(part) if (table["runs"] > 1).any() else {}),
-            "minus control": difference_texts(part, "over_control"),
-            "minus best trivial": difference_texts(part, "over_trivial"),
-            "NSD 3 mm": [f"{v:.2f}" for v in part["nsd_3mm"]],
-            "lesions hit": [f"{v:.2f}" for v in part["hit"]],
-            "DSC of hit lesions": [
-                f"{v:.2f} (n = {n})" if n else "–" for v, n in zip(part["dsc_detected"], part["n_detected"], strict=True)
-            ],
-            "actions": [f"{v:.1f}" for v in part["actions"]],
-            "target labels used": part["labels"],
-            settings_labels.COLUMN: part["settings_labels"],
-            "failed": part["failed"],
-        }
-    )
-
-
-def _over_runs(part: pd.DataFrame) -> dict[str, object]:
-    intervals = zip(part["dsc"], part["method_low"], part["method_high"], part["runs"], strict=True)
-    texts = [interval_text(mean, low, high) if runs > 1 else "no claim: one run" for mean, low, high, runs in intervals]
-    return {"runs": part["runs"], "DSC, the method": texts}
 
 
 def printable_settings(table: pd.DataFrame) -> pd.DataFrame:
@@ -197,13 +144,13 @@ def printable_settings(table: pd.DataFrame) -> pd.DataFrame:
     for setting in [name for name in PROMPT_SETTINGS if name in set(table["setting"])]:
         part, card = table[table["setting"] == setting], PROMPT_SETTINGS[setting]
         prompted = part[part["role"] == "model"]
-        row = {"setting": card.title, "leaks": card.leaks}
+        row = {"prompt": card.title, "gives away": card.leaks}
         actions = part["actions"].max()
         row["actions per patient"] = f"{actions:.1f} ({card.action})" if actions else "none"
         row["seconds of a person"] = _seconds(card.action, actions)
-        row["best model"] = _best(prompted)
-        row["control"] = _best(part[part["role"] == "control"])
-        rows.append(row | {"best trivial": _best(part[part["role"] == "trivial"])})
+        row["best promptable model"] = _best(prompted)
+        row["automatic, cut to it"] = _best(part[part["role"] == "control"])
+        rows.append(row | {"best without a network": _best(part[part["role"] == "trivial"])})
     return pd.DataFrame(rows)
 
 
@@ -240,15 +187,3 @@ def ladder_values(table: pd.DataFrame, settings: Sequence[str]) -> dict[str, obj
         shown |= {f"_over_{other}": lambda r, other=other: gain_text(r, other) for other in ("trivial", "control")}
         values |= {f"ladder_{setting}{end}": "(not run)" if row is None else text(row) for end, text in shown.items()}
     return values
-
-
-def board(tables: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
-    """All prompt settings of all data sets as one table for a page. `tables`: data set -> `ladder_table`."""
-    parts = []
-    for name, table in tables.items():
-        for setting in table["setting"].unique():
-            part = printable_ladder(table, setting)
-            part.insert(0, "prompt", label_of(setting))
-            part.insert(0, "test set", label_of(name))
-            parts.append(part)
-    return pd.concat(parts, ignore_index=True).fillna("")  # of a column that only some data sets have

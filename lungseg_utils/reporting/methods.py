@@ -73,9 +73,9 @@ class Method:
         """
         return any((dataset, setting, jitter, source) in parts for parts in self._asked.values())
 
-    def rows(self, dataset: str, setting: str, jitter: float = 0.0) -> pd.DataFrame:
+    def rows(self, dataset: str, setting: str, jitter: float = 0.0, source: str = "") -> pd.DataFrame:
         """The rows of all its experiments in one prompt setting on one data set, on which it must have been evaluated."""
-        key = (dataset, setting, jitter, "")
+        key = (dataset, setting, jitter, source)
         found = [parts[key] for parts in self._asked.values() if key in parts]
         return pd.concat(found) if len(found) > 1 else found[0]
 
@@ -101,6 +101,16 @@ class Method:
 
         The reference judges. What one reader prompts is judged by the voxels in which at least two of the others agree.
         """
+        key = (dataset, setting, metric, jitter, source)
+        if key not in self._tables:
+            self._tables[key] = self._table(*key)
+        return self._tables[key].copy()
+
+    @cached_property
+    def _tables(self) -> dict[tuple[str, str, str, float, str], pd.DataFrame]:
+        return {}
+
+    def _table(self, dataset: str, setting: str, metric: str, jitter: float, source: str) -> pd.DataFrame:
         columns = {}
         for label, results in self.runs(dataset).items():
             parts = [self._asked[result.experiment.name].get((dataset, setting, jitter, source)) for result in results]
@@ -108,9 +118,9 @@ class Method:
                 columns[label] = intervals.patient_means(tables.case_values(pd.concat(asked), metric))
         return pd.DataFrame(columns)
 
-    def mean(self, dataset: str, setting: str, metric: str = "dsc", jitter: float = 0.0) -> pd.Series:
+    def mean(self, dataset: str, setting: str, metric: str = "dsc", jitter: float = 0.0, source: str = "") -> pd.Series:
         """One value per patient, averaged over its runs: the values of "these trained models"."""
-        return self.table(dataset, setting, metric, jitter).mean(axis=1)
+        return self.table(dataset, setting, metric, jitter, source).mean(axis=1)
 
     def averaged(self) -> pd.DataFrame:
         """A results table of the method, as of one experiment: runs are averaged case by case (`tables.mean_rows`)."""

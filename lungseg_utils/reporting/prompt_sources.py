@@ -1,4 +1,4 @@
-"""Section "Who draws the prompt" of the page "Ladder": each method by the source of its prompts, with its differences to three opponents.
+"""Who draws the prompt, folded on the page "What a prompt is worth": each method by the source of its prompts, with its differences to three opponents.
 
 The opponents: the best prediction without a network and the box-channel U-Net, given the same prompts, and a reader's own outline.
 """
@@ -6,6 +6,7 @@ The opponents: the best prediction without a network and the box-channel U-Net, 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -16,10 +17,13 @@ from ..evaluation import intervals, judges
 from ..experiments import results
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..prompts.sources import ANOTHER_READER, REFERENCE, TITLES
-from . import contamination, settings_labels
+from . import contamination, folded, settings_labels
 from .controls import role_of
 from .labels import difference_text, interval_text, label_of
 from .methods import Method, group_runs, titles
+
+if TYPE_CHECKING:
+    from IPython.display import HTML
 
 SOURCES = {REFERENCE: "", ANOTHER_READER: ANOTHER_READER}  # as tables call them -> as `Method` does
 _BOX_CHANNEL = "unet_prompted"
@@ -41,6 +45,16 @@ def readers_by_patient(finished: Sequence[results.RunResult], dataset: str) -> p
         if judges.OTHERS in found:  # else no two of the others agree anywhere, and nobody is judged by them
             values.setdefault(case.patient_id, []).append(found[judges.OTHERS])
     return pd.Series({patient: sum(found) / len(found) for patient, found in values.items()})
+
+
+def folded_claims(finished: Sequence[results.RunResult]) -> HTML:
+    """`claims` on each data set where one reader's prompts were judged by others, a table for each prompt setting and source."""
+    shown = {}
+    for name in datasets(finished):
+        table = claims(finished, name, readers_by_patient(finished, name))
+        for (prompt, source, n), part in table.groupby(["prompt", "prompt drawn by", "n"], sort=False):
+            shown[f"{label_of(name)}, {prompt}, drawn by {source}, n = {n}"] = part.drop(columns=["prompt", "prompt drawn by", "n"])
+    return folded.tables(shown, "In this edition the reference draws all prompts: its patients were outlined by one reader.")
 
 
 def claims(finished: Sequence[results.RunResult], dataset: str, readers: pd.Series) -> pd.DataFrame:

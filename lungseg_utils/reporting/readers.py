@@ -1,4 +1,4 @@
-"""Page "Readers": agreement among readers, of models with each reader, and reference noise on cases with one reader only.
+"""Page "Who drew the box?", folded parts: agreement among readers, of methods with each reader, and simulated reference noise.
 
 Readers are people. `simulated_readers` are smooth random displacements of one reference; they are called "reference noise" everywhere,
 never human. `human_band` fixes what may be drawn as a human band, and when.
@@ -23,11 +23,12 @@ from ..experiments import analysis_plan, cohorts, config, grid
 from ..experiments.results import RunResult
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import InputError, Mask, Study
-from . import results, style
+from . import folded, results
 from .labels import interval_text, label_of
+from .values import cases_here
 
 if TYPE_CHECKING:
-    from matplotlib.figure import Figure
+    from IPython.display import HTML
 
 
 NOISE = "reference noise "
@@ -42,7 +43,6 @@ NOISE_CORRELATION_MM = 12.0
 _KERNEL_RADIUS = 4.0  # of the smoothing, in its own standard deviations
 NOISY_COPIES = 3  # of each reference
 NOISY_PATIENTS = 12  # phantoms at most
-_PANEL_SETTINGS = ("box_one_slice", "none")  # shown case by case
 PAIR_COLUMNS = ["patient_id", "case_id", "reader_a", "reader_b", "both_outlined", *METRICS]
 
 
@@ -77,9 +77,11 @@ def _with_several_readers() -> list[str]:
 
 
 def missing_sentence(found: Sequence[ReadDataset]) -> str:
-    """Markdown that names the data sets with several readers that are not here; empty if all are."""
-    missing = [label_of(name) for name in _with_several_readers() if name not in {part.dataset for part in found}]
-    return f"**Not here: {', '.join(missing)}.** This page has no part of it." if missing else ""
+    """Names the whole scans of several readers that this edition does not show; empty if it shows all."""
+    shown_case_by_case = {name for profile in config.load().profiles.values() for name in profile.real_datasets}
+    whole_scans = [name for name in _with_several_readers() if name in shown_case_by_case]
+    missing = [label_of(name) for name in whole_scans if name not in {part.dataset for part in found}]
+    return f"This edition does not hold {', '.join(missing)}." if missing else ""
 
 
 def pairwise(masks: Mapping[str, Mask]) -> pd.DataFrame:
@@ -214,9 +216,10 @@ def reference_noise(
 
 
 def phantom_noise(profile: str) -> pd.DataFrame:
-    """`reference_noise` of the first NSCLC-like test phantoms of a profile, tumor-free ones left out; draws them if they are not here."""
-    phantoms = cohorts.cases_to_test("phantom_nsclc", config.load().profile(profile), progress=False)[:NOISY_PATIENTS]
-    references = {(c.patient_id, c.case_id): load_study(c).reference for c in phantoms}
+    """`reference_noise` of the first NSCLC-like test phantoms of a profile, tumor-free ones left out; empty if they are not on disk."""
+    size = config.load().profile(profile)
+    patients = cohorts.patients_to_test("phantom_nsclc", size)[:NOISY_PATIENTS]
+    references = {(c.patient_id, c.case_id): load_study(c).reference for c in cases_here("phantom_nsclc", size, patients)}
     tumors = {key: mask for key, mask in references.items() if mask.array.any()}
     return reference_noise(tumors, analysis_plan.load().seed, n=NOISY_COPIES)
 
@@ -293,30 +296,6 @@ def range_text(values: pd.Series, digits: int) -> str:
     return middle if len(values) == 1 else f"{middle} ({low} … {high})"
 
 
-def agreement_figure(pairs: pd.DataFrame, against: pd.DataFrame, titles: Mapping[str, str], metric: str = "dsc") -> Figure:
-    """Each case a panel: a dot per pair of readers on top, below them a dot per reader and method; no mean, no band."""
-    import matplotlib.pyplot as plt
-
-    colors = style.plot_style().color_palette()
-    cases = list(dict.fromkeys(pairs["case_id"]))
-    methods = methods_of(against)
-    labels = ["readers among themselves", *(f"{titles[name, setting]}, {label_of(setting)}" for setting, name in methods)]
-    size = (5.2 + 2.6 * len(cases), 1.2 + 0.24 * len(labels))
-    figure, panels = plt.subplots(1, len(cases), figsize=size, sharey=True, squeeze=False, layout="constrained")
-    for axes, case in zip(panels[0], cases, strict=True):
-        own = pairs[(pairs["case_id"] == case) & pairs["both_outlined"].astype(bool)][metric]
-        axes.plot(own, [0] * len(own), "D", color=colors[1], markersize=6, alpha=0.85)
-        for place, (setting, name) in enumerate(methods, 1):
-            part = against[(against["case_id"] == case) & (against["prompter"] == setting) & (against["experiment"] == name)]
-            values = part[metric].dropna()
-            axes.plot(values, [place] * len(values), "o", color=colors[0], markersize=4, alpha=0.7)
-        axes.set(title=case, xlabel=label_of(metric), yticks=range(len(labels)), yticklabels=labels, ylim=(len(labels) - 0.4, -0.6))
-        if metric != "hd95":
-            axes.set_xlim(-0.03, 1.03)
-    plt.close(figure)
-    return figure
-
-
 def band_sentence(pairs: pd.DataFrame, metric: str = "dsc") -> str:
     """One sentence on the human band of these readers: its range, or why there is none."""
     band = human_band(pairs, metric)
@@ -326,24 +305,23 @@ def band_sentence(pairs: pd.DataFrame, metric: str = "dsc") -> str:
     return f"No human band is drawn: that takes {wanted} (patients of that kind here: {len(_patients_with_readers(pairs))})."
 
 
-def case_figures(found: Sequence[ReadDataset], titles: Mapping[str, str]) -> list[Figure]:
-    """`agreement_figure` of each data set with too few patients for an interval, where each case is a panel."""
+def folded_pairs(found: Sequence[ReadDataset]) -> HTML:
+    """`printable_pairs` of each data set."""
+    return folded.tables({label_of(part.dataset): printable_pairs(part.pairs) for part in found}, missing_sentence(found))
+
+
+def folded_models(found: Sequence[ReadDataset], titles: Mapping[tuple[str, str], str]) -> HTML:
+    """`printable_models` of each data set with so few patients that each has a column."""
     few = [part for part in found if part.n_cases < intervals.MIN_PATIENTS_FOR_INTERVAL]
-    return [agreement_figure(part.pairs, part.against[part.against["prompter"].isin(_PANEL_SETTINGS)], titles) for part in few]
+    shown = {label_of(part.dataset): printable_models(part.against, part.pairs, titles) for part in few}
+    return folded.tables(shown, missing_sentence(found))
 
 
-def reader_values(found: Sequence[ReadDataset], noise: pd.DataFrame) -> dict[str, object]:
-    """Values for the text of the page by glue key: readers_cases and readers_dsc of LIDC-IDRI; noise_sd, _correlation and, over patients,
-    noise_dsc, _nsd_3mm and _n.
-    """
-    lidc = next((part for part in found if part.dataset == "lidc_idri"), None)
-    values = {"readers_cases": lidc.n_cases if lidc else 0, "readers_dsc": "–"}
-    if lidc and lidc.pairs["both_outlined"].any():
-        by_case = lidc.pairs[lidc.pairs["both_outlined"].astype(bool)].groupby("case_id")["dsc"]
-        values["readers_dsc"] = "; ".join(f"{case}: {range_text(part, 2)}" for case, part in by_case)
-    values |= {"noise_sd": NOISE_SD_MM, "noise_correlation": NOISE_CORRELATION_MM}
+def noise_sentence(noise: pd.DataFrame) -> str:
+    """How well two noisy copies of a reference agree. `noise`: from `phantom_noise`."""
     by_patient = noise.groupby("patient_id")[["dsc", "nsd_3mm"]].mean()
-    for name in by_patient:
-        summary = intervals.summarize_mean(by_patient[name].to_numpy())
-        values[f"noise_{name}"] = interval_text(summary.mean, summary.low, summary.high)
-    return values | {"noise_n": len(by_patient)}
+    if by_patient.empty:
+        return "The phantoms are not on this machine, and this edition has no numbers."
+    dice, nsd = (intervals.summarize_mean(by_patient[name].to_numpy()) for name in by_patient)
+    texts = [interval_text(s.mean, s.low, s.high) for s in (dice, nsd)]
+    return f"Two copies reach a mean Dice of {texts[0]} and an NSD at 3 mm of {texts[1]} (n = {len(by_patient)} phantoms)."

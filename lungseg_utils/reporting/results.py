@@ -1,19 +1,25 @@
-"""Page "Results": all methods on each test set."""
+"""Page "All results": one row for each method, prompt, source of the prompt and test set."""
 
 from __future__ import annotations
 
+import itertools
+import re
 from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 
+from .. import registry
 from ..evaluation import intervals, tables
-from ..experiments import planning
+from ..experiments import config, planning
 from ..experiments.results import RunResult
-from . import methods, settings_labels
-from .labels import counted, interval_text, label_of, method_titles, number_text
+from ..prompts.sources import ANOTHER_READER, TITLES, own_source
+from ..types import Checkpoint, Experiment
+from . import contamination, controls, ladder, methods, settings_labels, wording
+from .labels import CONTROL, TRIVIAL_MODEL, counted, difference_texts, interval_text, label_of, method_titles, number_text
 from .style import method_looks, plot_style
-from .values import dsc_of_rows, training_seconds
+from .values import dsc_of_rows
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -80,37 +86,158 @@ _TRIVIAL_KEYS = {
 }
 
 
-def printable_setting_table(
-    results: pd.DataFrame, models: Mapping[str, str], setting: str, datasets: Sequence[str], finished: Iterable[RunResult] = ()
-) -> pd.DataFrame:
-    """One row per method in one prompt setting, best mean DSC on the first of `datasets` on top; intervals are 95 %.
+@dataclass(frozen=True)
+class Board:
+    """A table for a leaderboard: `shown` columns stand on the page, `more` are in the file only; `links` lead to the page of a row."""
 
-    A method that was tested on fewer patients than the head of the column says has its n next to the value. `finished`: with the results
-    of the experiments, the table says how many labels their settings took.
-    """
-    table = intervals.cohort_table(results[(results["prompter"] == setting) & results["test_dataset"].isin(datasets)])
-    rows = {(row["experiment"], row["test_dataset"]): row for _, row in table.iterrows()}
-    names = method_titles(results, models)
-    order = table[table["test_dataset"] == datasets[0]].sort_values("dsc", ascending=False)["experiment"]
-    counts = table.groupby("test_dataset")["n"].max()
-    labels_of = settings_labels.by_experiment(finished, datasets[0], setting)
+    shown: pd.DataFrame
+    more: pd.DataFrame
+    links: tuple[str, ...]
 
-    def row_of(experiment: str) -> dict[str, object]:
-        shown: dict[str, Any] = {"method": names[experiment, setting]}
-        for dataset in [name for name in datasets if name in counts]:
-            row, head = rows.get((experiment, dataset)), f"DSC, {label_of(dataset)}, n = {counts[dataset]}"
-            shown[head] = "–" if row is None else interval_text(row["dsc"], row["dsc_low"], row["dsc_high"])
-            if row is not None and row["n"] < counts[dataset]:
-                shown[head] += f", n = {row['n']}"
-        first = rows[experiment, datasets[0]]
-        shown["HD95, median (mm)"] = number_text(first["hd95_median"], 1)
-        shown["lesions hit"] = number_text(first["lesion_sensitivity"], 2)
-        shown["false positives, tumor-free (ml)"] = number_text(first["false_positive_volume_tumor_free"], 1)
-        shown |= {settings_labels.COLUMN: labels_of[experiment]} if labels_of else {}
-        shown["failed"] = sum(int(rows[experiment, d]["failed"]) for d in datasets if (experiment, d) in rows)
-        return shown
 
-    return pd.DataFrame([row_of(experiment) for experiment in order])
+def board(profiles: Mapping[str, Sequence[RunResult]], book: str) -> Board:
+    """Every method in every prompt setting, of the book's own profile first. `profiles`: profile -> its finished experiments."""
+    parts = []
+    for profile, finished in profiles.items():
+        first, pages = {method.name: method.experiment for method in methods.group_runs(finished)}, _pages(profile)
+        for dataset, source in itertools.product(wording.datasets(profile), ("", ANOTHER_READER)):
+            table = ladder.ladder_table(finished, dataset, source)
+            if len(table):
+                table = _best_first(table)
+                experiments = [first[name] for name in table["experiment"]]
+                where = label_of(dataset) + ("" if profile == book else f", profile {profile}")
+                shown = _shown(table, experiments, dataset, source).assign(**{"test set": where})
+                links = [pages.get(methods.group_key(e), "") if profile == book else "" for e in experiments]
+                parts.append((shown, _more(table).assign(profile=profile), links))
+    shown, more = (pd.concat([part[n] for part in parts], ignore_index=True) for n in (0, 1))
+    return Board(shown[list(COLUMNS)], more.fillna("–"), tuple(link for part in parts for link in part[2]))
+
+
+def _best_first(table: pd.DataFrame) -> pd.DataFrame:
+    order = {setting: place for place, setting in enumerate(dict.fromkeys(table["setting"]))}
+    places = table["setting"].map(order)
+    return table.assign(place=places).sort_values(["place", "dsc"], ascending=[True, False]).reset_index(drop=True)
+
+
+COLUMNS: Mapping[str, str] = {  # in their order, with what the legend says of those that do not speak for themselves
+    "architecture": "what runs; “rule” is a shape without a network; “+ prompt”: the network's own prediction, cut to the prompt",
+    "pretraining": "first weights; † a source says that they were trained on the tested images",
+    "labels": "labeled patients of the test set's kind that training and validation used; “other”: trained on another data set",
+    "prompt": "",
+    "drawn by": "who drew the prompt; another reader draws, the other readers judge",
+    "test set": "",
+    "n": "",
+    "Dice": "mean 3-D Dice over patients with a tumor, with 95 % interval",
+    "minus best without a network": "mean paired difference to the best rule for the same prompt, drawn by the same person",
+    "NSD": "mean normalized surface Dice at 3 mm",
+    "found": "share of lesions that the prediction touches",
+}
+
+
+def _pages(profile: str) -> dict[Experiment, str]:
+    """Method by its `methods.group_key` -> the page of its notebook, of the first one where models share a stand-in."""
+    lines = reversed(config.load().lines(profile))
+    return {methods.group_key(e): f"{line.notebook}.html" for line in lines for e in planning.planned_runs(line.notebook, profile)}
+
+
+def _shown(table: pd.DataFrame, experiments: Sequence[Experiment], dataset: str, source: str) -> pd.DataFrame:
+    names = [model_names(e) for e in experiments]
+    burnt = [BURNT if contamination.is_burnt(e, dataset) else "" for e in experiments]
+    trained = [controls.training(e, dataset) == controls.EXTERNAL for e in experiments]
+    return pd.DataFrame(
+        {
+            "architecture": [name + (CONTROL if role == "control" else "") for (name, _), role in zip(names, table["role"], strict=True)],
+            "pretraining": [first + mark for (_, first), mark in zip(names, burnt, strict=True)],
+            "labels": [f"{n} + other" if other else str(n) for n, other in zip(table["labels"], trained, strict=True)],
+            "prompt": table["setting"].map(label_of),
+            "drawn by": [_drawn_by(setting, source) for setting in table["setting"]],
+            "n": table["n"],
+            "Dice": [interval_text(*row) for row in table[["dsc", "dsc_low", "dsc_high"]].itertuples(index=False)],
+            "minus best without a network": difference_texts(table, "over_trivial"),
+            "NSD": [number_text(value, 2) for value in table["nsd_3mm"]],
+            "found": [number_text(value, 2) for value in table["hit"]],
+        }
+    )
+
+
+BURNT = " †"
+
+
+def model_names(experiment: Experiment) -> tuple[str, str]:
+    """Architecture and first weights of an experiment, in few words."""
+    title = re.sub(r" \((\d+ epochs)[^)]*\)", r" (\1)", planning.model_title(experiment))
+    name, _, rest = title.replace(f"{TRIVIAL_MODEL}: ", "rule: ").partition(", ")
+    options = config.resolve_options(experiment, config.load().profile(experiment.profile))
+    first = registry.initial_weights(experiment.model, options)
+    if isinstance(first, Checkpoint):
+        return name, f"published, {rest}" if rest else "published"
+    return name, rest.removesuffix(" pretraining") or "none"
+
+
+def _drawn_by(setting: str, source: str) -> str:
+    if setting == "none":
+        return "nobody; readers judge" if source == ANOTHER_READER else "nobody"
+    return TITLES[source or own_source(setting)].removeprefix("the ").removesuffix(" itself")
+
+
+def _more(table: pd.DataFrame) -> pd.DataFrame:
+    several = table["runs"] > 1
+    over_runs = [interval_text(*row) for row in table[["dsc", "method_low", "method_high"]].itertuples(index=False)]
+    return pd.DataFrame(
+        {
+            "method": table["title"],
+            "trained on": table["training"].replace("", "nothing"),
+            "runs": table["runs"],
+            "Dice, the method": [text if many else "no claim: one run" for text, many in zip(over_runs, several, strict=True)],
+            "minus the automatic network, cut to the prompt": difference_texts(table, "over_control"),
+            "Dice of found lesions": [number_text(value, 2) for value in table["dsc_detected"]],
+            "number of found lesions": table["n_detected"],
+            "actions per patient": [number_text(value, 1) for value in table["actions"]],
+            settings_labels.COLUMN: table["settings_labels"],
+            "HD95, median (mm)": [number_text(value, 1) for value in table["hd95_median"]],
+            "false positives in tumor-free scans (ml)": [number_text(value, 2) for value in table["false_positive_ml"]],
+            "failed": table["failed"],
+        }
+    )
+
+
+def legend() -> str:
+    """Markdown: what each column of the leaderboard holds."""
+    return "\n".join(f"- *{name}*: {words}." for name, words in COLUMNS.items() if words)
+
+
+def answer(shown: pd.DataFrame, values: Mapping[str, object], profile: str) -> str:
+    """Markdown: how much is in the leaderboard, and its two ends on the internal data set. `values`: from `cohort_values`."""
+    tested = wording.named(wording.internal(profile))
+    text = f"The leaderboard has {len(shown)} rows: {shown['architecture'].nunique()} architectures and rules, "
+    text += f"{shown['prompt'].nunique()} prompts, {shown['test set'].nunique()} test sets. "
+    if "unet_full_internal_dsc" in values:
+        text += (
+            f"Without a prompt the U-Net reaches a mean Dice of **{_estimate(values, 'unet_full')}** on {tested}, judged by the reference. "
+        )
+    if "box_ellipse_internal_dsc" in values:
+        text += f"An ellipse in a box of the reference on every slice reaches **{_estimate(values, 'box_ellipse')}** without looking at "
+        text += f"the CT. {wording.words(profile)['ellipse_note']}"
+    return text.strip()
+
+
+def own_values(finished: Sequence[RunResult], profile: str) -> dict[str, object]:
+    """`cohort_values` of a profile's own methods."""
+    places = {line.notebook: planning.make_experiment(line.notebook, profile).name for line in config.load().lines(profile)}
+    shown = results_of(finished)
+    return cohort_values(shown[~shown["test_dataset"].isin(config.load().profile(profile).real_datasets)], places, wording.roles(profile))
+
+
+def evidence(profile: str, larger: str) -> str:
+    """Markdown: what the rows are results of, those of a larger profile included."""
+    if larger == profile:
+        return wording.statement(profile)
+    return f"{wording.statement(profile)} Rows of profile {larger} show all prompts. {wording.statement(larger)}"
+
+
+def _estimate(values: Mapping[str, Any], key: str) -> str:
+    dice = interval_text(*(values[f"{key}_internal_dsc{end}"] for end in ("", "_low", "_high")))
+    return f"{dice}, n = {values[f'{key}_internal_n']}"
 
 
 def printable_case_matrix(results: pd.DataFrame, datasets: Sequence[str], models: Mapping[str, str]) -> pd.DataFrame:
@@ -129,17 +256,3 @@ def printable_case_matrix(results: pd.DataFrame, datasets: Sequence[str], models
     if frame.empty:
         return frame[["method", "prompt"]]
     return frame.pivot(index=["prompt", "method"], columns="case", values="value").reset_index()
-
-
-def printable_training(finished: Sequence[RunResult]) -> pd.DataFrame:
-    """Steps, seconds, parameters and device of each trained experiment (`results.RunResult`)."""
-    trained = [result for result in finished if len(result.history)]
-    return pd.DataFrame(
-        {
-            "method": [result.provenance["title"] for result in trained],
-            "steps": [int(result.history["step"].max()) for result in trained],
-            "seconds": [training_seconds(result.history) for result in trained],
-            "parameters (M)": [number_text(result.provenance["parameters"] / 1e6, 1) for result in trained],
-            "device": [result.provenance["device"] for result in trained],
-        }
-    )

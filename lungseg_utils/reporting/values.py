@@ -6,8 +6,11 @@ from collections.abc import Sequence
 
 import pandas as pd
 
+from .. import registry
 from ..evaluation import intervals, tables
+from ..experiments import cohorts, config
 from ..experiments.results import RunResult
+from ..types import Case
 
 
 def dsc_by_patient(result: RunResult, dataset: str, setting: str, jitter: float = 0.0) -> pd.Series:
@@ -25,3 +28,12 @@ def dsc_of_rows(results: pd.DataFrame, more_keys: Sequence[str] = ()) -> dict[tu
 def training_seconds(history: pd.DataFrame) -> int:
     """Wall seconds of a training, from its history."""
     return round(float(history.loc[history["quantity"] == "seconds", "value"].iloc[0]))
+
+
+def cases_here(dataset: str, profile: config.Profile, patients: Sequence[str]) -> tuple[Case, ...]:
+    """All cases of these patients, or none where one of them is not on disk; a page draws and fetches nothing."""
+    root = cohorts.dataset_root(dataset, profile)
+    if not (root.is_dir() and any(root.iterdir())):
+        return ()
+    here = {case.patient_id for case in registry.dataset(dataset).cases(root)}
+    return cohorts.cases_on_disk(dataset, profile, patients) if here.issuperset(patients) else ()

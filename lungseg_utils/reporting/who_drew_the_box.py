@@ -29,7 +29,10 @@ READER = "reader"  # whose outline itself is the answer
 FILLED = "box_every_slice, filled"
 ELLIPSES = "box_every_slice"
 NSD_MM = 1.0
+DRAWN = (ELLIPSES, "box_3d", "box_one_slice", "recist_line", "click")  # the lines of the figure
 _ONE_CLICK = ("click", "click_random")  # which take a ball of the median diameter of all these nodules
+TABLE = "Mean Dice of shapes that fill reader A's prompt, with 95 % intervals"
+THIN_SLICES_MM = 1.5
 SIZES_MM = (0.0, 8.0, 15.0, np.inf)
 _ROOM = 0.75  # of the nodule's extent: what a ball on its longest line needs on each side
 _SEED = 20261101  # of click_random
@@ -121,7 +124,7 @@ def printable_estimands(frame: pd.DataFrame) -> pd.DataFrame:
     """One row an answer, one column an estimand: mean DSC over patients with its interval."""
     columns = {estimand: f"judged by {words}" for estimand, words in judges.ESTIMANDS.items()}
     rows = [
-        {"prediction from reader A's prompt": title}
+        {"shape and prompt": title}
         | {columns[e]: summary_text(by_patient(frame, name, e)) for e in columns}
         | {settings_labels.COLUMN: frame["patient_id"].nunique() if name in _ONE_CLICK else 0}
         for name, title in answers().items()
@@ -171,27 +174,37 @@ def sizes(frame: pd.DataFrame) -> dict[str, pd.DataFrame]:
 
 
 def estimand_figure(frame: pd.DataFrame) -> Figure:
-    """One line an answer, from the judge who drew the prompt to another reader; the band is readers among themselves, with its interval."""
+    """One line for each of `DRAWN`, from the reader who drew the prompt to another reader as judge; two readers as a band."""
     import matplotlib.pyplot as plt
 
     sns = plot_style()
-    figure, ax = plt.subplots(figsize=(7.5, 4.2), layout="constrained")
+    figure, ax = plt.subplots(figsize=(8.2, 3.4), layout="constrained")
     band = intervals.summarize_mean(by_patient(frame, READER, judges.ANOTHER).to_numpy())
     ax.axvspan(band.low, band.high, color="0.85", zorder=0)
     ax.axvline(band.mean, color="0.4", zorder=1)
-    ax.text(band.mean, -0.75, "two readers", ha="center", va="bottom", color="0.3")
-    names = [name for name in answers() if name != READER and name in set(frame["answer"])]
-    for row, name in enumerate(names):
+    ax.text(band.mean, len(DRAWN) - 0.45, "two readers", ha="center", va="bottom", color="0.3")
+    for row, name in enumerate(DRAWN):
         own, other = (by_patient(frame, name, e).mean() for e in (judges.SELF, judges.ANOTHER))
         ax.plot([own, other], [row, row], color="0.6", zorder=2)
-        ax.scatter([own], [row], color=sns.color_palette()[1], zorder=3, label="judged by whoever drew the prompt" if not row else None)
-        ax.scatter([other], [row], color=sns.color_palette()[0], zorder=3, label="judged by another reader" if not row else None)
-    ax.set_yticks(range(len(names)), [answers()[name] for name in names])
-    ax.invert_yaxis()
-    ax.set_xlabel("mean DSC over patients, no network")
-    figure.legend(loc="outside lower center", ncols=2, frameon=False)
+        for value, color, side in ((own, sns.color_palette()[1], 1), (other, sns.color_palette()[0], -1)):
+            ax.scatter([value], [row], color=color, s=50, zorder=3)
+            place = {"ha": "left" if side > 0 else "right", "va": "center", "color": color}
+            ax.annotate(f"{value:.2f}", (value, row), xytext=(8 * side, 0), textcoords="offset points", **place)
+    own, other = (by_patient(frame, DRAWN[0], e).mean() for e in (judges.SELF, judges.ANOTHER))
+    ax.text(own, -0.75, "judged by its drawer", ha="left", va="bottom", color=sns.color_palette()[1])
+    ax.text(other, -0.75, "judged by another reader", ha="right", va="bottom", color=sns.color_palette()[0])
+    ax.set(yticks=range(len(DRAWN)), yticklabels=[answers()[name] for name in DRAWN], ylim=(len(DRAWN) - 0.4, -1.3))
+    ax.set(xlabel=f"mean Dice, no network, n = {frame['patient_id'].nunique()} patients", xlim=(None, 1.0))
     plt.close(figure)  # a notebook shows what a cell returns, and would show an open figure once more
     return figure
+
+
+def figure_alt(frame: pd.DataFrame) -> str:
+    """What `estimand_figure` shows, for those who cannot see it."""
+    ends = {name: [by_patient(frame, name, e).mean() for e in (judges.SELF, judges.ANOTHER)] for name in DRAWN}
+    said = "; ".join(f"{answers()[name]} {own:.2f} and {other:.2f}" for name, (own, other) in ends.items())
+    reader = by_patient(frame, READER, judges.ANOTHER).mean()
+    return f"Mean Dice of shapes in one reader's prompt, judged by that reader and by another one: {said}. Two readers: {reader:.2f}."
 
 
 def with_readers(nodules: Iterable[Nodule], count: int) -> list[Nodule]:
@@ -204,27 +217,34 @@ def nodules_shown(profile: str) -> list[Nodule]:
     return lidc_outlines.nodules()[:: _EVERY_OF_QUICK if profile in ("quick", "smoke") else 1]
 
 
-def sentence(frame: pd.DataFrame) -> str:
+def answer(frame: pd.DataFrame) -> str:
     """What was found, with its numbers."""
     own, other, reader = (
         by_patient(frame, *key) for key in ((ELLIPSES, judges.SELF), (ELLIPSES, judges.ANOTHER), (READER, judges.ANOTHER))
     )
     return (
-        f"An ellipse in reader A's box on every slice has a mean DSC of **{summary_text(own)}** with reader A's own outline. "
-        f"With another reader's outline of the same nodule, the same ellipses have **{summary_text(other)}**. "
-        f"The difference, **{difference_summary(own - other)}**, is agreement with whoever drew the box. "
-        f"Two readers agree with each other at **{summary_text(reader)}**. "
-        f"No network was used. n = {len(own)} patients, {frame['nodule'].nunique()} nodules."
+        f"A reader draws a box on every slice of a nodule, and an ellipse fills each box; no network is used. Judged by the same "
+        f"reader, the ellipses reach a mean Dice of **{summary_text(own)}**. Judged by another reader, the same ellipses reach "
+        f"**{summary_text(other)}**. The difference, **{difference_summary(own - other)}**, only measures agreement with whoever drew "
+        f"the box. Two readers agree with each other at **{summary_text(reader)}** (n = {len(own)} patients, "
+        f"{frame['nodule'].nunique()} nodules)."
     )
 
 
-def provenance(nodules: Sequence[Nodule], ball_mm: float) -> str:
-    """Where the outlines come from, and how many there are."""
+def evidence(nodules: Sequence[Nodule]) -> str:
+    """What the numbers come from, and how much of it."""
     patients = len({nodule.scan.patient_id for nodule in nodules})
     outlined = sum(len(nodule.annotations) for nodule in nodules)
-    part = "" if outlined == len(lidc_database.read()) else f"**This profile shows every {_EVERY_OF_QUICK}th nodule only.** "
-    return part + (
-        f"{outlined:,} annotations of {len(nodules):,} nodules in {patients} patients of LIDC-IDRI; no image is read. "
+    part = "" if outlined == len(lidc_database.read()) else f" This edition shows every {_EVERY_OF_QUICK}th nodule only."
+    return (
+        f"**These are results on patients**: {outlined:,} outlines of {len(nodules):,} nodules in {patients} patients of LIDC-IDRI, "
+        f"without their CTs.{part}"
+    )
+
+
+def source(ball_mm: float) -> str:
+    """Where the outlines come from, their license, and what a click was given."""
+    return (
         f"{lidc_outlines.CITATION}. License: {lidc_outlines.LICENSE}. Database: {lidc_database.PACKAGE}, "
-        f"sha256 {lidc_database.SHA256[:12]}. The ball at a click has {ball_mm:.1f} mm, the median diameter of these nodules."
+        f"sha256 {lidc_database.SHA256[:12]}. The ball around a click has {ball_mm:.1f} mm, the median diameter of these nodules."
     )

@@ -427,7 +427,7 @@ def test_a_leaderboard_sorts_filters_and_is_downloaded(visit, tmp_path):
     assert page.get_by_role("status").inner_text() == "2 of 3 rows"
     page.get_by_label("prompt").select_option("")
     assert page.evaluate(heads) == ["method", "prompt", "DSC"]
-    page.get_by_label("contains").fill("one")
+    page.get_by_label("find").fill("one")
     assert page.evaluate(shown) == ["a 3, one"]
     with page.expect_download() as download:
         page.get_by_role("button", name="Download as CSV").click()
@@ -438,7 +438,7 @@ def test_a_leaderboard_sorts_filters_and_is_downloaded(visit, tmp_path):
 
 @needs_smoke_book
 def test_headings_of_a_scrolled_leaderboard_hide_the_rows_below(address, visit):
-    page = visit(f"{address}/book/results/comparisons.html").page
+    page = visit(f"{address}/book/results/results.html").page
     heads = page.locator(".lungseg-board th")
     assert heads.evaluate_all("(found) => found.every((head) => /^rgb\\(/.test(getComputedStyle(head).backgroundColor))")
     assert heads.count() > 5

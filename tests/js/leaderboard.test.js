@@ -9,6 +9,7 @@ import {
   matches,
   numberOf,
   numericColumns,
+  searched,
 } from "../../lungseg_utils/viewers/js/leaderboard.js";
 
 test("a number is what a cell begins with, true minus signs and infinity included", () => {
@@ -50,6 +51,14 @@ test("a row is shown if it has the chosen values and all words, each in any cell
   assert.ok(!matches(cells, filter("phantom unet")));
   assert.ok(matches(cells, filter("", [1, "phantom"], [0, ""])));
   assert.ok(!matches(cells, filter("", [1, "real"])));
+});
+
+test("marks, spaces and case do not matter to a search", () => {
+  assert.equal(searched("U-Net + prompt"), searched("unet PROMPT"));
+  const cells = ["U-Net (100 epochs)", "box on one slice", "0.79"];
+  const filter = (words) => ({ words, chosen: new Map() });
+  for (const words of ["unet", "u-net", "UNET one-slice", "0.79"]) assert.ok(matches(cells, filter(words)), words);
+  assert.ok(!matches(cells, filter("nnunet")));
 });
 
 test("cells with a comma, a quotation mark or a line's end are quoted", () => {

@@ -190,7 +190,7 @@ def test_tables_and_figures_of_the_ladder_show_the_setting(result, session):
     more = recorded_sessions.with_sessions(result, [session])
     with sessions.on_the_ladder([session]):
         table = ladder_table([more], "folder")
-        ladder_figure(table)
+        ladder_figure(table, [more.experiment.name])
         printed = printable_settings(table)
     assert table["setting"].tolist() == ["recorded"]
     assert table["dsc"].tolist() == tables.case_values(more.asked("recorded"), "dsc")["value"].tolist()

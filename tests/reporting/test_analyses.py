@@ -19,15 +19,17 @@ from lungseg_utils.reporting import (
     drawing_shifts,
     external_validation,
     failures,
-    few_shot,
+    labels,
     ladder,
     methods,
     protocol_trap,
+    results,
     robustness,
     seeds,
     selection,
     strata,
 )
+from lungseg_utils.reporting import labels_or_prompts as few_shot
 from lungseg_utils.reporting.results import experiment_titles, methods_by_setting
 from lungseg_utils.reporting.values import dsc_by_patient
 from lungseg_utils.types import Mask
@@ -79,16 +81,13 @@ def test_the_ladder_sets_each_answer_beside_its_two_controls(finished):
     assert np.isnan(table.loc["box_one_slice", unet]["over_control"])  # not against itself
     assert np.isnan(table.loc["box_one_slice", otsu]["over_trivial"])
     assert list(dict.fromkeys(ladder.ladder_table(finished, "phantom_nsclc")["setting"])) == ["box_one_slice", "none"]
-    printed = ladder.printable_ladder(ladder.ladder_table(finished, "phantom_nsclc"), "box_one_slice")
-    assert printed["method"].iloc[0].startswith("trivial: Otsu")
-    assert "U-Net, full training + prompt" in set(printed["method"])
 
 
 def test_settings_say_what_they_leak_and_cost(finished):
-    table = ladder.printable_settings(ladder.ladder_table(finished, "phantom_nsclc")).set_index("setting")
+    table = ladder.printable_settings(ladder.ladder_table(finished, "phantom_nsclc")).set_index("prompt")
     assert table.loc["box on one slice", "seconds of a person"] == "10 to 52"  # 1.5 boxes of 7 to 35 s
     assert table.loc["no prompt", "actions per patient"] == "none"
-    assert "Otsu" in table.loc["box on one slice", "best trivial"]
+    assert "Otsu" in table.loc["box on one slice", "best without a network"]
 
 
 def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch):
@@ -149,8 +148,20 @@ def test_curves_put_full_training_at_all_and_zero_shot_at_none(finished):
     assert {str(k) for k in sam["k"]} == {"0", "all"}
     assert sam["model"].nunique() == 1
     table = few_shot.few_shot_runs(finished, "phantom_nsclc", "none")
-    assert "k = 5: 0.30" in few_shot.few_shot_values(table, "none")["few_shot_none"]
+    said = few_shot.answer({"none": table}, {}, "U-Net", "phantoms")
+    assert "**0.30** with 5 patients and **0.50** with all patients (phantoms, n = 12)" in said
     assert set(few_shot.printable_few_shot(table)["the method"]) == {"no claim: one run"}
+
+
+def test_labels_are_rows_and_a_model_with_a_prompt_is_a_column(finished):
+    tables = {setting: few_shot.few_shot_runs(finished, "phantom_nsclc", setting) for setting in ("none", "box_one_slice")}
+    table = few_shot.printable_by_labels(tables).set_index("labeled patients")
+    assert list(table.index) == ["5", "all"]
+    assert table["U-Net, no prompt"].str[:4].tolist() == ["0.30", "0.50"]
+    sam = next(name for name in table if name.startswith("SAM-type"))
+    assert table[sam].str[:4].tolist() == ["–", "0.64"]
+    empty = {setting: part[:0] for setting, part in tables.items()}
+    assert not any(letter.isdigit() for letter in few_shot.answer(empty, dict.fromkeys(empty), "U-Net", "phantoms"))
 
 
 def test_training_that_falls_below_zero_shot_is_said():
@@ -354,20 +365,26 @@ def test_ranks_have_a_range_that_holds_the_rank(finished):
 
 
 def test_figures_draw_and_name_their_axes(finished):
-    figure = ladder.ladder_figure(ladder.ladder_table(finished, "phantom_nsclc"))
-    assert len(figure.axes) == 2  # automatic, SAM-type
-    assert "n = 12" in figure.axes[0].get_ylabel()
-    settings = [label.get_text() for label in figure.axes[1].get_xticklabels()]
-    promptable = next(line for line in figure.axes[1].get_lines() if line.get_linestyle() == "-")
-    # its line breaks where it has no answer
-    assert np.isnan(promptable.get_ydata()).tolist() == [setting == "no prompt" for setting in settings]
+    table = ladder.ladder_table(finished, "phantom_nsclc")
+    (axes,) = ladder.ladder_figure(table, [finished[0].experiment.name, finished[4].experiment.name]).axes
+    assert "n = 12" in axes.get_xlabel()
+    assert [label.get_text() for label in axes.get_yticklabels()] == ["box on one slice", "no prompt"]
+    sam = axes.get_lines()[1]
+    assert np.isnan(sam.get_xdata()).tolist() == [False, True]  # its line breaks where it takes no such prompt
+    assert axes.patches[0].get_width() == pytest.approx(0.65)  # the better of two rules
     drawn_wrongly = robustness.robustness(finished, "phantom_nsclc")
     assert "%" in robustness.robustness_figure(drawn_wrongly).axes[0].get_xlabel()
     moved = pd.DataFrame([("box_one_slice", 0.1, 2.0, 12), ("box_one_slice", 0.4, 2.0, 12)], columns=drawing_shifts.COLUMNS)
     panel = robustness.robustness_figure(drawn_wrongly, moved).axes[0]
     assert "mm" in panel.get_xlabel()
     assert panel.get_lines()[0].get_xdata().tolist() == [0.0, 2.0, 2.0]
-    assert "k" in few_shot.few_shot_figure(few_shot.few_shot(finished, "phantom_nsclc", "none")).axes[0].get_xlabel()
+    curves = {setting: few_shot.few_shot(finished, "phantom_nsclc", setting) for setting in ("none", "box_one_slice")}
+    without = {setting: few_shot.best_without_network(finished, "phantom_nsclc", setting) for setting in curves}
+    assert without["none"] is None
+    assert without["box_one_slice"].mean == pytest.approx(0.65)  # the better of two rules
+    figure = few_shot.figure(curves, without)
+    assert [axes.get_title() for axes in figure.axes] == ["no prompt", "box on one slice"]
+    assert [label.get_text() for label in figure.axes[0].get_xticklabels()] == ["5", "all"]
 
 
 @pytest.mark.parametrize("count", [2, 18])
@@ -385,13 +402,36 @@ def test_panels_of_robustness_keep_their_height_under_a_long_legend(count):
     assert figure.axes[0].get_window_extent().height / figure.dpi > 2
 
 
+def test_a_leaderboard_has_a_row_a_method_and_prompt_the_best_first(finished):
+    board = results.board({"phantoms": finished}, "phantoms")
+    rows = board.shown
+    assert list(rows) == list(results.COLUMNS)
+    assert rows["prompt"].tolist() == ["box on one slice"] * 5 + ["no prompt"] * 4
+    names = ["rule: Otsu threshold", "SAM-type stand-in", "U-Net + prompt", "rule: ellipse or ball", "U-Net + prompt"]
+    assert rows["architecture"].tolist()[:5] == names
+    sam, few = rows.iloc[1], rows.iloc[4]
+    assert (sam["pretraining"], sam["labels"], sam["drawn by"], sam["n"]) == ("CT-like", "3", "reference", 12)
+    assert (few["pretraining"], few["labels"]) == ("none", "1")
+    best, own = (dsc_by_patient(finished[n], "phantom_nsclc", "box_one_slice") for n in (3, 4))
+    assert sam["Dice"].startswith(f"{own.mean():.2f} [")
+    assert sam["minus best without a network"].startswith(labels.difference_text((own - best).mean()))
+    assert rows["minus best without a network"][0] == "–"
+    assert board.links[1] == "medsam_fine_tuned.html"
+    assert board.more["method"][4] == "U-Net, few-shot, k = 5 + prompt"
+    assert len(board.more) == len(rows) == len(board.links)
+    twice = results.board({"phantoms": finished, "ladder": finished}, "phantoms")
+    assert twice.shown["test set"].nunique() == 2  # of another profile, so another test set
+    assert set(twice.links[len(rows) :]) == {""}
+
+
 def test_a_leaderboard_is_a_plain_table_without_scripts_and_escapes_what_it_shows(finished):
-    board = ladder.board({"phantom_nsclc": ladder.ladder_table(finished, "phantom_nsclc")})
-    board.loc[0, "method"] = "<b>x</b></script>"
-    text = leaderboard(board, ("prompt",), "x.csv", "caption").data
-    assert text.count("<tr>") == len(board) + 1
+    board = results.board({"phantoms": finished}, "phantoms")
+    board.shown.loc[0, "architecture"] = "<b>x</b></script>"
+    text = leaderboard(board.shown, ("prompt",), "x.csv", "caption", more=board.more, bars=("Dice",)).data
+    assert text.count("<tr>") == len(board.shown) + 1
     assert "<b>x" not in text
     assert text.count("</script>") == 2
+    assert text.count("--bar:65%") == 1
     assert not re.search(r"(src|href)=|https?://", text)
 
 

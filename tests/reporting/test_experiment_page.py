@@ -9,9 +9,9 @@ from matplotlib import colors
 from matplotlib.figure import Figure
 
 from lungseg_utils.evaluation import metrics, tables
-from lungseg_utils.reporting import experiment_tables, labels, loss_ablation, style
+from lungseg_utils.reporting import experiment_tables, labels, labels_or_prompts, style
 from lungseg_utils.reporting.labels import counted, difference_text, interval_text, with_minus
-from lungseg_utils.reporting.results import cohort_values, methods_by_setting, printable_case_matrix, printable_setting_table
+from lungseg_utils.reporting.results import cohort_values, methods_by_setting, printable_case_matrix
 
 
 @pytest.fixture
@@ -150,20 +150,7 @@ TITLES = {"plain": "ellipse in the box, zero-shot", "better": "a network, fine-t
 ROLES = {"phantom_nsclc": "internal", "phantom_msd": "external"}
 
 
-def test_a_setting_has_one_row_per_method_the_best_first_and_a_column_per_cohort(ladder):
-    table = printable_setting_table(ladder, TITLES, "box_one_slice", list(ROLES))
-    assert list(table["method"]) == [TITLES["better"], TITLES["plain"]]
-    assert [c for c in table if c.startswith("DSC")] == ["DSC, phantoms, NSCLC-like, n = 12", "DSC, phantoms, MSD-like, n = 12"]
-    assert (table["failed"] == 0).all()
-
-
-def test_who_was_tested_on_fewer_patients_of_a_cohort_or_on_none_says_so(ladder):
-    fewer = (ladder["experiment"] == "better") & (ladder["test_dataset"] == "phantom_msd") & (ladder["patient_id"] == "phantom_msd-3")
-    table = printable_setting_table(ladder[~fewer], TITLES, "box_one_slice", list(ROLES)).set_index("method")
-    assert table["DSC, phantoms, MSD-like, n = 12"].str.endswith(", n = 11").to_dict() == {TITLES["better"]: True, TITLES["plain"]: False}
-    none = ladder[(ladder["experiment"] == "plain") | (ladder["test_dataset"] == "phantom_nsclc")]
-    table = printable_setting_table(none, TITLES, "box_one_slice", list(ROLES)).set_index("method")
-    assert table.loc[TITLES["better"], "DSC, phantoms, MSD-like, n = 12"] == "–"
+def test_numbers_of_patients_are_one_or_a_range():
     assert (counted([13, 63, 63]), counted([60, 60])) == ("n = 13 to 63", "n = 60")
 
 
@@ -206,16 +193,22 @@ def test_losses_are_compared_with_the_default_on_the_same_patients(ladder):
     unet["experiment"] = unet["experiment"].map(lambda name: f"unet_{name}")
     records |= {f"unet_{n}": {**r, "experiment": {**r["experiment"], "model": "unet", "paradigm": "few_shot"}} for n, r in records.items()}
     both = pd.concat([ladder, unet], ignore_index=True)
-    table = loss_ablation.printable_losses(both, records, {name: "U-Net" if name.startswith("unet") else "SAM-type" for name in records})
+    titles = {name: "U-Net" if name.startswith("unet") else "SAM-type" for name in records}
+    table = labels_or_prompts.printable_losses(both, records, titles)
     assert list(table.columns) == ["training", "prompt", "test set", "dice ce", "focal tversky"]
     alike = table.set_index(["training", "prompt"])
     assert alike.loc[("U-Net", "no prompt"), "dice ce"].tolist() == alike.loc[("SAM-type", "box on one slice"), "dice ce"].tolist()
     assert alike.loc["U-Net", "test set"].str.endswith("n = 12").all()
-    best = loss_ablation.best_losses(both, records)
-    assert best["sam_stand_in_best"] == "focal tversky"
-    assert best["unet_default"] == "dice ce"
-    assert best["unet_gain"].startswith("0.10")
-    assert best["n"] == 12
+    said = labels_or_prompts.loss_sentences(both, records, titles, "phantom_nsclc")
+    assert said.count("the default (dice ce)") == 2
+    assert said.count("and focal tversky") == 2
+    assert "(paired difference 0.10" in said
+    assert "n = 12" in said
+    alone = {name: record for name, record in records.items() if "better" not in name}
+    kept = both[both["experiment"].isin(alone)]
+    assert "no other loss is better" in labels_or_prompts.loss_sentences(
+        kept, alone, {name: titles[name] for name in alone}, "phantom_nsclc"
+    )
 
 
 def test_the_front_page_gets_one_key_per_notebook_setting_and_role(ladder):

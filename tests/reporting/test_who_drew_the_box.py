@@ -94,9 +94,9 @@ def test_a_wider_margin_changes_no_value(nodules):
             assert values[0] == pytest.approx(values[1]), name
 
 
-def test_sentence_gives_each_number_with_its_interval_and_n(nodules):
+def test_the_answer_gives_each_number_with_its_interval_and_n(nodules):
     frame = who.measured(who.nodules_shown("smoke")[:60], [who.READER, who.ELLIPSES], 8.0)
     four = frame[frame["readers"] == 4]
-    text = who.sentence(four)
+    text = who.answer(four)
     assert f"n = {four['patient_id'].nunique()} patients" in text
     assert who.summary_text(who.by_patient(four, who.ELLIPSES, judges.SELF)) in text

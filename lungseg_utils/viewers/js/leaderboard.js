@@ -5,8 +5,10 @@ import { element } from "./dom.js";
 
 /**
  * A table as leaderboard.py writes it; `filters` are columns that get a choice of their values.
- * @typedef {{ columns: string[], rows: string[][], filters: string[], file: string }} Data
- * @typedef {{ row: HTMLTableRowElement, cells: string[] }} BoardRow
+ * @typedef {{ columns: string[], rows: string[][], filters: string[], file: string }} Shown
+ * @typedef {{ moreColumns?: string[], more?: string[][] }} FileOnly Columns of the downloaded file alone
+ * @typedef {Shown & FileOnly} Data
+ * @typedef {{ row: HTMLTableRowElement, cells: string[], more: string[] }} BoardRow
  * @typedef {{ chosen: Map<number, string>, words: string }} Filter value by column, and words that any cell may hold
  */
 
@@ -47,6 +49,14 @@ export function compareCells(a, b, numeric) {
 }
 
 /**
+ * A text as it is searched: without case, spaces and marks, so "unet" finds "U-Net" and "u net".
+ * @param {string} text
+ */
+export function searched(text) {
+  return text.toLowerCase().replace(/[^\p{L}\p{N}.]+/gu, "");
+}
+
+/**
  * Whether a row has all chosen values, and each of the words in one of its cells.
  * @param {string[]} cells
  * @param {Filter} filter
@@ -54,7 +64,7 @@ export function compareCells(a, b, numeric) {
 export function matches(cells, { chosen, words }) {
   return (
     [...chosen].every(([column, value]) => !value || cells[column] === value) &&
-    words.split(/\s+/).every((word) => cells.some((cell) => cell.toLowerCase().includes(word)))
+    words.split(/\s+/).every((word) => cells.some((cell) => searched(cell).includes(searched(word))))
   );
 }
 
@@ -76,7 +86,11 @@ class Board {
     this.data = JSON.parse(root.querySelector(".lb-data")?.textContent ?? "");
     this.body = /** @type {HTMLTableSectionElement} */ (root.querySelector("tbody"));
     /** @type {BoardRow[]} */
-    this.rows = [...this.body.rows].map((row, index) => ({ row, cells: this.data.rows[index] }));
+    this.rows = [...this.body.rows].map((row, index) => ({
+      row,
+      cells: this.data.rows[index],
+      more: this.data.more?.[index] ?? [],
+    }));
     this.heads = [...root.querySelectorAll("thead th")].filter((head) => head instanceof HTMLElement);
     this.numeric = numericColumns(this.data);
     /** @type {Filter} */
@@ -98,11 +112,11 @@ class Board {
     );
     const search = element("input", { type: "search" });
     search.addEventListener("input", () => {
-      this.filter.words = search.value.trim().toLowerCase();
+      this.filter.words = search.value.trim();
       this.update();
     });
     const download = element("button", { type: "button", onclick: () => this.download() }, "Download as CSV");
-    controls.append(labeled("contains", search), download, this.count);
+    controls.append(labeled("find", search), download, this.count);
   }
 
   /** @param {number} column */
@@ -137,7 +151,8 @@ class Board {
 
   download() {
     const inOrder = this.shown.sort((a, b) => a.row.rowIndex - b.row.rowIndex);
-    const text = csvText([this.data.columns, ...inOrder.map(({ cells }) => cells)]);
+    const columns = [...this.data.columns, ...(this.data.moreColumns ?? [])];
+    const text = csvText([columns, ...inOrder.map(({ cells, more }) => [...cells, ...more])]);
     const href = URL.createObjectURL(new Blob([text], { type: "text/csv" }));
     element("a", { href, download: this.data.file }).click();
     URL.revokeObjectURL(href);

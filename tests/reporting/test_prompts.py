@@ -5,10 +5,10 @@ import pandas as pd
 import pytest
 
 from lungseg_utils.evaluation import judges
-from lungseg_utils.reporting import front_page
+from lungseg_utils.reporting import prompts
 from tests.support.results_by_readers import PATIENTS, PROFILE, finished_experiment
 
-ALL_SETTINGS = front_page.SETTINGS
+ALL_SETTINGS = prompts.SETTINGS
 
 
 def _result(notebook, by_reference, by_others, settings=ALL_SETTINGS, **run):
@@ -33,7 +33,7 @@ def finished():
 
 
 def test_prompts_come_from_another_reader_and_each_prompt_has_its_own_opponent(finished):
-    table = front_page.front_table(finished, PROFILE)
+    table = prompts.front_table(finished, PROFILE)
     assert table["setting"].drop_duplicates().tolist() == list(ALL_SETTINGS)
     one = table[table["setting"] == "box_one_slice"].set_index("role")
     assert one.loc["trivial", "dsc"] == pytest.approx(0.65)  # the best by this judge, not by the reference
@@ -46,28 +46,39 @@ def test_prompts_come_from_another_reader_and_each_prompt_has_its_own_opponent(f
 
 
 def test_weights_that_had_seen_the_images_are_marked(finished):
-    table = front_page.front_table(finished, PROFILE)
+    table = prompts.front_table(finished, PROFILE)
     assert set(table["role"][table["seen"]]) == {"zero-shot", "fine-tuned"}
-    assert front_page.seen_sentence(table).count("LiteMedSAM") == 3
-    assert front_page.seen_sentence(table[~table["seen"]]) == ""
+    assert prompts.seen_sentence(table).count("LiteMedSAM") == 3
+    assert prompts.seen_sentence(table[~table["seen"]]) == ""
 
 
 def test_each_number_in_the_sentences_names_its_opponent_and_closes(finished):
     readers = pd.Series(0.81, PATIENTS)
-    said = front_page.sentences(front_page.front_table(finished, PROFILE), PROFILE, readers)
+    table = prompts.front_table(finished, PROFILE)
+    said = prompts.sentences(table, PROFILE, readers)
     assert "0.70 [" in said["front_alone"]
-    assert "without a network reaches 0.65 [" in said["front_box_one_slice"]
-    assert "full training 0.75 [" in said["front_box_one_slice"]
-    assert "difference 0.100 [0.100, 0.100]" in said["front_box_one_slice"]
+    one = said["front_box_one_slice"]
+    assert "without a network (Otsu threshold) reaches 0.65 [" in one
+    assert "adds 0.000 [0.000, 0.000] to the U-Net" in one
+    assert "U-Net +0.050; Box-channel U-Net +0.100; LiteMedSAM, zero-shot, −0.100 and −0.070; LiteMedSAM, fine-tuned, +0.120." in one
     assert "0.81" in said["front_reader"]
+    assert prompts.answer(table, PROFILE, readers).count("\n- ") == 3
+
+
+def test_a_table_has_a_row_a_method_and_a_column_a_prompt(finished):
+    table = prompts.printable(prompts.front_table(finished, PROFILE), pd.Series(0.81, PATIENTS)).set_index("method")
+    assert list(table.columns) == ["no prompt", "box on one slice", "box on every slice"]
+    assert table.loc["U-Net"].str.startswith("0.70 [").all()
+    assert table.loc["best without a network", "no prompt"] == "–"
+    assert table.loc["another reader's own outline"].str.startswith("0.81").all()
+    assert len(table) == 7
 
 
 def test_what_was_not_run_is_said_and_nothing_is_made_up(finished):
-    table = front_page.front_table(finished[2:3], PROFILE)
-    said = front_page.sentences(table, PROFILE)
-    assert not any(letter.isdigit() for letter in said["front_box_one_slice"])
-    assert said["front_reader"] == ""
-    empty = front_page.sentences(table[:0], PROFILE)
+    table = prompts.front_table(finished[2:3], PROFILE)
+    said = prompts.sentences(table, PROFILE)
+    assert not any(letter.isdigit() for letter in said["front_box_one_slice"] + said["front_reader"])
+    empty = prompts.sentences(table[:0], PROFILE)
     assert not any(letter.isdigit() for letter in empty["front_alone"])
 
 
@@ -76,21 +87,21 @@ def test_with_one_reader_the_reference_judges_and_there_is_no_human_band():
         _result("baselines_zero_shot", 0.6, None, profile="smoke", dataset="phantom_nsclc"),
         _result("unet_full", 0.7, None, profile="smoke", dataset="phantom_nsclc"),
     ]
-    table = front_page.front_table(found, "smoke")
+    table = prompts.front_table(found, "smoke")
     assert table.set_index(["setting", "role"]).loc[("box_one_slice", "automatic"), "gain"] == pytest.approx(0.1)
-    assert front_page.readers_of(found, "smoke") is None
+    assert prompts.readers_of(found, "smoke") is None
 
 
 @pytest.mark.parametrize("narrow", [False, True])
 def test_the_figure_has_a_line_a_row_and_a_band_of_readers(finished, narrow):
-    table = front_page.front_table(finished, PROFILE)
+    table = prompts.front_table(finished, PROFILE)
     readers = pd.Series(np.linspace(0.7, 0.9, len(PATIENTS)), PATIENTS)
-    figure = front_page.front_figure(table, readers, narrow)
+    figure = prompts.front_figure(table, readers, narrow)
     (axes,) = figure.axes
     texts = [text.get_text() for text in axes.texts]
     assert sum("best without a network" in text for text in texts) == 2
     assert sum(text.endswith("†") for text in texts) == 6
     assert ("minus gray bar" in texts) == (not narrow)
     assert axes.get_xlabel().count("trained on these images") == 1
-    without = front_page.front_figure(table, None, narrow)
+    without = prompts.front_figure(table, None, narrow)
     assert "another reader" not in [text.get_text() for text in without.axes[0].texts]

@@ -1,4 +1,4 @@
-"""Front page: what each prompt is worth, as one figure and as sentences.
+"""Page "What a prompt is worth": one figure and its sentences, which the first page shows too.
 
 Where several readers outlined the tested patients, one reader draws the prompts and the others judge; elsewhere the reference does both.
 """
@@ -13,10 +13,12 @@ import pandas as pd
 
 from .. import registry
 from ..evaluation import intervals
-from ..experiments import analysis_plan, config, planning, results
+from ..experiments import analysis_plan, config, evidence, planning, results
 from ..prompts.sources import ANOTHER_READER
 from . import contamination, prompt_sources, style, wording
-from .labels import difference_text, interval_text, label_of
+from .controls import EXTERNAL, role_of
+from .labels import CONTROL, difference_text, interval_text, label_of
+from .ladder import ladder_table
 from .methods import Method, group_key, group_runs, titles
 
 if TYPE_CHECKING:
@@ -33,6 +35,8 @@ FRONT_PAGE: Mapping[str, str] = {
     "litemedsam_fine_tuned": FINE_TUNED,
 }
 SETTINGS = ("none", "box_one_slice", "box_every_slice")
+_KEYS = tuple(f"front_{setting}" for setting in SETTINGS[1:])
+_MEAN_NOTHING = ("quick", "smoke")
 _MARK = "†"
 _DPI = 170  # sharp on dense screens, and some 150 kB
 _POINTS = 10
@@ -57,15 +61,32 @@ def shown_methods(finished: Sequence[results.RunResult], profile: str) -> dict[s
     return found
 
 
+def is_trivial(method: Method) -> bool:
+    """Whether a method has no network."""
+    return role_of(method.experiment) == TRIVIAL
+
+
+def ladder_profile(profile: str) -> str:
+    """The profile whose results show all prompts in the book of `profile`; its own one where numbers mean nothing."""
+    return profile if profile in _MEAN_NOTHING else evidence.profile_for("all prompts", profile)
+
+
+def whole_ladder(finished: Sequence[results.RunResult], profile: str) -> pd.DataFrame:
+    """`ladder_table` of the internal data set of a profile, without methods that were trained on another one."""
+    table = ladder_table(finished, wording.internal(profile))
+    return table[table["training"] != EXTERNAL]
+
+
 def front_table(finished: Sequence[results.RunResult], profile: str) -> pd.DataFrame:
     """One row per prompt setting and method of the front page, on the internal data set.
 
     Columns: setting, role, experiment, title, seen (whether its first weights had seen the tested images), n; dsc, gain (mean paired
-    difference to the best prediction without a network for the same prompt), each with _low and _high (NaN: no interval, no opponent).
+    difference to the best prediction without a network for the same prompt) and added (to the same method without a prompt), each with
+    _low and _high (NaN: no interval, no opponent).
     """
     dataset = wording.internal(profile)
     source, methods, names = source_of(finished, dataset), shown_methods(finished, profile), titles(finished)
-    rows = []
+    rows, alone = [], {}
     for setting in SETTINGS:
         asked = [(role, m) for role, found in methods.items() for m in found if m.asked(dataset, setting, source=source)]
         values = {method.name: method.table(dataset, setting, source=source).mean(axis=1) for _, method in asked}
@@ -78,7 +99,10 @@ def front_table(finished: Sequence[results.RunResult], profile: str) -> pd.DataF
             row |= {"seen": contamination.is_burnt(method.experiment, dataset), "n": len(own)}
             row |= _columns("dsc", intervals.summarize_mean(own.to_numpy()))
             gain = intervals.summarize_paired_difference(own, best) if best is not None and role != TRIVIAL else None
-            rows.append(row | _columns("gain", gain))
+            added = intervals.summarize_paired_difference(own, alone[method.name]) if method.name in alone else None
+            rows.append(row | _columns("gain", gain) | _columns("added", added))
+        if setting == "none":
+            alone = {method.name: values[method.name] for role, method in asked if role != TRIVIAL}
     return pd.DataFrame(rows)
 
 
@@ -134,7 +158,8 @@ def _draw_line(axes: Axes, place: int, line: pd.Series | str, narrow: bool) -> N
         text = label_of(line)
         axes.annotate(text[0].upper() + text[1:], (0.01 if narrow else -1.08, place), fontweight="bold", **at_left)
         return
-    name = ("best without a network" if line["role"] == TRIVIAL else line["title"]) + (f" {_MARK}" if line["seen"] else "")
+    cut = CONTROL if line["role"] == AUTOMATIC and line["setting"] != "none" else ""
+    name = _name(line) + cut + (f" {_MARK}" if line["seen"] else "")
     if line["role"] == TRIVIAL:
         axes.barh(place, line["dsc"], height=0.3 if narrow else 0.7, color="0.8", zorder=1)
         color: Any = style.GRAY
@@ -148,42 +173,96 @@ def _draw_line(axes: Axes, place: int, line: pd.Series | str, narrow: bool) -> N
         return
     axes.annotate(name, (-1.05, place), **at_left)
     if not np.isnan(line["gain"]):
-        axes.annotate(_gain(line), (1.02, place), **at_left)
+        axes.annotate(_difference(line), (1.02, place), **at_left)
 
 
-def _gain(row: pd.Series) -> str:
-    return difference_text(*(row[f"gain{end}"] for end in ("", "_low", "_high")))
+def _difference(row: pd.Series, name: str = "gain", signed: bool = False) -> str:
+    return difference_text(*(row[f"{name}{end}"] for end in ("", "_low", "_high")), signed=signed)
+
+
+def figure_alt(table: pd.DataFrame) -> str:
+    """What `front_figure` shows, for those who cannot see it."""
+    parts = []
+    for setting, part in table.groupby("setting", sort=False):
+        parts.append(f"{label_of(str(setting))}: " + "; ".join(f"{_name(row)} {row['dsc']:.2f}" for _, row in part.iterrows()))
+    return f"Mean Dice with intervals by prompt. {'. '.join(parts) or 'Nothing was run'}."
+
+
+def printable(table: pd.DataFrame, readers: pd.Series | None = None) -> pd.DataFrame:
+    """One row a method, one column a prompt: mean Dice with its interval; at the end a reader's own outline, judged alike."""
+    rows: dict[str, dict[str, str]] = {}
+    for _, row in table.iterrows():
+        rows.setdefault(_name(row), {})[label_of(row["setting"])] = _dsc(row)
+    if readers is not None:
+        rows["another reader's own outline"] = dict.fromkeys(map(label_of, SETTINGS), _of_readers(readers))
+    frame = pd.DataFrame.from_dict(rows, orient="index", columns=[label_of(setting) for setting in SETTINGS])
+    first = list(dict.fromkeys(_name(row) for role in (AUTOMATIC, TRIVIAL) for _, row in table[table["role"] == role].iterrows()))
+    frame = frame.reindex([*first, *(name for name in frame.index if name not in first)])
+    return frame.fillna("–").rename_axis("method").reset_index()
+
+
+def answer(table: pd.DataFrame, profile: str, readers: pd.Series | None = None) -> str:
+    """Markdown: what each prompt is worth, a line for each."""
+    said = sentences(table, profile, readers)
+    return "\n".join(f"- {text}" for key, text in said.items() if text and key in ("front_alone", *_KEYS, "front_reader"))
 
 
 def sentences(table: pd.DataFrame, profile: str, readers: pd.Series | None = None) -> dict[str, str]:
     """The answer in plain sentences, by glue key: front_alone, front_SETTING for each prompt, front_reader. What was not run is said."""
-    tested = wording.named(wording.internal(profile))
-    drawn = "drawn by one reader and judged by the others" if readers is not None else "cut from the reference"
-    said = {"front_alone": _alone(table, tested)}
+    said = {"front_alone": _alone(table, wording.named(wording.internal(profile)))}
     for setting in SETTINGS[1:]:
-        said[f"front_{setting}"] = _with_prompt(table[table["setting"] == setting], f"With a {label_of(setting)}, {drawn},")
-    said["front_reader"] = ""
+        said[f"front_{setting}"] = _with_prompt(table[table["setting"] == setting], label_of(setting))
+    said["front_reader"] = "The boxes are cut from the reference, which also judges."
     if readers is not None:
-        summary = intervals.summarize_mean(readers.to_numpy())
-        of_reader = interval_text(summary.mean, summary.low, summary.high)
-        said["front_reader"] = f"Another reader's own outline, judged in the same way, reaches {of_reader}."
+        own = f"another reader's own outline reaches {_of_readers(readers)}"
+        said["front_reader"] = f"One reader draws the boxes and other readers judge; judged in the same way, {own}."
     return said
+
+
+def _of_readers(readers: pd.Series) -> str:
+    summary = intervals.summarize_mean(readers.to_numpy())
+    return interval_text(summary.mean, summary.low, summary.high)
+
+
+def _name(row: pd.Series) -> str:
+    """Of a network that is trained from random weights its model, of the others the training too."""
+    if row["role"] == TRIVIAL:
+        return "best without a network"
+    if row["role"] in (AUTOMATIC, BOX_CHANNEL):
+        return row["title"].removesuffix(CONTROL).partition(", ")[0]
+    return row["title"]
 
 
 def _alone(table: pd.DataFrame, tested: str) -> str:
     part = table[(table["setting"] == "none") & (table["role"] == AUTOMATIC)]
     if part.empty:
-        return f"No automatic model was run on {tested}."
+        return f"Without a prompt, no automatic network was run on {tested} in this edition."
     row = part.iloc[0]
-    return f"Without a prompt, the {row['title']}, reaches a mean Dice of {_dsc(row)} on {row['n']} {tested}."
+    return f"Without a prompt, the {_name(row)} reaches a mean Dice of {_dsc(row)} on {row['n']} {tested}."
 
 
-def _with_prompt(part: pd.DataFrame, given: str) -> str:
-    trivial = part[part["role"] == TRIVIAL]
-    parts = [f"{row['title']} {_dsc(row)}, difference {_gain(row)}" for _, row in part[part["role"] != TRIVIAL].iterrows()]
-    if trivial.empty or not parts:
-        return f"{given} this edition compares nothing."
-    return f"{given} the best prediction without a network reaches {_dsc(trivial.iloc[0])}. The others: {'; '.join(parts)}."
+def _with_prompt(part: pd.DataFrame, prompt: str) -> str:
+    trivial, others = part[part["role"] == TRIVIAL], part[part["role"] != TRIVIAL]
+    if trivial.empty or others.empty:
+        return f"With a {prompt}, this edition has no comparison."
+    text = f"With a {prompt}, the best prediction without a network ({_rule(trivial.iloc[0])}) reaches {_dsc(trivial.iloc[0])}."
+    for _, row in others[(others["role"] == AUTOMATIC) & others["added"].notna()].iterrows():
+        text += f" The box adds {_difference(row, 'added', True)} to the {_name(row)}, whose prediction is cut to it."
+    named: dict[str, list[str]] = {}
+    for _, row in others.iterrows():
+        named.setdefault(_short_name(row), []).append(difference_text(row["gain"], signed=True))
+    listed = "; ".join(f"{name} {' and '.join(gains)}" for name, gains in named.items())
+    return f"{text} Paired differences to the prediction without a network: {listed}."
+
+
+def _short_name(row: pd.Series) -> str:
+    """Without the CT window and the pretraining, which a figure or a table names."""
+    model = _name(row).partition(", ")[0]
+    return model if row["role"] in (AUTOMATIC, BOX_CHANNEL) else f"{model}, {row['role']},"
+
+
+def _rule(row: pd.Series) -> str:
+    return str(row["title"]).removeprefix("trivial: ")
 
 
 def _dsc(row: pd.Series) -> str:
