@@ -286,14 +286,12 @@ def overview_table(frame: pd.DataFrame, on_a_card: pd.DataFrame) -> pd.DataFrame
 
 def answer(frame: pd.DataFrame, on_a_card: pd.DataFrame) -> str:
     """The finding of the page: what a scan costs a machine and a person, with and without a graphics card."""
-    values, card = (
-        {key: str(value).replace("≈", "about") for key, value in page_values(found).items()} for found in (frame, on_a_card)
-    )
+    values, card = ({key: str(value).replace("≈", "about") for key, value in page_values(found).items()} for found in (frame, on_a_card))
     return (
         f"On a processor ({values['device']}), nnU-Net takes {values['nnunet_3d_none']} per scan "
         f"({values['nnunet_3d_none_mirrored']} with its default mirroring) and needs no human input. With one box, SAM takes "
-        f"{values['sam_box_one_slice']}, LiteMedSAM {values['litemedsam_box_one_slice']} and MedSAM2 {values['medsam2_box_one_slice']}, plus "
-        f"{values['person_one']} of a person. Boxes on every slice take a person {values['person_every']}. On a graphics card "
+        f"{values['sam_box_one_slice']}, LiteMedSAM {values['litemedsam_box_one_slice']} and MedSAM2 {values['medsam2_box_one_slice']}, "
+        f"plus {values['person_one']} of a person. Boxes on every slice take a person {values['person_every']}. On a graphics card "
         f"({card['device']}) nnU-Net takes {card['nnunet_3d_none']} and SAM with one box {card['sam_box_one_slice']}."
     )
 

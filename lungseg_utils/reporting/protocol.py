@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 
 _ROWS = 10  # of the table of the page
+_LABEL_WIDTH = 42  # characters of a line in a figure
 
 
 def counted(finished: Sequence[RunResult], dataset: str) -> list[RunResult]:
@@ -84,7 +86,7 @@ def trap_figure(trap: pd.DataFrame, setting: str) -> Figure:
     plot_style()
     import matplotlib.pyplot as plt
 
-    part = trap[trap["setting"] == setting]
+    part = trap[(trap["setting"] == setting) & _is_shown(trap)]
     part = part.assign(rank=part.groupby("protocol")["value"].rank(ascending=False, method="min"))  # among those that are shown
     names = list(dict.fromkeys(part["protocol"]))
     figure, (left, right) = plt.subplots(1, 2, figsize=(11, 0.42 * len(names) + 2.2), sharey=True, layout="constrained")
@@ -104,32 +106,33 @@ def trap_figure(trap: pd.DataFrame, setting: str) -> Figure:
     return figure
 
 
-def shifts_figure(trap: pd.DataFrame, experiment: str, settings: Sequence[str] = ("none", "box_one_slice")) -> Figure:
-    """Dice of one or two methods under every protocol, labeled directly; a line marks each method's score by the own protocol.
-
-    `experiment`: shown in the first of `settings`; in the others the method that is best there by the own protocol.
-    """
+def shifts_figure(trap: pd.DataFrame, experiment: str, setting: str) -> Figure:
+    """Dice of one method under every protocol, as bars from its score by the own protocol."""
     sns = plot_style()
     import matplotlib.pyplot as plt
 
-    names = list(dict.fromkeys(trap["protocol"]))
-    figure, axes = plt.subplots(figsize=(8.5, 0.36 * len(names) + 1.3), layout="constrained")
-    for setting, marker, color in zip(settings, "os", sns.color_palette(), strict=False):
-        part = trap[(trap["setting"] == setting) & is_learned(trap)]
-        first = part[part["protocol"] == names[0]].sort_values("value", ascending=False, kind="stable")
-        if first.empty:
-            continue
-        chosen = experiment if experiment in set(first["experiment"]) and setting == settings[0] else first["experiment"].iloc[0]
-        own = part[part["experiment"] == chosen]
-        places = [names.index(name) for name in own["protocol"]]
-        axes.axvline(own["value"].iloc[0], color=color, linewidth=1, alpha=0.6)
-        axes.plot(own["value"], places, marker, color=color, markersize=7)
-        for value, place in zip(own["value"], places, strict=True):
-            axes.annotate(number_text(value, 2), (value, place), (7, -4), textcoords="offset points", fontsize="small", color=color)
-        axes.annotate(f"{own['title'].iloc[0]}, {label_of(setting)}", (own["value"].iloc[0], -0.6), ha="center", va="bottom", color=color)
-    axes.set_yticks(range(len(names)), names, fontsize="small")
-    axes.set(ylim=(len(names) - 0.4, -1.5), xlim=(-0.02, 1.02), xlabel="Dice by this protocol")
-    axes.axhspan(-0.4, 0.4, color="0.5", alpha=0.12)
+    part = trap[(trap["experiment"] == experiment) & (trap["setting"] == setting)]
+    values, own, places = part["value"].to_numpy(), part["value"].iloc[0], np.arange(len(part))
+    least, most = min(0, (values - own).min()), max(0, (values - own).max())
+    room = 0.4 * max(most - least, 0.02)  # for the labels
+    figure, axes = plt.subplots(figsize=(8.5, 0.4 * len(part) + 0.9), layout="constrained")
+    axes.barh(places, values - own, left=own, height=0.6, color=sns.color_palette()[0])
+    axes.axvline(own, color="0.3", linewidth=1.5)
+    for place, value in zip(places, values, strict=True):
+        right = value >= own
+        text = number_text(value, 2) if place == 0 else f"{number_text(value, 2)} ({difference_text(value - own, signed=True)})"
+        axes.annotate(
+            text,
+            (value, place),
+            (5 if right else -5, 0),
+            textcoords="offset points",
+            ha="left" if right else "right",
+            va="center",
+            fontsize="small",
+        )
+    axes.set_yticks(places, [textwrap.fill(name, _LABEL_WIDTH) for name in part["protocol"]], fontsize="small")
+    axes.set(ylim=(len(part) - 0.4, -0.6), xlim=(own + least - room, own + most + room), xlabel="Dice by this protocol")
+    axes.axhspan(-0.5, 0.5, color="0.5", alpha=0.12)
     axes.grid(visible=False, axis="y")
     plt.close(figure)
     return figure
@@ -139,7 +142,7 @@ def short_table(trap: pd.DataFrame, experiment: str, setting: str) -> pd.DataFra
     """`printable_trap` without formulas: the own protocol, and those that move the score of one method most."""
     part = trap[(trap["experiment"] == experiment) & (trap["setting"] == setting)]
     moved = part.iloc[1:].sort_values("shift", key=abs, ascending=False, kind="stable").index[: _ROWS - 1]
-    return printable_trap(part.loc[[*part.index[:1], *sorted(moved)]], experiment, setting).drop(columns="formula")
+    return printable_trap(part.loc[[*part.index[:1], *sorted(moved)]], experiment, setting).drop(columns=["formula", "rank"])
 
 
 FOLDED = """:::{dropdown} All protocols with their formulas, and whether the methods keep their order
@@ -161,9 +164,15 @@ def folded_figure(setting: str) -> str:
     )
 
 
-def is_learned(trap: pd.DataFrame) -> pd.Series:
-    """Which rows are of methods other than the trivial baselines."""
-    return ~trap["title"].isin(list(trivial_rules()))
+def ranked_settings(trap: pd.DataFrame) -> list[str]:
+    """Those of no prompt and a box on one slice in which several methods have a rank, trivial baselines without a prompt left out."""
+    shown = trap[_is_shown(trap)]
+    return [name for name in ("none", "box_one_slice") if shown.loc[shown["setting"] == name, "experiment"].nunique() > 1]
+
+
+def _is_shown(trap: pd.DataFrame) -> pd.Series:
+    """Without a prompt a trivial baseline predicts nothing."""
+    return (trap["setting"] != "none") | ~trap["title"].isin(list(trivial_rules()))
 
 
 def printable_trap(trap: pd.DataFrame, experiment: str, setting: str) -> pd.DataFrame:
@@ -228,8 +237,8 @@ def answer(trap: pd.DataFrame, experiment: str, agreement: pd.DataFrame, tested:
     )
     if order["trap_box_one_slice_methods"] > 1:
         text += (
-            f" With a box on one slice, {order['trap_box_one_slice_another_first']} of {order['trap_box_one_slice_others']} other protocols "
-            f"rank another one of the {order['trap_box_one_slice_methods']} methods first."
+            f" With a box on one slice, {order['trap_box_one_slice_another_first']} of {order['trap_box_one_slice_others']} other "
+            f"protocols rank another one of the {order['trap_box_one_slice_methods']} methods first."
         )
     return text
 

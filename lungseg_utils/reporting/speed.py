@@ -1,4 +1,4 @@
-"""Page "What it costs", part "Speed of this benchmark": the table that `python -m benchmarks` writes, which compares this project's code with common scripts.
+"""Page "What it costs", part on the code's speed: the table of `python -m benchmarks`, which compares this project with common scripts.
 
 A row is one piece of work, done in turn by the fast path (this project) and the plain one, in one run on one machine. Machines are noisy,
 so pairs are compared instead of times: `gain` is plain over fast seconds (at least `goal`), `extra` fast minus plain seconds (at most).
