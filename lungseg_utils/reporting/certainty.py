@@ -176,8 +176,9 @@ def answer(table: pd.DataFrame, tested_on: str, spread: str) -> str:
     return (
         f"Of {len(table)} comparisons that were planned before any result, this edition can test {values['contrasts_tested']} on "
         f"{tested_on} (n = {values['contrasts_n']}); {values['contrasts_significant']} show a difference in Dice after correction for all "
-        f"{len(table)}. The largest is {difference_text(largest['difference'], largest['low'], largest['high'], signed=True)} "
-        f"({largest['name']}). A true difference of {values['contrasts_detectable_most']} would have been detected in each. {spread}"
+        f"{len(table)}. The largest is {difference_text(largest['difference'], largest['low'], largest['high'], signed=True)}: "
+        f"{_short(largest['a'])} against {_short(largest['b'])}. A true difference of {values['contrasts_detectable_most']} would have "
+        f"been detected in each. {spread}"
     )
 
 

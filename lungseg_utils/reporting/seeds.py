@@ -143,8 +143,8 @@ def folded(dataset: str, title: str, spread: pd.DataFrame, differences: pd.DataF
     text = (
         f":::{{dropdown}} Repeated training: {title}\n"
         "The same training again, with other seeds: other first weights where they are random, and another order of the same patients; "
-        "with other folds: other patients who train and validate; with other draws of *k*: other labeled patients. *These trained models* are "
-        "the same networks on other patients. *The method* is other patients and other trainings; runs are crossed with patients. "
+        "with other folds: other patients who train and validate; with other draws of *k*: other labeled patients. *These trained models* "
+        "are the same networks on other patients. *The method* is other patients and other trainings; runs are crossed with patients. "
         "One run gives no interval of the second kind. An automatic method *+ prompt* is the control.\n"
         f"```{{glued}} certainty.ipynb::seeds_{dataset}_figure\n:alt: Mean Dice of each method with intervals for these trained models and "
         f"for the method, and the range from the lowest to the highest run.\n```\n```{{glued}} certainty.ipynb::seeds_{dataset}\n```\n"

@@ -103,8 +103,8 @@ def folded(table: pd.DataFrame, results_are: str, tested: str) -> str:
         ":::{dropdown} Hidden labels: choosing the checkpoint\n"
         "Few-shot papers count *k* training patients, and then choose the checkpoint by further labeled patients or by the test patients. "
         f"These are {results_are}: the same few-shot U-Net without a prompt, trained with several numbers of steps, tested on {tested}. "
-        f"The test is split at random into patients who act as further labeled ones, and the rest ({values['n']}), who are scored. Scores are "
-        f"means over {values['draws']} draws of the *k* patients. If the further labeled patients choose the number of steps, the mean "
-        f"Dice moves by {values['free']}; if the scored patients choose it, by {values['tested']}. A choice among more settings brings more: "
-        "here only the number of steps was chosen.\n```{glued} protocol.ipynb::selection_table\n```\n:::"
+        f"The test is split at random into patients who act as further labeled ones, and the rest ({values['n']}), who are scored. Scores "
+        f"are means over {values['draws']} draws of the *k* patients. If the further labeled patients choose the number of steps, the mean "
+        f"Dice moves by {values['free']}; if the scored patients choose it, by {values['tested']}. A choice among more settings brings "
+        "more: here only the number of steps was chosen.\n```{glued} protocol.ipynb::selection_table\n```\n:::"
     )

@@ -178,7 +178,7 @@ def case_matrix(finished: Sequence[results.RunResult], datasets: Sequence[str]) 
 def case_table(finished: Sequence[results.RunResult], datasets: Sequence[str]) -> pd.DataFrame:
     """One row per real case: reference, and of a few methods the Dice; of the automatic network without a prompt also what it found.
 
-    The methods: the automatic network without and with a box, the ellipse or ball, and the first fine-tuned promptable model.
+    The methods: `controls.representatives`.
     """
     names, cut = methods.titles(finished), _cut(finished)
     wide = {
@@ -186,7 +186,7 @@ def case_table(finished: Sequence[results.RunResult], datasets: Sequence[str]) -
         for metric in _OF_A_CASE
     }
     cases = wide["dsc"].index.droplevel(["experiment", "prompter"]).unique()
-    chosen, rows = _chosen(finished, datasets), []
+    chosen, rows = controls.representatives(finished, datasets), []
     for dataset, case in cases:
         row: dict[str, Any] = {"case": f"{label_of(dataset)}: {case}" + (" †" if (dataset, case) in cut else "")}
         row["reference (ml)"] = number_text(wide["reference_volume"].xs((dataset, case), level=("test_dataset", "case_id")).iloc[0], 1)
@@ -214,16 +214,6 @@ def _whole(finished: Sequence[results.RunResult], datasets: Sequence[str], metri
 def _cut(finished: Iterable[results.RunResult]) -> set[tuple[str, str]]:
     """Cases whose lesion is cut by an end of the volume."""
     return {(r["test_dataset"], r["case_id"]) for result in finished for r in result.provenance["cases"] if r["cut_by_volume_end"]}
-
-
-def _chosen(finished: Sequence[results.RunResult], datasets: Sequence[str]) -> list[tuple[methods.Method, str]]:
-    found = methods.group_runs(finished)
-    own = [methods.group_key(controls.control_experiment(m.experiment, m.experiment.train_dataset)) for m in found[:1]]
-    control = [m for m in found if methods.group_key(m.experiment) in own]
-    trivial = [m for m in found if controls.role_of(m.experiment) == "trivial"][:1]
-    tuned = [m for m in found if controls.role_of(m.experiment) == "promptable" and m.experiment.paradigm == "fine_tuned"][:1]
-    wanted = [*((m, setting) for m in control for setting in _SETTINGS), *((m, "box_one_slice") for m in (*trivial, *tuned))]
-    return [(m, setting) for m, setting in wanted if any(m.asked(name, setting) for name in datasets)]
 
 
 def answer(
@@ -257,7 +247,7 @@ def cases_answer(finished: Sequence[results.RunResult], datasets: Sequence[str])
     """A sentence on the real cases: lowest and highest Dice of the automatic network without a prompt, never a mean."""
     if not datasets:
         return "No real whole CT was tested in this edition: the files have to be fetched (`make data`)."
-    control = next(iter(m for m, setting in _chosen(finished, datasets) if setting == "none"), None)
+    control = next(iter(m for m, setting in controls.representatives(finished, datasets) if setting == "none"), None)
     if control is None:
         return ""
     values = _whole([r for r in finished if r in control.results], datasets, "dsc").query("prompter == 'none'")["value"].dropna()
