@@ -21,10 +21,9 @@ _MADE = {"results", "vendor", "_build", "__pycache__"}  # folders of book/ that 
 
 
 def files(profile: str) -> dict[str, list[Path]]:
-    """Name of a group -> its files: `code`, `grid`, `prose`, and three of data/results, so that a new table makes few pages again.
+    """Name of a group -> its files: `code`, `grid`, `prose`, and two of data/results, so that a new table makes few pages again.
 
-    `own_tables`: what the page of an experiment shows of them, the profile's own runs and how learning rates were chosen; `speed`:
-    the timings, which stand on one page; `tables`: all but the timings.
+    `own_tables`: what the page of an experiment shows of them, the profile's own runs and how learning rates were chosen; `tables`: all.
     """
     root = project.project_root()
     package, stored = root / "lungseg_utils", root / "data" / "results"
@@ -35,16 +34,13 @@ def files(profile: str) -> dict[str, list[Path]]:
         "prose": [root / name for name in _PROSE]
         + [path for path in (root / "book").rglob("*") if path.is_file() and not _MADE & set(path.relative_to(root).parts)],
         "own_tables": [path for path in found if path.match("results/tuning.csv") or path.is_relative_to(stored / profile)],
-        "speed": [path for path in found if path.match("results/bench_*")],
-        "tables": [path for path in found if not path.match("results/bench_*")],
+        "tables": found,
     }
 
 
 def group_of_tables(page: str, experiments: Container[str]) -> str:
     """Name of the group of stored tables that a page reads; `experiments`: the pages that are one experiment's own."""
-    if page in experiments:
-        return "own_tables"
-    return "speed" if page == "speed" else "tables"
+    return "own_tables" if page in experiments else "tables"
 
 
 def stamps(profile: str) -> dict[str, str]:

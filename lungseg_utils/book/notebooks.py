@@ -168,12 +168,12 @@ def _require_success(notebook: Path, executed: nbformat.NotebookNode) -> None:
 
 
 def _clean(executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
-    """Drop run-time metadata (times, machine paths), progress bars, and from view the defaults that were overridden."""
+    """Drop run-time metadata (times, machine paths), progress bars, and from view the parameters."""
     executed.metadata.pop("papermill", None)
-    tags = [cell.metadata.get("tags", []) for cell in executed.cells]
-    if any("injected-parameters" in t for t in tags):
-        next(t for t in tags if "parameters" in t).append("remove-cell")
     for cell in executed.cells:
+        tags = cell.metadata.get("tags", [])
+        if {"parameters", "injected-parameters"} & set(tags) and "remove-cell" not in tags:
+            tags.append("remove-cell")
         for key in ("papermill", "execution"):
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":

@@ -47,3 +47,22 @@ def role_of(experiment: Experiment) -> str:
     if experiment.model == TRIVIAL_MODEL:
         return "trivial"
     return "automatic" if registry.card("models", experiment.model).is_automatic else "promptable"
+
+
+def representatives(finished: Sequence[results.RunResult], datasets: Sequence[str]) -> list[tuple[methods.Method, str]]:
+    """A few methods with a prompt setting that speak for the others in a short table.
+
+    The automatic control without and with a box on one slice, and with that box the first trivial baseline and the first promptable model
+    that was fine-tuned, or of which none was the first promptable one; those that were tested on any of the data sets.
+    """
+    found = methods.group_runs(finished)
+    trained = next((m.experiment for m in found if m.experiment.train_dataset != config.NO_DATASET), found[0].experiment)
+    wanted = methods.group_key(control_experiment(trained, trained.train_dataset))
+    control = [m for m in found if methods.group_key(m.experiment) == wanted]
+    trivial = [m for m in found if role_of(m.experiment) == "trivial"][:1]
+    promptable = sorted((m for m in found if role_of(m.experiment) == "promptable"), key=lambda m: m.experiment.paradigm != "fine_tuned")[
+        :1
+    ]
+    pairs = [*((m, setting) for m in control for setting in ("none", "box_one_slice"))]
+    pairs += [(m, "box_one_slice") for m in (*trivial, *promptable)]
+    return [(m, setting) for m, setting in pairs if any(m.asked(name, setting) for name in datasets)]

@@ -177,7 +177,8 @@ def printable_case_table(
     """
     cut = {(r["test_dataset"], r["case_id"]) for r in records if r["cut_by_volume_end"]}
     whole = results[(results["lesion_id"] == "") & results["test_dataset"].isin(datasets)]
-    shown = {metric.name: metric.digits for metric in metrics.shown_in(metrics.CASE)}
+    known = set(whole["metric"])  # stored tables hold fewer metrics
+    shown = {metric.name: metric.digits for metric in metrics.shown_in(metrics.CASE) if metric.name in known or whole.empty}
     rows = []
     for (dataset, case, prompter, reader), part in whole.groupby(["test_dataset", "case_id", "prompter", "reader"], sort=False):
         if not all_readers and reader.startswith("reader-"):

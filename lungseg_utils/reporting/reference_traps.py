@@ -1,4 +1,4 @@
-"""Page "Protocol trap", part "Traps of the reference": how a reading of the reference moves a score; readers' outlines alone, no model.
+"""Page "How a protocol moves a score", part "Traps of the reference": readers' outlines alone, no model.
 
 Whether pixels of an outline are nodule, whether the judge drew the box, whether voxels are pooled over patients: none of these changes a
 prediction. Measured on the nodules of LIDC-IDRI that four readers outlined.
@@ -95,4 +95,4 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
 
 def _row(title: str, predicted: str, own: float, other: float, shift: str, n: int) -> Record:
     dsc_own, dsc_other = number_text(own, 3), number_text(other, 3)
-    return {"trap": title, "what is scored": predicted, "DSC, this project": dsc_own, "DSC, the trap": dsc_other, "shift": shift, "n": n}
+    return {"trap": title, "what is scored": predicted, "Dice, this project": dsc_own, "Dice, the trap": dsc_other, "shift": shift, "n": n}

@@ -1,4 +1,4 @@
-"""Page "Seeds": spread between trainings from different seeds."""
+"""Page "How sure are we?", part "Repeated training": spread between trainings from different seeds."""
 
 from __future__ import annotations
 
@@ -97,7 +97,7 @@ def seeds_figure(spread: pd.DataFrame) -> Figure:
     axes.hlines(places, spread["lowest"], spread["highest"], color=green, linewidth=7, alpha=0.5, label="lowest to highest run")
     axes.set_yticks(places, names, fontsize="small")
     axes.invert_yaxis()
-    axes.set_xlabel(f"mean 3-D DSC, n = {spread['n'].max()} patients, {spread['runs'].max()} runs each")
+    axes.set_xlabel(f"mean Dice, n = {spread['n'].max()} patients, {spread['runs'].max()} runs each")
     figure.legend(fontsize="small", loc="outside lower center", ncols=3)
     plt.close(figure)
     return figure
@@ -134,8 +134,40 @@ def printable_differences(table: pd.DataFrame) -> pd.DataFrame:
 
 
 def how(column: pd.Series) -> str:
-    """How the intervals of a table were computed, for its caption: each way once."""
+    """How the intervals of a table were computed: each way once."""
     return f"95 % intervals: {'; '.join(dict.fromkeys(column))}."
+
+
+def folded(dataset: str, title: str, spread: pd.DataFrame, differences: pd.DataFrame) -> str:
+    """Markdown of the folded repeated trainings on one data set, glued as seeds_DATASET, ..._figure and ..._differences."""
+    text = (
+        f":::{{dropdown}} Repeated training: {title}\n"
+        "The same training again, with other seeds: other first weights where they are random, and another order of the same patients; "
+        "with other folds: other patients who train and validate; with other draws of *k*: other labeled patients. *These trained models* "
+        "are the same networks on other patients. *The method* is other patients and other trainings; runs are crossed with patients. "
+        "One run gives no interval of the second kind. An automatic method *+ prompt* is the control.\n"
+        f"```{{glued}} certainty.ipynb::seeds_{dataset}_figure\n:alt: Mean Dice of each method with intervals for these trained models and "
+        f"for the method, and the range from the lowest to the highest run.\n```\n```{{glued}} certainty.ipynb::seeds_{dataset}\n```\n"
+        f"{how(spread['method_how'])}"
+    )
+    if len(differences):
+        text += (
+            "\n\nPromptable methods minus the automatic one with the same prompt, paired within the patient; the interval holds for other "
+            f"patients and other trainings of both.\n```{{glued}} certainty.ipynb::seeds_{dataset}_differences\n```\n"
+            f"{how(differences['how'])}"
+        )
+    return f"{text}\n:::"
+
+
+def answer(spread: pd.DataFrame, tested_on: str) -> str:
+    """`seed_values` in one short sentence, without names of methods."""
+    if spread.empty:
+        return "Nothing was trained more than once, so nothing is known of how far one training is from the next."
+    least, most = (difference_text(value) for value in (spread["sd"].min(), spread["sd"].max()))
+    runs = spread["runs"].max()
+    return (
+        f"The mean Dice of up to {runs} trainings of the same method varies with a standard deviation of {least} to {most} ({tested_on})."
+    )
 
 
 def seed_values(spread: pd.DataFrame) -> dict[str, str]:
@@ -146,7 +178,7 @@ def seed_values(spread: pd.DataFrame) -> dict[str, str]:
     named = [f"{r['sd']:.3f} ({r['title']}, {label_of(r['setting'])})" for r in (least, most)]
     widths = (spread["method_high"] - spread["method_low"]) / (spread["trained_high"] - spread["trained_low"])
     widths = widths[np.isfinite(widths)]  # under ten patients there are none
-    text = f"The mean DSC of one training differs from that of the next with a standard deviation of {named[0]} to {named[1]}. "
+    text = f"Repeated trainings of one method differ in mean Dice with a standard deviation of {' to '.join(dict.fromkeys(named))}. "
     if len(widths):
-        text += f"An interval for the method is {widths.min():.1f} to {widths.max():.1f} times as wide as one for these trained models."
+        text += f"An interval for the method is up to {widths.max():.1f} times as wide as one for these trained models."
     return {"seeds_answer": text.strip()}

@@ -1,4 +1,4 @@
-"""Page "Selection": the effect of choosing a checkpoint on test labels."""
+"""Page "How a protocol moves a score", part "Hidden labels": the effect of choosing a checkpoint on test labels."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ def printable_selection(table: pd.DataFrame) -> pd.DataFrame:
         {
             "number of steps": table["rule"],
             "labeled patients used": table["labels"],
-            "mean DSC": [f"{v:.3f}" for v in table["dsc"]],
+            "mean Dice": [f"{v:.3f}" for v in table["dsc"]],
             "shift": [""] + [difference_text(v, signed=True) for v in table["shift"][1:]],
             "lowest to highest draw": [""] + [_range(r) for _, r in table[1:].iterrows()],
         }
@@ -94,3 +94,17 @@ def selection_values(table: pd.DataFrame) -> dict[str, object]:
         "draws": int(free["draws"]),
     }
     return {f"selection_{key}": value for key, value in values.items()}
+
+
+def folded(table: pd.DataFrame, results_are: str, tested: str) -> str:
+    """Markdown of the folded finding, with the table that was glued as selection_table. `results_are`: "phantom results" or alike."""
+    values = {key.removeprefix("selection_"): value for key, value in selection_values(table).items()}
+    return (
+        ":::{dropdown} Hidden labels: choosing the checkpoint\n"
+        "Few-shot papers count *k* training patients, and then choose the checkpoint by further labeled patients or by the test patients. "
+        f"These are {results_are}: the same few-shot U-Net without a prompt, trained with several numbers of steps, tested on {tested}. "
+        f"The test is split at random into patients who act as further labeled ones, and the rest ({values['n']}), who are scored. Scores "
+        f"are means over {values['draws']} draws of the *k* patients. If the further labeled patients choose the number of steps, the mean "
+        f"Dice moves by {values['free']}; if the scored patients choose it, by {values['tested']}. A choice among more settings brings "
+        "more: here only the number of steps was chosen.\n```{glued} protocol.ipynb::selection_table\n```\n:::"
+    )

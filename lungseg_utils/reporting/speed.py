@@ -1,4 +1,4 @@
-"""Page "Speed": the table that `python -m benchmarks` writes, which compares this project's code with common scripts.
+"""Page "What it costs", part on the code's speed: the table of `python -m benchmarks`, which compares this project with common scripts.
 
 A row is one piece of work, done in turn by the fast path (this project) and the plain one, in one run on one machine. Machines are noisy,
 so pairs are compared instead of times: `gain` is plain over fast seconds (at least `goal`), `extra` fast minus plain seconds (at most).
@@ -15,7 +15,7 @@ import pandas as pd
 
 from ..core import files
 from ..types import InputError
-from .efficiency import duration
+from .costs import duration
 from .style import plot_style
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ def works(frame: pd.DataFrame) -> pd.DataFrame:
     columns = {
         "row": frame["row"],
         "work": frame["work"],
-        "beside": [_against(row) for _, row in frame.iterrows()],
+        "against": [_against(row) for _, row in frame.iterrows()],
         "precision": frame["precision"],
     }
     return pd.DataFrame(columns).drop_duplicates(ignore_index=True)

@@ -16,7 +16,7 @@ from tests.support.sample_book import needs_smoke_book
 ROOT = project.project_root()
 PUBLISHED = re.compile(r"\b(?:Med)?SAM\b(?!-type| 2-type)|\bSAM ?2\b(?!-type)|\bMedSAM ?2?\b")
 # what an architecture costs does not depend on its weights: its name may stand beside seconds, and beside nothing that it said
-COSTS_ONLY = {"efficiency.ipynb"}
+COSTS_ONLY = {"costs.ipynb"}
 # the names of weights that no profile runs: the page on contamination says what these had seen
 NOT_RUN = re.compile("|".join(map(re.escape, contamination.ELSEWHERE)))
 ACCURACY = re.compile(r"\bDSC\b|\bNSD\b|\bHD95\b|Dice")

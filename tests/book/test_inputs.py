@@ -54,7 +54,7 @@ def _changed(root: Path, path: str, text: str) -> set[str]:
         ("data/splits/a.csv", {"grid"}),
         ("data/exclusions.csv", set()),
         ("data/results/tuning.csv", {"tables", "own_tables"}),
-        ("data/results/bench_cpu.csv", {"speed"}),
+        ("data/results/bench_cpu.csv", {"tables"}),
         ("data/results/efficiency_cpu.csv", {"tables"}),
         ("data/results/phantoms/results.csv.gz", {"tables", "own_tables"}),
         ("data/results/ladder/results.csv.gz", {"tables"}),

@@ -14,7 +14,7 @@ from lungseg_utils.experiments.costs import architectures, measure
 from lungseg_utils.experiments.costs.meter import count_flops
 from lungseg_utils.experiments.costs.subjects import SUBJECTS, TUMOR_SLICES, Subject, build, choose
 from lungseg_utils.experiments.costs.table import SETTING, UNITS, one_setting, read, rows_frame, validate
-from lungseg_utils.reporting import efficiency
+from lungseg_utils.reporting import costs as page
 from lungseg_utils.types import InputError
 
 TINY_SAM = {"canvas": 32, "patch": 8, "width": 16, "depth": 2, "heads": 2, "global_blocks": (1,), "window": 2, "prompt_width": 16}
@@ -300,13 +300,13 @@ def test_an_image_is_answered_anew_in_every_timed_run():
 
 
 def test_figures_have_units_on_their_axes_and_hatches_for_people(table):
-    speed = efficiency.seconds_over_flops(table).axes[0]
+    speed = page.seconds_over_flops(table).axes[0]
     assert (speed.get_xscale(), speed.get_yscale()) == ("log", "log")
     assert "GFLOP" in speed.get_xlabel()
     assert "(s)" in speed.get_ylabel()
     assert any(text.get_text() == "SAM (ViT-B)\nMedSAM (ViT-B)" for text in speed.texts)  # one architecture, one label
-    assert "GB" in efficiency.memory(table).axes[0].get_xlabel()
-    none, every = efficiency.seconds_per_volume(table).axes
+    assert "GB" in page.memory(table).axes[0].get_xlabel()
+    none, every = page.seconds_per_volume(table).axes
     assert "(s)" in every.get_xlabel()
     assert not any(bar.get_hatch() for bar in none.patches)
     bands = [bar for bar in every.patches if bar.get_hatch()]
@@ -318,7 +318,7 @@ def test_figures_have_units_on_their_axes_and_hatches_for_people(table):
 def test_no_label_covers_another_one_or_a_point(device):
     everything = read(project.project_root() / "data" / "results" / f"efficiency_{device}.csv")
     for _, costs in everything.groupby(list(SETTING)):
-        figure = efficiency.seconds_over_flops(costs)
+        figure = page.seconds_over_flops(costs)
         axes = figure.axes[0]
         figure.draw_without_rendering()
         boxes = [text.get_window_extent() for text in axes.texts if "GFLOP/s" not in text.get_text()]
@@ -330,12 +330,12 @@ def test_no_label_covers_another_one_or_a_point(device):
 
 
 def test_tables_for_people_say_what_was_extrapolated(table):
-    volumes = efficiency.printable_volumes(table).set_index("model")
+    volumes = page.printable_volumes(table).set_index("model")
     assert volumes.loc["SAM (ViT-B)", "machine"] == "≈ 2 min"
     assert volumes.loc["SAM (ViT-B)", "how"] == "extrapolated"
     assert volumes.loc["SAM (ViT-B)", "person"] == "84 s to 7 min"
     assert volumes.loc["U-Net, as trained here", "person"] == "–"
-    models = efficiency.printable_models(table).set_index("model")
+    models = page.printable_models(table).set_index("model")
     assert models.loc["SAM (ViT-B)", "s per slice"] == "10.1"
     assert models.loc["U-Net, as trained here", "s per slice"] == "0.1"  # 12 s over 120 slices
     assert not any("DSC" in column for column in [*models.columns, *volumes.columns])
@@ -345,12 +345,12 @@ def test_two_machines_are_compared_by_what_was_measured_on_both(table):
     halved = table[table["model"] != "unet"].assign(
         device="a card", value=lambda t: t["value"].where(t["quantity"] != "seconds", t["value"] / 2)
     )
-    shown = efficiency.printable_machines(table, halved)
+    shown = page.printable_machines(table, halved)
     assert len(shown)
     assert set(shown["times faster"]) == {"2"}
     assert "U-Net, as trained here" not in set(shown["model"])
     assert shown.columns[3].startswith("a card")
-    values = efficiency.machine_values(table, halved)
+    values = page.machine_values(table, halved)
     assert values["missing"] == "U-Net, as trained here"
     assert values["least_gain"] == values["most_gain"] == "2"
 
@@ -361,13 +361,13 @@ def test_models_that_compute_the_same_show_how_far_two_processes_differ(table):
         return pd.DataFrame(rows, columns=["model", "stage", "quantity", "value"])
 
     twins = [one("sam", 1000.0, cold=2.0, prompt=0.3), one("medsam", 1000.5, cold=1.0, prompt=0.4), one("unet", 7.0, input=9.0)]
-    assert efficiency.spread_of_twins(pd.concat([*twins, one("sam2", 1100.0, cold=8.0, prompt=0.1)])) == 2.0
-    assert efficiency.spread_of_twins(pd.concat(twins[1:])) == 1.0  # no twins
-    assert efficiency.page_values(table)["twins"] == f"{efficiency.spread_of_twins(table):.1f}"
+    assert page.spread_of_twins(pd.concat([*twins, one("sam2", 1100.0, cold=8.0, prompt=0.1)])) == 2.0
+    assert page.spread_of_twins(pd.concat(twins[1:])) == 1.0  # no twins
+    assert page.page_values(table)["twins"] == f"{page.spread_of_twins(table):.1f}"
 
 
 def test_answers_give_times_and_the_setting_that_they_belong_to(table):
-    values = efficiency.page_values(table)
+    values = page.page_values(table)
     assert values["sam_box_every_slice"] == "≈ 2 min"
     assert values["sam_encode_share"] == "99 %"
     assert values["threads"] == "1"
@@ -376,4 +376,4 @@ def test_answers_give_times_and_the_setting_that_they_belong_to(table):
 
 @pytest.mark.parametrize(("seconds", "text"), [(0.042, "0.042 s"), (9.96, "10 s"), (95, "95 s"), (600, "10 min"), (7200, "2 h")])
 def test_durations_are_told_in_two_digits(seconds, text):
-    assert efficiency.duration(seconds) == text
+    assert page.duration(seconds) == text

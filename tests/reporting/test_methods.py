@@ -10,7 +10,7 @@ import pytest
 from lungseg_utils.data import splits
 from lungseg_utils.evaluation import intervals, metrics, tables
 from lungseg_utils.experiments import analysis_plan, planning, results
-from lungseg_utils.reporting import comparisons, controls, ladder, methods
+from lungseg_utils.reporting import certainty, controls, ladder, methods
 from lungseg_utils.reporting.values import dsc_by_patient
 from lungseg_utils.types import InputError
 
@@ -157,7 +157,7 @@ def test_methods_trained_on_the_target_and_elsewhere_are_rows_apart_with_control
     zero_shot = planning.make_experiment("medsam_zero_shot", "paper")
     assert controls.control_experiment(zero_shot, "msd_lung").train_dataset == "msd_lung"
     assert controls.control_experiment(zero_shot, "rider_lung_ct").train_dataset == "nsclc_radiomics"
-    assert list(comparisons.ranks([*internal, *_folds()], "nsclc_radiomics", "none").index) == [
+    assert list(certainty.ranks([*internal, *_folds()], "nsclc_radiomics", "none").index) == [
         planning.experiment_title(internal[0].experiment)
     ]
 

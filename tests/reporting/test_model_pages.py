@@ -9,7 +9,7 @@ from lungseg_utils.core import project
 from lungseg_utils.evaluation import protocols
 from lungseg_utils.experiments import analysis_plan, config, planning, results
 from lungseg_utils.experiments.costs.table import one_setting, read
-from lungseg_utils.reporting import comparisons, efficiency, model_pages, model_texts, protocol_trap
+from lungseg_utils.reporting import certainty, costs, model_pages, model_texts, protocol
 from lungseg_utils.reporting.ladder import ladder_table
 from lungseg_utils.reporting.values import dsc_by_patient
 from tests.support.sample_results import PATIENTS, result_of, values_around
@@ -136,7 +136,7 @@ def _trap(result):
 
 
 def test_the_trap_gives_a_value_a_shift_and_a_share_for_each_protocol(finished):
-    answers = protocol_trap.trap_values(_trap(finished[0]), finished[0].experiment.name, "none")
+    answers = protocol.trap_values(_trap(finished[0]), finished[0].experiment.name, "none")
     assert (answers["trap_volume"], answers["trap_volume_shift"]) == ("0.50", "0.000")
     assert (answers["trap_tumor_slices"], answers["trap_tumor_slices_shift"], answers["trap_tumor_slices_slices"]) == (
         "0.54",
@@ -149,7 +149,7 @@ def test_the_own_protocol_stands_against_the_most_and_the_least_flattering_one()
     rows = [("own", 0.5, 0.0, 12), ("flattering", 0.8, 0.3, 9), ("strict", 0.25, -0.25, 12)]
     trap = pd.DataFrame(rows, columns=["protocol", "value", "shift", "n"]).assign(experiment="e", setting="none")
     other = trap.assign(experiment="f", value=0.9, shift=0.4)
-    assert protocol_trap.own_values(pd.concat([other, trap], ignore_index=True), "e", "none") == {
+    assert protocol.own_values(pd.concat([other, trap], ignore_index=True), "e", "none") == {
         "trap_own": "0.50",
         "trap_most": "0.80",
         "trap_least": "0.25",
@@ -165,19 +165,19 @@ def test_protocols_that_put_another_method_first_are_counted():
         (p, e, r) for p, ranks in (("own", (1, 2, 3)), ("same", (1, 2, 3)), ("other", (2, 1, 3))) for e, r in zip("abc", ranks, strict=True)
     ]
     trap = pd.DataFrame(rows, columns=["protocol", "experiment", "rank"]).assign(setting="click")
-    answers = protocol_trap.order_values(trap, protocol_trap.rank_agreement(trap), "click")
+    answers = protocol.order_values(trap, protocol.rank_agreement(trap), "click")
     assert (answers["trap_click_methods"], answers["trap_click_others"], answers["trap_click_another_first"]) == (3, 2, 1)
     assert answers["trap_click_least_tau"] == "0.33"
     ranks = pd.DataFrame({"rank_low": [1.0, 1.0, 3.0]})
-    assert comparisons.rank_values(ranks, "click") == {"ranks_click_methods": 3, "ranks_click_may_be_first": 2}
+    assert certainty.rank_values(ranks, "click") == {"ranks_click_methods": 3, "ranks_click_may_be_first": 2}
 
 
 def test_costs_of_one_model_name_its_sizes_and_no_accuracy():
-    costs = one_setting(read(project.project_root() / "data" / "results" / "efficiency_cpu.csv"))
-    table = efficiency.printable_family(costs, "nnunet")
+    measured = one_setting(read(project.project_root() / "data" / "results" / "efficiency_cpu.csv"))
+    table = costs.printable_family(measured, "nnunet")
     assert list(table["full size"]) == ["nnU-Net 2d", "nnU-Net 3d_fullres"]
     assert "one volume, no prompt, mirrored" in table
-    prompted = efficiency.printable_family(costs, "medsam2")
+    prompted = costs.printable_family(measured, "medsam2")
     assert [c for c in prompted if c.startswith("one volume")] == ["one volume, box on one slice", "one volume, box on every slice"]
     assert not any("DSC" in column for column in [*table, *prompted])
     assert np.isfinite(float(prompted["parameters (M)"].iloc[0]))

@@ -35,15 +35,15 @@ def test_pooling_lets_a_large_nodule_decide_and_patients_weigh_alike():
     table = traps.printable(frame).set_index(["trap", "what is scored"])
     pooled = table.loc[("voxels are pooled over patients", "a reader's outline, judged by another")]
     small, large = 18 / 34, 1.0
-    assert pooled["DSC, this project"] == f"{(small + large) / 2:.3f}"
-    assert pooled["DSC, the trap"] == f"{2 * (18 + 2 * 29**2) / (68 + 4 * 29**2):.3f}"
+    assert pooled["Dice, this project"] == f"{(small + large) / 2:.3f}"
+    assert pooled["Dice, the trap"] == f"{2 * (18 + 2 * 29**2) / (68 + 4 * 29**2):.3f}"
     assert pooled["n"] == 2
 
 
 def test_readings_of_the_collection_as_measured_by_other_programs():
     """A tenth of the nodules, so the values are near those of all of them: 0.81, 0.774 to 0.799, and 0.744 to 0.870."""
     table = traps.printable(traps.measured(who.with_readers(who.nodules_shown("smoke"), 4)))
-    found = table[["DSC, this project", "DSC, the trap"]].astype(float).to_numpy()
+    found = table[["Dice, this project", "Dice, the trap"]].astype(float).to_numpy()
     assert found[0] == pytest.approx([1, 0.81], abs=0.02)
     assert found[1] == pytest.approx([0.774, 0.799], abs=0.02)
     assert found[2] == pytest.approx([0.744, 0.870], abs=0.02)

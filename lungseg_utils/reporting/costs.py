@@ -1,4 +1,4 @@
-"""Page "Efficiency": costs of full-size architectures, as tables and figures. No accuracy: a stand-in's is not that of its full size.
+"""Page "What it costs": costs of full-size architectures, as tables and figures. No accuracy: a stand-in's is not that of its full size.
 
 Colors are safe for color-blind readers, and shapes and hatches repeat the information in gray; every axis has its unit.
 The module is long because the page has the most figures of the book, and they share how rows are named and ordered.
@@ -15,11 +15,14 @@ import pandas as pd
 
 from ..experiments.costs.subjects import HUMAN_SECONDS_PER_BOX, SUBJECTS
 from ..experiments.costs.table import MIRRORED, VOLUME
+from ..experiments.results import RunResult
 from ..types import Row
-from .labels import label_of
+from .labels import label_of, number_text
 from .style import plot_style
+from .values import training_seconds
 
 if TYPE_CHECKING:
+    from matplotlib.artist import Artist
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
     from matplotlib.text import Annotation
@@ -32,6 +35,12 @@ _SETTINGS = ("none", "box_one_slice", "box_every_slice")
 _GIGA = 1e9
 _HUMAN_COLOR, _HUMAN_HATCH = "0.45", "////"
 _EXTRAPOLATED_ALPHA = 0.45
+# what the page shows first: one architecture of each kind, and the ways to ask it
+_SHOWN = ("unet_wide", "deeplabv3_resnet101", "nnunet_3d", "sam", "litemedsam", "sam2", "medsam2")
+_SHOWN_VOLUMES = (
+    *(("nnunet_3d", "none"), ("unet_wide", "none"), ("sam", "box_one_slice"), ("sam", "box_every_slice")),
+    *(("litemedsam", "box_one_slice"), ("medsam2", "box_one_slice")),
+)
 # where a label may stand beside its point: shift (points), horizontal and vertical alignment; the first that is free is taken
 _SIDES = (
     *[(8, -3, "left", "top"), (-8, 0, "right", "center"), (8, 3, "left", "bottom"), (-8, 3, "right", "bottom")],
@@ -201,7 +210,6 @@ def seconds_per_volume(frame: pd.DataFrame) -> Figure:
     """
     sns = plot_style()
     import matplotlib.pyplot as plt
-    from matplotlib.patches import Patch
 
     table = by_volume(frame)
     parts = [(setting, _of_setting(table, setting)) for setting in _SETTINGS]
@@ -220,12 +228,86 @@ def seconds_per_volume(frame: pd.DataFrame) -> Figure:
         for place, (_, row) in enumerate(part.iterrows()):
             _volume_bars(axes, place, row, low, sns.color_palette()[0 if setting == "none" else 1])
     panels[-1, 0].set(xlabel="seconds for one volume (s)", xlim=(low, 5 * table["seconds"].max()))
-    shown = [Patch(color="0.3", label="machine, measured"), Patch(color="0.3", alpha=_EXTRAPOLATED_ALPHA, label="machine, extrapolated")]
-    least, most = HUMAN_SECONDS_PER_BOX
-    person = Patch(facecolor="none", edgecolor=_HUMAN_COLOR, hatch=_HUMAN_HATCH, label=f"person, {least:g} to {most:g} s a box")
-    figure.legend(handles=[*shown, person], loc="outside lower center", ncols=3, fontsize="small")
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=3, fontsize="small")
     plt.close(figure)
     return figure
+
+
+def overview(frame: pd.DataFrame) -> Figure:
+    """Seconds of machine and person for the reference volume, of a few architectures: the short form of `seconds_per_volume`."""
+    sns = plot_style()
+    import matplotlib.pyplot as plt
+
+    table = by_volume(frame).set_index(["model", "prompter"], drop=False)
+    part = table.loc[[key for key in _SHOWN_VOLUMES if key in table.index]].iloc[::-1]
+    figure, axes = plt.subplots(figsize=(8.5, 0.55 * len(part) + 1.3), layout="constrained")
+    for place, (_, row) in enumerate(part.iterrows()):
+        _volume_bars(axes, place, row, 1.0, sns.color_palette()[0 if row["prompter"] == "none" else 1])
+    names = [f"{model_title(row['model'])}, {label_of(row['prompter'])}" for _, row in part.iterrows()]
+    axes.set(
+        xscale="log", yticks=range(len(part)), yticklabels=names, xlim=(1, 5 * part["seconds"].max()), xlabel="seconds for one scan (s)"
+    )
+    axes.grid(visible=False, axis="y")
+    figure.legend(handles=_legend(), loc="outside lower center", ncols=3, fontsize="small")
+    plt.close(figure)
+    return figure
+
+
+def _legend() -> list[Artist]:
+    from matplotlib.patches import Patch
+
+    least, most = HUMAN_SECONDS_PER_BOX
+    person = Patch(facecolor="none", edgecolor=_HUMAN_COLOR, hatch=_HUMAN_HATCH, label=f"person, {least:g} to {most:g} s a box")
+    return [
+        Patch(color="0.3", label="machine, measured"),
+        Patch(color="0.3", alpha=_EXTRAPOLATED_ALPHA, label="machine, extrapolated"),
+        person,
+    ]
+
+
+def overview_table(frame: pd.DataFrame, on_a_card: pd.DataFrame) -> pd.DataFrame:
+    """A few architectures: size, memory, and time for the reference volume by prompt; the last column is of another machine."""
+    models = by_model(frame).set_index("model")
+    names = [name for name in _SHOWN if name in models.index]
+    own, card = (
+        {(r["model"], r["prompter"]): duration(r["seconds"], r["extrapolated"]) for _, r in by_volume(f).iterrows()}
+        for f in (frame, on_a_card)
+    )
+    return pd.DataFrame(
+        {
+            "full size": [model_title(name) for name in names],
+            "parameters (M)": [_three(models.loc[name, "parameters"] / 1e6) for name in names],
+            "peak memory (GB)": [_three(models.loc[name, "memory_mb"] / 1e3) for name in names],
+            **{label_of(setting): [own.get((name, setting), "–") for name in names] for setting in _SETTINGS},
+            "on a graphics card": [card.get((name, "none")) or card.get((name, "box_one_slice"), "–") for name in names],
+        }
+    )
+
+
+def answer(frame: pd.DataFrame, on_a_card: pd.DataFrame) -> str:
+    """The finding of the page: what a scan costs a machine and a person, with and without a graphics card."""
+    values, card = ({key: str(value).replace("≈", "about") for key, value in page_values(found).items()} for found in (frame, on_a_card))
+    return (
+        f"On a processor ({values['device']}), nnU-Net takes {values['nnunet_3d_none']} per scan "
+        f"({values['nnunet_3d_none_mirrored']} with its default mirroring) and needs no human input. With one box, SAM takes "
+        f"{values['sam_box_one_slice']}, LiteMedSAM {values['litemedsam_box_one_slice']} and MedSAM2 {values['medsam2_box_one_slice']}, "
+        f"plus {values['person_one']} of a person. Boxes on every slice take a person {values['person_every']}. On a graphics card "
+        f"({card['device']}) nnU-Net takes {card['nnunet_3d_none']} and SAM with one box {card['sam_box_one_slice']}."
+    )
+
+
+def training_table(finished: Sequence[RunResult]) -> pd.DataFrame:
+    """Steps, time, parameters and device of each trained experiment."""
+    trained = [result for result in finished if len(result.history)]
+    return pd.DataFrame(
+        {
+            "method": [result.provenance["title"] for result in trained],
+            "steps": [int(result.history["step"].max()) for result in trained],
+            "time": [duration(training_seconds(result.history)) for result in trained],
+            "parameters (M)": [number_text(result.provenance["parameters"] / 1e6, 1) for result in trained],
+            "device": [result.provenance["device"] for result in trained],
+        }
+    )
 
 
 def _of_setting(table: pd.DataFrame, setting: str) -> pd.DataFrame:
@@ -242,7 +324,7 @@ def _volume_bars(axes: Axes, place: int, row: Row, low: float, color: ColorType)
     centre, height = (place + 0.17, 0.4) if prompted else (place, 0.6)
     alpha = _EXTRAPOLATED_ALPHA if row["extrapolated"] else 1.0
     axes.barh(centre, row["seconds"] - low, left=low, height=height, color=color, alpha=alpha)
-    axes.annotate(" " + duration(row["seconds"], row["extrapolated"]), (row["seconds"], centre), va="center", fontsize="x-small")
+    axes.annotate(" " + duration(row["seconds"], row["extrapolated"]), (row["seconds"], centre), va="center", fontsize="small")
     if prompted:
         least, most = human_seconds(row["prompts"])
         band = {"facecolor": "none", "edgecolor": _HUMAN_COLOR, "hatch": _HUMAN_HATCH, "linewidth": 0.8}

@@ -1,7 +1,8 @@
-"""Page "Comparisons": planned contrasts and rankings."""
+"""Page "How sure are we?": planned contrasts and rankings."""
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
@@ -10,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from ..evaluation import comparisons, intervals, plan
-from ..experiments import analysis_plan, config, results
+from ..experiments import analysis_plan, config, planning, results
 from . import labels
 from .controls import EXTERNAL, TARGET, training
 from .labels import difference_text, label_of
@@ -86,14 +87,17 @@ def _contrast(planned: plan.PlannedContrast, profile: str, dataset: str) -> _Fil
     """The contrast with its further columns; or the reason why this profile has none."""
     known, sides = [line.notebook for line in config.load().lines(profile)], []
     for notebook, setting in (planned.a, planned.b):
-        if notebook not in known or setting not in config.load().profile(profile).prompters:
-            return f"not asked in this profile: {notebook} with {labels.label_of(setting)}"
+        if notebook not in known:
+            return f"not part of this edition: {notebook.replace('_', ' ')}"
+        title = planning.experiment_title(planning.make_experiment(notebook, profile))
+        if setting not in config.load().profile(profile).prompters:
+            return f"not asked in this edition: {title} with {labels.label_of(setting)}"
         finished = at_hand(notebook, profile, dataset)
         if not finished:
-            return f"not run yet: {notebook}"
+            return f"not run yet: {title}"
         sides += group_runs(finished)
         if not sides[-1].asked(dataset, setting):
-            return f"not applicable: {notebook} with {labels.label_of(setting)} on this data set"
+            return f"not applicable: {title} with {labels.label_of(setting)} on this data set"
     settings = (planned.a[1], planned.b[1])
     if (sides[0].name, settings[0]) == (sides[1].name, settings[1]):
         return "both are the same stand-in here: only the published weights tell them apart"
@@ -131,6 +135,105 @@ def ranks(finished: Sequence[results.RunResult], dataset: str, setting: str) -> 
     most = max(map(len, columns.values()))
     table = pd.DataFrame({name: values for name, values in columns.items() if len(values) == most})
     return comparisons.rank_sets(table, higher_is_better=True, seed=analysis_plan.load().seed).rename(index=lambda e: names[e, setting])
+
+
+_LABEL_WIDTH = 46  # characters of a line in a figure
+
+
+def contrast_figure(table: pd.DataFrame) -> Figure:
+    """Difference with 95 % interval of each filled contrast, labeled with its two sides. `table`: from `contrasts`."""
+    sns = plot_style()
+    import matplotlib.pyplot as plt
+
+    filled = table[table["n"] > 0].iloc[::-1]
+    figure, axes = plt.subplots(figsize=(8.5, 0.95 * len(filled) + 0.9), layout="constrained")
+    alpha = plan.read().inference.alpha
+    for place, (_, row) in enumerate(filled.iterrows()):
+        color = sns.color_palette()[0] if row["p_holm"] < alpha else "0.45"
+        axes.plot([row["low"], row["high"]], [place, place], color=color, linewidth=3)
+        axes.plot(row["difference"], place, "o", color=color, markersize=8)
+        text = difference_text(row["difference"], signed=True)
+        axes.annotate(text, (row["difference"], place), (0, 9), textcoords="offset points", ha="center", fontsize="small", color=color)
+    axes.axvline(0, color="0.3", linewidth=1.2)
+    names = [textwrap.fill(f"{_short(r['a'])} minus {_short(r['b'])}", _LABEL_WIDTH) for _, r in filled.iterrows()]
+    axes.set_yticks(range(len(filled)), names, fontsize="small")
+    axes.set(ylim=(-0.6, len(filled) - 0.3), xlabel=f"mean difference of the Dice, n = {filled['n'].max()}")
+    axes.grid(visible=False, axis="y")
+    plt.close(figure)
+    return figure
+
+
+def _short(side: str) -> str:
+    return side.removesuffix(_BY_READERS)
+
+
+def answer(table: pd.DataFrame, tested_on: str, spread: str) -> str:
+    """The finding of the page: what the planned contrasts of one data set say. `spread`: a sentence on further trainings."""
+    values = contrast_values(table)
+    if not values["contrasts_tested"]:
+        return f"None of the {len(table)} planned comparisons can be tested in this edition: it has too few patients or runs. {spread}"
+    largest = table.loc[table["difference"].where(table["p"].notna()).abs().idxmax()]
+    return (
+        f"Of {len(table)} comparisons that were planned before any result, this edition can test {values['contrasts_tested']} on "
+        f"{tested_on} (n = {values['contrasts_n']}); {values['contrasts_significant']} show a difference in Dice after correction for all "
+        f"{len(table)}. The largest is {difference_text(largest['difference'], largest['low'], largest['high'], signed=True)}: "
+        f"{_short(largest['a'])} against {_short(largest['b'])}. A true difference of {values['contrasts_detectable_most']} would have "
+        f"been detected in each. {spread}"
+    )
+
+
+def short_table(table: pd.DataFrame) -> pd.DataFrame:
+    """`printable_contrasts` without its two sides, which the figure names; an empty contrast says why."""
+    printed = printable_contrasts(table)
+    said = [row["what is compared"] if row["n"] == 0 else row["what is said"] for _, row in printed.iterrows()]
+    return pd.DataFrame(
+        {
+            "contrast": printed["contrast"],
+            "n": printed["n"],
+            "difference in Dice": printed["difference, DSC"],
+            "p (Holm)": printed["p, Holm"],
+            "result": said,
+            "detectable": printed["detectable"],
+        }
+    )
+
+
+def figure_text(table: pd.DataFrame) -> str:
+    """Alternative text of `contrast_figure`."""
+    rows = [f"{r['name']} {difference_text(r['difference'], r['low'], r['high'])}" for _, r in table[table["n"] > 0].iterrows()]
+    return f"Differences of the mean Dice with 95 % intervals, one row per planned comparison: {'; '.join(rows)}."
+
+
+def folded_family(table: pd.DataFrame, dataset: str, title: str, prefix: str = "") -> str:
+    """Markdown of a folded family whose tables were glued as PREFIXcontrasts_DATASET and PREFIXappendix_DATASET."""
+    shown = f"```{{glued}} certainty.ipynb::{prefix}contrasts_{dataset}\n```\n{contrast_note(table)}"
+    if (table["n"] > 0).any():
+        shown += (
+            "\n\nNSD is the key secondary metric: intervals, no claim. Wilcoxon's signed-rank test asks whether the differences lie "
+            "symmetrically about zero, not about their mean; both *p* are unadjusted.\n"
+            f"```{{glued}} certainty.ipynb::{prefix}appendix_{dataset}\n```"
+        )
+    return f":::{{dropdown}} {title}: sides, another metric, another test\n{shown}\n:::"
+
+
+def ranked_settings(finished: Sequence[results.RunResult]) -> list[str]:
+    """The plan's primary prompt settings that were asked."""
+    asked = {setting for result in finished for setting in result.results["prompter"].unique()}
+    return [name for name in analysis_plan.load().primary_settings if name in asked]
+
+
+def folded_ranks(settings: Sequence[str], tested: str) -> str:
+    """Markdown of the folded `rank_figure` of some prompt settings, glued as ranks_SETTING_figure."""
+    figures = [
+        f"**{label_of(name)}**\n```{{glued}} certainty.ipynb::ranks_{name}_figure\n:alt: Rank of each method by mean Dice, "
+        f"{label_of(name)}, with the range of ranks over resamples of the patients.\n```"
+        for name in settings
+    ]
+    text = (
+        f"Rank by mean Dice on {tested}, and the range of ranks that holds 95 % of bootstrap resamples of the patients. It shows how "
+        "stable the order is, not how far the methods are apart."
+    )
+    return "\n\n".join([f":::{{dropdown}} How stable is the order of the methods?\n{text}", *figures, ":::"])
 
 
 def printable_contrasts(table: pd.DataFrame) -> pd.DataFrame:
