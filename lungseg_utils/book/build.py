@@ -106,7 +106,7 @@ def _require_notebooks(root: Path, executed: Path) -> None:
 def _stage(root: Path, executed: Path, source: Path) -> Path:
     """A copy of all sources, notebooks included, so that Sphinx sees nothing else and a build disturbs no other."""
     shutil.copytree(root / "book", source / "book", ignore=_NOT_SOURCES)
-    chapters.write(root / "book" / "models", source / "book" / "models")
+    chapters.write(root / "book" / "models", source / "book" / "models", executed)
     (source / "book" / "results").mkdir()
     shutil.copytree(
         root / "lungseg_utils" / "viewers", source / "book" / "_static" / "viewers", ignore=shutil.ignore_patterns("*.py", "__pycache__")
