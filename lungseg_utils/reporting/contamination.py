@@ -145,7 +145,8 @@ def matrix(frame: pd.DataFrame, run_here: bool = True) -> pd.DataFrame:
 
 
 def _column(dataset: str) -> str:
-    return _label(dataset).removeprefix("phantoms, ").replace("NSCLC-like", "NSCLC-like phantoms").replace("MSD-like", "MSD-like phantoms")
+    card = registry.card("datasets", dataset)
+    return f"{card.short_title} phantoms" if card.phantom else card.label.removeprefix("NSCLC-Radiomics-")
 
 
 def colored(table: pd.DataFrame) -> Styler:
@@ -221,9 +222,9 @@ def answer(frame: pd.DataFrame, profile: str) -> str:
     values = page_values(frame, len(config.load().profile(profile).stand_ins))
     text = (
         "A result is zero-shot only if the weights never saw the tested images or the same kind of target. Of {contamination_pairs} pairs "
-        "of published weights and a data set, a source settles this for {contamination_clean} ({contamination_clean_files} file of weights). "
-        "In {contamination_seen} pairs the images, the clinic or the kind of target were in training; {contamination_unknown} pairs are "
-        "unknown. These weights were trained on LIDC-IDRI: {contamination_lidc}."
+        "of published weights and a data set, a source settles this for {contamination_clean} (files of weights: "
+        "{contamination_clean_files}). In {contamination_seen} pairs the images, the clinic or the kind of target were in training; "
+        "{contamination_unknown} pairs are unknown. These weights were trained on LIDC-IDRI: {contamination_lidc}."
     ).format(**values)
     burnt_here = _burnt_here(profile)
     return f"{text} {burnt_here}".strip()
