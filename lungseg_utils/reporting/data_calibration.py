@@ -13,7 +13,7 @@ import pandas as pd
 from .. import geometry, registry
 from ..experiments import cohorts, config, grid, phantom_calibration
 from ..phantoms.calibration import realism
-from ..phantoms.calibration.gates import GATES, gate_table, studies_with_tumor
+from ..phantoms.calibration.gates import GATES, gate_table, quantile_table, studies_with_tumor
 from ..phantoms.calibration.properties import NPS_GRID, PUBLISHED_QUANTILES, QUANTILE_LEVELS, noise_patches, noise_spectrum, scanner_noise
 from ..phantoms.cohort import CohortSettings, scanner_of
 from ..types import Study
@@ -102,7 +102,7 @@ def data_sets(profile: str) -> pd.DataFrame:
     """Every data set: what it holds, its license, whether a public edition may show it, and what a profile uses it for."""
     names = [name for name in registry.names("datasets") if registry.whole(name) == name and name != _FORMS]
     here, rows = grid.real_datasets(profile), []
-    for name in sorted(names, key=lambda name: (not _use(name, profile, here), registry.card("datasets", name).phantom)):
+    for name in sorted(names, key=lambda name: _rank(_use(name, profile, here))):
         card = registry.card("datasets", name)
         rows.append(
             {
@@ -114,6 +114,10 @@ def data_sets(profile: str) -> pd.DataFrame:
             }
         )
     return pd.DataFrame(rows)
+
+
+def _rank(use: str) -> int:
+    return 0 if use.endswith("tested") else 1 if use else 2
 
 
 def _use(dataset: str, profile: str, here: Sequence[str]) -> str:
@@ -130,7 +134,7 @@ def answer(profile: str, page: CalibrationPage) -> str:
     here = [registry.card("datasets", name).label for name in grid.real_datasets(profile)]
     whole = f"It shows whole CTs of {', '.join(here)}, one by one." if here else "Whole CTs of patients are not part of it."
     gates = gates_sentence(page.gates(), ungated(page.measured))
-    return f"This edition uses {sizes}. No patient is in two parts. {whole} Of the phantoms on which it was set up, {gates}."
+    return f"This edition uses {sizes}. No patient is in two parts. {whole} The phantoms were tuned on development phantoms: {gates}."
 
 
 def _counts(dataset: str, profile: str) -> str:
@@ -146,7 +150,14 @@ def _counts(dataset: str, profile: str) -> str:
 
 def printable_gates(gates: pd.DataFrame) -> pd.DataFrame:
     """`CalibrationPage.gates` for people."""
-    return gates.drop(columns="gate", errors="ignore")
+    shown = gates.drop(columns="gate", errors="ignore").assign(met=gates["met"].map({True: "yes", False: "no"}))
+    return shown.assign(cohort=[registry.card("datasets", name).short_title for name in gates["cohort"]])
+
+
+def printable_quantiles(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """Quantiles of the cohort that is meant to follow patients, beside the published ones; two rows for each property."""
+    table = quantile_table(measured[_LIKE_PATIENTS]).reset_index(names=["property", "of"])
+    return table.assign(property=table["property"].map(AXIS_TITLES))
 
 
 def ungated(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
@@ -165,6 +176,12 @@ def ungated(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def printable_ungated(measured: Mapping[str, pd.DataFrame]) -> pd.DataFrame:
+    """`ungated` for people."""
+    table = ungated(measured)
+    return table.assign(met=table["met"].map({True: "yes", False: "no"}))
+
+
 def gates_sentence(gates: pd.DataFrame, without_gate: pd.DataFrame) -> str:
     """How many gates are met, and which of the properties without one fail (`ungated`), with their numbers."""
     met = f"all {len(gates)} gates are met" if gates["met"].all() else f"{int(gates['met'].sum())} of {len(gates)} gates are met"
@@ -180,8 +197,8 @@ def printable_real(real: Mapping[str, Study]) -> pd.DataFrame:
 
 def real_or_none(real: Mapping[str, Study]) -> pd.DataFrame:
     """`printable_real` for a page, which says so if no real CT may be shown."""
-    none = pd.DataFrame({"real CTs": ["none is here, or its license does not let it be shown"]})
-    return labels.as_text(printable_real(real), 3) if real else none
+    none = pd.DataFrame({"real CT": ["none is here, or no license lets it be shown"]})
+    return labels.as_text(printable_real(real).rename_axis("property").reset_index(), 3) if real else none
 
 
 def page_values(measured: Mapping[str, pd.DataFrame], gates: pd.DataFrame, n_real: int, auc: float) -> dict[str, object]:
@@ -219,7 +236,7 @@ def side_by_side(studies: Mapping[str, Study], columns: int = 5) -> Figure:
     import matplotlib.pyplot as plt
 
     rows = -(-len(studies) // columns)
-    size = (_WIDTH, 2.6 * _WIDTH / columns * rows)
+    size = (_WIDTH, 2.35 * _WIDTH / columns * rows)
     figure, axes = plt.subplots(2 * rows, columns, figsize=size, squeeze=False, layout="constrained")
     for axis in axes.flat:
         axis.axis("off")
