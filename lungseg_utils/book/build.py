@@ -119,8 +119,6 @@ def _stage(root: Path, executed: Path, source: Path) -> Path:
     shutil.copytree(root / "notebooks", source / "book" / "_static" / "notebooks", ignore=shutil.ignore_patterns("voila", "prompt_*", ".*"))
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(root / name, source)
-    (source / "data").mkdir()
-    shutil.copy2(root / "data" / "paper_reported.csv", source / "data")
     return source
 
 
