@@ -70,7 +70,7 @@ def _complete_entrance(index: Path) -> None:
 
     An empty icon inside the page asks for nothing; a file would be asked for, and the request broken off when the page moves on.
     """
-    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lung tumor segmentation on CT</title>'
+    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Can foundation models really segment lung tumors?</title>'
     index.write_text(f'{head}<link rel="icon" href="data:,">{index.read_text(encoding="utf-8").strip()}</head></html>\n')
 
 

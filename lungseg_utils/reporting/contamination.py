@@ -137,7 +137,7 @@ def matrix(frame: pd.DataFrame, run_here: bool = True) -> pd.DataFrame:
     wide = frame.pivot(index="weights", columns="dataset", values="level").reindex(
         index=[*known] if run_here else ELSEWHERE, columns=datasets()
     )
-    wide = wide.map(lambda name: _SHORT[name][0], na_action="ignore").fillna("").rename(columns=_column).rename_axis(columns=None)
+    wide = wide.map(lambda name: _SHORT[name][0] if name in _SHORT else "").rename(columns=_column).rename_axis(columns=None)
     drawn = [name for name, kind in known.items() if kind != PUBLISHED and name in wide.index]
     if drawn and len(wide.loc[drawn].drop_duplicates()) == 1:
         wide = wide.drop(index=drawn[1:]).rename(index={drawn[0]: "all stand-ins"})
