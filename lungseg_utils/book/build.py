@@ -70,7 +70,7 @@ def _complete_entrance(index: Path) -> None:
 
     An empty icon inside the page asks for nothing; a file would be asked for, and the request broken off when the page moves on.
     """
-    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Lung tumor segmentation on CT</title>'
+    head = '<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Can foundation models really segment lung tumors?</title>'
     index.write_text(f'{head}<link rel="icon" href="data:,">{index.read_text(encoding="utf-8").strip()}</head></html>\n')
 
 
@@ -106,7 +106,7 @@ def _require_notebooks(root: Path, executed: Path) -> None:
 def _stage(root: Path, executed: Path, source: Path) -> Path:
     """A copy of all sources, notebooks included, so that Sphinx sees nothing else and a build disturbs no other."""
     shutil.copytree(root / "book", source / "book", ignore=_NOT_SOURCES)
-    chapters.write(root / "book" / "models", source / "book" / "models")
+    chapters.write(root / "book" / "models", source / "book" / "models", executed)
     (source / "book" / "results").mkdir()
     shutil.copytree(
         root / "lungseg_utils" / "viewers", source / "book" / "_static" / "viewers", ignore=shutil.ignore_patterns("*.py", "__pycache__")
@@ -119,8 +119,6 @@ def _stage(root: Path, executed: Path, source: Path) -> Path:
     shutil.copytree(root / "notebooks", source / "book" / "_static" / "notebooks", ignore=shutil.ignore_patterns("voila", "prompt_*", ".*"))
     for name in ("_config.yml", "_toc.yml"):
         shutil.copy2(root / name, source)
-    (source / "data").mkdir()
-    shutil.copy2(root / "data" / "paper_reported.csv", source / "data")
     return source
 
 

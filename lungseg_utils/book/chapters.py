@@ -1,52 +1,121 @@
-"""Make the chapter of each model from a template and what is said of it alone, both in `book/models/`."""
+"""Make the pages of the models, a section each, from a template and what is said of each model alone, both in `book/models/`."""
 
 from __future__ import annotations
 
+import ast
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from string import Template
 
 from .. import registry
 from ..experiments import config
 from ..experiments.costs import subjects
-from ..reporting import model_texts
+from . import drawings
 
 _STAND_IN = (
-    "Here it is a **stand-in**: a small network of the same classes, trained by the same recipe, that never saw the published weights "
-    "([what that means](../stand_ins.md)). **No number below is a result of the published model.**"
+    "What runs here is a **stand-in**: a small network of the same classes that never saw the published weights "
+    "([what that means](../results/models.ipynb)). **No number below is a result of the published model.**"
 )
+_NOT_RUN = "**This edition does not run it.**"
 # of models whose full size is measured
-_MEASURED = """
-The weights are random: nothing here is a score. [Efficiency](../results/efficiency.ipynb) describes
-the conditions and shows the other models.
-
-```{glued} ../results/efficiency.ipynb::%s_costs
+_COSTS = """
+```{glued} ../results/costs.ipynb::%s_costs
 ```"""
-_PARTS = ("Adaptation", "Experiments", "Costs", "Failures")  # headings of a section; Experiments: what follows the list of them
+_PAGE = re.compile(r"^# (\w+): (.+)$", re.MULTILINE)
+_MODEL = re.compile(r"^## (\w+): (.+)$", re.MULTILINE)
+_PART = re.compile(r"^### (\w+)$", re.MULTILINE)  # Drawing, Adaptation, Costs, Failures
+_IF_RAN = re.compile(r"<!-- if it ran -->\n(.*?)<!-- end -->\n", re.DOTALL)
+_EMPTY = ("drawing", "adaptation", "costs", "failures")
 
 
-def pages(folder: Path) -> dict[str, str]:
-    """Model -> Markdown of its chapter, from `_chapters.md` and `_chapter_template.md` in `folder`."""
-    template = Template((folder / "_chapter_template.md").read_text(encoding="utf-8"))
-    return {name: _page(template, name, title, text) for name, (title, text) in model_texts.sections(folder / "_chapters.md").items()}
+@dataclass(frozen=True)
+class Edition:
+    """What was executed: names of notebooks, and model -> what ran of it as `models.ipynb` says, "" for nothing."""
+
+    notebooks: frozenset[str]
+    ran: Mapping[str, str]
 
 
-def write(folder: Path, target: Path) -> None:
-    """Write the chapters into `target`."""
-    for name, text in pages(folder).items():
+def whole_grid() -> Edition:
+    """An edition that holds every experiment."""
+    lines = config.load().experiments.values()
+    return Edition(frozenset(line.notebook for line in lines), {line.model: "stand-in" for line in lines})
+
+
+def edition(executed: Path) -> Edition:
+    """What a folder of executed notebooks holds."""
+    cells = json.loads((executed / "models.ipynb").read_text(encoding="utf-8"))["cells"]
+    glued = {}
+    for output in (output for cell in cells for output in cell.get("outputs", [])):
+        name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
+        if name.endswith("_ran"):
+            text = next("".join(value) for kind, value in output["data"].items() if kind.endswith("text/plain"))
+            glued[name.removesuffix("_ran")] = str(ast.literal_eval(text))
+    return Edition(frozenset(path.stem for path in executed.glob("*.ipynb")), glued)
+
+
+def models(folder: Path) -> dict[str, str]:
+    """Model -> the page that its section is on, in reading order."""
+    return {name: page for page, (_, text) in _split(_PAGE, _read(folder)).items() for name in _split(_MODEL, text)}
+
+
+def pages(folder: Path, held: Edition | None = None) -> dict[str, str]:
+    """Name -> Markdown of each page, from `_chapters.md` and `_chapter_template.md` in `folder`; without an edition, of the whole grid."""
+    template, held = Template((folder / "_chapter_template.md").read_text(encoding="utf-8")), held or whole_grid()
+    made = {}
+    for page, (title, text) in _split(_PAGE, _read(folder)).items():
+        lead = _MODEL.split(text)[0].strip()
+        sections = [_section(template, name, *found, held) for name, found in _split(_MODEL, text).items()]
+        made[page] = "\n\n".join([f"# {title}", lead, *sections]) + "\n"
+    return made
+
+
+def write(folder: Path, target: Path, executed: Path) -> None:
+    """Write the pages for the executed notebooks of an edition into `target`."""
+    for name, text in pages(folder, edition(executed)).items():
         (target / f"{name}.md").write_text(text, encoding="utf-8")
 
 
-def _page(template: Template, name: str, title: str, text: str) -> str:
-    lead, parts = text, {}
-    for part in reversed(_PARTS):
-        lead, _, parts[part.lower()] = (piece.strip() for piece in lead.partition(f"## {part}\n"))
-    parts["adaptation"] = Template(parts["adaptation"]).substitute(stand_in=_STAND_IN)
-    parts["costs"] += _MEASURED % name if any(subject.model == name for subject in subjects.SUBJECTS) else ""
-    parts["experiments"] = f"{_experiments(name)} {parts['experiments']}".strip()
-    return template.substitute(parts, model=name, title=title, lead=lead)
+def _read(folder: Path) -> str:
+    return (folder / "_chapters.md").read_text(encoding="utf-8")
 
 
-def _experiments(model: str) -> str:
-    lines = [line for line in config.load().experiments.values() if line.model == model]
+def _split(heading: re.Pattern[str], text: str) -> dict[str, tuple[str, str]]:
+    """Key -> (title, text) of each part below a heading `KEY: TITLE`."""
+    _, *parts = heading.split(text)
+    return {key: (title.strip(), body.strip()) for key, title, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
+
+
+def _section(template: Template, name: str, title: str, text: str, held: Edition) -> str:
+    lead, *found = _PART.split(text)
+    parts = dict.fromkeys(_EMPTY, "") | {part.lower(): body.strip() for part, body in zip(found[::2], found[1::2], strict=True)}
+    if not found:  # the baselines without a network
+        return f"## {title}\n\n{lead.strip()}\n\n{_experiments(name, held)}".strip()
+    if any(subject.model == name for subject in subjects.SUBJECTS):
+        parts["costs"] += f"\n{_COSTS % name}"
+    shown = template.substitute(
+        parts, model=name, title=title, lead=lead.strip(), drawing=drawings.svg(drawings.read(parts["drawing"])), ran=_ran(name, held)
+    )
+    return _fitting(shown, bool(held.ran.get(name))).strip()
+
+
+def _ran(name: str, held: Edition) -> str:
+    ran = held.ran.get(name, "")
+    if not ran:
+        return _NOT_RUN
+    stand_in = f" {_STAND_IN}" if "stand-in" in ran and registry.checkpoints(name) else ""
+    return f"**This edition runs:** {{glue:text}}`../results/models.ipynb::{name}_ran:s`.{stand_in} {_experiments(name, held)}".strip()
+
+
+def _fitting(text: str, ran: bool) -> str:
+    """Without the parts between marks, which hold numbers, where nothing ran."""
+    return _IF_RAN.sub(lambda part: part[1] if ran else "", text)
+
+
+def _experiments(model: str, held: Edition) -> str:
+    lines = [line for line in config.load().experiments.values() if line.model == model and line.notebook in held.notebooks]
     links = [f"[{registry.card('paradigms', line.paradigm).title}](../results/{line.notebook}.ipynb)" for line in lines]
-    return f"Experiment{'s' if len(links) > 1 else ''}: {', '.join(links)}."
+    return f"Case by case: {', '.join(links)}." if links else ""

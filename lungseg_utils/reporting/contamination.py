@@ -1,4 +1,4 @@
-"""Page "Contamination": which data sets published weights may have been trained on; a checked table, each entry with its source.
+"""Page "What the weights have seen": which data sets published weights may have been trained on; each entry has its source.
 
 The level of (weights, data set) is the strongest that a source supports. `none` needs a source for all images that the weights were
 trained on with masks (the note says what an encoder was pretrained on without masks). If no source settles it, the level is `unknown`.
@@ -10,25 +10,37 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
 from .. import registry
 from ..core import files, project
-from ..experiments import config
+from ..experiments import config, planning
 from ..types import Checkpoint, Experiment, InputError, Options, Pretraining
+
+if TYPE_CHECKING:
+    from pandas.io.formats.style import Styler
 
 FILE = Path("data") / "contamination.csv"
 COLUMNS = ("weights", "dataset", "level", "quote", "source", "note")
 MAX_QUOTE_WORDS = 25
 NONE, UNKNOWN = "none", "unknown"
 SAME_LABELS, SAME_IMAGES = "same images and labels", "same images, other labels"
-PUBLISHED, NOT_RUN = "published", "published, not run here"
+PUBLISHED = "published"
 # weights that no profile runs: what a source settles about them, for whoever compares with their numbers; other pairs have no row
 ELSEWHERE = (
     *("SAM-Med2D", "SAM-Med3D-turbo", "VISTA3D", "nnInteractive", "VoxTell", "BiomedParse v1", "UniBiomed"),
     *("TotalSegmentator lung_nodules", "SMIT lung GTV", "ULS23 baseline", "CLN-Segmenter-MSD-fold0"),
 )
+_SHORT = {  # level -> its word in the matrix and the color of its cell
+    SAME_LABELS: ("labels", "#e8927c"),
+    SAME_IMAGES: ("images", "#f3c19d"),
+    "same institution": ("clinic", "#f7e3b0"),
+    "same target class elsewhere": ("target", "#f7e3b0"),
+    NONE: ("none", "#bfe3cf"),
+    UNKNOWN: ("?", "#d9d9d9"),
+}
 LEVELS: Mapping[str, str] = {  # strongest first
     SAME_LABELS: "these images were trained on, with these outlines",
     SAME_IMAGES: "these images were trained on, with other outlines or without any",
@@ -116,13 +128,44 @@ def level(weights: str, dataset: str) -> str:
     return str(frame.loc[(frame["weights"] == weights) & (frame["dataset"] == dataset), "level"].iloc[0])
 
 
-def printable(frame: pd.DataFrame) -> pd.DataFrame:
-    """Levels for people: one row per file of weights, one column per data set; a dash where nothing is said."""
-    kinds = known_weights() | dict.fromkeys(ELSEWHERE, NOT_RUN)
-    wide = frame.pivot(index="weights", columns="dataset", values="level").reindex(index=list(kinds), columns=datasets())
-    wide = wide.rename(columns=_label).rename_axis(columns=None).fillna("–")
-    wide.insert(0, "kind", pd.Series(kinds))
+def matrix(frame: pd.DataFrame, run_here: bool = True) -> pd.DataFrame:
+    """Levels in a word each: a row for each file of weights, a column for each data set; "" where nothing was looked for.
+
+    Of weights that this book runs, or of the others. Stand-ins of which the same is said share a row.
+    """
+    known = known_weights()
+    wide = frame.pivot(index="weights", columns="dataset", values="level").reindex(
+        index=[*known] if run_here else ELSEWHERE, columns=datasets()
+    )
+    wide = wide.map(lambda name: _SHORT[name][0] if name in _SHORT else "").rename(columns=_column).rename_axis(columns=None)
+    drawn = [name for name, kind in known.items() if kind != PUBLISHED and name in wide.index]
+    if drawn and len(wide.loc[drawn].drop_duplicates()) == 1:
+        wide = wide.drop(index=drawn[1:]).rename(index={drawn[0]: "all stand-ins"})
     return wide.reset_index()
+
+
+def _column(dataset: str) -> str:
+    card = registry.card("datasets", dataset)
+    return f"{card.short_title} phantoms" if card.phantom else card.label.removeprefix("NSCLC-Radiomics-")
+
+
+def colored(table: pd.DataFrame) -> Styler:
+    """`matrix` for a page, with a color for each level."""
+    colors = dict(_SHORT.values())
+    rule = "background-color: {} !important; color: #1a1a1a; text-align: center !important"
+    return table.style.hide(axis="index").map(lambda word: rule.format(colors[word]) if word in colors else "")
+
+
+def legend() -> str:
+    """Markdown: what each word of the matrix means."""
+    return "\n".join(f"- **{word}**: {LEVELS[name]}" for name, (word, _) in _SHORT.items())
+
+
+def files_in_words() -> str:
+    """Markdown: which model each file of published weights is of."""
+    models = dict.fromkeys(line.model for line in config.load().experiments.values())
+    found = {_stem(checkpoint): registry.card("models", name).title for name in models for checkpoint in registry.checkpoints(name)}
+    return ", ".join(f"`{file}` ({title})" for file, title in found.items())
 
 
 def burnt(frame: pd.DataFrame, dataset: str) -> list[str]:
@@ -144,15 +187,14 @@ def is_burnt(experiment: Experiment, dataset: str) -> bool:
 
 
 def sources(frame: pd.DataFrame) -> str:
-    """Markdown: for each file of weights what is said of which data sets, with quote, source and note; equal entries are said once."""
-    lines = []
+    """A Markdown table: for each file of weights what is said of which data sets, with quote, source and note; equal entries once."""
+    lines = ["| Weights | Data sets: level | Source | Note |", "|---|---|---|---|"]
     for weights, part in frame.groupby("weights", sort=False):
-        lines += [f"**{weights}**", ""]
-        for (name, quote, source, note), rows in part.groupby(["level", "quote", "source", "note"], sort=False):
+        for number, ((name, quote, source, note), rows) in enumerate(part.groupby(["level", "quote", "source", "note"], sort=False)):
             where = "; ".join(_label(dataset) for dataset in rows["dataset"])
-            said = f" “{quote}” ({source})." if quote else f" ({source})." if source else ""
-            lines.append(f"- {where}: *{name}*.{said} {note}")
-        lines.append("")
+            said = f"“{quote}” ({source})" if quote else source
+            cells = ("" if number else f"**{weights}**", f"{where}: *{name}*", said, note)
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
 
 
@@ -175,9 +217,28 @@ def page_values(frame: pd.DataFrame, stand_ins: int) -> dict[str, object]:
     }
 
 
-def levels_in_words() -> str:
-    """Markdown: what each level means."""
-    return "\n".join(f"- *{name}*: {meaning}" for name, meaning in LEVELS.items())
+def answer(frame: pd.DataFrame, profile: str) -> str:
+    """Markdown: how many pairs may be called zero-shot, and which models a profile tests on images that they were trained on."""
+    values = page_values(frame, len(config.load().profile(profile).stand_ins))
+    text = (
+        "A result is zero-shot only if the weights never saw the tested images or the same kind of target. Of {contamination_pairs} pairs "
+        "of published weights and a data set, a source settles this for {contamination_clean} (files of weights: "
+        "{contamination_clean_files}). In {contamination_seen} pairs the images, the clinic or the kind of target were in training; "
+        "{contamination_unknown} pairs are unknown. These weights were trained on LIDC-IDRI: {contamination_lidc}."
+    ).format(**values)
+    burnt_here = _burnt_here(profile)
+    return f"{text} {burnt_here}".strip()
+
+
+def _burnt_here(profile: str) -> str:
+    grid, found = config.load(), {}
+    for line in grid.lines(profile):
+        experiment = planning.make_experiment(line.notebook, profile)
+        if any(is_burnt(experiment, dataset) for dataset in grid.test_datasets(line.notebook, profile)):
+            found[registry.card("models", experiment.model).title] = None
+    if found:
+        return f"This edition tests {', '.join(found)} on such images: **its scores there are an upper bound and no zero-shot result**."
+    return f"This edition replaces {len(grid.profile(profile).stand_ins)} published models by stand-ins, which saw drawings only."
 
 
 def weights_of(model: str, options: Options) -> str:
@@ -197,4 +258,4 @@ def sentence(model: str, options: Options, tested: Iterable[str]) -> str:
         return "**What the weights have seen:** nothing, they are random."
     found = [f"{_label(name)}: *{level(weights, name)}*" for name in datasets() if name in set(tested)]
     text = f"**What the first weights (`{weights}`) have seen** of the data sets below: {'; '.join(found)}"
-    return f"{text}. Sources stand on the page *Contamination*."
+    return f"{text}. The page *What the weights have seen* gives the sources."

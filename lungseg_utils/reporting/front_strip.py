@@ -17,7 +17,7 @@ from ..experiments import store
 from ..experiments.results import RunResult
 from ..prompts import boxes
 from . import style, wording
-from .front_page import AUTOMATIC, BOX_CHANNEL, TRIVIAL, ZERO_SHOT, shown_methods
+from .prompts import AUTOMATIC, BOX_CHANNEL, TRIVIAL, ZERO_SHOT, shown_methods
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

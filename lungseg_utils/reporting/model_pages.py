@@ -1,4 +1,4 @@
-"""Tables of the overview pages of models: their runs, settings, results with controls, and failures.
+"""The page of all models, and the tables of each one's section: its runs, settings, results with controls, and failures.
 
 A family is a model of the grid by its name in `models/`; a stand-in that ran in its place is named as one.
 """
@@ -6,9 +6,7 @@ A family is a model of the grid by its name in `models/`; a stand-in that ran in
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
 
-import numpy as np
 import pandas as pd
 
 from .. import registry
@@ -21,10 +19,6 @@ from .failures import failure_table
 from .labels import TRIVIAL_MODEL, difference_text, interval_text, label_of
 from .strata import SMALL_MM
 from .values import training_seconds
-
-if TYPE_CHECKING:
-    from pandas.io.formats.style import Styler
-
 
 # options that a reader asks for, in the words of the field; the rest stands at the foot of each experiment's page
 _LABELS: Mapping[str, str] = {
@@ -67,9 +61,9 @@ _WORDS = {"dice_ce": "Dice + cross-entropy", "dice_bce_per_image": "Dice + cross
 _NOT_SAID = "–"
 
 
-def names(profile: str) -> list[str]:
-    """Models of a profile, also those that stand-ins replace, in the order of the grid; without the trivial baselines."""
-    return [name for name in dict.fromkeys(line.model for line in config.load().lines(profile)) if name != TRIVIAL_MODEL]
+def names() -> list[str]:
+    """All models of the grid, without the trivial baselines."""
+    return [name for name in dict.fromkeys(line.model for line in config.load().experiments.values()) if name != TRIVIAL_MODEL]
 
 
 def members(model: str, profile: str, finished: Sequence[RunResult]) -> list[RunResult]:
@@ -84,29 +78,14 @@ def members(model: str, profile: str, finished: Sequence[RunResult]) -> list[Run
 
 
 def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[RunResult]) -> pd.DataFrame:
-    """Mean DSC of a family in the primary prompt settings, and below it of the automatic control and the best trivial baseline.
+    """Mean DSC of a family in the primary prompt settings, and what it is more or less than its opponents with the same prompt.
 
     `ladders`: data set -> `ladder.ladder_table`; differences are paired, on the first data set. One row per prompt setting and method.
     """
     internal = next(iter(ladders.values()))
-    own, rows = [method.name for method in methods.group_runs(results)], []
-    for setting in [
-        name for name in analysis_plan.load().primary_settings if name in set(internal[internal["experiment"].isin(own)]["setting"])
-    ]:
-        part = internal[internal["setting"] == setting]
-        rows += [
-            _numbers_row(row, ladders)
-            for _, row in pd.concat([part[part["experiment"].isin(own)], _beside(part, own, results[0].experiment.profile)]).iterrows()
-        ]
-    return pd.DataFrame(rows)
-
-
-def _beside(part: pd.DataFrame, own: Sequence[str], profile: str) -> pd.DataFrame:
-    """Of one prompt setting, the rows of the planned control (unless it is of the family) and of the best trivial baseline."""
-    controls = part[(part["role"] == "control") & ~part["experiment"].isin(own)]
-    trivial = part[part["role"] == "trivial"].nlargest(1, "dsc")
-    control = planning.make_experiment(analysis_plan.load().automatic_control, profile).name
-    return pd.concat([controls[controls["experiment"] == control], trivial])
+    own = internal[internal["experiment"].isin([method.name for method in methods.group_runs(results)])]
+    order = [name for name in analysis_plan.load().primary_settings if name in set(own["setting"])]
+    return pd.DataFrame([_numbers_row(row, ladders) for name in order for _, row in own[own["setting"] == name].iterrows()])
 
 
 def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[str, str]:
@@ -118,9 +97,15 @@ def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[st
         if values is not None and values["n"] < table["n"].max():
             text += f", n = {values['n']}"
         shown[f"DSC, {registry.card('datasets', dataset).short_title or label_of(dataset)}, n = {table['n'].max()}"] = text
-    for name, heading in (("trivial", "minus best trivial"), ("control", "minus control")):
+    shown["best baseline"] = _best_baseline(next(iter(ladders.values())), row["setting"])
+    for name, heading in (("trivial", "minus baseline"), ("control", "minus control")):
         shown[heading] = difference_text(*(row[f"over_{name}{end}"] for end in ("", "_low", "_high")))
     return shown
+
+
+def _best_baseline(ladder: pd.DataFrame, setting: str) -> str:
+    found = ladder[(ladder["setting"] == setting) & (ladder["role"] == "trivial")].nlargest(1, "dsc")
+    return _NOT_SAID if found.empty else f"{found['dsc'].iloc[0]:.2f}, {found['title'].iloc[0].removeprefix('trivial: ')}"
 
 
 def setup(model: str, profile: str, results: Sequence[RunResult]) -> pd.DataFrame:
@@ -133,7 +118,7 @@ def setup(model: str, profile: str, results: Sequence[RunResult]) -> pd.DataFram
         columns["with the published weights"] = _options(registry.card("models", model).options)
     order = [
         "what runs",
-        "asked with",
+        "prompts",
         "parameters",
         "labeled patients, training + validation",
         *_LABELS.values(),
@@ -154,7 +139,7 @@ def _setup_of(result: RunResult, profile: str) -> dict[str, str]:
     patients = result.provenance["patients"]
     shown = {
         "what runs": planning.experiment_title(experiment),
-        "asked with": ", ".join(label_of(p) for p in result.asked()["prompter"].unique()),
+        "prompts": ", ".join(label_of(p) for p in result.asked()["prompter"].unique()),
     }
     shown |= {"parameters": f"{result.provenance['parameters']:,}"}
     if learns:
@@ -210,12 +195,16 @@ def failures(results: Sequence[RunResult], facts: pd.DataFrame, dataset: str) ->
 
 
 def page_values(model: str, results: Sequence[RunResult], datasets: Sequence[str]) -> dict[str, object]:
-    """Values for the text of the model's page, by glue key: what ran, and how many predictions (over all runs) failed or were empty."""
+    """Values for the text of the model's section, by glue key: what ran ("" for nothing), also in short, with how many parameters, and
+    how many predictions (over all runs) failed or were empty.
+    """
+    ran = dict.fromkeys(planning.experiment_title(r.experiment) for r in results)
+    names_of = {f"{model}_ran": "; ".join(ran), f"{model}_here": here(model, results), f"{model}_parameters": _parameters(results)}
+    if not results:
+        return names_of
     found = failure_table(results, datasets)
     asked = pd.concat([tables.case_values(result.asked(), "dsc") for result in results])
-    ran = dict.fromkeys(planning.experiment_title(r.experiment) for r in results)
-    return {
-        f"{model}_ran": "; ".join(ran),
+    return names_of | {
         f"{model}_predictions": int(asked["test_dataset"].isin(datasets).sum()),
         f"{model}_failed": int((found["kind"] == "failed").sum()),
         f"{model}_empty": int((found["kind"] == "empty").sum()),
@@ -223,14 +212,49 @@ def page_values(model: str, results: Sequence[RunResult], datasets: Sequence[str
     }
 
 
-def shade(table: pd.DataFrame, results: Sequence[RunResult]) -> Styler:
-    """A table of `numbers` for a page, with the rows of other methods in italics."""
-    own = set(methods.titles(results).values())
-    beside = ~table["method"].isin(own)
-    return table.style.hide(axis="index").apply(lambda row: np.where(beside[row.name], ["font-style: italic"] * len(row), ""), axis=1)
+def _parameters(results: Sequence[RunResult]) -> str:
+    found = dict.fromkeys(f"{r.provenance['parameters'] / 1e6:.2g} M" for r in results)
+    return "; ".join(found) or _NOT_SAID
 
 
-def heading(model: str, results: Sequence[RunResult]) -> str:
-    """Name of a family: that of its model, or of the stand-in that replaced it."""
-    name = registry.card("models", model).title.partition(" (")[0]
-    return name if all(r.experiment.model == model for r in results) else f"In the place of {name}"
+def here(model: str, results: Sequence[RunResult]) -> str:
+    """What an edition ran of a model, in a few words: whose weights, and in which paradigms."""
+    if not results:
+        return "not run"
+    own = "published weights" if registry.checkpoints(model) else "trained here"
+    kind = own if all(r.experiment.model == model for r in results) else "stand-in"
+    return f"{kind}: {', '.join(dict.fromkeys(registry.card('paradigms', r.experiment.paradigm).title for r in results))}"
+
+
+def answer(ran: Mapping[str, Sequence[RunResult]]) -> str:
+    """Markdown: which of the models an edition ran, under their own names and as stand-ins. `ran`: model -> its runs."""
+    kinds: dict[str, list[str]] = {}
+    for model, results in ran.items():
+        kinds.setdefault(here(model, results).partition(":")[0], []).append(registry.card("models", model).title.partition(" (")[0])
+    texts = {
+        "trained here": "trained {} from random weights",
+        "published weights": "ran {} with the published weights",
+        "stand-in": "replaced {} by stand-ins",
+        "not run": "did not run {}",
+    }
+    said = [text.format(_listed(kinds[kind])) for kind, text in texts.items() if kind in kinds]
+    text = f"The book describes {len(ran)} models. This edition {_listed(said)}."
+    warning = " A stand-in is a small network of the same classes; **its numbers are no results of the published model**."
+    return text + (warning if "stand-in" in kinds else "")
+
+
+def _listed(names: Sequence[str]) -> str:
+    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+
+
+def tables_of(
+    model: str, profile: str, results: Sequence[RunResult], ladders: Mapping[str, pd.DataFrame], facts: pd.DataFrame
+) -> dict[str, pd.DataFrame]:
+    """The tables of a model's section by glue key; none if nothing ran."""
+    if not results:
+        return {}
+    return {
+        f"{model}_numbers": numbers(ladders, results),
+        f"{model}_failures": failures(results, facts, next(iter(ladders))),
+        f"{model}_setup": setup(model, profile, results),
+    }

@@ -15,8 +15,10 @@ from .labels import label_of
 from .style import plot_style
 
 if TYPE_CHECKING:
+    from IPython.display import Markdown
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
+    from pandas.io.formats.style import Styler
 
 
 _TRAINING, _TESTING = "#cfe2f1", "#f3dcc3"  # colors of the boxes
@@ -104,7 +106,7 @@ def flow_figure(flow: pd.DataFrame) -> Figure:
     plot_style()
     import matplotlib.pyplot as plt
 
-    figure, axes = plt.subplots(figsize=(12, 4.8), facecolor="white", layout="constrained")
+    figure, axes = plt.subplots(figsize=(3.6 * max(2, len(flow.columns)), 3.4), facecolor="white", layout="constrained")
     axes.set(xlim=(-0.6, _WIDTH * len(flow.columns) - 1.0), ylim=(-0.6, 3.5))
     axes.axis("off")
     for number, name in enumerate(flow):
@@ -128,7 +130,28 @@ def _draw_box(axes: Axes, text: str, at: tuple[float, float], above: Sequence[tu
     for x, y in above:
         axes.annotate("", (at[0], at[1] + 0.33), (x, y - 0.25), arrowprops={"arrowstyle": "->", "color": "black"})
     outline = {"boxstyle": "round,pad=0.45", "edgecolor": "black", "facecolor": color}
-    axes.text(*at, text, ha="center", va="center", color="black", fontsize=9.5, bbox=outline, zorder=2)
+    axes.text(*at, text, ha="center", va="center", color="black", fontsize=9, bbox=outline, zorder=2)
+
+
+def in_words(flow: pd.DataFrame) -> str:
+    """The figure's text for those who cannot see it."""
+    return ". ".join(f"{label_of(str(name))}: " + ", ".join(f"{step} {count}" for step, count in flow[name].items()) for name in flow)
+
+
+def or_none(table: pd.DataFrame, none: str) -> Styler | Markdown:
+    """A table for a page, or a sentence in its place if it is empty."""
+    from IPython.display import Markdown
+
+    return Markdown(f"There is {none}.") if table.empty else table.style.hide(axis="index")
+
+
+def answer(flow: pd.DataFrame, finished: Sequence[RunResult], n_excluded: int, patients: str = "patients") -> str:
+    """How many patients (or `patients`: phantoms) were used, for what, and how many predictions failed."""
+    return (
+        "{flow_drawn} {patients} were used: {flow_trained} for training and validation, {flow_tested} for testing, and {flow_both} for "
+        "both in one experiment. {flow_excluded} cases were excluded. {flow_experiments} experiments made {flow_predictions} "
+        "predictions, whole CTs of patients included; {flow_failed} failed."
+    ).format(patients=patients, **flow_values(flow, finished, n_excluded))
 
 
 def printable_flow(flow: pd.DataFrame) -> pd.DataFrame:

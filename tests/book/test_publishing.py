@@ -16,7 +16,7 @@ ROOT = project.project_root()
 WORKFLOWS = sorted((ROOT / ".github" / "workflows").glob("*.yml"))
 TARGETS = set(re.findall(r"^([a-z]+):.*##", (ROOT / "Makefile").read_text(), flags=re.MULTILINE))
 CITATION = yaml.safe_load((ROOT / "CITATION.cff").read_text())
-PAGE = (ROOT / "book" / "how_to_cite.md").read_text()
+PAGE = (ROOT / "book" / "reference.md").read_text()
 
 
 def _jobs(path):
@@ -120,7 +120,7 @@ def test_every_command_that_a_page_names_exists():
 
 
 def test_the_page_on_running_it_lists_every_profile_and_the_patients_of_the_default_one():
-    text = (ROOT / "book" / "reproduction.md").read_text()
+    text = (ROOT / "book" / "run_it.md").read_text()
     table = text.partition("## Profiles")[2].partition("\n## ")[0]
     assert set(re.findall(r"^\| `(\w+)` \|", table, flags=re.MULTILINE)) == set(config.load().profiles)
     size = config.load().profile("phantoms").phantoms

@@ -1,4 +1,4 @@
-"""The pages "Adding a model", "Adding a data set" and "Adding a paradigm" are followed to the letter, in copies of the project."""
+"""The page on additions is followed to the letter, in copies of the project."""
 
 import re
 from functools import partial
@@ -10,17 +10,15 @@ from lungseg_utils.evaluation import tables
 from lungseg_utils.experiments import config
 from tests.support.worked_examples import append, assert_in_style, block, copy_project, edit, follow
 
-_model = partial(block, "add_a_model.md")
-_dataset = partial(block, "add_a_dataset.md")
-_paradigm = partial(block, "add_a_paradigm.md")
+_block = partial(block, "extend.md")
 
 
 @pytest.mark.slow
 def test_one_file_and_one_line_add_a_model_that_trains_and_is_scored(tmp_path):
     copied = copy_project(tmp_path)
-    (copied / "lungseg_utils" / "models" / "segresnet.py").write_text(_model("the-file"))
-    append(copied / "experiments.yml", _model("the-line"))
-    edit(copied / "experiments.yml", "    model_options:\n", "    model_options:\n" + _model("the-smoke-options"))
+    (copied / "lungseg_utils" / "models" / "segresnet.py").write_text(_block("model-file"))
+    append(copied / "experiments.yml", _block("model-line"))
+    edit(copied / "experiments.yml", "    model_options:\n", "    model_options:\n" + _block("model-smoke-options"))
     listed = follow(copied, "-m", "lungseg_utils", "list")
     assert "segresnet" in listed.stdout, listed.stderr
     done = follow(copied, "-m", "lungseg_utils", "run", "segresnet_full", "--profile", "smoke")
@@ -34,20 +32,20 @@ def test_one_file_and_one_line_add_a_model_that_trains_and_is_scored(tmp_path):
 @pytest.mark.slow
 def test_one_file_adds_a_data_set_that_is_tested_on_and_with_a_split_trained_on(tmp_path):
     copied = copy_project(tmp_path, shared_cache=False)
-    (copied / "lungseg_utils" / "datasets" / "nifti_pairs.py").write_text(_dataset("the-file"))
-    (copied / "write_data.py").write_text(_dataset("the-data"))
+    (copied / "lungseg_utils" / "datasets" / "nifti_pairs.py").write_text(_block("dataset-file"))
+    (copied / "write_data.py").write_text(_block("dataset-data"))
     written = follow(copied, "write_data.py")
     assert written.returncode == 0, written.stderr
     assert "nifti_pairs" in follow(copied, "-m", "lungseg_utils", "list").stdout
 
-    edit(copied / "experiments.yml", "    real_datasets: [lidc_idri]\n", _dataset("the-real-datasets"))
+    edit(copied / "experiments.yml", "    real_datasets: [lidc_idri]\n", _block("dataset-real"))
     done = follow(copied, "-m", "lungseg_utils", "run", "unet_full", "--profile", "smoke")
     assert done.returncode == 0, done.stderr
     results = tables.read_results(next((copied / "results" / "smoke").glob("*unet__full__phantom*/results.csv")))
     assert results[results["test_dataset"] == "nifti_pairs"]["case_id"].nunique() == 10
 
-    (copied / "data" / "splits" / "nifti_pairs.csv").write_text(_dataset("the-split"))
-    append(copied / "experiments.yml", _dataset("the-line"))
+    (copied / "data" / "splits" / "nifti_pairs.csv").write_text(_block("dataset-split"))
+    append(copied / "experiments.yml", _block("dataset-line"))
     done = follow(copied, "-m", "lungseg_utils", "run", "unet_pairs", "--profile", "smoke")
     assert done.returncode == 0, done.stderr
     results = tables.read_results(next((copied / "results" / "smoke").glob("*unet__full__nifti_pairs*/results.csv")))
@@ -57,11 +55,11 @@ def test_one_file_adds_a_data_set_that_is_tested_on_and_with_a_split_trained_on(
 
 def test_a_patient_of_the_split_without_a_case_is_named(tmp_path):
     copied = copy_project(tmp_path, shared_cache=False)
-    (copied / "lungseg_utils" / "datasets" / "nifti_pairs.py").write_text(_dataset("the-file"))
-    (copied / "write_data.py").write_text(_dataset("the-data"))
+    (copied / "lungseg_utils" / "datasets" / "nifti_pairs.py").write_text(_block("dataset-file"))
+    (copied / "write_data.py").write_text(_block("dataset-data"))
     follow(copied, "write_data.py")
-    (copied / "data" / "splits" / "nifti_pairs.csv").write_text(_dataset("the-split").replace("patient03", "nobody"))
-    append(copied / "experiments.yml", _dataset("the-line"))
+    (copied / "data" / "splits" / "nifti_pairs.csv").write_text(_block("dataset-split").replace("patient03", "nobody"))
+    append(copied / "experiments.yml", _block("dataset-line"))
     done = follow(copied, "-m", "lungseg_utils", "run", "unet_pairs", "--profile", "smoke")
     assert done.returncode == 2
     assert "nobody" in done.stderr
@@ -77,10 +75,10 @@ def _replace_line(path, line, beginning):
 @pytest.mark.slow
 def test_one_file_and_three_lines_add_a_paradigm_that_trains_and_is_scored(tmp_path):
     copied = copy_project(tmp_path)
-    (copied / "lungseg_utils" / "paradigms" / "decoder_only.py").write_text(_paradigm("the-file"))
-    _replace_line(copied / "lungseg_utils" / "models" / "sam_stand_in.py", _paradigm("the-card"), "    paradigms=(")
-    _replace_line(copied / "experiments.yml", _paradigm("the-detectors"), "detectors:")
-    append(copied / "experiments.yml", _paradigm("the-line"))
+    (copied / "lungseg_utils" / "paradigms" / "decoder_only.py").write_text(_block("paradigm-file"))
+    _replace_line(copied / "lungseg_utils" / "models" / "sam_stand_in.py", _block("paradigm-card"), "    paradigms=(")
+    _replace_line(copied / "experiments.yml", _block("paradigm-detectors"), "detectors:")
+    append(copied / "experiments.yml", _block("paradigm-line"))
     done = follow(copied, "-m", "lungseg_utils", "run", "sam_stand_in_decoder_only", "--profile", "smoke")
     assert done.returncode == 0, done.stderr
     assert "decoder only" in done.stdout
@@ -102,6 +100,6 @@ def _moved(copied, folder):
     return {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
 
 
-@pytest.mark.parametrize(("page", "name"), [(_model, "the-file"), (_dataset, "the-file"), (_dataset, "the-data"), (_paradigm, "the-file")])
-def test_the_code_of_a_page_is_in_the_style_of_the_project(page, name, tmp_path):
-    assert_in_style(page(name), tmp_path)
+@pytest.mark.parametrize("name", ["model-file", "dataset-file", "dataset-data", "paradigm-file"])
+def test_the_code_of_the_page_is_in_the_style_of_the_project(name, tmp_path):
+    assert_in_style(_block(name), tmp_path)

@@ -1,4 +1,4 @@
-"""The snippets of the page "Using it from Python" run as they are written, on files of the names that they use."""
+"""The snippets on the use from Python run as they are written, on files of the names that they use."""
 
 import re
 from pathlib import Path
@@ -13,7 +13,7 @@ from lungseg_utils.networks import propagation
 from lungseg_utils.networks.torchvision_cpu import ensure_torchvision
 from tests.support.sample_results import PATIENTS, values_around
 
-PAGE = Path(__file__).resolve().parents[2] / "book" / "python.md"
+PAGE = Path(__file__).resolve().parents[2] / "book" / "extend.md"
 SLICES, SLICE_MM = 64, 10.0  # as thick as a slice may be
 
 

@@ -93,7 +93,7 @@ def _sha(result):
     return result.provenance["sha256"]["weights"]
 
 
-def test_another_number_of_threads_changes_the_tables_by_no_more_than_book_reproduction_says(here):
+def test_another_number_of_threads_changes_the_tables_by_no_more_than_the_page_on_running_it_says(here):
     """Threads change the order of sums, which training enlarges. Measured with five seeds: 3e-4 of the sixth loss, 0.018 of a DSC.
 
     Random numbers drawn otherwise would show in the very first loss, which no training has enlarged.
@@ -118,7 +118,7 @@ def test_another_number_of_threads_changes_the_tables_by_no_more_than_book_repro
     dsc = one["metric"] == "dsc"
     assert one.loc[dsc, "value"].max() > 0.3
     np.testing.assert_allclose(one.loc[dsc, "value"], two.loc[dsc, "value"], atol=largest_dsc)
-    page = (ROOT / "book" / "reproduction.md").read_text()
+    page = (ROOT / "book" / "run_it.md").read_text()
     assert f"by at most {largest_dsc}" in page
 
 

@@ -1,5 +1,6 @@
 """The contamination table: complete, sourced, and strict about what may be called zero-shot."""
 
+import json
 import re
 
 import pandas as pd
@@ -71,7 +72,7 @@ def test_the_text_counts_pairs_of_published_weights_alone(frame):
         "contamination_stand_ins": 5,
         "contamination_lidc": "none",
     }
-    assert contamination.levels_in_words().count("\n- *") == len(contamination.LEVELS) - 1
+    assert contamination.legend().count("- **") == len(contamination.LEVELS)
 
 
 def test_all_weights_that_a_model_lists_are_known():
@@ -94,8 +95,9 @@ def test_the_stand_ins_are_those_that_the_workflow_pretrains(frame):
 
 
 def test_quotes_from_this_project_stand_where_they_are_said_to(frame):
-    own = frame[frame["source"] == "book/stand_ins.md"]
-    page = re.sub(r"[*\s]+", " ", (ROOT / "book" / "stand_ins.md").read_text())
+    own = frame[frame["source"] == "notebooks/models.ipynb"]
+    cells = json.loads((ROOT / "notebooks" / "models.ipynb").read_text())["cells"]
+    page = re.sub(r"[*\s]+", " ", "".join(line for cell in cells for line in cell["source"]))
     assert set(own["weights"]) == {name for name, kind in contamination.known_weights().items() if kind == "stand-in"}
     assert all(quote in page for quote in own["quote"].unique())
 
@@ -117,13 +119,39 @@ def test_a_missing_table_is_named(tmp_path):
         contamination.read(tmp_path / "none.csv")
 
 
-def test_tables_for_people_hold_every_level_and_every_source_once(frame):
-    table = contamination.printable(frame)
-    assert table.shape == (len(contamination.known_weights()) + len(contamination.ELSEWHERE), len(contamination.datasets()) + 2)
-    assert set(table.iloc[:, 2:].to_numpy().ravel()) <= {*contamination.LEVELS, "–"}
+def test_the_matrix_has_a_word_for_each_level_and_one_row_for_all_stand_ins(frame):
+    published = [name for name, kind in contamination.known_weights().items() if kind == contamination.PUBLISHED]
+    table = contamination.matrix(frame).set_index("weights")
+    assert list(table.index) == [*published, "all stand-ins"]
+    assert table.shape[1] == len(contamination.datasets())
+    assert table.loc["lite_medsam", ["LIDC nodules", "NSCLC-Radiomics", "NSCLC-like phantoms"]].tolist() == ["labels", "images", "target"]
+    assert table.loc["medsam_vit_b"].unique().tolist() == ["?"]
+    assert table.loc["all stand-ins"].unique().tolist() == ["none"]
+    others = contamination.matrix(frame, run_here=False).set_index("weights")
+    assert list(others.index) == list(contamination.ELSEWHERE)
+    assert others.loc["VISTA3D", "RIDER Lung CT"] == ""  # nothing was looked for
+    styled = contamination.colored(contamination.matrix(frame)).to_html()
+    assert styled.count("background-color: #e8927c") == 1  # one rule, for the cells "labels"
+
+
+def test_stand_ins_of_which_something_else_is_said_have_rows_of_their_own(frame):
+    changed = frame.copy()
+    changed.loc[(changed["weights"] == "sam_stand_in__shapes") & (changed["dataset"] == "msd_lung"), "level"] = contamination.UNKNOWN
+    assert "sam_stand_in__shapes" in contamination.matrix(changed)["weights"].tolist()
+
+
+def test_every_source_is_listed_once_in_a_table(frame):
     text = contamination.sources(frame)
     assert all(f"**{name}**" in text for name in contamination.known_weights())
     assert text.count("LIDC-IDRI; LIDC nodules: *same images and labels*") == 5
+    assert {len(re.split(r"(?<!\\)\|", line)) for line in text.splitlines()} == {6}  # four cells in each row
+
+
+def test_an_edition_that_tests_weights_on_images_that_they_saw_says_so(frame):
+    assert "LiteMedSAM" in contamination.answer(frame, "patients")
+    assert "upper bound" in contamination.answer(frame, "patients")
+    assert "upper bound" not in contamination.answer(frame, "phantoms")
+    assert "stand-ins" in contamination.answer(frame, "phantoms")
 
 
 def test_every_promptable_model_has_first_weights_that_the_table_knows():

@@ -38,7 +38,6 @@ def test_gates_are_counted_by_cohort(page):
         "measured_msd": 1,
     }
     assert data_calibration.page_values(page.measured, gates, 4, 0.876)["auc"] == "0.88"
-    assert "gate" not in data_calibration.printable_gates(gates)
 
 
 def test_what_no_gate_holds_to_account_is_held_against_the_middle_half_of_the_patients(page):
@@ -66,6 +65,49 @@ def test_three_phantoms_of_each_cohort_stand_before_the_real_cts(page):
 
 def test_without_a_real_ct_the_table_of_its_measurements_is_empty():
     assert data_calibration.printable_real({}).empty
+    assert data_calibration.real_or_none({}).shape == (1, 1)
+
+
+def test_a_gate_that_is_not_met_is_said_in_the_table(page):
+    table = data_calibration.printable_gates(page.gates())
+    assert "gate" not in table
+    assert table.groupby("cohort")["met"].apply(lambda met: (met == "no").sum()).to_dict() == {"MSD-like": 1, "NSCLC-like": 0}
+    assert data_calibration.printable_ungated(page.measured).set_index("property").loc["sphericity", "met"] == "no"
+
+
+def test_the_table_of_data_sets_says_what_a_profile_uses_each_for(monkeypatch):
+    monkeypatch.setattr(data_calibration.grid, "real_datasets", lambda profile: ["lung_4d"])
+    table = data_calibration.data_sets("patients").set_index("data set")
+    assert table.index[0] == "LIDC nodules"
+    used = table["in this edition"]
+    assert used["LIDC nodules"] == "trained on, tested"
+    assert used["4D-Lung"] == "case by case"
+    assert used["NSCLC-Radiomics"] == "case by case, files missing"
+    assert used["MSD Task06 Lung"] == "–"
+    assert table.loc["NSCLC-Radiomics", ["license", "in public editions"]].tolist() == ["CC BY-NC 3.0", "no"]
+    assert not table.index.str.contains("thin|thick").any()  # parts of a data set
+
+
+def test_the_answer_counts_patients_by_part_and_names_the_whole_cts_that_are_here(page, monkeypatch):
+    monkeypatch.setattr(data_calibration.grid, "real_datasets", lambda profile: [])
+    said = data_calibration.answer("patients", page)
+    assert "patients of LIDC nodules (163 for training, 41 for validation, 60 for testing)" in said
+    assert "not part of it" in said
+    monkeypatch.setattr(data_calibration.grid, "real_datasets", lambda profile: ["lidc_idri"])
+    said = data_calibration.answer("phantoms", page)
+    assert "NSCLC-like phantoms (40 for training, 10 for validation, 30 for testing)" in said  # 6 of them without a tumor
+    assert "MSD-like phantoms (30 for testing)" in said
+    assert "LIDC-IDRI, one by one" in said
+
+
+def test_a_public_edition_shows_no_voxel_that_may_not_be_redistributed():
+    assert data_calibration.trained_on("patients", public=True) == {}
+
+
+def test_the_first_figure_has_one_row(page, monkeypatch):
+    monkeypatch.setattr(data_calibration, "trained_on", lambda profile, public: {"a\n1": None, "b\n2": None})
+    titles = list(data_calibration.first_pictures(page, "patients", False))
+    assert titles == ["a\n1", "b\n2", "R", "NSCLC-like\nphantom 1", "MSD-like\nphantom 1"]
 
 
 def test_only_phantoms_that_a_profile_trains_on_are_drawn(monkeypatch):

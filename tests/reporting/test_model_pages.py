@@ -5,11 +5,12 @@ import pandas as pd
 import pytest
 
 from lungseg_utils import registry
+from lungseg_utils.book import chapters
 from lungseg_utils.core import project
 from lungseg_utils.evaluation import protocols
 from lungseg_utils.experiments import analysis_plan, config, planning, results
 from lungseg_utils.experiments.costs.table import one_setting, read
-from lungseg_utils.reporting import certainty, costs, model_pages, model_texts, protocol
+from lungseg_utils.reporting import certainty, costs, model_pages, protocol
 from lungseg_utils.reporting.ladder import ladder_table
 from lungseg_utils.reporting.values import dsc_by_patient
 from tests.support.sample_results import PATIENTS, result_of, values_around
@@ -45,39 +46,52 @@ def facts():
     return pd.DataFrame({"diameter_mm": [20.0] * 3 + [50.0] * 9}, index=PATIENTS)
 
 
-def test_families_are_the_models_of_the_grid_without_the_trivial_answers():
+def test_the_page_lists_the_models_of_the_grid_without_the_baselines():
     known = ["unet", "deeplabv3", "nnunet", "unet_prompted", "sam", "medsam", "litemedsam", "sam2", "medsam2", "medical_sam2"]
-    assert model_pages.names("phantoms") == known
-    chapters = model_texts.sections(project.project_root() / "book" / "models" / "_chapters.md")
-    assert list(chapters) == model_pages.names("phantoms")
+    assert model_pages.names() == known
+    sections = chapters.models(project.project_root() / "book" / "models")
+    assert [name for name in sections if name != "trivial"] == known
 
 
 def test_two_models_that_share_a_stand_in_have_the_same_members():
     everything = [result_of(e, {}) for line in config.load().lines("phantoms") for e in planning.planned_runs(line.notebook, "phantoms")]
-    models = model_pages.names("phantoms")
+    models = model_pages.names()
     names = {model: [r.experiment.name for r in model_pages.members(model, "phantoms", everything)] for model in models}
     assert names["medsam2"] == names["medical_sam2"]
     assert names["medsam"] == names["litemedsam"]
     assert len(names["medsam"]) == 3
     assert len(names["sam"]) == 2  # and the control with random weights
-    assert model_pages.heading("medsam", model_pages.members("medsam", "phantoms", everything)) == "In the place of MedSAM"
-    assert model_pages.heading("nnunet", model_pages.members("nnunet", "phantoms", everything)) == "nnU-Net"
+    assert model_pages.here("medsam", model_pages.members("medsam", "phantoms", everything)) == "stand-in: zero-shot, few-shot, fine-tuned"
+    assert model_pages.here("nnunet", model_pages.members("nnunet", "phantoms", everything)) == "trained here: full training, few-shot"
+    assert model_pages.here("sam", []) == "not run"
 
 
-def test_a_family_stands_beside_the_control_and_the_best_trivial_answer(finished):
+def test_a_models_numbers_come_with_the_differences_to_its_opponents(finished):
     ladders = {"phantom_nsclc": ladder_table(finished, "phantom_nsclc")}
     table = model_pages.numbers(ladders, finished[2:3])
-    assert list(table["prompt"]) == ["box on every slice"] * 3 + ["box on one slice"] * 3
-    assert table["method"].iloc[1].endswith(" + prompt")
-    assert table["method"].iloc[2].startswith("trivial: ")
+    assert list(table["prompt"]) == ["box on every slice", "box on one slice"]
     assert table["DSC, NSCLC-like, n = 12"].iloc[0].startswith("0.90")
-    assert table["minus best trivial"].iloc[0].startswith("0.05")
+    assert table["best baseline"].iloc[0] == "0.85, ellipse or ball"
+    assert table["minus baseline"].iloc[0].startswith("0.05")
     assert table["minus control"].iloc[0].startswith("0.28")
-    html = model_pages.shade(table, finished[2:3]).to_html()
-    assert html.count("font-style: italic") == 1  # one rule, for the rows beside
     own = model_pages.numbers(ladders, finished[:1])
-    assert not own["method"].str.contains("stand-in").any()
-    assert list(own["prompt"])[-2:] == ["no prompt"] * 2
+    assert list(own["prompt"]) == ["box on every slice", "box on one slice", "no prompt"]
+    assert own["method"].iloc[0].endswith(" + prompt")
+    assert own["minus control"].tolist() == ["–"] * 3  # it is the control
+
+
+def test_the_answer_names_what_ran_by_whose_weights(finished):
+    said = model_pages.answer({"unet": finished[:1], "medsam": finished[2:3], "sam": []})
+    assert said.startswith(
+        "The book describes 3 models. This edition trained U-Net from random weights, replaced MedSAM by stand-ins and did not run SAM."
+    )
+    assert "no results of the published model" in said
+    assert "stand-in" not in model_pages.answer({"unet": finished[:1]})
+
+
+def test_a_model_that_did_not_run_has_words_and_no_tables(finished):
+    assert model_pages.page_values("sam", [], ["phantom_nsclc"]) == {"sam_ran": "", "sam_here": "not run", "sam_parameters": "–"}
+    assert model_pages.tables_of("sam", "phantoms", [], {}, pd.DataFrame()) == {}
 
 
 def test_failures_of_a_family_count_empty_answers_and_set_small_tumors_apart(finished, facts):
@@ -87,7 +101,9 @@ def test_failures_of_a_family_count_empty_answers_and_set_small_tumors_apart(fin
     assert table.loc["box on every slice", "empty"] == 0
     values = dsc_by_patient(finished[2], "phantom_nsclc", "box_one_slice")
     assert table.loc["box on one slice", "DSC, tumors up to 30 mm, n = 3"] == f"{values.iloc[:3].mean():.2f}"
+    finished[2].provenance["parameters"] = 160_000
     found = model_pages.page_values("medsam", finished[2:3], ["phantom_nsclc"])
+    assert (found["medsam_here"], found["medsam_parameters"]) == ("stand-in: fine-tuned", "0.16 M")
     assert (found["medsam_predictions"], found["medsam_empty"], found["medsam_empty_prompted"], found["medsam_failed"]) == (24, 1, 1, 0)
     assert "stand-in" in found["medsam_ran"]
 

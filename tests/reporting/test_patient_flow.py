@@ -120,3 +120,17 @@ def test_real_cases_have_a_row_for_each_data_set_that_is_here(finished, monkeypa
 def test_without_real_data_the_table_of_real_cases_is_empty(finished, monkeypatch):
     monkeypatch.setattr(patient_flow.grid, "real_datasets", lambda profile: [])
     assert patient_flow.real_cases("phantoms", finished).empty
+
+
+def test_the_answer_and_the_text_of_the_figure_hold_the_counts(finished):
+    flow = patient_flow.count_patients(finished, [HOME, ABROAD])
+    assert patient_flow.answer(flow, finished, 3, "phantoms") == (
+        "7 phantoms were used: 3 for training and validation, 4 for testing, and 0 for both in one experiment. 3 cases were excluded. "
+        "2 experiments made 7 predictions, whole CTs of patients included; 1 failed."
+    )
+    assert "training 2, validation 1" in patient_flow.in_words(flow)
+
+
+def test_an_empty_table_is_a_sentence():
+    assert patient_flow.or_none(pd.DataFrame(), "no case").data == "There is no case."
+    assert "<td" in patient_flow.or_none(pd.DataFrame({"case": ["a"]}), "no case").to_html()
