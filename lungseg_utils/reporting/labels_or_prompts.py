@@ -235,6 +235,12 @@ def answer(tables: Mapping[str, pd.DataFrame], without: Mapping[str, intervals.S
     return "\n".join(f"- {part}" for part in parts)
 
 
+def card(tables: Mapping[str, pd.DataFrame], control: str, tested: str) -> str:
+    """What labels bring the automatic model, in one sentence for the first page."""
+    alone = tables["none"][tables["none"]["model"] == control] if len(tables["none"]) else tables["none"]
+    return f"The {control} without a prompt reaches {_spoken(alone)} ({tested}).".replace("**", "") if len(alone) else _NOTHING
+
+
 _NOTHING = "Without a prompt, no network was trained in this edition."
 
 

@@ -6,7 +6,7 @@ Where several readers outlined the tested patients, one reader draws the prompts
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -39,7 +39,25 @@ _KEYS = tuple(f"front_{setting}" for setting in SETTINGS[1:])
 _MEAN_NOTHING = ("quick", "smoke")
 _MARK = "†"
 _DPI = 170  # sharp on dense screens, and some 150 kB
-_POINTS = 10
+
+
+class _Layout(NamedTuple):
+    """Inches of the figure: its width, the height of a line and of what is above and below; where the axes begin and end; text size."""
+
+    width: float
+    line: float
+    rest: float
+    left: float
+    right: float
+    points: float
+
+
+WIDE, COMPACT, NARROW = "wide", "compact", "narrow"  # a page's column, two thirds of the first page, a phone
+_LAYOUTS: Mapping[str, _Layout] = {
+    WIDE: _Layout(8.6, 0.27, 1.1, 0.4, 0.765, 10),
+    COMPACT: _Layout(6.9, 0.205, 0.87, 0.385, 0.735, 9.4),
+    NARROW: _Layout(4.3, 0.4, 1.3, 0.03, 0.97, 10),
+}
 _ORDER = (TRIVIAL, AUTOMATIC, BOX_CHANNEL, ZERO_SHOT, FINE_TUNED)  # of the rows of a prompt setting
 _LOOKS = {AUTOMATIC: ("o", 6), BOX_CHANNEL: ("D", 0), ZERO_SHOT: ("s", 5), FINE_TUNED: ("^", 2)}  # marker, color of OKABE_ITO
 
@@ -111,34 +129,34 @@ def _columns(name: str, summary: intervals.Summary | None) -> dict[str, float]:
     return dict(zip((name, f"{name}_low", f"{name}_high"), values, strict=True))
 
 
-def front_figure(table: pd.DataFrame, readers: pd.Series | None = None, narrow: bool = False) -> Figure:
+def front_figure(table: pd.DataFrame, readers: pd.Series | None = None, layout: str = WIDE) -> Figure:
     """Mean DSC of each method by prompt, with intervals, and at the right its paired difference to the best prediction without a network.
 
     Args:
         table: from `front_table`.
         readers: DSC of a reader's own outline, judged alike, one value a patient; None where one reader outlined.
-        narrow: for a column as wide as a phone.
+        layout: `WIDE`, `COMPACT` or `NARROW`; a narrow one has no differences.
     """
     style.plot_style()
     import matplotlib.pyplot as plt
 
-    lines = _lines(table)
-    size, left, right = ((4.3, 0.4 * len(lines) + 1.3), 0.03, 0.97) if narrow else ((8.6, 0.27 * len(lines) + 1.1), 0.4, 0.765)
-    figure, axes = plt.subplots(figsize=size, dpi=_DPI)
-    figure.subplots_adjust(left=left, right=right, top=1 - 0.3 / size[1], bottom=0.75 / size[1])
+    lines, drawn = _lines(table), _LAYOUTS[layout]
+    height = drawn.line * len(lines) + drawn.rest
+    figure, axes = plt.subplots(figsize=(drawn.width, height), dpi=_DPI)
+    figure.subplots_adjust(left=drawn.left, right=drawn.right, top=1 - 0.27 / height, bottom=0.68 / height)
     if readers is not None:
         band = intervals.summarize_mean(readers.to_numpy())
         low, high = (band.mean, band.mean) if np.isnan(band.low) else (band.low, band.high)
         axes.axvspan(low, high, color=style.OKABE_ITO[3], alpha=0.35, linewidth=0, zorder=0)
-        axes.annotate("another reader", (high, -0.75), ha="right", va="bottom", fontsize=_POINTS, annotation_clip=False)
+        axes.annotate("another reader", (high, -0.75), ha="right", va="bottom", fontsize=drawn.points, annotation_clip=False)
     for place, line in enumerate(lines):
-        _draw_line(axes, place, line, narrow)
+        _draw_line(axes, place, line, drawn, layout == NARROW)
     note = f"\n{_MARK} first weights were trained on these images" if table["seen"].any() else ""
     axes.set(xlim=(0, 1), ylim=(len(lines) - 0.4, -0.6), yticks=[], xlabel=f"mean 3-D Dice, 95 % interval, n = {table['n'].max()}{note}")
-    axes.xaxis.label.set_size(_POINTS)
-    axes.tick_params(labelsize=_POINTS)
-    if not narrow:
-        above = {"xycoords": ("axes fraction", "data"), "va": "bottom", "fontsize": _POINTS, "annotation_clip": False}
+    axes.xaxis.label.set_size(drawn.points)
+    axes.tick_params(labelsize=drawn.points, pad=1)
+    if layout != NARROW:
+        above = {"xycoords": ("axes fraction", "data"), "va": "bottom", "fontsize": drawn.points, "annotation_clip": False}
         axes.annotate("minus gray bar", (1.02, -0.75), **above)
     plt.close(figure)
     return figure
@@ -152,26 +170,27 @@ def _lines(table: pd.DataFrame) -> list[pd.Series | str]:
     return lines
 
 
-def _draw_line(axes: Axes, place: int, line: pd.Series | str, narrow: bool) -> None:
-    at_left = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": _POINTS, "annotation_clip": False}
+def _draw_line(axes: Axes, place: int, line: pd.Series | str, drawn: _Layout, is_narrow: bool) -> None:
+    at_left = {"xycoords": ("axes fraction", "data"), "va": "center", "fontsize": drawn.points, "annotation_clip": False}
+    edge = 0.01 if is_narrow else -drawn.left / (drawn.right - drawn.left) + 0.01
     if isinstance(line, str):
         text = label_of(line)
-        axes.annotate(text[0].upper() + text[1:], (0.01 if narrow else -1.08, place), fontweight="bold", **at_left)
+        axes.annotate(text[0].upper() + text[1:], (edge, place), fontweight="bold", **at_left)
         return
     cut = CONTROL if line["role"] == AUTOMATIC and line["setting"] != "none" else ""
     name = _name(line) + cut + (f" {_MARK}" if line["seen"] else "")
     if line["role"] == TRIVIAL:
-        axes.barh(place, line["dsc"], height=0.3 if narrow else 0.7, color="0.8", zorder=1)
+        axes.barh(place, line["dsc"], height=0.3 if is_narrow else 0.7, color="0.8", zorder=1)
         color: Any = style.GRAY
     else:
         marker, hue = _LOOKS[line["role"]]
         color = style.OKABE_ITO[hue]
         axes.plot(line["dsc"], place, marker, color=color, markersize=6, zorder=3)
     axes.plot([line["dsc_low"], line["dsc_high"]], [place, place], color=color, linewidth=2, zorder=2)
-    if narrow:  # the name lies above its line, as there is no room beside it
-        axes.annotate(name, (0.01, place - 0.38), **at_left | {"fontsize": _POINTS - 2})
+    if is_narrow:  # the name lies above its line, as there is no room beside it
+        axes.annotate(name, (0.01, place - 0.38), **at_left | {"fontsize": drawn.points - 2})
         return
-    axes.annotate(name, (-1.05, place), **at_left)
+    axes.annotate(name, (edge + 0.03, place), **at_left)
     if not np.isnan(line["gain"]):
         axes.annotate(_difference(line), (1.02, place), **at_left)
 
@@ -219,6 +238,27 @@ def sentences(table: pd.DataFrame, profile: str, readers: pd.Series | None = Non
     return said
 
 
+def short_answer(table: pd.DataFrame, profile: str, readers: pd.Series | None = None) -> str:
+    """Three sentences: no prompt, a box on every slice, a box on one slice; each number names whose it is."""
+    alone = _alone(table, wording.named(wording.internal(profile)), intervals_too=False)
+    if readers is not None:
+        alone = f"{alone.removesuffix('.')}; another reader reaches {readers.mean():.2f}."
+    return " ".join([alone, *(_short(table[table["setting"] == setting], label_of(setting)) for setting in reversed(SETTINGS[1:]))])
+
+
+def _short(part: pd.DataFrame, prompt: str) -> str:
+    """Of several CT windows of a published model the last one, which its authors' script has for lungs."""
+    found = [part[part["role"] == role].iloc[-1:] for role in (ZERO_SHOT, TRIVIAL, BOX_CHANNEL)]
+    if any(rows.empty for rows in found):
+        return f"With a {prompt}, this edition has no comparison."
+    (a, b, c), mark = (rows.iloc[0] for rows in found), f" {_MARK}" if found[0]["seen"].any() else ""
+    model = _name(a).partition(", ")[0]
+    return (
+        f"With a {prompt}, {model} reaches {a['dsc']:.2f}{mark}, a rule without a network ({_rule(b)}) {b['dsc']:.2f}, "
+        f"and a U-Net that is given the boxes {c['dsc']:.2f}."
+    )
+
+
 def _of_readers(readers: pd.Series) -> str:
     summary = intervals.summarize_mean(readers.to_numpy())
     return interval_text(summary.mean, summary.low, summary.high)
@@ -233,12 +273,13 @@ def _name(row: pd.Series) -> str:
     return row["title"]
 
 
-def _alone(table: pd.DataFrame, tested: str) -> str:
+def _alone(table: pd.DataFrame, tested: str, intervals_too: bool = True) -> str:
     part = table[(table["setting"] == "none") & (table["role"] == AUTOMATIC)]
     if part.empty:
         return f"Without a prompt, no automatic network was run on {tested} in this edition."
     row = part.iloc[0]
-    return f"Without a prompt, the {_name(row)} reaches a mean Dice of {_dsc(row)} on {row['n']} {tested}."
+    value = _dsc(row) if intervals_too else f"{row['dsc']:.2f}"
+    return f"Without a prompt, the {_name(row)} reaches a mean Dice of {value} on {row['n']} {tested}."
 
 
 def _with_prompt(part: pd.DataFrame, prompt: str) -> str:

@@ -133,6 +133,15 @@ def printable_estimands(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows)
 
 
+def card(frame: pd.DataFrame) -> str:
+    """The finding in one sentence, for the first page."""
+    own, other = (by_patient(frame, ELLIPSES, estimand).mean() for estimand in (judges.SELF, judges.ANOTHER))
+    return (
+        f"An ellipse in a box on every slice scores {own:.2f} if the reader who drew the boxes judges, "
+        f"and {other:.2f} if another reader judges ({frame['patient_id'].nunique()} patients)."
+    )
+
+
 def contrasts(frame: pd.DataFrame, metric: str = "dsc") -> dict[str, pd.Series]:
     """Paired differences by patient, by what they say."""
     ellipse_self, ellipse_other, reader_other = (

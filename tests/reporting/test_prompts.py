@@ -92,16 +92,16 @@ def test_with_one_reader_the_reference_judges_and_there_is_no_human_band():
     assert prompts.readers_of(found, "smoke") is None
 
 
-@pytest.mark.parametrize("narrow", [False, True])
-def test_the_figure_has_a_line_a_row_and_a_band_of_readers(finished, narrow):
+@pytest.mark.parametrize("layout", [prompts.WIDE, prompts.COMPACT, prompts.NARROW])
+def test_the_figure_has_a_line_a_row_and_a_band_of_readers(finished, layout):
     table = prompts.front_table(finished, PROFILE)
     readers = pd.Series(np.linspace(0.7, 0.9, len(PATIENTS)), PATIENTS)
-    figure = prompts.front_figure(table, readers, narrow)
+    figure = prompts.front_figure(table, readers, layout)
     (axes,) = figure.axes
     texts = [text.get_text() for text in axes.texts]
     assert sum("best without a network" in text for text in texts) == 2
     assert sum(text.endswith("†") for text in texts) == 6
-    assert ("minus gray bar" in texts) == (not narrow)
+    assert ("minus gray bar" in texts) == (layout != prompts.NARROW)
     assert axes.get_xlabel().count("trained on these images") == 1
-    without = prompts.front_figure(table, None, narrow)
+    without = prompts.front_figure(table, None, layout)
     assert "another reader" not in [text.get_text() for text in without.axes[0].texts]
