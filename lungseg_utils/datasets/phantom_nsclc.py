@@ -63,11 +63,12 @@ def load(case: Case) -> Study:
     """Image, reference from the contours of GTV-1 (empty if there are none), and the nodes grown by 5 mm to be ignored."""
     contours = rtstruct.open_rtstruct(case.reference_paths[0])
     series = dicom_series.read_series(case.image_path, contours.drawn_on()[1], {contours.path: contours.file})
-    image, names = series.image(), contours.names()
+    image, numbers = series.image(), {region.name: region.number for region in contours.regions()}
     empty = Mask(np.zeros(image.shape, dtype=bool), image.affine)
-    reference = contours.mask("GTV-1", image, series.frame_uid) if "GTV-1" in names else empty
+    # The generator loses no outline. In PN-01006 two lesions lie one slice apart, which in a patient's file looks like a lost one.
+    reference = contours.mask_to_ignore(numbers["GTV-1"], image, series.frame_uid) if "GTV-1" in numbers else empty
     ignore = None
-    if "GTV-2" in names:
-        nodes = contours.mask("GTV-2", image, series.frame_uid).array
+    if "GTV-2" in numbers:
+        nodes = contours.mask_to_ignore(numbers["GTV-2"], image, series.frame_uid).array
         ignore = Mask(masks.grow_mm(nodes, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)
     return Study(image, {"reference": reference}, ignore)

@@ -88,6 +88,17 @@ def test_contours_give_back_the_intended_reference(patient: cohort.Patient, tmp_
         assert dsc(distance > 0, rtstruct.read_rtstruct(tmp_path / "RS.dcm", image, roi).array) > 0.97, roi
 
 
+@pytest.mark.slow
+def test_a_slice_between_two_lesions_has_no_outline_and_the_patient_is_read(tmp_path: Path) -> None:
+    """In a patient's file a slice without an outline between two that overlap is refused; the generator loses none."""
+    phantom_nsclc.generate(tmp_path, ["PN-01006"])
+    (case,) = phantom_nsclc.cases(tmp_path)
+    reference = phantom_nsclc.load(case).references["reference"].array
+    outlined = np.flatnonzero(reference.any(axis=(0, 1)))
+    (gap,) = set(range(outlined[0], outlined[-1] + 1)) - set(outlined.tolist())
+    assert (reference[:, :, gap - 1] & reference[:, :, gap + 1]).any()
+
+
 def test_contours_refer_to_the_slices_of_the_series(nsclc_root: Path) -> None:
     folder = nsclc_root / WITH_TUMOR
     positions = {ds.SOPInstanceUID: float(ds.ImagePositionPatient[2]) for ds in map(pydicom.dcmread, folder.glob("CT_*.dcm"))}
