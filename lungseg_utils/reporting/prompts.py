@@ -311,11 +311,11 @@ def _dsc(row: pd.Series) -> str:
 
 
 def seen_sentence(table: pd.DataFrame) -> str:
-    """Which methods of the figure started from weights that had seen the tested images; "" for none."""
-    names = list(dict.fromkeys(table["title"][table["seen"]]))
+    """Which models of the figure started from weights that had seen the tested images; "" for none."""
+    names = list(dict.fromkeys(title.partition(", ")[0] for title in table["title"][table["seen"]]))
     if not names:
         return ""
-    return f"{_MARK} The first weights of {'; '.join(names)} were trained on these images: an upper bound, not a zero-shot result."
+    return f"{_MARK} The published weights of {' and '.join(names)} were trained on these images: an upper bound, not a zero-shot result."
 
 
 def readers_of(finished: Sequence[results.RunResult], profile: str) -> pd.Series | None:
