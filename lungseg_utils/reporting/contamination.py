@@ -201,6 +201,12 @@ def sources(frame: pd.DataFrame) -> str:
     return "\n".join(lines)
 
 
+def folded_sources(frame: pd.DataFrame) -> str:
+    """`sources`, folded."""
+    title = f"Sources, with quotations of at most {MAX_QUOTE_WORDS} words"
+    return f":::{{dropdown}} {title}\n:class-container: sources\n\n{sources(frame)}\n:::"
+
+
 def page_values(frame: pd.DataFrame, stand_ins: int) -> dict[str, object]:
     """Values by glue key: pairs of published weights and data set (contamination_pairs), of which none, something or nobody knows what was
     seen (_clean, _seen, _unknown), the weights with a clean pair (_clean_files), the profile's stand-ins, and the
