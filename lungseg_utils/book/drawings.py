@@ -13,7 +13,7 @@ _STYLE = 'class="model-drawing" style="margin: 0.3rem 0 1rem" font-size="16"'
 
 @dataclass(frozen=True)
 class Flow:
-    """`steps`: texts of the boxes, ` / ` breaks a line. `prompt` enters the step `entry`; `loop`: what leads back from the last one."""
+    """`steps`: texts of the boxes, ` / ` breaks a line. `prompt` enters the step `entry`; `loop` says what leads back from the last."""
 
     steps: tuple[str, ...]
     prompt: str = ""

@@ -7,6 +7,7 @@ Only `none` may be called zero-shot in a headline.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from itertools import product
 from pathlib import Path
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
 FILE = Path("data") / "contamination.csv"
 COLUMNS = ("weights", "dataset", "level", "quote", "source", "note")
 MAX_QUOTE_WORDS = 25
+_ADDRESS = re.compile(r"https?://(?:www\.)?(?:github\.com/)?")
 NONE, UNKNOWN = "none", "unknown"
 SAME_LABELS, SAME_IMAGES = "same images and labels", "same images, other labels"
 PUBLISHED = "published"
@@ -188,14 +190,21 @@ def is_burnt(experiment: Experiment, dataset: str) -> bool:
 
 def sources(frame: pd.DataFrame) -> str:
     """A Markdown table: for each file of weights what is said of which data sets, with quote, source and note; equal entries once."""
-    lines = ["| Weights | Data sets: level | Source | Note |", "|---|---|---|---|"]
+    lines = ["| Weights | Data sets: level | Source |", "|---|---|---|"]
     for weights, part in frame.groupby("weights", sort=False):
         for number, ((name, quote, source, note), rows) in enumerate(part.groupby(["level", "quote", "source", "note"], sort=False)):
             where = "; ".join(_label(dataset) for dataset in rows["dataset"])
-            said = f"“{quote}” ({source})" if quote else source
-            cells = ("" if number else f"**{weights}**", f"{where}: *{name}*", said, note)
+            link = f"[{_ADDRESS.sub('', source)}]({source})" if _ADDRESS.match(source) else source
+            said = " ".join(filter(None, (f"“{quote}”" if quote else "", f"({link})." if link else "", note)))
+            cells = ("" if number else f"**{weights}**", f"{where}: *{name}*", said)
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |")
     return "\n".join(lines)
+
+
+def folded_sources(frame: pd.DataFrame) -> str:
+    """`sources`, folded."""
+    title = f"Sources, with quotations of at most {MAX_QUOTE_WORDS} words"
+    return f":::{{dropdown}} {title}\n:class-container: sources\n\n{sources(frame)}\n:::"
 
 
 def page_values(frame: pd.DataFrame, stand_ins: int) -> dict[str, object]:

@@ -123,8 +123,8 @@ def test_the_table_of_a_data_set_is_not_overwritten_by_its_check(tmp_path, capsy
 
 
 def test_a_notebook_is_not_executed_onto_itself(capsys):
-    source = Path("notebooks/data_calibration.ipynb")
+    source = Path("notebooks/data.ipynb")
     before = source.read_bytes()
-    assert command_line.main(["notebook", "data_calibration", str(source)]) == 2
+    assert command_line.main(["notebook", "data", str(source)]) == 2
     assert "it is read" in capsys.readouterr().err
     assert source.read_bytes() == before

@@ -456,8 +456,8 @@ def test_tables_of_many_columns_are_in_sight_on_a_desktop(page, address, visit):
 @needs_smoke_book
 @pytest.mark.browser
 def test_a_shadow_says_that_columns_are_out_of_sight(address, visit):
-    page = visit(f"{address}/book/results/contamination.html", color_scheme="light", viewport={"width": 600, "height": 900}).page
-    table = page.locator(".cell_output .text_html:has(table)").first
+    page = visit(f"{address}/book/results/patient_flow.html", color_scheme="light", viewport={"width": 400, "height": 900}).page
+    table = page.locator(".cell_output .text_html:has(table)").last
     assert table.evaluate("(found) => found.scrollWidth > found.clientWidth + 1")
 
     def brightness_of_the_right_edge() -> float:
