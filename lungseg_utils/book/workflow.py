@@ -19,7 +19,6 @@ from ..reporting import prompts
 from ..types import InputError
 from . import build
 
-
 WITHOUT_DOWNLOAD = "phantoms"
 ON_PATIENTS, ON_PHANTOMS = "quick", "smoke"  # profiles of `make quick`
 # Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads

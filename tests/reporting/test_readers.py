@@ -7,7 +7,6 @@ import pandas as pd
 import pytest
 
 from lungseg_utils import registry
-from lungseg_utils.core.masks import dsc
 from lungseg_utils.evaluation import metrics, tables
 from lungseg_utils.experiments import config
 from lungseg_utils.prompts.sources import ANOTHER_READER
