@@ -22,8 +22,8 @@ EXPERIMENTS = profiles.load().notebooks(PROFILE)
 STAND_INS = list(grid.stand_ins(PROFILE))
 CORES = 1 if CLUSTER else workflow.cores  # of rules that can use all; a cluster's own settings say how many (set-threads)
 RUNS = {name: grid.run_names(name, PROFILE) for name in EXPERIMENTS}
-STORED = ["contamination", "costs", "data", "who_drew_the_box"]  # pages over data and stored tables, which wait for no experiment
-ANALYSES = ["prompts", "labels_or_prompts", "box_accuracy", "whole_chests", "failures", "protocol", "certainty", "results", "models", "patient_flow", *STORED]
+STORED = ["contamination", "costs", "data"]  # pages over data and stored tables, which wait for no experiment
+ANALYSES = ["who_drew_the_box", "prompts", "labels_or_prompts", "box_accuracy", "whole_chests", "failures", "protocol", "certainty", "results", "models", "patient_flow", *STORED]
 PHANTOMS = ["phantom_nsclc", "phantom_msd"]
 REAL = grid.real_datasets(PROFILE)
 

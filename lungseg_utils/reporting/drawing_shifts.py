@@ -1,4 +1,4 @@
-"""How far prompts drawn with errors really moved, in mm: labels of the page "Robustness".
+"""How far prompts drawn with errors really moved, in mm: labels of the page "How exact must a box be?".
 
 An error is asked for as a share of a lesion's size, but moves by whole voxels and by at least one, so several shares may move a small
 lesion's box alike. The prompts are drawn again from their seeds, as every method was given them; no prediction is made.
@@ -12,33 +12,36 @@ import numpy as np
 import pandas as pd
 
 from ..data.cases import load_study
-from ..experiments import cohorts, config
+from ..experiments import config
 from ..experiments.planning import Question
 from ..experiments.results import RunResult
 from ..prompts.jitter import perturb
 from ..prompts.ladder import prompt_rng, prompt_setting
-from ..types import Box, Case, InputError, Mask, Prompt, SlicePrompt
+from ..types import Box, Case, Mask, Prompt, SlicePrompt
+from .values import cases_here
 
 COLUMNS = ["setting", "jitter", "shift_mm", "n"]
 
 
 def shifts(finished: Sequence[RunResult], dataset: str) -> pd.DataFrame:
-    """Mean shift by prompt setting and error, over draws, then over patients with a tumor; draws phantoms that are not here.
+    """Mean shift by prompt setting and error, over draws, then over patients with a tumor, from the references that are on disk.
 
     Returns:
-        Columns `COLUMNS`; empty if nothing was asked with errors, or if the patients are not on this machine.
+        Columns `COLUMNS`; empty if nothing was asked with errors, or if the patients are not on this machine (see `note`).
     """
     rows = pd.concat([r.results[(r.results["test_dataset"] == dataset) & (r.results["jitter"] > 0)] for r in finished])
     asked = [(str(s), float(j)) for s, j in rows[["prompter", "jitter"]].drop_duplicates().itertuples(index=False)]
-    if not asked:
-        return pd.DataFrame(columns=COLUMNS)
     profile = config.load().profile(finished[0].experiment.profile)
     questions = [Question(setting, share, profile.jitter.draws) for setting, share in asked]
-    try:
-        cases = [c for c in cohorts.cases_to_test(dataset, profile, progress=False) if c.patient_id in set(rows["patient_id"])]
-    except InputError:
-        return pd.DataFrame(columns=COLUMNS)
+    cases = cases_here(dataset, profile, list(dict.fromkeys(rows["patient_id"]))) if asked else ()
     return mean_shifts(((case, load_study(case).reference) for case in cases), questions)
+
+
+def note(table: pd.DataFrame) -> str:
+    """A sentence that says whether millimeters are known. `table`: from `shifts`."""
+    if table.empty:
+        return "How many millimeters that is, this edition does not know: the references of these patients are not on this machine."
+    return "Millimeters are the mean distance by which the sides of a box, or a click, really moved within the slice."
 
 
 def mean_shifts(cases: Iterable[tuple[Case, Mask]], questions: Sequence[Question]) -> pd.DataFrame:

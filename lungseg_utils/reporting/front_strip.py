@@ -28,11 +28,12 @@ if TYPE_CHECKING:
 _BOXED = "box_every_slice"
 _SETTINGS: Mapping[str, str] = {TRIVIAL: _BOXED, AUTOMATIC: "none", BOX_CHANNEL: _BOXED, ZERO_SHOT: _BOXED}  # role -> prompt
 _CHOOSERS = (ZERO_SHOT, BOX_CHANNEL, AUTOMATIC)  # the first one that is there chooses the case
-_SHORT = {TRIVIAL: "ellipse", AUTOMATIC: "U-Net, no box", BOX_CHANNEL: "U-Net, box"}
+_SHORT = {TRIVIAL: "ellipse", AUTOMATIC: "U-Net alone", BOX_CHANNEL: "U-Net + box"}
+_PUBLISHED = "litemedsam"
 _SIDE_MM = 50.0
-_INCHES = (3.8, 2.85)
+_INCHES = (3.0, 2.72)  # a third of the first page
 _DPI = 190
-_POINTS = 8.0
+_POINTS = 9.2
 _READER = "reader"  # begins the names of readers' outlines
 
 
@@ -84,15 +85,15 @@ def _median_case(run: RunResult, dataset: str) -> Case:
 
 
 def _panels(runs: Mapping[str, RunResult], study: Study, case: Case) -> list[Panel]:
-    panels = [Panel("prompt: a box")]
+    panels = [Panel("prompt:\na box")]
     for role, setting in _SETTINGS.items():
         if role in runs:
             mask = runs[role].prediction(case.dataset, setting, case.case_id, study)
-            name = _SHORT.get(role) or _name(runs[role])
-            panels.append(Panel(f"{name} {_dice(mask, study)}", mask))
+            name = _SHORT.get(role) or (_name(runs[role]) if runs[role].experiment.model == _PUBLISHED else "stand-in")
+            panels.append(Panel(f"{name}\n{_dice(mask, study)}", mask))
     readers = [mask for name, mask in study.references.items() if name.startswith(_READER) and mask.array.any()]
     if readers and registry.card("datasets", case.dataset).several_readers:
-        panels.append(Panel(f"one reader {_dice(readers[0], study)}", readers[0], style.OKABE_ITO[3]))
+        panels.append(Panel(f"one reader\n{_dice(readers[0], study)}", readers[0], style.OKABE_ITO[3]))
     return panels
 
 
@@ -105,7 +106,7 @@ def _drawn(study: Study, panels: Sequence[Panel]) -> Figure:
     import matplotlib.pyplot as plt
 
     figure, axes = plt.subplots(2, 3, figsize=_INCHES, dpi=_DPI)
-    figure.subplots_adjust(left=0, right=1, top=0.93, bottom=0, wspace=0.03, hspace=0.17)
+    figure.subplots_adjust(left=0, right=1, top=0.87, bottom=0, wspace=0.04, hspace=0.36)
     for place in axes.ravel():
         place.axis("off")
     for panel, place in zip(panels, axes.ravel(), strict=False):

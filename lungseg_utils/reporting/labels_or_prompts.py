@@ -19,7 +19,7 @@ from .labels import TRIVIAL_MODEL, counted, difference_text, difference_texts, i
 from .methods import Method
 from .seeds import interval_columns, method_intervals, spread_row
 from .style import method_looks, plot_style
-from .values import dsc_of_rows
+from .values import dsc_of_rows, profile_shown
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -273,12 +273,21 @@ def _of_zero_shot(row: pd.Series) -> tuple[float, float, float]:
     return row["over_zero_shot"], row["over_zero_shot_low"], row["over_zero_shot_high"]
 
 
-def losses_shown(finished: Sequence[results.RunResult]) -> tuple[pd.DataFrame, dict[str, Row], dict[str, str]]:
-    """Results, provenance and titles of the runs whose loss was chosen."""
-    chosen = [result for result in finished if "loss" in result.provenance["options"]]
-    shown = pd.concat([method.averaged() for method in methods.group_runs(chosen)], ignore_index=True)
-    records = {result.experiment.name: result.provenance for result in chosen}
-    return shown, records, {result.experiment.name: planning.experiment_title(result.experiment) for result in chosen}
+def losses_at_hand(profile: str) -> list[results.RunResult]:
+    """The runs that compare losses, for the book of a profile; none where they are not here."""
+    shown = profile_shown("losses", profile)
+    return [] if shown == profile else [r for r in results.results_at_hand(shown) if "loss" in r.provenance["options"]]
+
+
+def folded_losses(runs: Sequence[results.RunResult]) -> tuple[HTML, str]:
+    """`printable_losses` and `loss_sentences` of the runs that compare losses."""
+    if not runs:
+        return folded.tables({}), "This edition does not hold these runs."
+    shown = pd.concat([method.averaged() for method in methods.group_runs(runs)], ignore_index=True)
+    records = {result.experiment.name: result.provenance for result in runs}
+    names = {result.experiment.name: planning.experiment_title(result.experiment) for result in runs}
+    table = folded.tables({"Mean Dice by loss, with 95 % interval": printable_losses(shown, records, names)})
+    return table, loss_sentences(shown, records, names, wording.internal(runs[0].experiment.profile))
 
 
 def printable_losses(results: pd.DataFrame, records: Mapping[str, Row], names: Mapping[str, str]) -> pd.DataFrame:

@@ -1,4 +1,4 @@
-"""Who draws the prompt, folded on the page "What a prompt is worth": methods by source, with differences to three opponents.
+"""Who draws the prompt, folded on the page "What a prompt is worth": each method by the source, against three opponents.
 
 The opponents: the best prediction without a network and the box-channel U-Net, given the same prompts, and a reader's own outline.
 """

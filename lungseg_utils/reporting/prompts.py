@@ -13,13 +13,14 @@ import pandas as pd
 
 from .. import registry
 from ..evaluation import intervals
-from ..experiments import analysis_plan, config, evidence, planning, results
+from ..experiments import analysis_plan, config, planning, results
 from ..prompts.sources import ANOTHER_READER
 from . import contamination, prompt_sources, style, wording
 from .controls import EXTERNAL, role_of
 from .labels import CONTROL, difference_text, interval_text, label_of
 from .ladder import ladder_table
 from .methods import Method, group_key, group_runs, titles
+from .values import profile_shown
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -86,7 +87,7 @@ def is_trivial(method: Method) -> bool:
 
 def ladder_profile(profile: str) -> str:
     """The profile whose results show all prompts in the book of `profile`; its own one where numbers mean nothing."""
-    return profile if profile in _MEAN_NOTHING else evidence.profile_for("all prompts", profile)
+    return profile if profile in _MEAN_NOTHING else profile_shown("all prompts", profile)
 
 
 def whole_ladder(finished: Sequence[results.RunResult], profile: str) -> pd.DataFrame:
@@ -178,7 +179,7 @@ def _draw_line(axes: Axes, place: int, line: pd.Series | str, drawn: _Layout, is
         axes.annotate(text[0].upper() + text[1:], (edge, place), fontweight="bold", **at_left)
         return
     cut = CONTROL if line["role"] == AUTOMATIC and line["setting"] != "none" else ""
-    name = _name(line) + cut + (f" {_MARK}" if line["seen"] else "")
+    name = _name(line).replace(" pretraining", "") + cut + (f" {_MARK}" if line["seen"] else "")
     if line["role"] == TRIVIAL:
         axes.barh(place, line["dsc"], height=0.3 if is_narrow else 0.7, color="0.8", zorder=1)
         color: Any = style.GRAY
@@ -297,9 +298,11 @@ def _with_prompt(part: pd.DataFrame, prompt: str) -> str:
 
 
 def _short_name(row: pd.Series) -> str:
-    """Without the CT window and the pretraining, which a figure or a table names."""
+    """Without the CT window and the pretraining, which the figure names."""
     model = _name(row).partition(", ")[0]
-    return model if row["role"] in (AUTOMATIC, BOX_CHANNEL) else f"{model}, {row['role']},"
+    if row["role"] in (AUTOMATIC, BOX_CHANNEL):
+        return model + (CONTROL if row["role"] == AUTOMATIC else "")
+    return f"{model}, {row['role']},"
 
 
 def _rule(row: pd.Series) -> str:

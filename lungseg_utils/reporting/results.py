@@ -171,7 +171,7 @@ def model_names(experiment: Experiment) -> tuple[str, str]:
     first = registry.initial_weights(experiment.model, options)
     if isinstance(first, Checkpoint):
         return name, f"published, {rest}" if rest else "published"
-    return name, rest.removesuffix(" pretraining") or "none"
+    return name, rest.removesuffix(" pretraining").removesuffix(" weights") or "none"
 
 
 def _drawn_by(setting: str, source: str) -> str:

@@ -8,8 +8,8 @@ import pandas as pd
 
 from .. import registry
 from ..evaluation import intervals, tables
-from ..experiments import cohorts, config
-from ..experiments.results import RunResult
+from ..experiments import cohorts, config, evidence, planning
+from ..experiments.results import RunResult, is_finished
 from ..types import Case
 
 
@@ -37,3 +37,9 @@ def cases_here(dataset: str, profile: config.Profile, patients: Sequence[str]) -
         return ()
     here = {case.patient_id for case in registry.dataset(dataset).cases(root)}
     return cohorts.cases_on_disk(dataset, profile, patients) if here.issuperset(patients) else ()
+
+
+def profile_shown(question: str, profile: str) -> str:
+    """`evidence.profile_for`, or the book's own profile where nothing of that one was run or stored."""
+    asked = evidence.profile_for(question, profile)
+    return asked if any(map(is_finished, planning.all_planned(asked))) else profile

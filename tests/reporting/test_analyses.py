@@ -14,6 +14,7 @@ from lungseg_utils.evaluation import metrics, protocols
 from lungseg_utils.experiments import analysis_plan, config, planning
 from lungseg_utils.experiments import results as experiments_results
 from lungseg_utils.experiments.results import RunResult
+from lungseg_utils.reporting import box_accuracy as robustness
 from lungseg_utils.reporting import (
     comparisons,
     drawing_shifts,
@@ -24,7 +25,6 @@ from lungseg_utils.reporting import (
     methods,
     protocol_trap,
     results,
-    robustness,
     seeds,
     selection,
     strata,
@@ -130,11 +130,17 @@ def test_robustness_starts_at_no_error_and_never_mixes_shares(finished):
     assert list(table["jitter"]) == [0.0, 0.1, 0.4]
     assert list(table["dsc"].round(2))[1:] == [0.6, 0.2]
     shifts = pd.DataFrame([("box_one_slice", 0.1, 1.94, 12)], columns=drawing_shifts.COLUMNS)
-    assert "falls by" in robustness.robustness_values(table, shifts)["robustness_answer"]
+    assert list(table["change"].round(2)) == [0.0, -0.04, -0.44]  # one of twelve exact prompts was missed
+    said = robustness.answer(robustness.lines_shown(table), shifts, "phantoms")
+    assert "up to 10 % of the lesion's size, phantoms, n = 12" in said  # nearest to 20 %
+    assert "off by 1.9 mm on average" in said
+    assert said.count("(**0.64** exact, **−0.0") == 2
+    changes = robustness.printable_changes(robustness.lines_shown(table))
+    assert changes["box on one slice"][0].startswith("0.64, −0.0")
     assert list(robustness.printable_robustness(table, "box_one_slice", shifts).columns) == ["method", "0 mm", "1.9 mm (10 %)", "40 %"]
     empty = robustness.robustness(finished[:2], "phantom_nsclc")
     assert empty.empty
-    assert "no answer" in robustness.robustness_values(empty, shifts)["robustness_answer"]
+    assert "no answer" in robustness.answer(robustness.lines_shown(empty), shifts, "phantoms")
     with pytest.raises(ValueError, match="jittered"):
         methods_by_setting(finished[4].results, experiment_titles(finished), "phantom_nsclc")
 
@@ -392,12 +398,14 @@ def test_panels_of_robustness_keep_their_height_under_a_long_legend(count):
     values = {"dsc": 0.5, "dsc_low": 0.4, "dsc_high": 0.6, "n": 60, "setting": "box_one_slice"}
     table = pd.DataFrame(
         [
-            {"title": f"SAM 2-type stand-in, CT-like pretraining, few-shot {number}", "jitter": jitter, **values}
+            {"title": f"SAM 2-type stand-in, CT-like pretraining, few-shot {number}", "role": "promptable", "jitter": jitter, **values}
             for number in range(count)
             for jitter in (0.0, 0.2)
         ]
     )
-    figure = robustness.robustness_figure(table)
+    shown = robustness.lines_shown(table)
+    assert shown["title"].nunique() == min(count, 5)
+    figure = robustness.robustness_figure(shown)
     figure.savefig(io.BytesIO())  # lays it out
     assert figure.axes[0].get_window_extent().height / figure.dpi > 2
 

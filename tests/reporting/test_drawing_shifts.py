@@ -1,12 +1,14 @@
 """How far prompts drawn with errors moved, in mm."""
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from lungseg_utils.experiments.planning import Question
-from lungseg_utils.reporting import drawing_shifts
+from lungseg_utils.reporting import drawing_shifts, values
 from lungseg_utils.types import Box, Case, Mask, Points, Prompt, SlicePrompt
 
 SPACING = (2.0, 1.0, 3.0)
@@ -67,3 +69,15 @@ def test_an_error_is_named_by_its_shift_where_that_is_known():
     assert drawing_shifts.label(table, "box_3d", 0.05) == "1.0 mm (5 %)"
     assert drawing_shifts.label(table, "box_3d", 0.0) == "0 mm"
     assert drawing_shifts.label(table, "click", 0.05) == "5 %"
+
+
+def test_patients_that_are_not_on_disk_are_neither_drawn_nor_guessed(tmp_path, monkeypatch):
+    rows = pd.DataFrame({"test_dataset": ["phantom_nsclc"], "jitter": [0.1], "prompter": ["box_one_slice"], "patient_id": ["PN-1"]})
+    result = SimpleNamespace(results=rows, experiment=SimpleNamespace(profile="robustness"))
+    monkeypatch.setattr(values.cohorts, "dataset_root", lambda *_: tmp_path / "nothing")
+    table = drawing_shifts.shifts([result], "phantom_nsclc")
+    assert list(table.columns) == drawing_shifts.COLUMNS
+    assert table.empty
+    assert not (tmp_path / "nothing").exists()
+    assert "does not know" in drawing_shifts.note(table)
+    assert drawing_shifts.label(table, "box_one_slice", 0.1) == "10 %"

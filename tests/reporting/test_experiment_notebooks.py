@@ -51,7 +51,7 @@ def test_an_unknown_experiment_is_refused_before_the_kernel_starts():
         ("medical_sam2_fine_tuned", "smoke", "Medical SAM 2 (stand-in), fine-tuned"),
         ("unet_full", "phantoms", "U-Net, full training"),
         ("baselines_zero_shot", "phantoms", "Trivial baselines: what the prompt gives away"),
-        ("ladder", "phantoms", ""),
+        ("prompts", "phantoms", ""),
     ],
 )
 def test_the_page_of_an_experiment_is_named_after_its_model_and_says_if_a_stand_in_ran(notebook, profile, title):

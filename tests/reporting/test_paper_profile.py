@@ -15,7 +15,7 @@ from lungseg_utils.core.project import project_root
 from lungseg_utils.data import exclusions, splits
 from lungseg_utils.experiments import dry_run, planning, results, store
 from lungseg_utils.experiments.grid import run_all, runs_before
-from lungseg_utils.reporting import labels
+from lungseg_utils.reporting import results as results_page
 from tests.support.executed_pages import execute_here
 
 SHAPE, SPACING_MM = (10, 24, 24), (4.0, 4.0, 5.0)  # (slices, rows, columns); x, y, z
@@ -180,53 +180,52 @@ def _dsc(finished, dataset, setting="none", **facts):
 
 
 @pytest.fixture(scope="module")
-def ladder_page(finished):
-    return execute_here("ladder", profile="paper")
-
-
-def _rows(page, *words):
-    return {row["method"]: row for row in page.table(*words)}
+def board(finished):
+    """The leaderboard with all columns of its file, of what was asked without a prompt: test set -> rows by method."""
+    found = results_page.board({"paper": finished}, "paper")
+    rows = pd.concat([found.shown, found.more], axis=1).query("prompt == 'no prompt'").to_dict("records")
+    return lambda dataset: {row["method"]: row for row in rows if row["test set"] == f"{dataset} (real)"}
 
 
 @pytest.mark.slow
-def test_the_ladder_has_a_row_per_method_and_direction_and_joins_the_folds_of_msd(ladder_page, finished):
-    assert "**These are results on patients**" in ladder_page.said
-    assert "MSD Task06 Lung has no fixed test part" in ladder_page.said
-    assert "All 20 planned runs are here." in ladder_page.said
-    assert "hantom" not in ladder_page.said
-    rows = _rows(ladder_page, "Patients of MSD Task06 Lung (out of fold", "no prompt")
+def test_the_leaderboard_has_a_row_per_method_and_direction_and_joins_the_folds_of_msd(board, finished):
+    rows = board("MSD Task06 Lung")
     assert len(rows) == 2 + 2 * 3  # two trivial baselines; of each direction full training and two numbers of patients
     joined, folds = rows[f"{UNET} {MSD_TITLE}"], _dsc(finished, "msd_lung", model="unet", paradigm="full", train_dataset="msd_lung")
     assert sorted(folds.index) == MSD  # each patient once
-    assert (joined["n"], joined["runs"], joined["trained on"], joined["target labels used"]) == ("10", "1", "target", "8")
-    assert joined["DSC"].startswith(f"{folds.mean():.2f} [")
-    assert joined["DSC, the method"] == "no claim: one run"
+    assert (joined["n"], joined["runs"], joined["trained on"], joined["labels"]) == (10, 1, "target", "8")
+    assert joined["Dice"].startswith(f"{folds.mean():.2f} [")
+    assert joined["Dice, the method"] == "no claim: one run"
     external = rows[f"{UNET} {NSCLC_TITLE}"]
     runs = _dsc(finished, "msd_lung", model="unet", paradigm="full", train_dataset="nsclc_radiomics")
     assert len(runs) == 5 * 10
-    assert (external["n"], external["runs"], external["trained on"], external["target labels used"]) == ("10", "5", "external", "0")
-    assert external["DSC"].startswith(f"{runs.mean():.2f} [")
-    assert external["DSC, the method"].startswith(f"{runs.mean():.2f} [")
+    assert (external["n"], external["runs"], external["trained on"], external["labels"]) == (10, 5, "external", "0 + other")
+    assert external["Dice"].startswith(f"{runs.mean():.2f} [")
+    assert external["Dice, the method"].startswith(f"{runs.mean():.2f} [")
     few = rows[f"{FEW} {MSD_TITLE}, k = 2"]
-    assert (few["n"], few["runs"], few["target labels used"]) == ("2", "2", "2")  # two draws, both tested on the fold that is left out
-    order = [row["trained on"] for row in ladder_page.table("Patients of MSD Task06 Lung (out of fold", "no prompt")]
-    assert order == sorted(order, key=lambda kind: kind == "external")
-    trivial = _rows(ladder_page, "Patients of MSD Task06 Lung (out of fold", "box on every slice")
-    assert trivial["trivial: ellipse or ball"]["DSC"] == f"{ELLIPSE:.2f} [{ELLIPSE:.2f}, {ELLIPSE:.2f}]"
-    assert trivial["trivial: ellipse or ball"]["minus best trivial"].startswith(
-        labels.difference_text(ELLIPSE - 1)
-    )  # a square fills its box
+    assert (few["n"], few["runs"], few["labels"]) == (2, 2, "2")  # two draws, both tested on the fold that is left out
 
 
 @pytest.mark.slow
-def test_the_same_patients_of_nsclc_radiomics_are_tested_by_five_runs(ladder_page, finished):
-    rows = _rows(ladder_page, "Patients of NSCLC-Radiomics, no prompt")
+def test_the_same_patients_of_nsclc_radiomics_are_tested_by_five_runs(board, finished):
     runs = _dsc(finished, "nsclc_radiomics", model="unet", paradigm="full", train_dataset="nsclc_radiomics")
-    own = rows[f"{UNET} {NSCLC_TITLE}"]
+    own = board("NSCLC-Radiomics")[f"{UNET} {NSCLC_TITLE}"]
     assert len(runs) == 5 * 2
-    assert (own["n"], own["runs"], own["target labels used"]) == ("2", "5", "6")
-    assert own["DSC"] == own["DSC, the method"] == f"{runs.mean():.2f}"  # two patients: no interval
-    assert "patients of NSCLC-Radiomics (n = 2)" in ladder_page.sentence("ladder").lower().replace("nsclc-radiomics", "NSCLC-Radiomics")
+    assert (own["n"], own["runs"], own["labels"]) == (2, 5, "6")
+    assert own["Dice"] == own["Dice, the method"] == f"{runs.mean():.2f}"  # two patients: no interval
+
+
+@pytest.mark.slow
+def test_prompts_and_errors_in_drawing_are_said_of_patients(finished):
+    page = execute_here("prompts", profile="paper")
+    assert "**These are results on patients**" in page.said
+    assert "MSD Task06 Lung has no fixed test part" in page.said
+    assert "All 20 planned runs are here." in page.said
+    assert "hantom" not in page.said
+    internal = _dsc(finished, "nsclc_radiomics", model="unet", paradigm="full", train_dataset="nsclc_radiomics").mean()
+    assert page.glued["front_alone"].endswith(f"Dice of {internal:.2f} on 2 patients of NSCLC-Radiomics.")
+    page = execute_here("box_accuracy", profile="paper")
+    assert "gives no answer" in page.said
 
 
 @pytest.mark.slow
@@ -251,9 +250,10 @@ def test_contrasts_compare_what_was_trained_on_the_tested_data_set_on_the_patien
 
 @pytest.mark.slow
 def test_curves_and_runs_are_those_of_each_target(finished):
-    page = execute_here("few_shot", profile="paper")
+    page = execute_here("labels_or_prompts", profile="paper")
     rows = {row["k"]: row for row in page.table("Patients of MSD Task06 Lung", "no prompt", "lowest to highest run")}
     assert {k: (row["runs"], row["n"]) for k, row in rows.items()} == {"1": ("2", "2"), "2": ("2", "2"), "all": ("1", "10")}
+    assert "does not hold these runs" in page.glued["losses_answer"]
     draws = [_dsc(finished, "msd_lung", train_dataset="msd_lung", k=1, draw=draw).mean() for draw in (0, 1)]
     assert rows["1"]["lowest to highest run"] == f"{min(draws):.2f} to {max(draws):.2f}"
     page = execute_here("seeds", profile="paper")
@@ -266,12 +266,11 @@ def test_curves_and_runs_are_those_of_each_target(finished):
 @pytest.mark.slow
 def test_results_strata_and_failures_count_every_run(finished):
     page = execute_here("results", profile="paper")
-    column = "DSC, MSD Task06 Lung (real), n = 10"
-    rows = {row["method"]: row for row in page.table("method", column)}
-    assert rows[f"{FEW} {MSD_TITLE}, k = 1"][column].endswith(", n = 2")
     folds = _dsc(finished, "msd_lung", paradigm="full", train_dataset="msd_lung")
-    assert rows[f"{UNET} {MSD_TITLE}"][column].startswith(f"{folds.mean():.2f} [")
-    assert f"{ELLIPSE:.2f} without looking at the image" in " ".join(page.sentence("results").split())
+    rows = page.table("Mean 3-D Dice", "architecture", "drawn by")
+    own = [row for row in rows if (row["test set"], row["prompt"], row["labels"]) == ("MSD Task06 Lung (real)", "no prompt", "8")]
+    assert [row["Dice"].split(" [")[0] for row in own] == [f"{folds.mean():.2f}"]
+    assert f"**{ELLIPSE:.2f}, n = 2** without looking at the CT" in page.said
     page = execute_here("strata", profile="paper")
     runs = _dsc(finished, "nsclc_radiomics", paradigm="full", train_dataset="nsclc_radiomics")
     assert f"is {runs.mean():.2f} on the 2 patients" in page.sentence("strata")

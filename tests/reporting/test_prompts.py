@@ -60,7 +60,9 @@ def test_each_number_in_the_sentences_names_its_opponent_and_closes(finished):
     one = said["front_box_one_slice"]
     assert "without a network (Otsu threshold) reaches 0.65 [" in one
     assert "adds 0.000 [0.000, 0.000] to the U-Net" in one
-    assert "U-Net +0.050; Box-channel U-Net +0.100; LiteMedSAM, zero-shot, −0.100 and −0.070; LiteMedSAM, fine-tuned, +0.120." in one
+    assert (
+        "U-Net + prompt +0.050; Box-channel U-Net +0.100; LiteMedSAM, zero-shot, −0.100 and −0.070; LiteMedSAM, fine-tuned, +0.120." in one
+    )
     assert "0.81" in said["front_reader"]
     assert prompts.answer(table, PROFILE, readers).count("\n- ") == 3
 

@@ -65,7 +65,8 @@ def _read(shown: list[tuple[dict[str, Any], dict[str, Any]]]) -> ExecutedPage:
             glued[metadata["scrapbook"]["name"]] = _value(data.get(f"{_GLUED}text/plain", ""))
         elif "text/markdown" in data:
             said.append(data["text/markdown"])
-        tables += [_table(text) for text in re.findall(r"<table.*?</table>", data.get("text/html", ""), re.DOTALL)]
+        markup = data.get("text/html", "") + data.get(f"{_GLUED}text/html", "")
+        tables += [_table(text) for text in re.findall(r"<table.*?</table>", markup, re.DOTALL)]
     return ExecutedPage(glued, [(caption, rows) for caption, rows in tables if rows], "\n".join(said))
 
 
