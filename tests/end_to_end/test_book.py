@@ -115,7 +115,7 @@ def test_axe_finds_no_serious_fault(book_html, address, visit, scheme):
     """In the dark, where only colors differ, on one page of each kind."""
     names = [name for name in pages_of(book_html) if name != "index.html"]  # it leads on at once
     if scheme == "dark":
-        names = ["book/intro.html", "book/methods.html", VIEWER_PAGE, "book/results/comparisons.html", *NEED_DATA]
+        names = ["book/intro.html", "book/methods.html", VIEWER_PAGE, "book/results/certainty.html", *NEED_DATA]
     for name in names:
         seen = visit(address + name, color_scheme=scheme)
         found = Axe().run(seen.page).response["violations"]
@@ -438,7 +438,7 @@ def test_a_leaderboard_sorts_filters_and_is_downloaded(visit, tmp_path):
 
 @needs_smoke_book
 def test_headings_of_a_scrolled_leaderboard_hide_the_rows_below(address, visit):
-    page = visit(f"{address}/book/results/comparisons.html").page
+    page = visit(f"{address}/book/results/results.html").page
     heads = page.locator(".lungseg-board th")
     assert heads.evaluate_all("(found) => found.every((head) => /^rgb\\(/.test(getComputedStyle(head).backgroundColor))")
     assert heads.count() > 5
@@ -446,7 +446,7 @@ def test_headings_of_a_scrolled_leaderboard_hide_the_rows_below(address, visit):
 
 @needs_smoke_book
 @pytest.mark.browser
-@pytest.mark.parametrize("page", ["ladder_whole", "robustness", "seeds"])
+@pytest.mark.parametrize("page", ["prompts", "whole_chests", "certainty"])
 def test_tables_of_many_columns_are_in_sight_on_a_desktop(page, address, visit):
     tables = visit(f"{address}/book/results/{page}.html").page.locator(".cell_output .text_html:has(table)")
     assert tables.count() > 0
