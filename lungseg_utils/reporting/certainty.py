@@ -155,6 +155,7 @@ def contrast_figure(table: pd.DataFrame) -> Figure:
         text = difference_text(row["difference"], signed=True)
         axes.annotate(text, (row["difference"], place), (0, 9), textcoords="offset points", ha="center", fontsize="small", color=color)
     axes.axvline(0, color="0.3", linewidth=1.2)
+    axes.margins(x=0.12)
     names = [textwrap.fill(f"{_short(r['a'])} minus {_short(r['b'])}", _LABEL_WIDTH) for _, r in filled.iterrows()]
     axes.set_yticks(range(len(filled)), names, fontsize="small")
     axes.set(ylim=(-0.6, len(filled) - 0.3), xlabel=f"mean difference of the Dice, n = {filled['n'].max()}")
@@ -185,7 +186,11 @@ def answer(table: pd.DataFrame, tested_on: str, spread: str) -> str:
 def short_table(table: pd.DataFrame) -> pd.DataFrame:
     """`printable_contrasts` without its two sides, which the figure names; an empty contrast says why."""
     printed = printable_contrasts(table)
-    said = [row["what is compared"] if row["n"] == 0 else row["what is said"] for _, row in printed.iterrows()]
+    tested = table["p"].notna()
+    said = [
+        row["what is compared"] if row["n"] == 0 else row["what is said"] if test else "not tested: too few patients"
+        for test, (_, row) in zip(tested, printed.iterrows(), strict=True)
+    ]
     return pd.DataFrame(
         {
             "contrast": printed["contrast"],

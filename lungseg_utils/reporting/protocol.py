@@ -39,7 +39,7 @@ def protocol_trap(finished: Sequence[RunResult], dataset: str, settings: Sequenc
         over runs), n (of one run), unit, share (of all slices that were scored), shift (from the own protocol), rank (among the methods in
         the prompt setting, 1 is best).
     """
-    names, rows = methods.titles(finished), []
+    names, rows = methods.titles(finished) if finished else {}, []
     for method in methods.group_runs(finished):
         for setting in [name for name in settings if method.asked(dataset, name)]:
             asked = method.runs(dataset).values()
@@ -69,7 +69,7 @@ def rank_agreement(trap: pd.DataFrame) -> pd.DataFrame:
 
     NaN if a protocol has no value for some method, such as "only detected cases" for one that detected none.
     """
-    own, result = trap["protocol"].iloc[0], {}
+    own, result = next(iter(trap["protocol"]), ""), {}
     for setting, part in trap.groupby("setting", sort=False):
         ranks_by = part.pivot(index="experiment", columns="protocol", values="rank")
         if len(ranks_by) > 2:
@@ -184,7 +184,7 @@ def printable_trap(trap: pd.DataFrame, experiment: str, setting: str) -> pd.Data
             "formula": part["formula"],
             "Dice": [f"{v:.2f}" for v in part["value"]],
             "shift": [difference_text(v, signed=True) for v in part["shift"]],
-            "n": [f"{n} {unit}" for n, unit in zip(part["n"], part["unit"], strict=True)],
+            "n": [f"{n}" if unit == "patients" else f"{n} {unit}" for n, unit in zip(part["n"], part["unit"], strict=True)],
             "slices looked at": [f"{100 * v:.0f} %" for v in part["share"]],
             "rank": [f"{v:.0f}" for v in part["rank"]],
         }
@@ -237,8 +237,8 @@ def answer(trap: pd.DataFrame, experiment: str, agreement: pd.DataFrame, tested:
     )
     if order["trap_box_one_slice_methods"] > 1:
         text += (
-            f" With a box on one slice, {order['trap_box_one_slice_another_first']} of {order['trap_box_one_slice_others']} other "
-            f"protocols rank another one of the {order['trap_box_one_slice_methods']} methods first."
+            f" With a box on one slice, {order['trap_box_one_slice_another_first'] or 'none'} of {order['trap_box_one_slice_others']} "
+            f"other protocols rank another one of the {order['trap_box_one_slice_methods']} methods first."
         )
     return text
 

@@ -103,8 +103,8 @@ def drops_figure(table: pd.DataFrame) -> Figure:
     for axes, (setting, part) in zip(panels[:, 0], parts.items(), strict=True):
         for place, (_, row) in enumerate(part.iterrows()):
             axes.plot([row["internal"], row["external"]], [place, place], color="0.6", linewidth=2, zorder=1)
-            axes.plot(row["internal"], place, "o", color=blue, markersize=9)
-            axes.plot(row["external"], place, "s", color=orange, markersize=8)
+            axes.plot(row["internal"], place, "o", color=blue, markersize=9, label="internal test set")
+            axes.plot(row["external"], place, "s", color=orange, markersize=8, label="external test set")
         axes.set(
             title=label_of(setting),
             yticks=range(len(part)),
@@ -112,14 +112,8 @@ def drops_figure(table: pd.DataFrame) -> Figure:
             ylim=(-0.6, len(part) - 0.4),
         )
         axes.grid(visible=False, axis="y")
-    top, row = panels[0, 0], next(iter(parts.values())).iloc[-1]
-    for name, color, end in (("internal", blue, row["external"]), ("external", orange, row["internal"])):
-        right = row[name] >= end
-        top.annotate(
-            name, (row[name], len(next(iter(parts.values()))) - 1), (9 if right else -9, 0), textcoords="offset points", color=color,
-            ha="left" if right else "right", va="center",
-        )  # fmt: skip
     panels[-1, 0].set(xlabel="mean Dice", xlim=(-0.02, 1.02))
+    figure.legend(handles=[line for line in panels[0, 0].get_lines() if line.get_marker() in "os"][:2], loc="outside lower center", ncols=2)
     plt.close(figure)
     return figure
 
@@ -216,13 +210,7 @@ def _cut(finished: Iterable[results.RunResult]) -> set[tuple[str, str]]:
     return {(r["test_dataset"], r["case_id"]) for result in finished for r in result.provenance["cases"] if r["cut_by_volume_end"]}
 
 
-def answer(
-    table: pd.DataFrame,
-    finished: Sequence[results.RunResult],
-    internal: tuple[str, str],
-    external: tuple[str, str],
-    control: methods.Method,
-) -> str:
+def answer(table: pd.DataFrame, internal: tuple[str, str], external: tuple[str, str], control: methods.Method) -> str:
     """The finding of the page. `internal`, `external`: data set and its patients in words; `control`: the automatic network."""
     if table.empty:
         return "No test set of another source was tested in this edition, so nothing can be said of other scanners."

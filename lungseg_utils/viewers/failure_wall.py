@@ -28,10 +28,15 @@ def wall(examples: Sequence[Example], public: bool = False) -> HTML:
     """The examples as text/html, with a legend. With `public`, a case that may not be redistributed leaves no voxel in the output."""
     colors = zip(("reference", "prediction"), OKABE_ITO, strict=False)
     legend = "".join(f'<i style="border-color: {color}"></i>{name}' for name, color in colors)
+    head = f"Outlines: {legend}"
+    if all(_is_withheld(example, public) for example in examples):
+        head = f"{WITHHELD} Each case leads to its values."
     tiles = "".join(_tile(example, public) for example in examples)
-    return HTML(
-        f'<style>{style("failure_wall.css")}</style><p class="fw-legend">Outlines: {legend}</p><div class="failure-wall">{tiles}</div>'
-    )
+    return HTML(f'<style>{style("failure_wall.css")}</style><p class="fw-legend">{head}</p><div class="failure-wall">{tiles}</div>')
+
+
+def _is_withheld(example: Example, public: bool) -> bool:
+    return public and not example.redistributable
 
 
 def _tile(example: Example, public: bool) -> str:
@@ -44,8 +49,8 @@ def _tile(example: Example, public: bool) -> str:
 
 
 def _picture(example: Example, public: bool) -> str:
-    if public and not example.redistributable:
-        return f'<div class="fw-picture">{html.escape(WITHHELD)}</div>'
+    if _is_withheld(example, public):
+        return ""
     source = base64.b64encode(_jpeg(example)).decode("ascii")
     alt = f"CT slice of {example.case_id} with the outlines of reference and prediction: {KINDS[example.kind]}."
     return f'<img class="fw-picture dark-light" loading="lazy" alt="{html.escape(alt)}" src="data:image/jpeg;base64,{source}">'

@@ -11,30 +11,32 @@ import pytest
 
 from lungseg_utils.core import masks
 from lungseg_utils.evaluation import metrics, protocols
-from lungseg_utils.experiments import analysis_plan, config, planning
+from lungseg_utils.experiments import analysis_plan, config, planning, store
 from lungseg_utils.experiments import results as experiments_results
 from lungseg_utils.experiments.results import RunResult
 from lungseg_utils.reporting import box_accuracy as robustness
 from lungseg_utils.reporting import (
-    comparisons,
+    certainty,
+    controls,
     drawing_shifts,
-    external_validation,
     failures,
     labels,
     ladder,
     methods,
-    protocol_trap,
+    protocol,
     results,
     seeds,
     selection,
     strata,
+    whole_chests,
 )
 from lungseg_utils.reporting import labels_or_prompts as few_shot
 from lungseg_utils.reporting.results import experiment_titles, methods_by_setting
 from lungseg_utils.reporting.values import dsc_by_patient
 from lungseg_utils.types import Mask
+from lungseg_utils.viewers import failure_wall
 from lungseg_utils.viewers.leaderboard import leaderboard
-from tests.support.sample_results import result_of, values_around
+from tests.support.sample_results import PATIENTS, TITLES, result_of, sample_results, values_around
 
 
 @pytest.fixture
@@ -99,9 +101,9 @@ def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch
     )
     monkeypatch.setattr(experiments_results, "is_finished", lambda e: e != finished[4].experiment)
     monkeypatch.setattr(methods, "open_result", experiments_results.open_result)
-    table = comparisons.contrasts("phantoms", "phantom_nsclc").set_index("name")
+    table = certainty.contrasts("phantoms", "phantom_nsclc").set_index("name")
     assert len(table) == 6
-    assert table.loc["one box against automatic + prompt", "method"] == "not run yet: litemedsam_fine_tuned"
+    assert table.loc["one box against automatic + prompt", "method"].startswith("not run yet: ")
     few = table.loc["five patients against all"]
     a, b = (dsc_by_patient(r, "phantom_nsclc", "none") for r in (finished[1], finished[0]))
     assert few["difference"] == pytest.approx((a - b).mean())
@@ -109,20 +111,26 @@ def test_a_family_has_six_places_and_says_why_one_is_empty(finished, monkeypatch
     assert few["p_holm"] == pytest.approx(6 * few["p"])
     assert 0 < few["detectable"] < 0.1
     assert "not applicable" in table.loc["every-slice box against ellipse", "method"]
-    assert "not asked in this profile" in table.loc["detector box against the detector's own mask", "method"]
-    printed = comparisons.printable_contrasts(table.reset_index())
+    assert "not asked in this edition" in table.loc["detector box against the detector's own mask", "method"]
+    printed = certainty.printable_contrasts(table.reset_index())
     assert list(printed["p, Holm"]).count("–") == table["p"].isna().sum() >= 2
-    appendix = comparisons.printable_appendix(table.reset_index()).set_index("contrast")
+    appendix = certainty.printable_appendix(table.reset_index()).set_index("contrast")
     assert set(appendix.index) == set(table.index[table["n"] > 0])
     assert appendix.loc["five patients against all", "DSC: p, Wilcoxon"] == "under 0.001"
     assert appendix.loc["five patients against all", "difference, NSD at 3 mm"].startswith("0.00")
     said = printed.set_index("contrast")["what is said"]
     assert said["five patients against all"].startswith("the second is higher (no claim: 12 patients)")
-    answers = comparisons.contrast_values(table.reset_index())
+    answers = certainty.contrast_values(table.reset_index())
     assert answers["contrasts_significant"] == 1
     assert "five patients against all" in answers["contrasts_named"]
-    untested = comparisons.contrast_values(table.reset_index().assign(p=np.nan, p_holm=np.nan))
+    untested = certainty.contrast_values(table.reset_index().assign(p=np.nan, p_holm=np.nan))
     assert (untested["contrasts_tested"], untested["contrasts_n"]) == (0, 12)  # differences of twelve patients all the same
+    assert "1 show a difference in Dice after correction for all 6" in certainty.answer(table.reset_index(), "phantoms", "")
+    assert certainty.answer(table.reset_index().assign(p=np.nan, p_holm=np.nan), "phantoms", "").startswith("None of the 6")
+    short = certainty.short_table(table.reset_index()).set_index("contrast")["result"]
+    assert short["one box against automatic + prompt"].startswith("not run yet")
+    figure = certainty.contrast_figure(table.reset_index())
+    assert len(figure.axes[0].get_yticklabels()) == (table["n"] > 0).sum()
 
 
 def test_robustness_starts_at_no_error_and_never_mixes_shares(finished):
@@ -216,8 +224,10 @@ def test_runs_of_one_method_are_spread_and_single_ones_left_out(finished):
     assert table["method_low"][0] < table["trained_low"][0] < table["dsc"][0] < table["trained_high"][0] < table["method_high"][0]
     assert "the method" in table["method_how"][0]
     assert len(seeds.printable_spread(table)) == 1
-    assert "DSC" in seeds.seeds_figure(table).axes[0].get_xlabel()
+    assert "Dice" in seeds.seeds_figure(table).axes[0].get_xlabel()
     assert "U-Net" in seeds.seed_values(table)["seeds_answer"]
+    assert "deviation of 0.141 to 0.141 (phantoms)" in seeds.answer(table, "phantoms")
+    assert "nothing is known" in seeds.answer(table.iloc[:0], "phantoms")
     assert "nothing is known" in seeds.seed_values(table.iloc[:0])["seeds_answer"]
 
 
@@ -270,22 +280,26 @@ def test_a_drop_on_the_external_test_set_is_between_independent_groups(finished)
     unet = finished[0]
     other = unet.results.assign(test_dataset="phantom_msd", patient_id="M" + unet.results["patient_id"])
     other.loc[other["metric"] == "dsc", "value"] -= 0.2
-    table = external_validation.external_results(
+    table = whole_chests.external_results(
         [replace(unet, results=pd.concat([unet.results, other])), *finished[1:]], "phantom_nsclc", "phantom_msd"
     )
     assert list(table["setting"]) == ["box_one_slice", "none"]  # nothing else was asked of both
     assert table["drop"].tolist() == pytest.approx([0.2, 0.2])
     paired = (table["drop_low"] == table["drop_high"]).any()
     assert not paired
-    assert "n = 12" in external_validation.external_table(table).columns[2]
-    assert external_validation.external_values(table, "none") | {"largest_drop": ""} == {
+    assert "n = 12" in whole_chests.external_table(table).columns[2]
+    assert whole_chests.external_values(table, "none") | {"largest_drop": ""} == {
         **{"n_methods": 1, "n_lower": 1, "largest_drop": "", "largest_drop_of": table["title"].iloc[1]}
     }
-    assert external_validation.external_values(table, "click")["n_methods"] == "(not run yet)"
+    assert whole_chests.external_values(table, "click")["n_methods"] == "(not run yet)"
     (method,) = methods.group_runs([replace(unet, results=pd.concat([unet.results, other]))])
-    values = external_validation.drop_values(method, "phantom_nsclc", "phantom_msd")
+    values = whole_chests.drop_values(method, "phantom_nsclc", "phantom_msd")
     assert values["drop"].startswith("0.200 [")
     assert (values["n_internal"], values["n_external"]) == (12, 12)
+    names = ("phantom_nsclc", "the ones"), ("phantom_msd", "the others")
+    assert "0.50 on them (n = 12) and 0.30 on the others (n = 12), a drop of 0.200 [" in whole_chests.answer(table, *names, method)
+    assert "nothing can be said" in whole_chests.answer(table.iloc[:0], *names, method)
+    assert len(whole_chests.drops_figure(table).axes) == 2
 
 
 def test_the_data_set_of_the_training_is_the_internal_one(finished):
@@ -293,7 +307,7 @@ def test_the_data_set_of_the_training_is_the_internal_one(finished):
     other = unet.results.assign(test_dataset="phantom_msd", patient_id="M" + unet.results["patient_id"])
     other.loc[other["metric"] == "dsc", "value"] -= 0.2
     results = pd.concat([unet.results, other]).assign(experiment=experiment.name)
-    table = external_validation.external_results([replace(unet, experiment=experiment, results=results)], "phantom_nsclc", "phantom_msd")
+    table = whole_chests.external_results([replace(unet, experiment=experiment, results=results)], "phantom_nsclc", "phantom_msd")
     assert table["drop"].tolist() == pytest.approx([-0.2, -0.2])
 
 
@@ -335,6 +349,100 @@ def test_the_text_counts_failed_and_empty_predictions_and_the_empty_ones_despite
     assert values == {"failures_failed": 1, "failures_empty": 3, "failures_empty_prompted": 2}
 
 
+def _box(*ends):
+    mask = np.zeros((12, 12, 8), bool)
+    mask[tuple(slice(*end) for end in ends)] = True
+    return mask
+
+
+@pytest.mark.parametrize(
+    ("kind", "prediction", "index"),
+    [
+        (failures.MISSED, _box((0, 2), (0, 2), (2, 5)), 2),
+        (failures.MISSED, _box((0, 0), (0, 0), (0, 0)), 2),
+        (failures.LEAKED, _box((0, 10), (2, 6), (2, 5)), 2),
+        (failures.ENDS, _box((2, 6), (2, 6), (2, 8)), 5),
+        (failures.SMALL, _box((2, 4), (2, 6), (2, 5)), 2),
+    ],
+)
+def test_a_failure_is_of_the_kind_where_most_of_its_wrong_voxels_lie(kind, prediction, index):
+    reference = _box((2, 6), (2, 6), (2, 5))
+    assert (failures.classify(reference, prediction).kind, failures.classify(reference, prediction).index) == (kind, index)
+    beside = failures.classify(reference, prediction, atelectasis=True)
+    assert beside.kind == (failures.MISSED if kind == failures.MISSED else failures.ATELECTASIS)
+
+
+def test_the_wall_shows_each_case_once_leads_to_it_and_leaks_no_voxel(tmp_path, monkeypatch):
+    monkeypatch.setattr(store, "results_folder", lambda experiment: tmp_path / experiment.name)
+    monkeypatch.setattr(planning, "experiment_title", lambda experiment: TITLES[experiment.name])
+    monkeypatch.setattr(failures, "_POOR", 0.99)
+    finished = [replace(r, provenance=r.provenance | {"patients": {}}) for r in sample_results(tmp_path)]
+    found = failures.examples(finished, ["phantom_msd", "folder"])
+    assert len(found) == 5  # four phantoms with a tumor and one case of a folder
+    assert len({example.case_id for example in found}) == 5
+    assert {example.title.removesuffix(labels.CONTROL) for example in found} == {*TITLES.values()} - {"trivial: ellipse or ball"}
+    assert [list(failures.KINDS).index(example.kind) for example in found] == sorted(list(failures.KINDS).index(e.kind) for e in found)
+    shown = failure_wall.wall(found).data
+    assert shown.count("<img") == 5
+    assert shown.count('href="../explore.html#data=') == 5
+    public = failure_wall.wall(found, public=True).data
+    assert (public.count("<img"), public.count("href=")) == (4, 5)
+    alone = failure_wall.wall([example for example in found if example.dataset == "folder"], public=True).data
+    assert (alone.count("<img"), alone.count("does not allow its images")) == (0, 1)
+    elsewhere = [replace(r, folder=tmp_path / "stored") for r in finished]
+    assert failures.examples(elsewhere, ["phantom_msd"]) == []
+
+
+def test_a_sentence_on_failures_leaves_out_what_is_not_known():
+    values = {"failures_failed": 0, "failures_empty": 1200, "failures_empty_prompted": 3}
+    sizes = {"strata_small": "0.40", "strata_large": "–", "strata_small_n": 2, "strata_large_n": 0}
+    said = failures.answer(values, 5000, sizes, "phantoms")
+    assert "Of 5,000 predictions on phantoms with a tumor, none failed outright and 1,200 were empty" in said
+    assert "30 mm" not in said
+    assert "0.40 on the 2 phantoms" in failures.answer(values, 5000, sizes | {"strata_large": "0.90", "strata_large_n": 4}, "phantoms")
+
+
+def test_baselines_that_predict_nothing_without_a_prompt_are_no_failures(finished):
+    assert finished[2].experiment.model == "trivial"
+    assert set(failures.failure_table([finished[2]], ["phantom_nsclc"])["setting"]) == {"box_one_slice"}
+    assert failures.predictions([finished[2]], ["phantom_nsclc"]) == 12
+
+
+def test_a_short_table_of_tumors_has_a_row_per_level_and_a_few_methods(finished):
+    facts = pd.DataFrame(
+        {"diameter": ["≤ 20 mm"] * 2 + ["> 20 mm"] * 10, "diameter_mm": np.arange(12.0), "contact": "", "solidity": "solid"}
+    )
+    facts.index = PATIENTS
+    table = strata.short_table(finished, "phantom_nsclc", facts)
+    assert table["largest tumor"].tolist() == ["diameter ≤ 20 mm", "diameter > 20 mm", "solidity: solid"]  # contact is not given
+    assert table["n"].tolist() == [2, 10, 12]
+    assert [method.name for method, _ in controls.representatives(finished, ["phantom_nsclc"])] == [
+        finished[i].experiment.name for i in (0, 0, 2, 4)
+    ]
+    assert table.iloc[2, 2] == "0.50"
+    assert set(strata.full_tables(finished, "phantom_nsclc", "none", facts)) == {"diameter", "solidity"}
+
+
+def test_real_cases_are_shown_one_by_one(finished):
+    real = [
+        replace(r, results=r.results[r.results["patient_id"].isin(PATIENTS[:2])].assign(test_dataset="lidc_idri"))
+        for r in finished
+        if r.experiment.model != "trivial"
+    ]
+    for result in real:
+        for case in result.provenance["cases"]:
+            case["cut_by_volume_end"] = False
+    table = whole_chests.case_table(real, ["lidc_idri"])
+    assert table["case"].tolist() == [f"LIDC-IDRI (real): {patient}" for patient in PATIENTS[:2]]
+    own = dsc_by_patient(real[0], "lidc_idri", "none")
+    assert table["U-Net, full training, no prompt: Dice"].tolist() == [f"{value:.2f}" for value in own]
+    assert list(whole_chests.case_matrix(real, ["lidc_idri"]).columns) == ["prompt", "method", *PATIENTS[:2]]
+    assert len(whole_chests.case_matrix(real, ["nsclc_radiomics"])) == 0
+    said = whole_chests.cases_answer(real, ["lidc_idri"])
+    assert f"On 2 real whole CTs, the U-Net that was trained on NSCLC-like phantoms reaches a Dice between {own.min():.2f} and" in said
+    assert "No real whole CT" in whole_chests.cases_answer(real, [])
+
+
 def test_small_tumors_end_at_three_centimeters():
     facts = pd.DataFrame({"diameter_mm": [12.0, 30.0, 31.0]}, index=["a", "b", "c"])
     values = strata.size_values(pd.Series({"a": 0.2, "b": 0.6, "c": 0.9}), facts)
@@ -364,10 +472,10 @@ def test_cells_of_a_leaderboard_may_be_links():
 
 
 def test_ranks_have_a_range_that_holds_the_rank(finished):
-    table = comparisons.ranks(finished, "phantom_nsclc", "box_one_slice")
+    table = certainty.ranks(finished, "phantom_nsclc", "box_one_slice")
     assert table.index[0] in {"U-Net, full training + prompt", *table.index}
     assert ((table["rank_low"] <= table["rank"]) & (table["rank"] <= table["rank_high"])).all()
-    assert len(comparisons.rank_figure(table).axes[0].get_yticklabels()) == 5
+    assert len(certainty.rank_figure(table).axes[0].get_yticklabels()) == 5
 
 
 def test_figures_draw_and_name_their_axes(finished):
@@ -460,14 +568,27 @@ def test_the_trap_scores_stored_predictions_by_every_protocol(finished, monkeypa
         return [protocols.CaseCounts.of_plain(json.loads(json.dumps(measured.as_plain())))]
 
     monkeypatch.setattr(RunResult, "protocol_counts", counts)
-    trap = protocol_trap.protocol_trap(finished, "phantom_nsclc", ["none", "box_one_slice"])
+    trap = protocol.protocol_trap(finished, "phantom_nsclc", ["none", "box_one_slice"])
     few = trap[(trap["experiment"] == finished[1].experiment.name) & (trap["setting"] == "none")].set_index("protocol")
     assert few["value"].iloc[0] == pytest.approx(2 / 3)
     assert few.loc["2-D, tumor slices only, mean per patient first", "value"] == pytest.approx(0.5)
     assert few.loc["2-D, tumor slices only, mean per patient first", "shift"] == pytest.approx(-1 / 6)
     assert few["rank"].iloc[0] == 2
     assert set(trap["setting"]) == {"none", "box_one_slice"}
-    agreement = protocol_trap.rank_agreement(trap)
+    agreement = protocol.rank_agreement(trap)
     assert agreement["box_one_slice"].iloc[0] == 1
-    assert len(protocol_trap.printable_trap(trap, right, "none")) == len(few)
-    assert len(protocol_trap.trap_figure(trap, "none").axes) == 2
+    assert len(protocol.printable_trap(trap, right, "none")) == len(few)
+    assert len(protocol.trap_figure(trap, "none").axes) == 2
+    assert len(protocol.short_table(trap, right, "none")) == 10
+    assert protocol.shifts_figure(trap, right, "none").axes[0].get_yticklabels()[0].get_text().startswith("3-D, all slices")
+    assert "scores a Dice of 0.67 by the protocol" in protocol.answer(trap, finished[1].experiment.name, agreement, "phantoms")
+    assert protocol.ranked_settings(trap) == ["none", "box_one_slice"]
+
+
+def test_predictions_that_are_not_here_are_not_scored_again_and_that_is_said(finished, tmp_path):
+    stored = [replace(result, folder=tmp_path) for result in finished]
+    assert protocol.counted(stored, "phantom_nsclc") == []
+    trap = protocol.protocol_trap([], "phantom_nsclc", ["none"])
+    said = protocol.answer(trap, finished[0].experiment.name, protocol.rank_agreement(trap), "phantoms")
+    assert "not on the machine" in said
+    assert protocol.own_values(trap, "e", "none")["trap_own"] == "–"

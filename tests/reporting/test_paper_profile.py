@@ -230,22 +230,23 @@ def test_prompts_and_errors_in_drawing_are_said_of_patients(finished):
 
 @pytest.mark.slow
 def test_contrasts_compare_what_was_trained_on_the_tested_data_set_on_the_patients_of_both_sides(finished):
-    page = execute_here("comparisons", profile="paper")
+    page = execute_here("certainty", profile="paper")
     few, full = (
         _dsc(finished, "msd_lung", model="unet", train_dataset="msd_lung", paradigm=paradigm, k=k)
         for paradigm, k in (("few_shot", 2), ("full", None))
     )
 
     def five_patients(dataset):
-        return next(r for r in page.table(dataset, "what is compared") if r["contrast"] == "five patients against all")
+        rows = page.glued_table(f"contrasts_{dataset}")
+        return next(row for row in rows if row["contrast"] == "five patients against all")
 
-    row = five_patients("Patients of MSD Task06 Lung")
+    row = five_patients("msd_lung")
     assert row["what is compared"] == f"{FEW} {MSD_TITLE}, k = 2, no prompt minus {UNET} {MSD_TITLE}, no prompt"
     both = few.groupby(level=0).mean()
     assert row["n"] == str(len(both)) == "2"
     assert float(row["difference, DSC"]) == pytest.approx((both - full[both.index]).mean(), abs=0.006)
-    assert five_patients("Patients of RIDER Lung CT")["what is compared"].count(NSCLC_TITLE) == 2
-    assert "can test 0 on patients of NSCLC-Radiomics (n = 2)" in page.sentence("comparisons")  # two patients give no p
+    assert five_patients("rider_lung_ct")["what is compared"].count(NSCLC_TITLE) == 2
+    assert "None of the 6 planned comparisons can be tested" in page.said  # two patients give no p
 
 
 @pytest.mark.slow
@@ -256,11 +257,11 @@ def test_curves_and_runs_are_those_of_each_target(finished):
     assert "does not hold these runs" in page.glued["losses_answer"]
     draws = [_dsc(finished, "msd_lung", train_dataset="msd_lung", k=1, draw=draw).mean() for draw in (0, 1)]
     assert rows["1"]["lowest to highest run"] == f"{min(draws):.2f} to {max(draws):.2f}"
-    page = execute_here("seeds", profile="paper")
-    rows = {(row["method"], row["prompt"]): row for row in page.table("Patients of MSD Task06 Lung", "SD of runs")}
+    page = execute_here("certainty", profile="paper")
+    rows = {(row["method"], row["prompt"]): row for row in page.glued_table("seeds_msd_lung")}
     assert rows[f"{UNET} {NSCLC_TITLE}", "no prompt"]["runs"] == "5"
     assert (f"{UNET} {MSD_TITLE}", "no prompt") not in rows  # a cross-validation is one run
-    assert "random-effects t interval" in " ".join(caption for caption, _ in page.tables)
+    assert "random-effects t interval" in page.said
 
 
 @pytest.mark.slow
@@ -271,11 +272,10 @@ def test_results_strata_and_failures_count_every_run(finished):
     own = [row for row in rows if (row["test set"], row["prompt"], row["labels"]) == ("MSD Task06 Lung (real)", "no prompt", "8")]
     assert [row["Dice"].split(" [")[0] for row in own] == [f"{folds.mean():.2f}"]
     assert f"**{ELLIPSE:.2f}, n = 2** without looking at the CT" in page.said
-    page = execute_here("strata", profile="paper")
-    runs = _dsc(finished, "nsclc_radiomics", paradigm="full", train_dataset="nsclc_radiomics")
-    assert f"is {runs.mean():.2f} on the 2 patients" in page.sentence("strata")
     page = execute_here("failures", profile="paper")
-    rows = pd.concat([r.results for r in finished])
+    runs = _dsc(finished, "nsclc_radiomics", paradigm="full", train_dataset="nsclc_radiomics")
+    assert (page.glued["strata_small"], page.glued["strata_small_n"]) == (f"{runs.mean():.2f}", 2)
+    rows = pd.concat([r.results[~((r.results["prompter"] == "none") & (r.experiment.model == "trivial"))] for r in finished])
     empty = rows[(rows["metric"] == "prediction_volume") & (rows["lesion_id"] == "") & (rows["value"] == 0)]
     assert page.glued["failures_empty"] == len(empty) > 0
     assert page.glued["failures_empty_prompted"] == (empty["prompter"] != "none").sum()
@@ -283,20 +283,16 @@ def test_results_strata_and_failures_count_every_run(finished):
 
 @pytest.mark.slow
 def test_other_pages_speak_of_patients_too(finished):
-    page = execute_here("external_validation", profile="paper")
+    page = execute_here("whole_chests", profile="paper")
     internal, external = (
         _dsc(finished, name, paradigm="full", train_dataset="nsclc_radiomics") for name in ("nsclc_radiomics", "msd_lung")
     )
     assert float(page.glued["drop"].split()[0]) == pytest.approx(internal.mean() - external.mean(), abs=0.006)
-    rows = {
-        row["method"]: row
-        for row in page.table("Patients of NSCLC-Radiomics, and patients of RIDER Lung CT")
-        if row["prompt"] == "no prompt"
-    }
+    rows = {row["method"]: row for row in page.glued_table("external_1") if row["prompt"] == "no prompt"}
     assert f"{UNET} {MSD_TITLE}" in rows
-    page = execute_here("protocol_trap", profile="paper")
+    page = execute_here("protocol", profile="paper")
     assert page.glued["trap_own"] == f"{internal.mean():.2f}"
-    assert "on the same 2 patients" in page.sentence("protocol_trap")
+    assert "on the same 2 patients" in page.said
     page = execute_here("patient_flow", profile="paper")
     assert page.glued["flow_answer"].startswith(
         "20 patients were used: 16 for training and validation, 14 for testing, and 0 for both in one experiment."

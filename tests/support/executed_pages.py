@@ -22,15 +22,23 @@ _GLUED = "application/papermill.record/"
 
 @dataclass(frozen=True)
 class ExecutedPage:
-    """`glued`: values by key; `tables`: (caption, rows by heading); `said`: the text of all displayed Markdown."""
+    """`glued`: values by key; `glued_html`: those of them that are tables.
+
+    `tables`: (caption, rows by heading); `said`: the text of all displayed Markdown.
+    """
 
     glued: dict[str, Any]
+    glued_html: dict[str, str]
     tables: list[tuple[str, list[dict[str, str]]]]
     said: str
 
     def table(self, *words: str) -> list[dict[str, str]]:
         """The rows of the first table whose caption or headings hold all `words`."""
         return next(rows for caption, rows in self.tables if all(word in caption + " ".join(rows[0]) for word in words))
+
+    def glued_table(self, key: str) -> list[dict[str, str]]:
+        """The rows of a table that was glued, by heading."""
+        return next(_table(text)[1] for text in re.findall(r"<table.*?</table>", self.glued_html[key], re.DOTALL))
 
     def sentence(self, notebook: str) -> str:
         """The last paragraph of text with its glued values in their places."""
@@ -59,15 +67,17 @@ def execute_here(notebook: str, **parameters: Any) -> ExecutedPage:
 
 
 def _read(shown: list[tuple[dict[str, Any], dict[str, Any]]]) -> ExecutedPage:
-    glued, tables, said = {}, [], []
+    glued, glued_html, tables, said = {}, {}, [], []
     for data, metadata in shown:
         if "scrapbook" in metadata:
-            glued[metadata["scrapbook"]["name"]] = _value(data.get(f"{_GLUED}text/plain", ""))
+            name = metadata["scrapbook"]["name"]
+            glued[name] = _value(data.get(f"{_GLUED}text/plain", ""))
+            glued_html[name] = data.get(f"{_GLUED}text/html", "")
         elif "text/markdown" in data:
             said.append(data["text/markdown"])
         markup = data.get("text/html", "") + data.get(f"{_GLUED}text/html", "")
         tables += [_table(text) for text in re.findall(r"<table.*?</table>", markup, re.DOTALL)]
-    return ExecutedPage(glued, [(caption, rows) for caption, rows in tables if rows], "\n".join(said))
+    return ExecutedPage(glued, glued_html, [(caption, rows) for caption, rows in tables if rows], "\n".join(said))
 
 
 def _value(text: str) -> Any:
