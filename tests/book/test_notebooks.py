@@ -71,7 +71,7 @@ def test_misspelled_and_mistyped_parameters_are_errors_before_the_kernel_starts(
         ("unet_full", {"seed": -1}, r"unet_full.ipynb: .*seed is -1\. Give a whole number from 0 to 4294967295"),
         ("unet_full", {"fold": 5}, r"fold is 5\. Give a whole number from 0 to 4\."),
         ("unet_full", {"seed": 1.0}, "parameter seed is float 1.0"),
-        ("ladder", {"profile": "gigantic"}, r"ladder.ipynb: .*profile gigantic: not in experiments.yml\. Choose one of smoke"),
+        ("prompts", {"profile": "gigantic"}, r"prompts.ipynb: .*profile gigantic: not in experiments.yml\. Choose one of smoke"),
     ],
 )
 def test_values_that_no_run_can_be_planned_from_are_errors_before_the_kernel_starts(tmp_path, monkeypatch, notebook, parameters, message):
@@ -173,14 +173,14 @@ def test_one_notebook_makes_several_pages_under_their_own_titles(make_notebook, 
 
 
 def test_a_tracked_notebook_that_was_run_and_saved_is_stored_as_it_was(tmp_path):
-    path = project.project_root() / "notebooks" / "ladder.ipynb"
+    path = project.project_root() / "notebooks" / "prompts.ipynb"
     ran = nbformat.read(path, as_version=4)
     ran.metadata.language_info.version = "3.11.7"
     for count, cell in enumerate(cell for cell in ran.cells if cell.cell_type == "code"):
         cell.outputs, cell.execution_count = [nbformat.v4.new_output("stream", text="42")], count
         cell.metadata["execution"] = {"iopub.status.busy": "2026-01-01T00:00:00Z"}
     model = {"type": "notebook", "content": dict(ran)}
-    notebooks.save_as_tracked(model, "notebooks/ladder.ipynb")
+    notebooks.save_as_tracked(model, "notebooks/prompts.ipynb")
     nbformat.write(model["content"], tmp_path / "saved.ipynb")
     assert (tmp_path / "saved.ipynb").read_bytes() == path.read_bytes()
 
