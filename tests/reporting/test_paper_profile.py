@@ -247,6 +247,10 @@ def test_contrasts_compare_what_was_trained_on_the_tested_data_set_on_the_patien
     assert float(row["difference, DSC"]) == pytest.approx((both - full[both.index]).mean(), abs=0.006)
     assert five_patients("rider_lung_ct")["what is compared"].count(NSCLC_TITLE) == 2
     assert "None of the 6 planned comparisons can be tested" in page.said  # two patients give no p
+    rows = {(row["method"], row["prompt"]): row for row in page.glued_table("seeds_msd_lung")}
+    assert rows[f"{UNET} {NSCLC_TITLE}", "no prompt"]["runs"] == "5"
+    assert (f"{UNET} {MSD_TITLE}", "no prompt") not in rows  # a cross-validation is one run
+    assert "random-effects t interval" in page.said
 
 
 @pytest.mark.slow
@@ -257,11 +261,6 @@ def test_curves_and_runs_are_those_of_each_target(finished):
     assert "does not hold these runs" in page.glued["losses_answer"]
     draws = [_dsc(finished, "msd_lung", train_dataset="msd_lung", k=1, draw=draw).mean() for draw in (0, 1)]
     assert rows["1"]["lowest to highest run"] == f"{min(draws):.2f} to {max(draws):.2f}"
-    page = execute_here("certainty", profile="paper")
-    rows = {(row["method"], row["prompt"]): row for row in page.glued_table("seeds_msd_lung")}
-    assert rows[f"{UNET} {NSCLC_TITLE}", "no prompt"]["runs"] == "5"
-    assert (f"{UNET} {MSD_TITLE}", "no prompt") not in rows  # a cross-validation is one run
-    assert "random-effects t interval" in page.said
 
 
 @pytest.mark.slow
@@ -277,7 +276,7 @@ def test_results_strata_and_failures_count_every_run(finished):
     assert (page.glued["strata_small"], page.glued["strata_small_n"]) == (f"{runs.mean():.2f}", 2)
     rows = pd.concat([r.results[~((r.results["prompter"] == "none") & (r.experiment.model == "trivial"))] for r in finished])
     empty = rows[(rows["metric"] == "prediction_volume") & (rows["lesion_id"] == "") & (rows["value"] == 0)]
-    assert page.glued["failures_empty"] == len(empty) > 0
+    assert page.glued["failures_empty"] == len(empty)  # without trivial baselines, which predict nothing without a prompt
     assert page.glued["failures_empty_prompted"] == (empty["prompter"] != "none").sum()
 
 
