@@ -10,7 +10,7 @@ import pandas as pd
 
 from .. import registry
 from ..evaluation import intervals
-from ..experiments import planning, results
+from ..experiments import config, planning, results
 from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import Experiment, Row
 from . import folded, methods, wording
@@ -19,7 +19,7 @@ from .labels import TRIVIAL_MODEL, counted, difference_text, difference_texts, i
 from .methods import Method
 from .seeds import interval_columns, method_intervals, spread_row
 from .style import method_looks, plot_style
-from .values import dsc_of_rows, profile_shown
+from .values import dsc_of_rows, profile_shown, profile_shown
 
 if TYPE_CHECKING:
     from IPython.display import HTML
@@ -28,6 +28,19 @@ if TYPE_CHECKING:
 
 SETTINGS = ("none", "box_one_slice", "box_every_slice")
 _COLUMNS = 5  # of a table on the page
+
+
+def shown_profiles(profile: str) -> tuple[str, str]:
+    """The profile whose numbers of labels a book shows, and a larger one with more of them, folded; twice the same where there is none.
+
+    A profile on real patients shows its own few trainings first: the larger one may hold phantoms.
+    """
+    larger = profile_shown("number of labels", profile)
+    trained = config.load().trained_on(profile)
+    on_patients = all(not registry.card("datasets", name).phantom for name in trained)
+    few_shot_runs = any(registry.card("paradigms", line.paradigm).few_shot for line in config.load().lines(profile))
+    is_larger_on_phantoms = all(registry.card("datasets", name).phantom for name in config.load().trained_on(larger))
+    return (profile if on_patients and few_shot_runs and is_larger_on_phantoms else larger), larger
 
 
 def control_name(finished: Sequence[results.RunResult], dataset: str) -> str:

@@ -446,7 +446,7 @@ def test_headings_of_a_scrolled_leaderboard_hide_the_rows_below(address, visit):
 
 @needs_smoke_book
 @pytest.mark.browser
-@pytest.mark.parametrize("page", ["prompts", "whole_chests", "certainty"])
+@pytest.mark.parametrize("page", ["prompts", "box_accuracy", "whole_chests", "certainty", "results"])
 def test_tables_of_many_columns_are_in_sight_on_a_desktop(page, address, visit):
     tables = visit(f"{address}/book/results/{page}.html").page.locator(".cell_output .text_html:has(table)")
     assert tables.count() > 0
