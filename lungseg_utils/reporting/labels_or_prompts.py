@@ -19,7 +19,7 @@ from .labels import TRIVIAL_MODEL, counted, difference_text, difference_texts, i
 from .methods import Method
 from .seeds import interval_columns, method_intervals, spread_row
 from .style import method_looks, plot_style
-from .values import dsc_of_rows, profile_shown, profile_shown
+from .values import dsc_of_rows, profile_shown
 
 if TYPE_CHECKING:
     from IPython.display import HTML
