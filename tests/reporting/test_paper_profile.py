@@ -339,11 +339,13 @@ def test_a_fold_that_is_not_run_yet_is_named_and_no_patient_is_missing_without_a
     for path in kept:
         path.unlink()
     try:
-        page = execute_here("ladder", profile="paper")
+        page = execute_here("results", profile="paper")
         assert f"{UNET} {MSD_TITLE} (0 of 5 runs are here)" in page.said
         assert "4 of them are finished folds that are shown when all folds of their cross-validation are" in page.said
-        assert f"{UNET} {MSD_TITLE}" not in _rows(page, "Patients of MSD Task06 Lung", "no prompt")
-        assert f"{UNET} {NSCLC_TITLE}" in _rows(page, "Patients of MSD Task06 Lung", "no prompt")
+        rows = page.table("Mean 3-D Dice", "architecture", "drawn by")
+        msd = [row for row in rows if (row["test set"], row["prompt"]) == ("MSD Task06 Lung (real)", "no prompt")]
+        assert "8" not in {row["labels"] for row in msd}
+        assert "0 + other" in {row["labels"] for row in msd}
     finally:
         for path, text in kept.items():
             path.write_bytes(text)
