@@ -178,7 +178,15 @@ def _clean(executed: nbformat.NotebookNode) -> nbformat.NotebookNode:
             cell.metadata.pop(key, None)
         if cell.cell_type == "code":
             cell.outputs = [out for out in cell.outputs if not (out.output_type == "stream" and out.name == "stderr")]
+        _describe_pictures(cell)
     return executed
+
+
+def _describe_pictures(cell: nbformat.NotebookNode) -> None:
+    """Copy the alt text that `style.show` gave a figure to where MyST-NB looks for it: it takes no such text from an output."""
+    found = [out.get("metadata", {}).get("image/png", {}).get("alt") for out in cell.get("outputs", [])]
+    if texts := [text for text in found if text]:
+        cell.metadata["mystnb"] = {"image": {"alt": " ".join(texts)}}
 
 
 def _titled(executed: nbformat.NotebookNode, title: str) -> nbformat.NotebookNode:

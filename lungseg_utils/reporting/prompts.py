@@ -57,7 +57,7 @@ WIDE, COMPACT, NARROW = "wide", "compact", "narrow"  # a page's column, two thir
 _LAYOUTS: Mapping[str, _Layout] = {
     WIDE: _Layout(8.6, 0.27, 1.1, 0.4, 0.765, 10),
     COMPACT: _Layout(6.9, 0.205, 0.87, 0.385, 0.735, 9.4),
-    NARROW: _Layout(4.3, 0.4, 1.3, 0.03, 0.97, 10),
+    NARROW: _Layout(4.3, 0.34, 1.2, 0.03, 0.97, 10),
 }
 _ORDER = (TRIVIAL, AUTOMATIC, BOX_CHANNEL, ZERO_SHOT, FINE_TUNED)  # of the rows of a prompt setting
 _LOOKS = {AUTOMATIC: ("o", 6), BOX_CHANNEL: ("D", 0), ZERO_SHOT: ("s", 5), FINE_TUNED: ("^", 2)}  # marker, color of OKABE_ITO

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from .. import registry
 from ..core import files
 from ..experiments import detector
 from ..experiments.results import RunResult
@@ -80,6 +81,15 @@ def by_experiment(finished: Iterable[RunResult], dataset: str, setting: str) -> 
     return {result.experiment.name: count(result.experiment, dataset, setting) for result in finished}
 
 
+def _dataset(name: str) -> str:
+    return registry.card("datasets", name).label
+
+
+def _listed(splits: str) -> str:
+    """Parts of a split in words: "development, development test"."""
+    return ", ".join(name.replace("dev_", "development ") for name in splits.split())
+
+
 def printable(finished: Iterable[RunResult]) -> pd.DataFrame:
     """What was set by which labels, for the models of some results: one row per record that names labels."""
     models = {(result.experiment.model, result.experiment.profile) for result in finished}
@@ -89,7 +99,8 @@ def printable(finished: Iterable[RunResult]) -> pd.DataFrame:
         here = [p for p in asked if p not in record["not_profiles"].split() and (not record["profiles"] or p in record["profiles"].split())]
         if here:
             patients = len(_patients(record["dataset"], record["splits"], record["folds"]))
-            of = f"{patients} of {record['dataset']} ({record['splits'].replace(' ', ', ')})" if patients else "0"
-            row: Row = {"model": record["model"], "trained by": record["paradigms"].replace(" ", ", ") or "all"}
+            of = f"{patients} of {_dataset(record['dataset'])} ({_listed(record['splits'])})" if patients else "0"
+            trained = ", ".join(registry.card("paradigms", name).title for name in record["paradigms"].split()) or "all"
+            row: Row = {"model": registry.card("models", record["model"]).title, "trained by": trained}
             rows.append(row | {"labeled patients": of, "settings": record["settings"], "source": record["source"]})
     return pd.DataFrame(rows, columns=["model", "trained by", "labeled patients", "settings", "source"])

@@ -16,6 +16,7 @@ import pandas as pd
 from ..core import files
 from ..types import InputError
 from .costs import duration
+from .labels import with_minus
 from .style import plot_style
 
 if TYPE_CHECKING:
@@ -103,9 +104,9 @@ def printable(frame: pd.DataFrame) -> pd.DataFrame:
             "row": labels(frame),
             "here": [duration(s) for s in frame["fast_seconds"]],
             "plain": [duration(s) for s in frame["plain_seconds"]],
-            "compared (min to max), pairs": [_compared(row) for _, row in frame.iterrows()],
+            "compared (min to max), pairs": [with_minus(_compared(row)) for _, row in frame.iterrows()],
             "goal": [_goal(row) for _, row in frame.iterrows()],
-            "answers": [_answers(row) for _, row in frame.iterrows()],
+            "answers": [with_minus(_answers(row)) for _, row in frame.iterrows()],
             "share of the floor (floor)": [_floor(s, t) for s, t in zip(floor_seconds(frame), frame["fast_seconds"], strict=True)],
         }
     )

@@ -32,7 +32,7 @@ TOO_WIDE = """() => { const right = document.querySelector('article.bd-article')
   const parts = [...document.querySelectorAll('article.bd-article :is(table, img, figure, svg)')];
   return parts.filter(isOut).map((part) => part.outerHTML.slice(0, 200)); }"""
 BROKEN = {
-    "a template without its value": r"\{\{|\}\}|\{glue|%\(|\bNaN\b|\bnan\b|\bNone\b(?! of)|\bundefined\b(?=[.,;] )",
+    "a template without its value": r"\{\{|\}\}|\{glue|%\(|\bNaN\b|\bnan\b|(?:[:=(]|\bis) ?None\b",
     "a count of nothing": r"\b(?:on|of) the 0 \w+|\b0 of 0\b",
     "a hyphen for a minus": r"(?<![\w.,–−/-])-\d+\.\d",
     "minus zero": r"[−-]0\.0+(?!\d)",
