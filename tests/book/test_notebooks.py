@@ -42,6 +42,18 @@ def test_a_good_notebook_is_executed_with_its_parameters_and_cleaned(make_notebo
     assert "stderr" not in text.replace("file=sys.stderr", "")
 
 
+def test_a_figure_keeps_its_alt_text_where_the_book_looks_for_it(make_notebook, tmp_path):
+    draw = "import matplotlib.pyplot as plt\nfigure, _ = plt.subplots(figsize=(2, 1), dpi=96)\nfigure.text(0.1, 0.5, 'x', fontsize=9)\n"
+    notebook, out = (
+        make_notebook(f"from lungseg_utils.reporting import style\n{draw}plt.close(figure)\nstyle.show(figure, 'one x')"),
+        tmp_path / "out.ipynb",
+    )
+    notebooks.execute(notebook, out, {}, cwd=tmp_path, progress=False)
+    cell = nbformat.read(out, as_version=4).cells[-1]
+    assert cell.metadata["mystnb"] == {"image": {"alt": "one x"}}
+    assert cell.outputs[0].metadata["smallest_text_pt"] == 9.0  # 96 dots an inch are those of a page; the ticks are larger
+
+
 @pytest.mark.parametrize(
     ("parameters", "message"),
     [

@@ -5,7 +5,7 @@ import pandas as pd
 import pytest
 
 from lungseg_utils.evaluation import judges
-from lungseg_utils.reporting import prompts
+from lungseg_utils.reporting import front_strip, prompts
 from tests.support.results_by_readers import PATIENTS, PROFILE, finished_experiment
 
 ALL_SETTINGS = prompts.SETTINGS
@@ -107,3 +107,21 @@ def test_the_figure_has_a_line_a_row_and_a_band_of_readers(finished, layout):
     assert axes.get_xlabel().count("trained on these images") == 1
     without = prompts.front_figure(table, None, layout)
     assert "another reader" not in [text.get_text() for text in without.axes[0].texts]
+
+
+def test_the_short_answer_has_three_sentences_and_names_whose_each_number_is(finished):
+    table = prompts.front_table(finished, PROFILE)
+    said = prompts.short_answer(table, PROFILE, pd.Series(0.81, PATIENTS))
+    assert said.count(". ") == 2
+    assert "U-Net reaches a mean Dice of 0.70" in said
+    assert "another reader reaches 0.81" in said
+    assert said.count("LiteMedSAM reaches 0.58 †") == 2  # of both windows the one for lungs
+    assert said.count("a rule without a network (Otsu threshold) 0.65") == 2
+    assert said.count("a U-Net that is given the boxes 0.75") == 2
+    assert not any(letter.isdigit() for letter in prompts.short_answer(table[:0], PROFILE))
+
+
+def test_the_strip_of_pictures_says_why_it_is_empty_where_no_prediction_is_here(finished):
+    figure, said = front_strip.strip(finished, PROFILE)
+    assert "no picture" in said
+    assert not figure.axes
