@@ -47,13 +47,13 @@ class Panel(NamedTuple):
 
 def strip(finished: Sequence[RunResult], profile: str, public: bool = False) -> tuple[Figure, str]:
     """The pictures, and a sentence that says what they show; the sentence alone where pictures may not, or cannot, be shown."""
-    dataset = wording.internal(profile)
     runs = _runs_here(finished, profile)
     chooser = next((runs[role] for role in _CHOOSERS if role in runs), None)
     if chooser is None:
         return _words("The predictions of this edition are not on the machine that built it: no picture.")
-    if public and not registry.card("datasets", dataset).redistributable:
-        return _words("The license of these images does not let them be shown here.")
+    dataset = dataset_shown(chooser, wording.internal(profile), public)
+    if not dataset:
+        return _words("The licenses of these images do not let them be shown here: no picture.")
     case = _median_case(chooser, dataset)
     study = registry.plugin("datasets", dataset).load(case)
     chosen = f"the case of median Dice of {_name(chooser)}"
@@ -70,6 +70,12 @@ def _runs_here(finished: Sequence[RunResult], profile: str) -> dict[str, RunResu
     shown = shown_methods(finished, profile).items()
     runs = {role: methods[place.get(role, 0)].results[0] for role, methods in shown if role in _SETTINGS and methods}
     return {role: run for role, run in runs.items() if run.folder == store.results_folder(run.experiment)}
+
+
+def dataset_shown(run: RunResult, internal: str, public: bool) -> str:
+    """The internal data set; in a public edition the first tested one whose images may be passed on, or ""."""
+    tested = dict.fromkeys([internal, *run.results["test_dataset"]])
+    return next((name for name in tested if not public or registry.card("datasets", name).redistributable), "")
 
 
 def _name(run: RunResult) -> str:

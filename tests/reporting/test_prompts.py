@@ -1,5 +1,7 @@
 """The front page on values made by hand: who is shown, against whom, and what is said where something was not run."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -125,3 +127,16 @@ def test_the_strip_of_pictures_says_why_it_is_empty_where_no_prediction_is_here(
     figure, said = front_strip.strip(finished, PROFILE)
     assert "no picture" in said
     assert not figure.axes
+
+
+@pytest.mark.parametrize(
+    ("tested", "public", "shown"),
+    [
+        (["lidc_nodules", "lidc_idri"], False, "lidc_nodules"),
+        (["lidc_nodules", "lung_4d", "lidc_idri"], True, "lidc_idri"),  # only its license lets images be passed on
+        (["lidc_nodules"], True, ""),
+    ],
+)
+def test_a_public_edition_shows_a_case_that_may_be_passed_on(tested, public, shown):
+    run = SimpleNamespace(results=pd.DataFrame({"test_dataset": tested}))
+    assert front_strip.dataset_shown(run, "lidc_nodules", public) == shown
