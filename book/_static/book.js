@@ -17,5 +17,11 @@ function reachWideTables() {
   }
 }
 
+/** A word that somebody looked for may stand in a folded part: open it. */
+function openFound() {
+  for (const part of document.querySelectorAll("details:has(.highlighted)")) part.setAttribute("open", "");
+}
+
+addEventListener("load", openFound);
 addEventListener("load", reachWideTables);
 addEventListener("resize", reachWideTables);

@@ -209,7 +209,9 @@ def test_a_session_in_jupyterlab(lab, plain, folder):
     assert np.array_equal(mask_of(page, NETWORK), followed)
 
     after(page, lambda: model(page, TRIVIAL_TITLE).check())
-    assert set(page.evaluate(f"{PLAY}.playground.shown.masks.map((m) => m.name)")) == {"reference", NETWORK, TRIVIAL}
+    names = f"{PLAY}.playground.shown.masks.map((m) => m.name)"
+    page.wait_for_function(f"{names}.length === 3")  # predictions are shown as they come
+    assert set(page.evaluate(names)) == {"reference", NETWORK, TRIVIAL}
     page.locator(".lungseg-playground").get_by_role("radio", name="side by side").check(force=True)
     assert page.locator("canvas.lp-canvas").count() == 2
     page.locator(".lungseg-playground").get_by_role("radio", name="overlaid").check(force=True)

@@ -145,7 +145,7 @@ def test_the_methods_page_says_what_the_stored_table_says():
     bca = stored[stored["interval"] == "BCa"].set_index(["quantity", "n"])["coverage"] * 100
     mean, paired = ([f"{bca[quantity, n]:.0f}" for n in coverage.SIZES] for quantity in coverage.QUANTITIES)
     page = " ".join((project.project_root() / "book" / "methods.md").read_text().split())
-    assert f"of a mean {mean[0]} % at 20 patients, {mean[1]} % at 50 and {mean[2]} % at 100" in page
-    assert f"of a paired difference {paired[0]}, {paired[1]} and {paired[2]} %" in page
+    assert f"of a mean covers the true value in {mean[0]} % at 20 patients, {mean[1]} % at 50 and {mean[2]} % at 100" in page
+    assert f"of a paired difference in {paired[0]}, {paired[1]} and {paired[2]} %" in page
     rare = [bca[quantity, n] for quantity in coverage.STRESS for n in coverage.SIZES[:2]]
     assert f"{min(rare):.0f} to {max(rare):.0f} % at 20 and 50" in page

@@ -181,6 +181,8 @@ export class PromptPage {
   seconds;
   /** Whether the case that is shown has got its first answer: until then nobody sees the reference. */
   revealed = false;
+  /** Where the answer ends because the book holds no embedding there, in words. */
+  end = "";
   follow = false;
   asked = 0;
 
@@ -596,7 +598,7 @@ export class PromptPage {
   verdict() {
     if (!this.prompts.length) return "";
     if (!this.maskOf("prediction")?.array.includes(1)) return "The model predicts nothing for this prompt.";
-    const end = endOf(this.session?.unseen ?? []);
+    const { end } = this;
     const scores = Object.entries(this.compared()).filter(([, { slice }]) => slice !== null);
     if (!scores.length) return end;
     const said = scores.map(([name, { slice }]) => `${name} ${number(slice, 2)}`).join(" · ");
@@ -641,6 +643,7 @@ export class PromptPage {
       this.revealed = true;
       this.showReference(true);
     }
+    this.end = endOf(this.session?.unseen ?? []);
     if (isAnswer) this.controls.say(this.verdict());
     if (found.size === 1) this.times.push(took);
     this.controls.time.textContent = found.size ? this.timeText(found.size, took) : "";

@@ -404,7 +404,7 @@ export class SliceCanvas {
     /** @type {Record<string, number>} */
     const steps = { ArrowUp: 1, ArrowRight: 1, ArrowDown: -1, ArrowLeft: -1, PageUp: 5, PageDown: -5 };
     Object.assign(steps, { Home: -last, End: last });
-    if ("+-0".includes(event.key) && !event.ctrlKey && !event.metaKey) {
+    if (["+", "-", "0"].includes(event.key) && !event.ctrlKey && !event.metaKey) {
       event.stopPropagation();
       this.magnify({ "+": 1.5, "-": 1 / 1.5 }[event.key] ?? 0);
     }
