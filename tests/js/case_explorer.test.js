@@ -100,6 +100,13 @@ test("of equals the first stands first, and of an even number the lower one is t
 
 test("real patients are not ranked, nor cases without any value", () => {
   assert.equal(ranking(real, "net/none"), null);
+  const many = Array.from({ length: 10 }, (_, n) => ({ id: `p${n}`, patient: `p${n}` }));
+  const scores = { "net/none": many.map((_, n) => n / 10) };
+  assert.deepEqual(ranking({ phantom: false, cases: many, dsc: scores }, "net/none"), {
+    worst: "p0",
+    median: "p4",
+    best: "p9",
+  });
   assert.equal(ranking(cohort, "ellipse/box_one_slice"), null);
 });
 

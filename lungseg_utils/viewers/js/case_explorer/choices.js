@@ -3,7 +3,7 @@
 
 import { element, swatch } from "../dom.js";
 import { LAYERS, predictionsOf, cohortOf, nearestPrediction, splitKey } from "./state.js";
-import { ranking } from "./values.js";
+import { isOneByOne, ranking } from "./values.js";
 
 /** @import { Palette } from "../types.js" */
 /** @import { Cohort, Index, Letter, PromptSetting, State } from "./types.js" */
@@ -45,6 +45,14 @@ function fill(select, options, value) {
  * @param {HTMLElement} control
  */
 const field = (label, control) => element("label", { className: "cx-field" }, element("span", {}, label), control);
+
+/** @param {Cohort} cohort */
+function kindOf(cohort) {
+  if (cohort.phantom) return "Phantom result: a computer drew this CT, and its scores say nothing about patients.";
+  return isOneByOne(cohort)
+    ? "Real patient. Real cases are few: they are not ranked and not averaged."
+    : "Real patient.";
+}
 
 /** Lists of methods, and of the prompts that a method was asked with, for one prediction. */
 class PredictionChoice {
@@ -151,10 +159,7 @@ export class Choices {
     this.a.show(cohort, state.a, state.a, methods, settings);
     this.b.show(cohort, state.b, state.b || state.a, [["", "none"], ...methods], settings);
     const at = cohort.cases.findIndex((item) => item.id === state.case) + 1;
-    const kind = cohort.phantom
-      ? "Phantom result: a computer drew this CT, and its scores say nothing about patients."
-      : "Real patient. Real cases are few: they are not ranked and not averaged.";
-    this.kind.textContent = `${kind} Case ${at} of ${cohort.cases.length}.`;
+    this.kind.textContent = `${kindOf(cohort)} Case ${at} of ${cohort.cases.length}.`;
     this.showRanking(ranking(cohort, state.a), state.case);
   }
 

@@ -16,8 +16,16 @@ import { keyOf, lettersOf } from "./state.js";
  * @property {(key: string) => string} nameOf a prediction
  */
 
+const FEW = 10; // real patients that are shown one by one
+
 /**
- * Cases of the lowest, middle and highest DSC of a prediction; null for real patients, who are not ranked.
+ * Whether a data set has so few real patients that each is shown and none is ranked.
+ * @param {Pick<Cohort, "phantom" | "cases">} cohort
+ */
+export const isOneByOne = ({ phantom, cases }) => !phantom && cases.length < FEW;
+
+/**
+ * Cases of the lowest, middle and highest DSC of a prediction; null for a few real patients, who are not ranked.
  * @param {Pick<Cohort, "phantom" | "cases" | "dsc">} cohort
  * @param {string} key
  */
@@ -27,7 +35,7 @@ export function ranking(cohort, key) {
     const score = scores[n];
     return typeof score === "number" ? [{ id, score }] : [];
   });
-  if (!cohort.phantom || !ranked.length) return null;
+  if (isOneByOne(cohort) || !ranked.length) return null;
   ranked.sort((x, y) => x.score - y.score); // stable: of equals the first one in the order of cases
   const [worst, median, best] = [0, (ranked.length - 1) >> 1, ranked.length - 1].map((n) => ranked[n].id);
   return { worst, median, best };
