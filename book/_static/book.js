@@ -22,6 +22,6 @@ function openFound() {
   for (const part of document.querySelectorAll("details:has(.highlighted)")) part.setAttribute("open", "");
 }
 
-addEventListener("load", openFound);
+addEventListener("load", () => setTimeout(openFound, 100)); // Sphinx marks words 10 ms after the page is ready
 addEventListener("load", reachWideTables);
 addEventListener("resize", reachWideTables);
