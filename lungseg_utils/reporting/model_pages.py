@@ -89,7 +89,7 @@ def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[RunResult]) -
 
 
 def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[str, str]:
-    shown = {"method": row["title"], "prompt": _unbroken(label_of(row["setting"]))}
+    shown = {"method": row["title"], "prompt": label_of(row["setting"])}
     for dataset, table in ladders.items():
         here = table[(table["experiment"] == row["experiment"]) & (table["setting"] == row["setting"])]
         values = here.iloc[0] if len(here) else None
@@ -98,8 +98,7 @@ def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[st
             text += f", n = {values['n']}"
         text = _unbroken(text)
         shown[f"DSC, {registry.card('datasets', dataset).short_title or label_of(dataset)}, n = {table['n'].max()}"] = text
-    shown["best baseline"] = _best_baseline(next(iter(ladders.values())), row["setting"])
-    for name, heading in (("trivial", "minus baseline"), ("control", "minus control")):
+    for name, heading in (("trivial", "minus best baseline"), ("control", "minus control")):
         difference = difference_text(*(row[f"over_{name}{end}"] for end in ("", "_low", "_high")))
         shown[heading] = _NOT_SAID if row["setting"] == _NO_PROMPT else _unbroken(difference)  # no rule predicts without a prompt
     return shown
@@ -108,13 +107,6 @@ def _numbers_row(row: pd.Series, ladders: Mapping[str, pd.DataFrame]) -> dict[st
 def _unbroken(text: str) -> str:
     """The text on one line of a table's cell."""
     return text.replace(" ", "\u00a0")
-
-
-def _best_baseline(ladder: pd.DataFrame, setting: str) -> str:
-    if setting == _NO_PROMPT:
-        return _NOT_SAID
-    found = ladder[(ladder["setting"] == setting) & (ladder["role"] == "trivial")].nlargest(1, "dsc")
-    return _NOT_SAID if found.empty else f"{found['dsc'].iloc[0]:.2f}, {found['title'].iloc[0].removeprefix('trivial: ')}"
 
 
 def setup(model: str, profile: str, results: Sequence[RunResult]) -> pd.DataFrame:
