@@ -16,7 +16,7 @@ from ..experiments.results import RunResult
 from ..types import Options
 from . import methods
 from .failures import failure_table
-from .labels import TRIVIAL_MODEL, difference_text, interval_text, label_of
+from .labels import CONTROL, TRIVIAL_MODEL, difference_text, interval_text, label_of
 from .strata import SMALL_MM
 from .values import training_seconds
 
@@ -80,10 +80,11 @@ def members(model: str, profile: str, finished: Sequence[RunResult]) -> list[Run
 def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[RunResult]) -> pd.DataFrame:
     """Mean DSC of a family in the primary prompt settings, and what it is more or less than its opponents with the same prompt.
 
-    `ladders`: data set -> `ladder.ladder_table`; differences are paired, on the first data set. One row per prompt setting and method.
+    Of an automatic model its own prediction alone: cut to a prompt it is a control, which the page of prompts shows. `ladders`: data set -> `ladder.ladder_table`; differences are paired, on the first data set. One row per prompt setting and method.
     """
     internal = next(iter(ladders.values()))
     own = internal[internal["experiment"].isin([method.name for method in methods.group_runs(results)])]
+    own = own[~own["title"].str.endswith(CONTROL)]
     order = [name for name in analysis_plan.load().primary_settings if name in set(own["setting"])]
     return pd.DataFrame([_numbers_row(row, ladders) for name in order for _, row in own[own["setting"] == name].iterrows()])
 
