@@ -80,7 +80,8 @@ def members(model: str, profile: str, finished: Sequence[RunResult]) -> list[Run
 def numbers(ladders: Mapping[str, pd.DataFrame], results: Sequence[RunResult]) -> pd.DataFrame:
     """Mean DSC of a family in the primary prompt settings, and what it is more or less than its opponents with the same prompt.
 
-    Of an automatic model its own prediction alone: cut to a prompt it is a control, which the page of prompts shows. `ladders`: data set -> `ladder.ladder_table`; differences are paired, on the first data set. One row per prompt setting and method.
+    Of an automatic model its own prediction alone: cut to a prompt it is a control, which the page of prompts shows. One row per prompt
+    setting and method. `ladders`: data set -> `ladder.ladder_table`; differences are paired, on the first data set.
     """
     internal = next(iter(ladders.values()))
     own = internal[internal["experiment"].isin([method.name for method in methods.group_runs(results)])]
