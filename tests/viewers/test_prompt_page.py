@@ -244,6 +244,12 @@ def test_an_own_ct_is_read_and_answered(page, network, studies, tmp_path, axes):
     box = Box((int(i0), int(j0), k), (int(i1) + 1, int(j1) + 1, k + 1))
     assert dsc(mask_of(page, "prediction", reference.shape), network.predict([Prompt(1, (SlicePrompt(k, box=box),))]).mask.array) >= 0.99
     assert "Doe" not in page.content()
+    with page.expect_download() as download:
+        page.get_by_role("button", name="Save mask").click()
+    download.value.save_as(tmp_path / "mask.nii.gz")
+    saved, own = nifti.read_mask(tmp_path / "mask.nii.gz"), images.read_image(path)
+    assert np.array_equal(saved.array, mask_of(page, "prediction", own.shape))
+    assert np.allclose(saved.affine, own.affine, atol=1e-4)
 
 
 def _drawn_round_reference(page, study, margin=0):
