@@ -14,13 +14,14 @@ from .. import registry
 from ..core import files, locks, project, provenance
 from ..data import collections, samples
 from ..experiments import analysis_plan, config, planning
+from ..experiments.evidence import QUICK_ON_PATIENTS, QUICK_ON_PHANTOMS
 from ..experiments.grid import real_datasets, trained
 from ..reporting import prompts
 from ..types import InputError
 from . import build
 
 WITHOUT_DOWNLOAD = "phantoms"
-ON_PATIENTS, ON_PHANTOMS = "quick", "smoke"  # profiles of `make quick`
+ON_PATIENTS, ON_PHANTOMS = QUICK_ON_PATIENTS, QUICK_ON_PHANTOMS
 # Jobs run side by side, one thread each: small networks gain little from a second thread, numpy's small products lose by it (threads
 # of its BLAS wait for each other), and sums do not depend on how many cores a machine has.
 _ONE_THREAD = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}

@@ -10,6 +10,8 @@ from ..prompts.ladder import PROMPT_SETTINGS
 from ..types import InputError
 from . import config, store
 
+QUICK_ON_PATIENTS, QUICK_ON_PHANTOMS = "quick", "smoke"  # profiles of `make quick`, whose numbers mean nothing
+
 
 @dataclass(frozen=True)
 class Question:

@@ -13,7 +13,7 @@ import pandas as pd
 
 from .. import registry
 from ..evaluation import intervals
-from ..experiments import analysis_plan, config, planning, results
+from ..experiments import analysis_plan, config, evidence, planning, results
 from ..prompts.sources import ANOTHER_READER
 from . import contamination, prompt_sources, style, wording
 from .controls import EXTERNAL, role_of
@@ -37,7 +37,6 @@ FRONT_PAGE: Mapping[str, str] = {
 }
 SETTINGS = ("none", "box_one_slice", "box_every_slice")
 _KEYS = tuple(f"front_{setting}" for setting in SETTINGS[1:])
-_MEAN_NOTHING = ("quick", "smoke")
 _MARK = "†"
 _DPI = 170  # sharp on dense screens, and some 150 kB
 
@@ -87,7 +86,7 @@ def is_trivial(method: Method) -> bool:
 
 def ladder_profile(profile: str) -> str:
     """The profile whose results show all prompts in the book of `profile`; its own one where numbers mean nothing."""
-    return profile if profile in _MEAN_NOTHING else profile_shown("all prompts", profile)
+    return profile if profile in (evidence.QUICK_ON_PATIENTS, evidence.QUICK_ON_PHANTOMS) else profile_shown("all prompts", profile)
 
 
 def whole_ladder(finished: Sequence[results.RunResult], profile: str) -> pd.DataFrame:

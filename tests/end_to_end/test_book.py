@@ -22,7 +22,7 @@ from PIL import Image
 
 from lungseg_utils.book import build, serve
 from lungseg_utils.types import InputError
-from tests.support.sample_book import needs_smoke_book, write_notebooks
+from tests.support.sample_book import needs_smoke_book, served, write_notebooks
 
 ROOT = Path(__file__).resolve().parents[2]
 VIEWER_PAGE = "book/results/unet_full.html"
@@ -43,10 +43,8 @@ def book_html(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def address(book_html) -> Iterator[str]:
-    with serve.server(book_html, 0) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}/"
-        running.shutdown()
+    with served(book_html) as address:
+        yield address
 
 
 @dataclass

@@ -5,16 +5,15 @@ Judged is the book that LUNGSEG_BOOK_HTML names.
 
 import os
 import re
-import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import nbformat
 import pytest
 
-from lungseg_utils.book import build, serve
+from lungseg_utils.book import build
 from lungseg_utils.core import project
-from tests.support.sample_book import needs_smoke_book
+from tests.support.sample_book import needs_smoke_book, served
 
 ROOT = project.project_root()
 CONTENTS = ["book/intro", *build.pages_of_toc(ROOT / "_toc.yml")]
@@ -50,10 +49,8 @@ def book_html() -> Path:
 
 @pytest.fixture(scope="module")
 def address(book_html) -> Iterator[str]:
-    with serve.server(book_html, 0) as running:
-        threading.Thread(target=running.serve_forever, daemon=True).start()
-        yield f"http://127.0.0.1:{running.server_port}/"
-        running.shutdown()
+    with served(book_html) as address:
+        yield address
 
 
 @pytest.fixture

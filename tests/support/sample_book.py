@@ -5,6 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +16,7 @@ import numpy as np
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from lungseg_utils.book import chapters, workflow
+from lungseg_utils.book import chapters, serve, workflow
 from lungseg_utils.book.build import pages_of_toc
 from lungseg_utils.experiments import config
 from lungseg_utils.types import Image, Mask
@@ -27,6 +30,15 @@ TOC, BOOK = ROOT / "_toc.yml", ROOT / "book"
 SAMPLE_TABLE = "<table><thead><tr><th>method</th><th>DSC</th></tr></thead><tbody><tr><td>sample</td><td>0.50</td></tr></tbody></table>"
 SAMPLE_PNG = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="  # one pixel
 SPACING_MM = (2.25, 1.8, 3.0)  # not square in the plane, so that a wrong aspect shows
+
+
+@contextmanager
+def served(html: Path) -> Iterator[str]:
+    """Address of a built book on a server of its own."""
+    with serve.server(html, 0) as running:
+        threading.Thread(target=running.serve_forever, daemon=True).start()
+        yield f"http://127.0.0.1:{running.server_port}/"
+        running.shutdown()
 
 
 def _ellipsoid(shape: tuple[int, ...], centre: tuple[float, ...], radii_mm: tuple[float, ...]) -> np.ndarray:
