@@ -31,6 +31,7 @@ CARD = ModelCard(
         "learning_rate": 5e-5,
         "validate_every": 500,
         "box_jitter": 0.1,
+        "follow_share": 0.0,  # of the samples prompted from the neighboring slice; their recipe has none
         "trainable": "decoder",  # each slice is encoded once; "encoder_and_decoder" is their own recipe
         "loss": "dice_bce_per_image",
         "device": "auto",

@@ -24,9 +24,9 @@ from torch.nn import functional
 from .. import geometry
 from ..geometry import AxialWindow
 from ..types import Image, InputError, Mask, Options, Prompt, SlicePrompt, Study, TrainingRun
-from . import onnx_copy
+from . import frozen_copy
 from .embedding_cache import EmbeddingFolder
-from .onnx_copy import OnnxCopy
+from .frozen_copy import FrozenCopy
 from .products import widen_linears
 from .promptable import where
 from .prompted_training import PromptForm, TrainingSettings
@@ -94,7 +94,7 @@ class LiteMedSam(torch.nn.Module):
         parts = _packaged_classes().build_lite_medsam()
         self.image_encoder, self.prompt_encoder, self.mask_decoder = parts.image_encoder, parts.prompt_encoder, parts.mask_decoder
         widen_linears(self)
-        self._encoder_by_onnx, self._decoder_by_onnx = OnnxCopy(), OnnxCopy()
+        self._frozen_encoder, self._frozen_decoder = FrozenCopy(), FrozenCopy()
         self._boxes_to_logits = (_Decoder(self.prompt_encoder, self.mask_decoder).eval(),)  # in a tuple: its weights have names already
 
     def train(self, mode: bool = True) -> LiteMedSam:
@@ -107,15 +107,15 @@ class LiteMedSam(torch.nn.Module):
     def encode(self, pictures: torch.Tensor) -> torch.Tensor:
         """Pictures (n, 1, 256, 256) in [0, 1] to embeddings (n, 256, 64, 64)."""
         pictures = pictures.expand(-1, 3, -1, -1)
-        if onnx_copy.fits(self.image_encoder, pictures):
-            return self._encoder_by_onnx(self.image_encoder, pictures)
+        if frozen_copy.fits(self.image_encoder, pictures):
+            return self._frozen_encoder(self.image_encoder, pictures)
         return self.image_encoder(pictures)
 
     def decode(self, embeddings: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
         """Logits (n, 1, 256, 256) for the corners (n, 2, 2) of one box per embedding, x and y in pixels; all `labels` are of boxes."""
         (decoder,), boxes = self._boxes_to_logits, positions.flatten(1)
-        if onnx_copy.fits(decoder, embeddings, boxes):
-            return self._decoder_by_onnx(decoder, embeddings, boxes)
+        if frozen_copy.fits(decoder, embeddings, boxes):
+            return self._frozen_decoder(decoder, embeddings, boxes)
         return decoder(embeddings, boxes)
 
     def forward(self, seen: torch.Tensor, positions: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
