@@ -130,12 +130,12 @@ class SegmentationFile:
         `ct_frame_uid`: the frame of reference that it must have.
         """
         region = regions.choose(self.path, self.regions(), name, "segment")
-        mask = self.mask_to_ignore(region.number, image, ct_frame_uid)
+        mask = self.mask_with_gaps(region.number, image, ct_frame_uid)
         if not mask.array.any():
             raise InputError(self.path, f"segment {region.name!r} is empty", "Leave the file out if the case has no reference.")
         return mask
 
-    def mask_to_ignore(self, number: int, image: Image, ct_frame_uid: str | None = None) -> Mask:
+    def mask_with_gaps(self, number: int, image: Image, ct_frame_uid: str | None = None) -> Mask:
         """The same of a segment that may be empty."""
         refuse_other_frame(self.path, str(self.file.get("FrameOfReferenceUID") or ""), ct_frame_uid)
         array = np.zeros(image.shape, bool, order="F")

@@ -95,7 +95,7 @@ def region_to_ignore(
     """
     outlined = np.zeros(image.shape, bool, order="F")
     for number in numbers:
-        outlined |= contours.mask_to_ignore(number, image, ct_frame_uid).array
+        outlined |= contours.mask_with_gaps(number, image, ct_frame_uid).array
     if not outlined.any():
         return None
     return Mask(masks.grow_mm(outlined, image.spacing_mm, margin_mm) & ~reference.array, image.affine)

@@ -54,7 +54,7 @@ class StructureSet:
             raise InputError(self.path, f"region {region.name!r} covers no voxel centre", "Choose another region.")
         return Mask(array, image.affine, self.path)
 
-    def mask_to_ignore(self, number: int, image: Image, ct_frame_uid: str | None = None) -> Mask:
+    def mask_with_gaps(self, number: int, image: Image, ct_frame_uid: str | None = None) -> Mask:
         """A region that is only ignored with its neighborhood: empty if it outlines nothing, and allowed to lack slices or to cross itself.
 
         It does not decide whether the patient can be used. Contours that do not lie on the CT are refused here too.

@@ -66,9 +66,9 @@ def load(case: Case) -> Study:
     image, numbers = series.image(), {region.name: region.number for region in contours.regions()}
     empty = Mask(np.zeros(image.shape, dtype=bool), image.affine)
     # The generator loses no outline. In PN-01006 two lesions lie one slice apart, which in a patient's file looks like a lost one.
-    reference = contours.mask_to_ignore(numbers["GTV-1"], image, series.frame_uid) if "GTV-1" in numbers else empty
+    reference = contours.mask_with_gaps(numbers["GTV-1"], image, series.frame_uid) if "GTV-1" in numbers else empty
     ignore = None
     if "GTV-2" in numbers:
-        nodes = contours.mask_to_ignore(numbers["GTV-2"], image, series.frame_uid).array
+        nodes = contours.mask_with_gaps(numbers["GTV-2"], image, series.frame_uid).array
         ignore = Mask(masks.grow_mm(nodes, image.spacing_mm, IGNORE_MARGIN_MM) & ~reference.array, image.affine)
     return Study(image, {"reference": reference}, ignore)

@@ -68,6 +68,7 @@ class EmbeddingFolder:
 
     def __init__(self, folder: Path, max_gb: float = _DEFAULT_GB):
         self.folder, self.max_gb = Path(folder), max_gb
+        self._room = 0.0  # bytes that may be written before the folder is listed again: listing takes longer than writing
 
     def complete(
         self, identity: str, pictures: Sequence[np.ndarray], encode: Callable[[Sequence[np.ndarray]], list[Embedding]]
@@ -98,10 +99,12 @@ class EmbeddingFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         with files.atomic_path(path) as temporary:
             torch.save({"levels": [level.cpu() for level in embedding.levels], "seconds": embedding.seconds}, temporary)
-        self._remove_oldest()
+        self._room -= path.stat().st_size
+        if self._room < 0:
+            self._remove_oldest()
 
     def _remove_oldest(self) -> None:
-        total = 0
+        self._room, total = self.max_gb * 1e9 / 100, 0  # other processes write as well, so only a hundredth of the limit
         for _, size, path in sorted(self._files(), reverse=True):  # the youngest first
             total += size
             if total > self.max_gb * 1e9:
