@@ -42,7 +42,7 @@ def chromium():
     """One browser for all tests of a run: playwright allows no second one at once."""
     from playwright.sync_api import sync_playwright
 
-    path = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    path = _browser_path()
     if not path:
         # only where pytest is called by hand: `make test` stops at once without a browser
         pytest.skip("no Chromium: install it, or name it in CHROMIUM")
@@ -50,6 +50,19 @@ def chromium():
         browser = playwright.chromium.launch(executable_path=path, args=list(BROWSER_OPTIONS))
         yield browser
         browser.close()
+
+
+def _browser_path() -> str | None:
+    return os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+
+
+@pytest.fixture
+def chromium_with_webgpu(chromium):
+    """A browser with a graphics processor, which the processor plays."""
+    options = ("--enable-unsafe-webgpu", "--use-webgpu-adapter=swiftshader")
+    browser = chromium.browser_type.launch(executable_path=_browser_path(), args=[*BROWSER_OPTIONS, *options])
+    yield browser
+    browser.close()
 
 
 @contextmanager

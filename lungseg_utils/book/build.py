@@ -26,6 +26,9 @@ _VENDORED = (
     ("onnxruntime-web/dist/ort.wasm.min.mjs", "onnxruntime/ort.wasm.min.mjs"),
     ("onnxruntime-web/dist/ort-wasm-simd-threaded.mjs", "onnxruntime/ort-wasm-simd-threaded.mjs"),
     ("onnxruntime-web/dist/ort-wasm-simd-threaded.wasm", "onnxruntime/ort-wasm-simd-threaded.wasm"),
+    ("onnxruntime-web/dist/ort.webgpu.min.mjs", "onnxruntime/ort.webgpu.min.mjs"),
+    ("onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify.mjs", "onnxruntime/ort-wasm-simd-threaded.asyncify.mjs"),
+    ("onnxruntime-web/dist/ort-wasm-simd-threaded.asyncify.wasm", "onnxruntime/ort-wasm-simd-threaded.asyncify.wasm"),
 )
 _NOT_SOURCES = shutil.ignore_patterns("results", "_build*", "_chapter*", "__pycache__", ".ipynb_checkpoints")
 _LOG_LINES = 40

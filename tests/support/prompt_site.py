@@ -15,10 +15,12 @@ from lungseg_utils.book import build
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = "document.querySelector('.lungseg-prompting')"
 DATA = Path("_static") / "data" / "prompting"  # of a site
+NO_GPU = "No available adapters."  # what Chromium says where a page asks for a graphics processor, and there is none
 
 
 def write_site(folder: Path) -> Path:
     """A page around the data in `folder / DATA`."""
+    (folder / "_static").mkdir(exist_ok=True)
     (folder / "_static" / "viewers").symlink_to(ROOT / "lungseg_utils" / "viewers")
     vendor = build.vendor(ROOT)
     (folder / "_static" / "vendor").symlink_to(vendor)
@@ -51,7 +53,7 @@ def opened_page(site: Path, chromium, **context_options):
         options = {"viewport": {"width": 1100, "height": 1000}, "has_touch": False} | context_options
         context = chromium.new_context(**options)
         opened, problems = context.new_page(), []
-        opened.on("console", lambda message: message.type in ("error", "warning") and problems.append(message.text))
+        opened.on("console", lambda said: said.type in ("error", "warning") and said.text != NO_GPU and problems.append(said.text))
         opened.on("pageerror", lambda error: problems.append(str(error)))
         opened.on("request", lambda request: request.url.startswith(("http://127.0.0.1", "data:", "blob:")) or problems.append(request.url))
         opened.goto(f"http://127.0.0.1:{running.server_port}/book/page.html")

@@ -267,13 +267,10 @@ def _open_own(page, path):
     page.wait_for_function(f"{PAGE}.dataset.slice === '1'")
 
 
-@pytest.mark.browser
-def test_an_own_ct_is_encoded_in_the_page(page, networks, study, own_ct):
-    path, index = own_ct
-    _open_own(page, path)
+def _drawn_and_wanted(page, networks, study, index):
+    """Draw a box on an own CT; the mask of the page, and what the Python package says to the same box."""
     box = _box(study, index, grow=2)
     (i0, j0, _), (i1, j1, _) = box.ijk_min, box.ijk_max
-    page.set_default_timeout(120_000)
     after(page, lambda: drag(page, (i1 - 1, j1 - 1), (i0, j0)))
     assert page.locator(".lp-progress").is_hidden()
     segmenter = list(networks.values())[1]
@@ -282,7 +279,23 @@ def test_an_own_ct_is_encoded_in_the_page(page, networks, study, own_ct):
     box = Box((drawn[0], drawn[2], index), (drawn[1], drawn[3], index + 1))
     wanted = segmenter.predict([Prompt(1, (SlicePrompt(index, box=box),))]).mask.array[:, :, index]
     assert wanted.sum() > 100
-    assert dsc(mask_of(page, "prediction", (*wanted.shape, 3))[:, :, 1], wanted) >= 0.99
+    return mask_of(page, "prediction", (*wanted.shape, 3))[:, :, 1], wanted
+
+
+@pytest.mark.browser
+def test_an_own_ct_is_encoded_in_the_page(page, networks, study, own_ct):
+    path, index = own_ct
+    _open_own(page, path)
+    page.set_default_timeout(120_000)
+    assert dsc(*_drawn_and_wanted(page, networks, study, index)) >= 0.99
+    assert page.evaluate(f"{PAGE}.promptPage.ownSlices.by") == "wasm"
+
+
+@pytest.mark.browser
+def test_a_graphics_processor_is_named_with_its_time(site, chromium_with_webgpu, own_ct):
+    with opened_page(site, chromium_with_webgpu) as page:
+        _open_own(page, own_ct[0])
+        page.get_by_text("Each slice takes about 1 s on this computer's graphics processor.").wait_for()
 
 
 @pytest.mark.browser

@@ -10,8 +10,8 @@ import { wholePicture } from "./whole_slice.js";
 const CANCELLED = "Cancelled. Draw a box to begin again.";
 
 /**
- * Hears of the slice that is encoded; null when none is any more.
- * @typedef {(index: number | null) => void} Told
+ * Hears of the slice that is encoded; null when none is any more, and then how many seconds it took, if it ended well.
+ * @typedef {(index: number | null, seconds?: number) => void} Told
  */
 
 /** @implements {Source} */
@@ -29,6 +29,8 @@ export class OwnSlices {
     this.tell = tell;
     /** @type {Worker | null} */
     this.worker = null;
+    /** @type {"webgpu" | "wasm" | null} what the encoder runs on; null before the first slice */
+    this.by = null;
     /** @type {Promise<any>} what the worker does comes one after the other */
     this.last = Promise.resolve();
     /** @type {Map<number, Promise<Float32Array>>} by slice of the image */
@@ -72,18 +74,23 @@ export class OwnSlices {
    */
   async encode(index) {
     this.tell(index);
+    /** @type {number | undefined} */
+    let seconds;
     try {
       const worker = this.worker ?? (await this.begin());
       const picture = wholePicture(this.volume, this.rule, index - this.volume.voxel[2][0]);
-      return (await this.ask(worker, { picture })).embedding;
+      const begin = performance.now();
+      const { embedding } = await this.ask(worker, { picture });
+      seconds = (performance.now() - begin) / 1000;
+      return embedding;
     } finally {
-      this.tell(null);
+      this.tell(null, seconds);
     }
   }
 
   async begin() {
     this.worker = new Worker(new URL("encoder_worker.js", import.meta.url), { type: "module" });
-    await this.ask(this.worker, { open: this.addresses });
+    this.by = (await this.ask(this.worker, { open: this.addresses })).by;
     return this.worker;
   }
 

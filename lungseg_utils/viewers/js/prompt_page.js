@@ -340,10 +340,12 @@ export class PromptPage {
     }
     this.controls.say(`Loading ${entry.title} …`);
     const network = /** @type {BoxNetwork} */ (await this.load(entry));
-    this.seconds ??= await encoderSeconds(network);
+    const adapter = await /** @type {any} */ (navigator).gpu?.requestAdapter();
+    this.seconds ??= adapter ? 1 : await encoderSeconds(network);
     if (entry !== this.entry || shown !== this.shown) return;
+    const where = adapter ? "this computer's graphics processor" : "this computer";
     const fetched = `The image encoder, ${entry.encoder_megabytes} MB, is fetched with the first box.`;
-    this.controls.say(`${begin} Each slice takes about ${this.seconds} s on this computer. ${fetched}`, isDoubtful);
+    this.controls.say(`${begin} Each slice takes about ${this.seconds} s on ${where}. ${fetched}`, isDoubtful);
   }
 
   /**
@@ -451,12 +453,16 @@ export class PromptPage {
     if (stored) return filesOf(new URL(`${stored.folder}/`, this.data), stored.slices);
     if (shown.prompts) throw new CannotAnswer(NO_EMBEDDINGS);
     const addresses = { runtime: this.runtimeFolder, encoder: new URL(entry.encoder, this.data).href };
-    this.ownSlices = new OwnSlices(shown, entry.view, addresses, (index) => this.tellOfSlice(index));
+    this.ownSlices = new OwnSlices(shown, entry.view, addresses, (index, took) => this.tellOfSlice(index, took));
     return this.ownSlices;
   }
 
-  /** @param {number | null} index of the slice that is encoded */
-  tellOfSlice(index) {
+  /**
+   * @param {number | null} index of the slice that is encoded
+   * @param {number} [took] seconds of the slice that was encoded
+   */
+  tellOfSlice(index, took) {
+    if (took !== undefined) this.seconds = Math.max(1, Math.ceil(took));
     if (index !== null) this.controls.say(`Encoding slice ${index + 1}: about ${this.seconds ?? 5} s …`);
     this.controls.showProgress(index === null ? null : (this.seconds ?? 5));
   }
