@@ -75,6 +75,7 @@ def train(folder, axes="LPS", labels=None, folds=("0",), trainer="nnUNetTrainer_
 
 def _narrow(plans):
     """The same plans for a network that one core trains in seconds."""
+    plans["configurations"]["3d_fullres"]["patch_size"] = [8, 24, 24]
     network = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
     network["features_per_stage"] = [4 for _ in network["features_per_stage"]]
     network["n_conv_per_stage"] = [1 for _ in network["n_conv_per_stage"]]
