@@ -7,7 +7,7 @@ SAM 2's file) become float32.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +28,9 @@ def load_checkpoint(network: torch.nn.Module, path: Path) -> None:
 
     InputError lists the missing and the unexpected keys and those of another shape: a partial load is a network that nobody trained.
     """
-    found = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in read_state(path).items()}
+    found = {
+        name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in read_state(path, network.state_dict()).items()
+    }
     expected = network.state_dict()
     faults = {
         "missing": [k for k in expected if k not in found],
@@ -46,8 +48,11 @@ def load_checkpoint(network: torch.nn.Module, path: Path) -> None:
     network.load_state_dict(found)
 
 
-def read_state(path: Path) -> Mapping[str, torch.Tensor]:
-    """The state dictionary in a file of any of the layouts, without the prefixes of wrappers. InputError if there is none."""
+def read_state(path: Path, expected: Collection[str] = ()) -> Mapping[str, torch.Tensor]:
+    """The state dictionary in a file of any of the layouts, without the prefixes of wrappers. InputError if there is none.
+
+    `expected`: names of a network's weights; a prefix that all of them have is no wrapper's.
+    """
     content: Any = _content(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
@@ -56,7 +61,8 @@ def read_state(path: Path) -> Mapping[str, torch.Tensor]:
     tensors = isinstance(content, Mapping) and len(content) and all(isinstance(v, torch.Tensor) for v in content.values())
     if not tensors:
         raise InputError(path, "holds no state dictionary", "Give the file as its authors published it.")
-    while prefix := next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in content)), ""):
+    wrappers = [prefix for prefix in _PREFIXES if not (expected and all(name.startswith(prefix) for name in expected))]
+    while prefix := next((prefix for prefix in wrappers if all(name.startswith(prefix) for name in content)), ""):
         content = {name.removeprefix(prefix): tensor for name, tensor in content.items()}
     return content
 

@@ -44,6 +44,16 @@ def test_layouts_that_people_have_hold_the_same_weights(wrap, state, tmp_path):
     assert all(torch.equal(network.state_dict()[name], tensor) for name, tensor in state.items())
 
 
+def test_a_prefix_that_is_the_networks_own_is_kept(tmp_path):
+    network = torch.nn.Sequential()
+    network.add_module("model", torch.nn.Linear(2, 2))
+    for wrap in ("", "module."):
+        weights = {f"{wrap}model.{name}": torch.ones(tensor.shape) for name, tensor in network.model.state_dict().items()}
+        torch.save(weights, tmp_path / "own.pth")
+        load_checkpoint(network, tmp_path / "own.pth")
+        assert all((tensor == 1).all() for tensor in network.state_dict().values())
+
+
 def test_safetensors_are_read_and_a_damaged_file_is_named(state, tmp_path):
     save_file(state, tmp_path / "own.safetensors")
     assert set(read_state(tmp_path / "own.safetensors")) == set(state)
