@@ -179,7 +179,7 @@ def _row(mine: Method, other: Method, dataset: str, setting: str, source: str) -
     control = labels.CONTROL if setting != "none" and controls.role_of(other.experiment) == "automatic" else ""
     return {
         "prompt": setting,
-        "drawn_by": TITLES[source or own_source(setting)] if setting != "none" else "nobody",
+        "drawn_by": _drawn_by(setting, source),
         "method": planning.experiment_title(other.experiment) + control,
         "role": OTHER,
         "n": summary.n,
@@ -191,6 +191,12 @@ def _row(mine: Method, other: Method, dataset: str, setting: str, source: str) -
         "difference_high": difference.high,
         "interval": summary.method,
     }
+
+
+def _drawn_by(setting: str, source: str) -> str:
+    if setting == "none":
+        return "nobody; readers judge" if source else "nobody"
+    return TITLES[source or own_source(setting)]
 
 
 def in_words(table: pd.DataFrame) -> str:

@@ -8,6 +8,7 @@ from lungseg_utils.experiments import config, planning, run
 from lungseg_utils.reporting import own_model
 from lungseg_utils.types import InputError
 from tests.support.sample_results import result_of, values_around
+from tests.support.worked_examples import block
 
 
 @pytest.fixture
@@ -75,14 +76,13 @@ def _of(experiment, mean):
     return result_of(experiment, {("box_one_slice", 0.0): values_around(mean)})
 
 
-def test_a_line_of_the_grid_holds_the_options_of_a_model(tmp_path, checkpoint):
-    text = (project.project_root() / "experiments.yml").read_text()
-    line = "  - {notebook: my_medsam, model: own_medsam, paradigm: trained_elsewhere, train_dataset: none, test_datasets: [phantom_nsclc], "
-    (tmp_path / "experiments.yml").write_text(f"{text}{line}options: {{path: {checkpoint}, trained_on: balls}}}}\n")
+def test_the_line_of_the_page_is_an_experiment_and_a_wrong_option_is_named(tmp_path, checkpoint):
+    text, line = (project.project_root() / "experiments.yml").read_text(), block("extend.md", "own-line")
+    (tmp_path / "experiments.yml").write_text(text + line)
     grid = config.load(tmp_path / "experiments.yml")
-    assert grid.experiment("my_medsam").options["trained_on"] == "balls"
-    (tmp_path / "wrong.yml").write_text(f"{text}{line}options: {{pat: x}}}}\n")
-    with pytest.raises(InputError, match="own_medsam has no option pat"):
+    assert grid.experiment("my_nnunet").options["trained_on"] == "MSD Task06"
+    (tmp_path / "wrong.yml").write_text(text + line.replace("path:", "pat:"))
+    with pytest.raises(InputError, match="own_nnunet has no option pat"):
         config.load(tmp_path / "wrong.yml")
 
 
