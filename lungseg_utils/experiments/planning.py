@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import registry
+from ..core import own_models
 from ..data import splits
 from ..prompts import sources
 from ..prompts.ladder import prompt_setting
@@ -48,7 +49,7 @@ def make_experiment(
     _check_choices(notebook, few_shot, seed=seed, fold=fold, k=k or 0, draw=draw)
     stand_in = size.stand_ins.get(line.model)
     model = stand_in.model if stand_in else line.model
-    options = {**(stand_in.options if stand_in else {}), **size.notebook_options.get(notebook, {}), **(options or {})}
+    options = {**(stand_in.options if stand_in else line.options), **size.notebook_options.get(notebook, {}), **(options or {})}
     shots = {"k": k or size.k[0], "draw": draw} if few_shot else {}
     experiment = Experiment(
         profile, train_dataset, model, line.paradigm, seed=seed, fold=fold, options=tuple(sorted(options.items())), **shots
@@ -113,14 +114,18 @@ def model_title(experiment: Experiment) -> str:
 
 
 def regime_title(experiment: Experiment) -> str:
-    """How it was trained: the paradigm, and the training set where the profile has several; "" for a model that does not learn."""
+    """How it was trained: the paradigm, and on what where that needs saying; "" for a model that does not learn.
+
+    It does where the profile has several training sets, and of a model that was trained elsewhere.
+    """
     if not registry.card("models", experiment.model).learns:
         return ""
     paradigm = registry.card("paradigms", experiment.paradigm).title
     size = config.load().profile(experiment.profile)
     if len(size.train_datasets or ()) > 1 and experiment.train_dataset != config.NO_DATASET:
         paradigm += f" on {registry.card('datasets', experiment.train_dataset).title}"
-    return paradigm
+    elsewhere = own_models.trained_on(config.resolve_options(experiment, size))
+    return f"{paradigm} on {elsewhere}" if elsewhere else paradigm
 
 
 def method_title(experiment: Experiment) -> str:
@@ -156,10 +161,13 @@ class Question:
         return not self.jitter and self.source != sources.ANOTHER_READER
 
 
-def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str]) -> list[Question]:
+def questions_of(
+    experiment: Experiment, dataset: str, prompters: Sequence[str], prompt_sources: Sequence[str] | None = None
+) -> list[Question]:
     """Prompt settings in which an experiment is evaluated on a data set: those that apply there, then those with errors in drawing.
 
-    Last, where several readers outlined the cases and the profile wants it: those that one reader draws and the others judge.
+    Last, where several readers outlined the cases and `prompt_sources` (by default the profile's) want it: those that one reader draws
+    and the others judge.
     """
     size = config.load().profile(experiment.profile)
     jitter = size.jitter
@@ -170,7 +178,8 @@ def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str])
         if name in jitter.prompters
         for share in jitter.shares
     ]
-    by_readers = sources.ANOTHER_READER in size.prompt_sources and registry.card("datasets", dataset).several_readers
+    wanted = size.prompt_sources if prompt_sources is None else prompt_sources
+    by_readers = sources.ANOTHER_READER in wanted and registry.card("datasets", dataset).several_readers
     drawn = [name for name in asked if not prompt_setting(name).from_detector] if by_readers else []
     own = [Question(name, source=sources.own_source(name)) for name in asked]
     return [*own, *wrongly, *(Question(name, source=sources.ANOTHER_READER) for name in drawn)]

@@ -29,7 +29,7 @@ def _source(notebook):
 def test_all_notebooks_of_a_paradigm_are_the_same_but_for_the_name_of_the_experiment(paradigm):
     texts = [_source(line.notebook) for line in LINES if line.paradigm == paradigm]
     assert all(len(NAME.findall(text)) == 1 for text in texts)
-    assert len({NAME.sub("", text) for text in texts}) == 1
+    assert len({NAME.sub("", text) for text in texts}) <= 1  # a paradigm of models that readers bring has none
 
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.notebook)
