@@ -279,6 +279,9 @@ class ModelCard:
     """What a model file says of itself without importing torch. `learns`: a paradigm means something for it.
 
     `prompts`: the kinds that it takes, of "box", "points" and "none". Every prompt setting of these kinds can be asked of it.
+    For its pages: `reads`, what it takes a CT as; `pretraining`, what its first weights learned from; `architecture`, the image encoder of
+    its full size, where that is measured as a promptable network of slices; `about`, how it works, in Markdown, with {option} for an
+    option. `about` stands where no text of the model is written elsewhere.
     """
 
     title: str
@@ -290,6 +293,10 @@ class ModelCard:
     prompts: tuple[str, ...]
     options: Options = field(default_factory=dict)
     learns: bool = True
+    reads: str = ""
+    pretraining: str = "none"
+    architecture: str = ""
+    about: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", _frozen_mapping(self.options))
