@@ -21,6 +21,7 @@ from .types import (
     ModelCard,
     ModelModule,
     Options,
+    OwnWeights,
     ParadigmCard,
     ParadigmModule,
     PhantomModule,
@@ -103,10 +104,12 @@ def published() -> tuple[str, ...]:
     return tuple(name for name in names("models") if checkpoints(name))
 
 
-def initial_weights(name: str, options: Options) -> Checkpoint | Pretraining | None:
+def initial_weights(name: str, options: Options) -> Checkpoint | Pretraining | OwnWeights | None:
     """What a model starts from, by its own `initial_weights(options)`; random weights, None, by default."""
     module = plugin("models", name)
-    found: Checkpoint | Pretraining | None = module.initial_weights(options) if hasattr(module, "initial_weights") else None
+    if not hasattr(module, "initial_weights"):
+        return None
+    found: Checkpoint | Pretraining | OwnWeights | None = module.initial_weights(options)
     return found
 
 

@@ -334,6 +334,17 @@ class Pretraining:
 
 
 @dataclass(frozen=True)
+class OwnWeights:
+    """A model of the reader's own, trained elsewhere: `path` is its file or folder, `files()` all that its answers depend on.
+
+    `files` looks on the disk, so tables of results need no weights; it raises InputError where something is missing.
+    """
+
+    path: Path
+    files: Callable[[], Sequence[Path]]
+
+
+@dataclass(frozen=True)
 class DatasetCard:
     """What a data-set file says of itself. `redistributable`: may voxels appear in a published book?
 

@@ -98,6 +98,7 @@ class GridEntry:
     train_dataset: str
     test_datasets: tuple[str, ...]
     prompters: tuple[str, ...]
+    options: Options  # of the model, under every profile that runs no stand-in for it
 
 
 @dataclass(frozen=True)
@@ -193,7 +194,8 @@ def _load(path: Path) -> Grid:
 def _grid_entry(line: Row) -> GridEntry:
     """A line of the grid; without `prompters` it has all prompt settings of its model."""
     values = {key: tuple(value) if isinstance(value, list) else value for key, value in line.items()}
-    return GridEntry(**{"prompters": settings_for(registry.card("models", line["model"]))} | values)
+    defaults = {"prompters": settings_for(registry.card("models", line["model"])), "options": {}}
+    return GridEntry(**defaults | values | {"options": _hashable(line.get("options", {}))})
 
 
 def _profile(name: str, value: Row) -> Profile:
@@ -241,6 +243,7 @@ def _check_names(planned: list[GridEntry]) -> None:
             registry.dataset(dataset)
         for name in line.prompters:
             prompt_setting(name)
+        _check_options(line.model, line.options, line.notebook)
         if line.paradigm not in card.paradigms or not set(line.prompters) <= set(settings_for(card)):
             raise InputError(line.notebook, f"{line.model} does not take this paradigm or prompter", f"Its card: {card}.")
 

@@ -1,4 +1,4 @@
-"""Initial weights of promptable models: a published checkpoint, or the pretraining of a stand-in, done once for each seed and stored.
+"""Initial weights: a published checkpoint, a model of the reader's own, or the pretraining of a stand-in, done once for each seed.
 
 Published files are in data/cache/weights and are checked by size and hash. The weights of a stand-in are in results/stand_ins, for all
 profiles, and are computed again only if what they depend on (options, code) has changed.
@@ -12,7 +12,7 @@ from pathlib import Path
 from .. import registry
 from ..core import files, locks, project, provenance
 from ..data import collections, download
-from ..types import Checkpoint, InputError, Options, PretrainedSegmenter, Pretraining, Segmenter
+from ..types import Checkpoint, InputError, Options, OwnWeights, PretrainedSegmenter, Pretraining, Segmenter
 from . import code_identity
 
 # they say how a pretrained network is trained further, so they leave its first weights alone
@@ -21,14 +21,26 @@ PATIENCE_SECONDS = 1800.0
 
 
 def initial_weights(model: str, options: Options, progress: bool = True, seed: int = 0) -> Path | None:
-    """File of the network's first weights; None for a model that starts from random ones.
+    """File (or folder) of the network's first weights; None for a model that starts from random ones.
 
     A stand-in is pretrained from the `seed` of the run that starts from it: the method includes its pretraining.
     """
     source = registry.initial_weights(model, options)
     if isinstance(source, Checkpoint):
         return _published(source)
+    if isinstance(source, OwnWeights):
+        source.files()
+        return source.path
     return _pretrained(model, options, source, progress, seed) if isinstance(source, Pretraining) else None
+
+
+def sha256(model: str, options: Options, first: Path | None) -> str:
+    """Hash of the first weights that `initial_weights` found, by names and contents of their files; "none" for random ones."""
+    if first is None:
+        return "none"
+    source = registry.initial_weights(model, options)
+    found = source.files() if isinstance(source, OwnWeights) else [first]
+    return provenance.sha256_of_files(found, first if first.is_dir() else first.parent)
 
 
 def of_seed(name: str, seed: int) -> str:

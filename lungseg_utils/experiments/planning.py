@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from .. import registry
+from ..core import own_models
 from ..data import splits
 from ..prompts import sources
 from ..prompts.ladder import prompt_setting
@@ -48,7 +49,7 @@ def make_experiment(
     _check_choices(notebook, few_shot, seed=seed, fold=fold, k=k or 0, draw=draw)
     stand_in = size.stand_ins.get(line.model)
     model = stand_in.model if stand_in else line.model
-    options = {**(stand_in.options if stand_in else {}), **size.notebook_options.get(notebook, {}), **(options or {})}
+    options = {**(stand_in.options if stand_in else line.options), **size.notebook_options.get(notebook, {}), **(options or {})}
     shots = {"k": k or size.k[0], "draw": draw} if few_shot else {}
     experiment = Experiment(
         profile, train_dataset, model, line.paradigm, seed=seed, fold=fold, options=tuple(sorted(options.items())), **shots
@@ -113,14 +114,18 @@ def model_title(experiment: Experiment) -> str:
 
 
 def regime_title(experiment: Experiment) -> str:
-    """How it was trained: the paradigm, and the training set where the profile has several; "" for a model that does not learn."""
+    """How it was trained: the paradigm, and on what where that needs saying; "" for a model that does not learn.
+
+    It does where the profile has several training sets, and of a model that was trained elsewhere.
+    """
     if not registry.card("models", experiment.model).learns:
         return ""
     paradigm = registry.card("paradigms", experiment.paradigm).title
     size = config.load().profile(experiment.profile)
     if len(size.train_datasets or ()) > 1 and experiment.train_dataset != config.NO_DATASET:
         paradigm += f" on {registry.card('datasets', experiment.train_dataset).title}"
-    return paradigm
+    elsewhere = own_models.trained_on(config.resolve_options(experiment, size))
+    return f"{paradigm} on {elsewhere}" if elsewhere else paradigm
 
 
 def method_title(experiment: Experiment) -> str:

@@ -137,7 +137,7 @@ def _identities(
     """Hashes of everything that the weights, and each prediction, depend on."""
     data = {"train": sha256_of_cases((*cohort.train, *cohort.validation))}
     data |= {name: sha256_of_cases(cases) for name, cases in tests.items()}
-    first = sha256_of_files([initial], initial.parent) if initial else "none"
+    first = initial_weights.sha256(experiment.model, options, initial)
     trained_on = [name for name in [experiment.train_dataset] if name != config.NO_DATASET]
     code = code_identity.of_training(experiment.model, experiment.paradigm, trained_on)
     training = sha256_of_json({"options": options, "seed": experiment.seed, "data": data["train"], "code": code, "initial": first})

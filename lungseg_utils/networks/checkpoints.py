@@ -1,7 +1,8 @@
-"""Load published weights: read them without running code from them, fit them key by key, refuse them unless every key fits.
+"""Load published weights, and those of others: read them without running code from them, refuse them unless every key fits.
 
-Layouts: a plain state dictionary (segment-anything, MedSAM, Medical SAM 2), one below the key "model" (SAM 2, MedSAM2), or one below
-"weights" (what this project writes). Half-precision tensors (Medical SAM 2's file) become float32.
+Layouts: a plain state dictionary (segment-anything, MedSAM, Medical SAM 2), or one below a key beside what a training has saved with it
+(`_WRAPPERS`); with the prefixes that wrappers of modules leave (`_PREFIXES`); pickled, or as safetensors. Half-precision tensors (Medical
+SAM 2's file) become float32.
 """
 
 from __future__ import annotations
@@ -15,7 +16,10 @@ import torch
 from ..types import InputError
 from . import training
 
-_WRAPPERS = ("weights", "model")
+# what this project writes; SAM 2, MedSAM2 and MedSAM's fine-tuning; Lightning and many others
+_WRAPPERS = ("weights", "model", "state_dict", "model_state_dict")
+# several GPUs, torch.compile, attributes of a module around the network
+_PREFIXES = ("module.", "_orig_mod.", "model.", "sam.", "sam_model.", "medsam_model.")
 _SHOWN = 4
 
 
@@ -24,7 +28,7 @@ def load_checkpoint(network: torch.nn.Module, path: Path) -> None:
 
     InputError lists the missing and the unexpected keys and those of another shape: a partial load is a network that nobody trained.
     """
-    found = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in _state_dict(path).items()}
+    found = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in read_state(path).items()}
     expected = network.state_dict()
     faults = {
         "missing": [k for k in expected if k not in found],
@@ -42,8 +46,9 @@ def load_checkpoint(network: torch.nn.Module, path: Path) -> None:
     network.load_state_dict(found)
 
 
-def _state_dict(path: Path) -> Mapping[str, torch.Tensor]:
-    content: Any = training.load_weights_file(path)
+def read_state(path: Path) -> Mapping[str, torch.Tensor]:
+    """The state dictionary in a file of any of the layouts, without the prefixes of wrappers. InputError if there is none."""
+    content: Any = _content(path)
     for wrapper in _WRAPPERS:
         if isinstance(content, Mapping) and isinstance(content.get(wrapper), Mapping):
             content = content[wrapper]
@@ -51,4 +56,18 @@ def _state_dict(path: Path) -> Mapping[str, torch.Tensor]:
     tensors = isinstance(content, Mapping) and len(content) and all(isinstance(v, torch.Tensor) for v in content.values())
     if not tensors:
         raise InputError(path, "holds no state dictionary", "Give the file as its authors published it.")
+    while prefix := next((prefix for prefix in _PREFIXES if all(name.startswith(prefix) for name in content)), ""):
+        content = {name.removeprefix(prefix): tensor for name, tensor in content.items()}
     return content
+
+
+def _content(path: Path) -> object:
+    if path.suffix != ".safetensors":
+        return training.load_weights_file(path, "Save its state dictionary alone: torch.save(model.state_dict(), FILE).")
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise InputError(path, f"not a readable file of safetensors ({error})", "Fetch or save it again.") from error

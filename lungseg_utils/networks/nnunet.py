@@ -37,15 +37,21 @@ _PLANNED = ("configuration", "spacing_mm", "patch", "batch_size", "batch_dice", 
 _TEMPORARY = ("nnUNet_raw", "nnUNet_preprocessed")
 
 
-def _steps() -> ModuleType:
-    """The module that calls nnunetv2, imported at first use; nnunetv2 sets matplotlib's backend, which is put back."""
+@contextmanager
+def backend_kept() -> Iterator[None]:
+    """For imports of nnunetv2, which sets matplotlib's backend: it is put back."""
     import matplotlib
 
     backend = matplotlib.get_backend(auto_select=False)
-    from . import nnunet_steps
-
+    yield
     if backend is not None:
         matplotlib.use(backend)
+
+
+def _steps() -> ModuleType:
+    """The module that calls nnunetv2, imported at first use."""
+    with backend_kept():
+        from . import nnunet_steps
     return nnunet_steps
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -202,12 +203,22 @@ def save_weights(network: torch.nn.Module, path: Path, description: Mapping[str,
     _save(path, {"weights": weights, "description": description})
 
 
-def load_weights_file(path: Path) -> Record:
-    """Read a checkpoint without running code from it; InputError if it is no checkpoint."""
+@contextmanager
+def plain_numbers() -> Iterator[None]:
+    """For this block `weights_only` also lets numpy's numbers pass, which logs beside weights hold; they run no code."""
+    scalar, kinds = np._core.multiarray.scalar, ("f4", "f8", "i4", "i8", "?")
+    allowed = [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
+    with torch.serialization.safe_globals(allowed):
+        yield
+
+
+def load_weights_file(path: Path, remedy: str = "Delete it and train again.") -> Record:
+    """Read a checkpoint without running code from it; InputError, with this remedy, if it is no checkpoint."""
     try:
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with plain_numbers():
+            return torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # torch raises many types for damaged or unsafe files; all mean the same to the caller
-        raise InputError(path, f"not a readable checkpoint ({type(error).__name__})", "Delete it and train again.") from error
+        raise InputError(path, f"not a readable checkpoint ({type(error).__name__})", remedy) from error
 
 
 def load_weights(network: torch.nn.Module, path: Path) -> dict[str, object]:

@@ -1,0 +1,43 @@
+"""A SAM of your own: a checkpoint of segment-anything's classes, of any size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .. import registry
+from ..core import ct_windows, own_models
+from ..types import ModelCard, Options, OwnWeights
+
+if TYPE_CHECKING:
+    from ..networks.sam import SamSegmenter
+
+_PUBLISHED = registry.card("models", "sam")  # which shows how pictures are made for such a network
+CARD = ModelCard(
+    title="own SAM",
+    summary="A checkpoint of segment-anything's classes, shown pictures as SAM is; its sizes are read off the weights.",
+    reference=_PUBLISHED.reference,
+    doi=_PUBLISHED.doi,
+    license="its owner's",
+    paradigms=("trained_elsewhere",),
+    prompts=_PUBLISHED.prompts,
+    options={**{k: v for k, v in _PUBLISHED.options.items() if k != "canvas"}, **own_models.OPTIONS},
+)
+
+
+def title(options: Options) -> str:
+    """What it is called beside a number."""
+    return ct_windows.titled(own_models.title(CARD, options), options)
+
+
+def initial_weights(options: Options) -> OwnWeights:
+    """The checkpoint."""
+    return own_models.weights(options)
+
+
+def build(options: Options, seed: int = 0) -> SamSegmenter:
+    """The network that the checkpoint is of, inside its segmenter; `load_pretrained` takes the weights."""
+    from ..networks import own_sizes
+    from ..networks.sam import build_segmenter
+
+    (path,) = own_models.weights(options).files()
+    return build_segmenter({**options, **own_sizes.of_sam(path)}, seed)

@@ -1,0 +1,78 @@
+"""A tiny nnU-Net, planned and trained by nnunetv2's own commands in a process of its own."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import nibabel as nib
+import numpy as np
+
+from lungseg_utils.types import Image, Mask, Study
+
+DATASET = "Dataset007_Balls"
+SPACING = (1.5, 1.5, 3.0)
+SHAPE = (40, 36, 16)
+
+
+def ball(seed):
+    """A study in RAS+: a bright ball, in the half of low x, in noise."""
+    rng = np.random.default_rng(seed)
+    size = np.multiply(SHAPE, SPACING)
+    centre = [rng.uniform(12, size[0] / 2 - 5), *rng.uniform(14, size[1:] - 14)]
+    grid = np.meshgrid(*[np.arange(n) * s - c for n, s, c in zip(SHAPE, SPACING, centre, strict=True)], indexing="ij")
+    inside = sum(g**2 for g in grid) < 10**2
+    affine = np.diag([*SPACING, 1.0])
+    return Study(Image(np.rint(np.where(inside, 50, -800) + rng.normal(0, 30, SHAPE)), affine), {"reference": Mask(inside, affine)})
+
+
+def save(array, affine, path, axes):
+    """A NIfTI file of an RAS+ array, stored with these axes."""
+    image = nib.Nifti1Image(array, affine)
+    change = nib.orientations.ornt_transform(nib.io_orientation(affine), nib.orientations.axcodes2ornt(axes))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    nib.save(image.as_reoriented(change), path)
+    return path
+
+
+def run(folder, *command):
+    """A command of nnunetv2 with its folders below `folder`, on one core."""
+    names = ("nnUNet_raw", "nnUNet_preprocessed", "nnUNet_results")
+    environment = os.environ | {name: str(folder / name) for name in names}
+    environment |= {
+        "nnUNet_n_proc_DA": "0" if command[0] == "nnUNetv2_train" else "1",
+        "nnUNet_compile": "f",
+        "nnUNet_wandb_enabled": "0",
+        "OMP_NUM_THREADS": "1",
+    }
+    program = Path(sys.executable).with_name(command[0])
+    done = subprocess.run([str(program), *command[1:]], env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
+
+
+def train(folder, axes="LPS", labels=None, folds=("0",), trainer="nnUNetTrainer_1epoch"):
+    """Write balls as a raw data set, plan and train; returns the folder of results."""
+    labels = labels or {"background": 0, "tumor": 1}
+    raw = folder / "nnUNet_raw" / DATASET
+    for number in range(5):
+        study = ball(number)
+        save(study.image.array.astype(np.int16), study.image.affine, raw / "imagesTr" / f"case_{number}_0000.nii.gz", axes)
+        save(study.reference.array.astype(np.uint8), study.image.affine, raw / "labelsTr" / f"case_{number}.nii.gz", axes)
+    description = {"channel_names": {"0": "CT"}, "labels": labels, "numTraining": 5, "file_ending": ".nii.gz"}
+    (raw / "dataset.json").write_text(json.dumps(description))
+    run(folder, "nnUNetv2_plan_and_preprocess", "-d", "7", "-c", "3d_fullres", "-npfp", "1", "-np", "1")
+    plans = folder / "nnUNet_preprocessed" / DATASET / "nnUNetPlans.json"
+    plans.write_text(json.dumps(_narrow(json.loads(plans.read_text()))))
+    for fold in folds:
+        run(folder, "nnUNetv2_train", "7", "3d_fullres", fold, "-tr", trainer, "-device", "cpu")
+    return folder / "nnUNet_results" / DATASET / f"{trainer}__nnUNetPlans__3d_fullres"
+
+
+def _narrow(plans):
+    """The same plans for a network that one core trains in seconds."""
+    network = plans["configurations"]["3d_fullres"]["architecture"]["arch_kwargs"]
+    network["features_per_stage"] = [4 for _ in network["features_per_stage"]]
+    network["n_conv_per_stage"] = [1 for _ in network["n_conv_per_stage"]]
+    network["n_conv_per_stage_decoder"] = [1 for _ in network["n_conv_per_stage_decoder"]]
+    return plans
