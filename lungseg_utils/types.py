@@ -312,6 +312,7 @@ class Checkpoint:
     """A published file of weights. `size` in bytes and `sha256` are 0 and "" where their authors give none: recorded at first download.
 
     `package`: the requirement ("name==version") of the package that brings the file when it is installed; "" for one that is fetched.
+    `content`: if `file` is a folder, patterns of the files in it, each of which has to be there. A folder is brought by hand.
     """
 
     file: str
@@ -321,6 +322,12 @@ class Checkpoint:
     license: str
     citation: str
     package: str = ""
+    content: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Without the ending of a file: how tables call the weights."""
+        return self.file if self.content else Path(self.file).stem
 
 
 @dataclass(frozen=True)
