@@ -312,7 +312,8 @@ class Checkpoint:
     """A published file of weights. `size` in bytes and `sha256` are 0 and "" where their authors give none: recorded at first download.
 
     `package`: the requirement ("name==version") of the package that brings the file when it is installed; "" for one that is fetched.
-    `content`: if `file` is a folder, patterns of the files in it, each of which has to be there. A folder is brought by hand.
+    `content`: if `file` is a folder, patterns of the files in it, each of which has to be there. A folder is brought by hand, or by
+    `command`, in which {place} is the folder.
     """
 
     file: str
@@ -323,6 +324,7 @@ class Checkpoint:
     citation: str
     package: str = ""
     content: tuple[str, ...] = ()
+    command: str = ""
 
     @property
     def name(self) -> str:

@@ -79,6 +79,8 @@ def place(checkpoint: Checkpoint) -> Path:
 
 def how_to_get(checkpoint: Checkpoint) -> str:
     """What brings a published file, or brings it again: a command, or the way by hand of a folder."""
+    if checkpoint.command:
+        return checkpoint.command.format(place=place(checkpoint))
     if checkpoint.content:
         return f"download the folder {checkpoint.file} of that address into {place(checkpoint).parent}"
     if checkpoint.package:

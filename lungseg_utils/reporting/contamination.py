@@ -33,7 +33,7 @@ PUBLISHED = "published"
 # weights that no profile runs: what a source settles about them, for whoever compares with their numbers; other pairs have no row
 ELSEWHERE = (
     *("SAM-Med2D", "SAM-Med3D-turbo", "VISTA3D", "VoxTell", "BiomedParse v1", "UniBiomed"),
-    *("TotalSegmentator lung_nodules", "SMIT lung GTV", "ULS23 baseline", "CLN-Segmenter-MSD-fold0"),
+    *("SMIT lung GTV", "ULS23 baseline"),
 )
 _SHORT = {  # level -> its word in the matrix and the color of its cell
     SAME_LABELS: ("labels", "#e8927c"),

@@ -17,7 +17,7 @@ from tests.support import published_folders
 
 session_module = pytest.importorskip("nnInteractive.inference.inference_session", reason="nninteractive is not installed")
 MODEL = registry.model("nninteractive")
-OPTIONS = {**MODEL.CARD.options, "device": "cpu"}
+OPTIONS = {**MODEL.CARD.options, "device": "cpu", "autozoom": False}  # which takes seconds; one test zooms
 SHAPE, SPACING = (30, 26, 14), (2.0, 2.0, 2.5)
 
 
@@ -47,11 +47,11 @@ def _stored(array):
     return np.ascontiguousarray(np.transpose(array[::-1, ::-1, :], (2, 1, 0)))
 
 
-def _by_hand(folder, image, *interactions):
+def _by_hand(folder, image, *interactions, zooms=False):
     """The session's own answer to some calls of it, (x, y, z)."""
     np.random.seed(0)  # the session draws from numpy's global generator
     with redirect_stdout(StringIO()):
-        session = session_module.nnInteractiveInferenceSession(device=torch.device("cpu"), torch_n_threads=1)
+        session = session_module.nnInteractiveInferenceSession(device=torch.device("cpu"), torch_n_threads=1, do_autozoom=zooms)
         session.initialize_from_trained_model_folder(str(folder))
         session.set_image(_stored(image.array)[None])
         target = torch.zeros(SHAPE[::-1], dtype=torch.uint8)
@@ -76,6 +76,17 @@ def test_a_box_on_a_slice_is_the_sessions_box(folder, scan):
     assert np.array_equal(answer.mask.array, by_hand)
     assert answer.probability is None
     assert answer.seconds > 0
+
+
+def test_it_zooms_out_as_the_session_does_with_the_same_draws(tmp_path, scan):
+    folder = published_folders.nninteractive(tmp_path / "zooms", side=56)
+    segmenter = _segmenter(folder, autozoom=True)
+    np.random.seed(7)
+    prompts, answer = _ask(segmenter, *scan, "box_one_slice")
+    assert np.random.randint(10**6) == np.random.RandomState(7).randint(10**6)  # the global generator goes on where it was
+    index = prompts[0].slices[0].index
+    by_hand = _by_hand(folder, scan[0], ("add_bbox_interaction", [[index, index + 1], [7, 12], [18, 26]]), zooms=True)
+    assert np.array_equal(answer.mask.array, by_hand)
 
 
 def test_boxes_on_all_slices_are_given_in_turn_and_cut_the_answer_to_what_they_span(folder, scan):

@@ -1,7 +1,9 @@
 """Weights in the layouts in which others publish them, of tiny networks with random weights."""
 
 import json
+from functools import partial
 
+import numpy as np
 import torch
 from nnunetv2.utilities.get_network_from_plans import get_network_from_plans
 
@@ -80,9 +82,12 @@ def _checkpoint(made, channels, trainer, seed, **more):
     return {"network_weights": network.state_dict(), "trainer_name": trainer, "init_args": arguments, **more}
 
 
-def nninteractive(folder, seed=0, boxes_in_3d=False):
-    """A folder of nnInteractive, as its session reads it: one channel of CT and seven of interactions."""
-    made = plans((56, 56, 56), features=(2, 4))  # its session leaves out 24 voxels at each side of a refined patch
+def nninteractive(folder, seed=0, boxes_in_3d=False, side=16):
+    """A folder of nnInteractive, as its session reads it: one channel of CT and seven of interactions.
+
+    A network that zooms out needs a side of over 48 voxels: the session leaves out 24 at each side of a refined patch.
+    """
+    made = plans((side, side, side), features=(2, 4))
     (folder / "fold_0").mkdir(parents=True)
     (folder / "plans.json").write_text(json.dumps(made))
     (folder / "dataset.json").write_text(json.dumps(DESCRIPTION))
@@ -93,3 +98,39 @@ def nninteractive(folder, seed=0, boxes_in_3d=False):
         (folder / "inference_session_class.json").write_text(json.dumps(known))
     torch.save(_checkpoint(made, 1 + 7, "nnInteractiveTrainer_stub", seed), folder / "fold_0" / "checkpoint_final.pth")
     return folder
+
+
+def trained_by_nnunet(path, seed=0):
+    """A checkpoint as nnunetv2's trainer saves it, with numbers of numpy in its log; returns the folder that belongs to it."""
+    made, folder = plans(), path.parent / f"{path.stem}_folder"
+    (folder / "fold_0").mkdir(parents=True)
+    (folder / "plans.json").write_text(json.dumps(made))
+    (folder / "dataset.json").write_text(json.dumps(DESCRIPTION))
+    more = {"logging": {"ema_fg_dice": [np.float32(0.8)]}, "_best_ema": np.float64(0.8), "current_epoch": 755}
+    content = _checkpoint(made, 1, "nnUNetTrainer", seed, **more, inference_allowed_mirroring_axes=(0, 1, 2), optimizer_state={})
+    torch.save(content, path)
+    torch.save(content, folder / "fold_0" / "checkpoint_best.pth")
+    return folder
+
+
+def total_segmentator(folder):
+    """The folder that the package's own command fills: the networks for nodules and for lungs."""
+    for name in ("Dataset913_lung_nodules", "Dataset298_TotalSegmentator_total_6mm_1559subj"):
+        fold = folder / "nnunet" / "results" / name / "nnUNetTrainer__nnUNetPlans__3d_fullres" / "fold_0"
+        fold.mkdir(parents=True)
+        torch.save(_checkpoint(plans(), 1, "nnUNetTrainer", 0), fold / "checkpoint_final.pth")
+    return folder
+
+
+def cln_segmenter(path):
+    """The checkpoint alone."""
+    trained_by_nnunet(path)
+    return path
+
+
+# model -> the package that it needs, and what writes weights for it
+WEIGHTS = {
+    "nninteractive": ("nnInteractive", partial(nninteractive, side=56)),
+    "cln_segmenter": ("nnunetv2", cln_segmenter),
+    "total_lung_nodules": ("totalsegmentator", total_segmentator),
+}
