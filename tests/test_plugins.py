@@ -84,7 +84,8 @@ SAM2 |= {"memory_feedforward": 64}
 def _smallest(name):
     """The model as the smoke profile makes it. Published sizes take minutes on a CPU, and that profile has stand-ins in their place."""
     options = registry.card("models", name).options
-    published = (SAM2 if "clip_slices" in options else SAM) if registry.checkpoints(name) and "canvas" in options and name != "litemedsam" else {}
+    pictured = registry.checkpoints(name) and "canvas" in options and name != "litemedsam"
+    published = (SAM2 if "clip_slices" in options else SAM) if pictured else {}
     changes = published or config.load().profile("smoke").model_options.get(name, {})
     segmenter = registry.plugin("models", name).build({**options, **changes})
     if name == "litemedsam":  # its encoder has one size only

@@ -85,7 +85,9 @@ def pooled_dsc(counts: pd.DataFrame) -> float:
     return Counts(tp + fn, tp + fp, tp).dsc
 
 
-def compare_with_published(results: Path | str, counts: pd.DataFrame, dataset: str, prompt: str = "none", seed: int = 0) -> comparisons.Contrast:
+def compare_with_published(
+    results: Path | str, counts: pd.DataFrame, dataset: str, prompt: str = "none", seed: int = 0
+) -> comparisons.Contrast:
     """Paired comparison of a result table with published counts: mean Dice of ours minus theirs over the scans that both have.
 
     Args:
@@ -107,5 +109,7 @@ def compare_with_published(results: Path | str, counts: pd.DataFrame, dataset: s
     both = [name for name in ours.index if name in theirs.index]
     if not both:
         listed = ", ".join(theirs.index[:5])
-        raise InputError(results, f"holds no scan of {dataset} that was counted there ({listed} ...)", "Give the fold that tests these scans.")
+        raise InputError(
+            results, f"holds no scan of {dataset} that was counted there ({listed} ...)", "Give the fold that tests these scans."
+        )
     return comparisons.compare_paired(f"{results} - published", ours[both], theirs[both], seed)

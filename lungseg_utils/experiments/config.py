@@ -128,7 +128,9 @@ class Grid:
         size = self.profile(profile)
         if size.experiments is not None:
             return [line for line in self.experiments.values() if line.notebook in size.experiments]
-        return [line for line in self.experiments.values() if not size.stand_ins or line.model in size.stand_ins or not _fetched(line.model)]
+        return [
+            line for line in self.experiments.values() if not size.stand_ins or line.model in size.stand_ins or not _fetched(line.model)
+        ]
 
     def notebooks(self, profile: str) -> list[str]:
         """The notebooks of these lines."""

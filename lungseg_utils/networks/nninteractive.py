@@ -134,13 +134,13 @@ def _new_session(device: torch.device, zooms: bool) -> nnInteractiveInferenceSes
 
 @contextmanager
 def _same_draws() -> Iterator[None]:
-    """For this block numpy's global generator starts anew: the session draws places from it when it refines, and answers must not differ."""
-    before = np.random.get_state()
-    np.random.seed(_SEED)
+    """For this block numpy's global generator starts anew: the session draws places from it when it refines. Answers must not differ."""
+    before = np.random.get_state()  # noqa: NPY002  # the session's own is the global one
+    np.random.seed(_SEED)  # noqa: NPY002
     try:
         yield
     finally:
-        np.random.set_state(before)
+        np.random.set_state(before)  # noqa: NPY002
 
 
 def _boxes(prompt: Prompt, in_3d: bool) -> list[Box]:

@@ -76,7 +76,9 @@ def _function():  # type: ignore[no-untyped-def]  # the package has no types
 def _at_home(folder: Path) -> Iterator[None]:
     """For this block the package finds weights and settings in `folder`, and reports nothing to its makers."""
     config = folder / "config.json"
-    files.write_text(json.dumps({"totalseg_id": "", "prediction_counter": 0} | files.read_json(config) | {"send_usage_stats": False}), config)
+    files.write_text(
+        json.dumps({"totalseg_id": "", "prediction_counter": 0} | files.read_json(config) | {"send_usage_stats": False}), config
+    )
     threads, before = torch.get_num_threads(), {name: os.environ.get(name) for name in (_HOME, _WEIGHTS)}
     os.environ[_HOME] = str(folder)
     os.environ.pop(_WEIGHTS, None)

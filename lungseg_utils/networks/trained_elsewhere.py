@@ -37,7 +37,9 @@ class NotTrainedHere(PretrainedSegmenter, ABC):
         raise self._refusal("load")
 
     def _refusal(self, where: str) -> InputError:
-        return InputError(where, "this model was trained elsewhere, and is not trained here", "Use it as it is: zero_shot, or trained_elsewhere.")
+        return InputError(
+            where, "this model was trained elsewhere, and is not trained here", "Use it as it is: zero_shot, or trained_elsewhere."
+        )
 
 
 class TrainedElsewhere(NotTrainedHere, WholeScanSegmenter):

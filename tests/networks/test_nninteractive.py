@@ -49,7 +49,7 @@ def _stored(array):
 
 def _by_hand(folder, image, *interactions, zooms=False):
     """The session's own answer to some calls of it, (x, y, z)."""
-    np.random.seed(0)  # the session draws from numpy's global generator
+    np.random.seed(0)  # noqa: NPY002  # the session draws from numpy's global generator
     with redirect_stdout(StringIO()):
         session = session_module.nnInteractiveInferenceSession(device=torch.device("cpu"), torch_n_threads=1, do_autozoom=zooms)
         session.initialize_from_trained_model_folder(str(folder))
@@ -81,9 +81,10 @@ def test_a_box_on_a_slice_is_the_sessions_box(folder, scan):
 def test_it_zooms_out_as_the_session_does_with_the_same_draws(tmp_path, scan):
     folder = published_folders.nninteractive(tmp_path / "zooms", side=56)
     segmenter = _segmenter(folder, autozoom=True)
-    np.random.seed(7)
+    np.random.seed(7)  # noqa: NPY002
     prompts, answer = _ask(segmenter, *scan, "box_one_slice")
-    assert np.random.randint(10**6) == np.random.RandomState(7).randint(10**6)  # the global generator goes on where it was
+    went_on = np.random.randint(10**6)  # noqa: NPY002
+    assert went_on == np.random.RandomState(7).randint(10**6)  # noqa: NPY002  # where it was before the answer
     index = prompts[0].slices[0].index
     by_hand = _by_hand(folder, scan[0], ("add_bbox_interaction", [[index, index + 1], [7, 12], [18, 26]]), zooms=True)
     assert np.array_equal(answer.mask.array, by_hand)
@@ -164,7 +165,9 @@ def test_the_session_gets_hu_without_a_window_and_the_number_of_threads_stays(fo
     given, threads = [], torch.get_num_threads()
     own = session_module.nnInteractiveInferenceSession.set_image
     monkeypatch.setattr(
-        session_module.nnInteractiveInferenceSession, "set_image", lambda self, array, *more: (given.append(array.copy()), own(self, array, *more))
+        session_module.nnInteractiveInferenceSession,
+        "set_image",
+        lambda self, array, *more: (given.append(array.copy()), own(self, array, *more)),
     )
     _ask(_segmenter(folder), image, mask, "click")
     assert np.array_equal(given[0][0], _stored(image.array))
@@ -201,8 +204,8 @@ def test_weights_that_are_not_here_or_not_whole_say_where_to_get_them(tmp_path, 
 
 
 def test_a_folder_that_is_none_and_a_missing_package_are_named(tmp_path, folder, monkeypatch):
+    (tmp_path / "empty").mkdir()
     with pytest.raises(InputError, match=r"empty: nnInteractive cannot load it \(FileNotFoundError"):
-        (tmp_path / "empty").mkdir()
         _segmenter(tmp_path / "empty")
     harmful = published_folders.nninteractive(tmp_path / "harmful")
     torch.save({"network_weights": Harm()}, harmful / "fold_0" / "checkpoint_final.pth")
@@ -210,9 +213,9 @@ def test_a_folder_that_is_none_and_a_missing_package_are_named(tmp_path, folder,
         _segmenter(harmful)
     with pytest.raises(InputError, match="Choose one of scribble"):
         MODEL.build({**OPTIONS, "lines": "lasso"})
+    untold = MODEL.build(OPTIONS)
+    untold.set_image(Image(np.zeros((4, 4, 4)), np.eye(4)))
     with pytest.raises(InputError, match="no weights yet"):
-        untold = MODEL.build(OPTIONS)
-        untold.set_image(Image(np.zeros((4, 4, 4)), np.eye(4)))
         untold.predict(())
     monkeypatch.setitem(sys.modules, "nnInteractive.inference.inference_session", None)
     with pytest.raises(InputError, match=r"not installed.*--no-deps nninteractive==2\.6\.0"):

@@ -3,6 +3,7 @@
 import json
 import os
 import sys
+from pathlib import Path
 from types import ModuleType
 
 import nibabel as nib
@@ -24,7 +25,7 @@ def package(monkeypatch):
     calls = []
 
     def totalsegmentator(image, output, **options):
-        config = json.loads(open(os.path.join(os.environ["TOTALSEG_HOME_DIR"], "config.json")).read())
+        config = json.loads(Path(os.environ["TOTALSEG_HOME_DIR"], "config.json").read_text())
         calls.append({"image": image, "output": output, "config": config, **options})
         hu = np.asanyarray(image.dataobj)
         return nib.Nifti1Image(np.where(hu > 0, 2, 1).astype(np.uint8), image.affine)

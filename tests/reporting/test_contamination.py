@@ -42,7 +42,8 @@ def test_every_pair_has_one_row(frame):
 
 
 def test_weights_that_had_seen_the_tested_images_say_so_in_table_figure_and_text(frame):
-    assert contamination.burnt(frame, "lidc_nodules") == ["lite_medsam", "MedSAM2_latest", "MedSAM2_CTLesion", "TotalSegmentator_lung_nodules"]
+    seen = ["lite_medsam", "MedSAM2_latest", "MedSAM2_CTLesion", "TotalSegmentator_lung_nodules"]
+    assert contamination.burnt(frame, "lidc_nodules") == seen
     real, stand_in = (planning.make_experiment("litemedsam_fine_tuned", profile) for profile in ("patients", "phantoms"))
     assert contamination.is_burnt(real, "lidc_nodules")
     assert contamination.level_of(stand_in, "phantom_nsclc") == contamination.NONE
