@@ -248,7 +248,7 @@ def answer(ran: Mapping[str, Sequence[RunResult]]) -> str:
 
 
 def at_a_glance(ran: Mapping[str, Sequence[RunResult]], costs: pd.DataFrame) -> pd.DataFrame:
-    """One row per model: what its card says, its parameters at full size and here, and what ran of it.
+    """One row per model, to be shown as text: what its card says, its parameters at full size and here, and what ran of it.
 
     `costs`: the measured full sizes (`costs.table`), of which the published one is shown: in 3-D where a model has both.
     """

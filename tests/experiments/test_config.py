@@ -81,7 +81,7 @@ def test_stand_ins_take_the_place_and_the_name_of_published_models_and_share_a_r
     assert ours == theirs
     assert ours.model == "sam2_stand_in"
     published = [registry.card("models", name).title for name in PUBLISHED]
-    for line in config.load().experiments:
+    for line in config.load().notebooks("phantoms"):
         for experiment in planning.planned_runs(line, "phantoms"):
             assert not any(name in planning.experiment_title(experiment) or name in experiment.name for name in published)
             assert not set(PUBLISHED) & set(experiment.name.split("__"))

@@ -84,7 +84,7 @@ def test_it_zooms_out_as_the_session_does_with_the_same_draws(tmp_path, scan):
     np.random.seed(7)  # noqa: NPY002
     prompts, answer = _ask(segmenter, *scan, "box_one_slice")
     went_on = np.random.randint(10**6)  # noqa: NPY002
-    assert went_on == np.random.RandomState(7).randint(10**6)  # noqa: NPY002  # where it was before the answer
+    assert went_on == np.random.RandomState(7).randint(10**6)  # where it was before the answer
     index = prompts[0].slices[0].index
     by_hand = _by_hand(folder, scan[0], ("add_bbox_interaction", [[index, index + 1], [7, 12], [18, 26]]), zooms=True)
     assert np.array_equal(answer.mask.array, by_hand)
