@@ -135,7 +135,7 @@ class SegmentationFile:
             raise InputError(self.path, f"segment {region.name!r} is empty", "Leave the file out if the case has no reference.")
         return mask
 
-    def mask_to_ignore(self, number: int, image: Image, ct_frame_uid: str | None = None) -> Mask:
+    def mask_to_ignore(self, number: int, image: Image | Mask, ct_frame_uid: str | None = None) -> Mask:
         """The same of a segment that may be empty."""
         refuse_other_frame(self.path, str(self.file.get("FrameOfReferenceUID") or ""), ct_frame_uid)
         array = np.zeros(image.shape, bool, order="F")
@@ -214,7 +214,7 @@ def _frame_affine(path: Path, own: Dataset, shared: Dataset) -> np.ndarray:
     return geometry.LPS_TO_RAS @ lps
 
 
-def _paste_frame(array: np.ndarray, frame: np.ndarray, affine: np.ndarray, image: Image, path: Path) -> None:
+def _paste_frame(array: np.ndarray, frame: np.ndarray, affine: np.ndarray, image: Image | Mask, path: Path) -> None:
     frame, affine = geometry.to_ras(frame, affine)
     corners = np.array(list(itertools.product(*[(0, n - 1) for n in frame.shape])))
     ijk = geometry.world_to_ijk(geometry.ijk_to_world(corners, affine), image.affine)

@@ -31,12 +31,12 @@ def read_image(path: Path) -> Image:
         array = SimpleITK.GetArrayFromImage(stored)
     if array.ndim != 3 or stored.GetNumberOfComponentsPerPixel() != 1:
         raise InputError(path, f"a CT volume has three axes, this has shape {array.shape}", "Give one 3-D volume per file.")
-    require_believable_voxels(_ras_affine(stored), path)
-    array, affine = geometry.to_ras(np.clip(array, *HU_RANGE).transpose(2, 1, 0), _ras_affine(stored))
+    require_believable_voxels(ras_affine(stored), path)
+    array, affine = geometry.to_ras(np.clip(array, *HU_RANGE).transpose(2, 1, 0), ras_affine(stored))
     return Image(positive_strides(array), affine, path)
 
 
-def _ras_affine(stored: SimpleITK.Image) -> np.ndarray:
+def ras_affine(stored: SimpleITK.Image | SimpleITK.ImageFileReader) -> np.ndarray:
     """ITK's origin, spacing and direction (LPS) as an affine (RAS)."""
     affine = np.eye(4)
     affine[:3, :3] = np.reshape(stored.GetDirection(), (3, 3)) * np.asarray(stored.GetSpacing())

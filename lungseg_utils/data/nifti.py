@@ -99,7 +99,7 @@ def read_mask(path: Path, like: Image | Mask | None = None, label: int | None = 
     _refuse_missing(path)
     array, affine = _read_nifti(path)
     array, affine = geometry.to_ras(array, affine)
-    mask = Mask(positive_strides(_binary(array, label, path)), affine, path)
+    mask = Mask(positive_strides(binary(array, label, path)), affine, path)
     if like is not None:
         refuse_other_grid(mask, like, path, "its image")
     if not (allow_empty or mask.array.any()):
@@ -124,6 +124,11 @@ def stored_axes(path: Path) -> str:
 def labels_in(path: Path) -> np.ndarray:
     """The values of a mask file other than 0, rounded to a thousandth, sorted."""
     array, _ = _read_nifti(Path(path))
+    return values_of(array)
+
+
+def values_of(array: np.ndarray) -> np.ndarray:
+    """The values of an array other than 0, rounded to a thousandth, sorted."""
     values = np.unique(np.round(np.unique(array), 3))
     return values[values != 0]
 
@@ -137,7 +142,8 @@ def _refuse_missing(path: Path) -> None:
         raise InputError(path, "no such file", "Check the path, or fetch the data first.")
 
 
-def _binary(array: np.ndarray, label: int | None, path: Path) -> np.ndarray:
+def binary(array: np.ndarray, label: int | None, path: Path) -> np.ndarray:
+    """Where an array of a file is `label`, or (without one) 1: InputError, as in `read_mask`, for other values."""
     if label is not None:
         _refuse_fractions(array, path)
         return np.abs(array - label) < 1e-3

@@ -161,10 +161,13 @@ class Question:
         return not self.jitter and self.source != sources.ANOTHER_READER
 
 
-def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str]) -> list[Question]:
+def questions_of(
+    experiment: Experiment, dataset: str, prompters: Sequence[str], prompt_sources: Sequence[str] | None = None
+) -> list[Question]:
     """Prompt settings in which an experiment is evaluated on a data set: those that apply there, then those with errors in drawing.
 
-    Last, where several readers outlined the cases and the profile wants it: those that one reader draws and the others judge.
+    Last, where several readers outlined the cases and `prompt_sources` (by default the profile's) want it: those that one reader draws
+    and the others judge.
     """
     size = config.load().profile(experiment.profile)
     jitter = size.jitter
@@ -175,7 +178,8 @@ def questions_of(experiment: Experiment, dataset: str, prompters: Sequence[str])
         if name in jitter.prompters
         for share in jitter.shares
     ]
-    by_readers = sources.ANOTHER_READER in size.prompt_sources and registry.card("datasets", dataset).several_readers
+    wanted = size.prompt_sources if prompt_sources is None else prompt_sources
+    by_readers = sources.ANOTHER_READER in wanted and registry.card("datasets", dataset).several_readers
     drawn = [name for name in asked if not prompt_setting(name).from_detector] if by_readers else []
     own = [Question(name, source=sources.own_source(name)) for name in asked]
     return [*own, *wrongly, *(Question(name, source=sources.ANOTHER_READER) for name in drawn)]

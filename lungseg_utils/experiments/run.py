@@ -81,7 +81,12 @@ class _Trained:
 
 
 def run(
-    experiment: Experiment, test_datasets: Sequence[str], prompters: Sequence[str], progress: bool = True, workers: int = 1
+    experiment: Experiment,
+    test_datasets: Sequence[str],
+    prompters: Sequence[str],
+    progress: bool = True,
+    workers: int = 1,
+    prompt_sources: Sequence[str] | None = None,
 ) -> RunResult:
     """Train the experiment if it is not trained yet, evaluate it, and return its results.
 
@@ -91,6 +96,7 @@ def run(
         prompters: names of the prompt settings.
         progress: show bars.
         workers: processes that draw phantoms.
+        prompt_sources: whose outlines prompts are drawn from; None: as the profile says.
 
     Raises:
         InputError: for data or settings that cannot be used, before any work starts.
@@ -98,7 +104,7 @@ def run(
     check_patients(experiment)
     profile = config.load().profile(experiment.profile)
     options = config.resolve_options(experiment, profile)
-    questions = {name: questions_of(experiment, name, prompters) for name in test_datasets}
+    questions = {name: questions_of(experiment, name, prompters, prompt_sources) for name in test_datasets}
     folder = store.results_folder(experiment)
     finders = detectors_of(experiment, test_datasets, prompters)
     detectors = {other: detector.Detector(other) for other in {*finders.values()} - {experiment}}  # a missing one ends it before any work

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 import pandas as pd
 
 from .. import registry
-from ..core import files, project
+from ..core import files, own_models, project
 from ..experiments import config, planning
 from ..types import Checkpoint, Experiment, InputError, Options, Pretraining
 
@@ -258,6 +258,8 @@ def weights_of(model: str, options: Options) -> str:
 
 def sentence(model: str, options: Options, tested: Iterable[str]) -> str:
     """One line of Markdown for the head of a page with zero-shot numbers: what the first weights may have seen of each data set."""
+    if elsewhere := own_models.trained_on(options):
+        return f"**What the weights have seen:** their owner says, trained on {elsewhere}. This project has not checked it."
     weights = weights_of(model, options)
     if not weights:
         return "**What the weights have seen:** nothing, they are random."

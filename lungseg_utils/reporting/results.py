@@ -15,7 +15,7 @@ from ..evaluation import intervals, tables
 from ..experiments import config, planning
 from ..experiments.results import RunResult
 from ..prompts.sources import ANOTHER_READER, TITLES, own_source
-from ..types import Checkpoint, Experiment
+from ..types import Checkpoint, Experiment, OwnWeights
 from . import contamination, controls, ladder, methods, settings_labels, wording
 from .labels import CONTROL, TRIVIAL_MODEL, counted, difference_texts, interval_text, label_of, method_titles, number_text
 from .style import method_looks, plot_style
@@ -171,6 +171,8 @@ def model_names(experiment: Experiment) -> tuple[str, str]:
     first = registry.initial_weights(experiment.model, options)
     if isinstance(first, Checkpoint):
         return name, f"published, {rest}" if rest else "published"
+    if isinstance(first, OwnWeights):
+        return name, f"own, {rest}" if rest else "own"
     return name, rest.removesuffix(" pretraining").removesuffix(" weights") or "none"
 
 

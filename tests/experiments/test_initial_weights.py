@@ -11,7 +11,7 @@ from lungseg_utils import registry
 from lungseg_utils.core import project
 from lungseg_utils.experiments import cohorts, grid, initial_weights, run, store
 from lungseg_utils.networks import promptable
-from lungseg_utils.types import Checkpoint, Experiment, InputError
+from lungseg_utils.types import Checkpoint, Experiment, InputError, OwnWeights
 
 SMALL = {"canvas": 32, "patch": 8, "width": 16, "depth": 1, "heads": 2, "global_blocks": (0,), "window": 2, "prompt_width": 16}
 SMALL |= {"decoder_width": 16, "pretraining_steps": 3, "pretraining_batch_size": 2, "steps": 2}
@@ -146,5 +146,8 @@ def test_every_checkpoint_has_an_address_a_license_and_a_citation(name):
         assert source.license
         assert source.citation
         assert len(source.sha256) in (0, 64)
+    elif isinstance(source, OwnWeights):
+        with pytest.raises(InputError, match="no file or folder of the model is named"):
+            source.files()
     else:
         assert source.steps > 0

@@ -5,8 +5,6 @@ from functools import partial
 import numpy as np
 import pytest
 import torch
-from segment_anything import SamPredictor
-from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
 
 from lungseg_utils import registry
 from lungseg_utils.core.masks import dsc
@@ -26,6 +24,8 @@ def _image(side=SIDE):
 
 def _packaged_sam():
     """A small Sam of segment-anything's own classes, with random weights and a mask that is neither empty nor full."""
+    from segment_anything.modeling import ImageEncoderViT, MaskDecoder, PromptEncoder, Sam, TwoWayTransformer
+
     torch.manual_seed(0)
     norm = partial(torch.nn.LayerNorm, eps=1e-6)
     encoder = ImageEncoderViT(
@@ -57,6 +57,8 @@ def _load(model, path, **more):
 
 @torch.inference_mode()
 def test_a_state_dictionary_of_segment_anything_answers_as_its_own_predictor(tmp_path):
+    from segment_anything import SamPredictor
+
     sam, image = _packaged_sam(), _image()
     predictor = SamPredictor(sam)
     predictor.set_image(_picture(image))

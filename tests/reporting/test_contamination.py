@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lungseg_utils import registry
-from lungseg_utils.core import project
+from lungseg_utils.core import own_models, project
 from lungseg_utils.experiments import grid, planning
 from lungseg_utils.reporting import contamination
 from lungseg_utils.types import InputError
@@ -157,7 +157,8 @@ def test_an_edition_that_tests_weights_on_images_that_they_saw_says_so(frame):
 
 
 def test_every_promptable_model_has_first_weights_that_the_table_knows():
-    promptable = [name for name in registry.names("models") if hasattr(registry.plugin("models", name), "initial_weights")]
+    starting = [name for name in registry.names("models") if hasattr(registry.plugin("models", name), "initial_weights")]
+    promptable = [name for name in starting if not name.startswith(own_models.PREFIX)]
     assert len(promptable) >= 7
     for name in promptable:
         assert contamination.weights_of(name, registry.card("models", name).options) in contamination.known_weights(), name
@@ -166,3 +167,11 @@ def test_every_promptable_model_has_first_weights_that_the_table_knows():
     assert "`sam_stand_in__ct_like`" in contamination.sentence("sam_stand_in", options, ["phantom_msd", "lidc_idri"])
     assert "random" in contamination.sentence("sam_stand_in", options | {"pretraining": "random"}, ["phantom_msd"])
     assert "same images and labels" in contamination.sentence("medsam2", registry.card("models", "medsam2").options, ["lidc_idri"])
+
+
+def test_of_a_model_that_was_trained_elsewhere_the_page_repeats_what_its_owner_says():
+    options = dict(registry.card("models", "own_nnunet").options)
+    said = contamination.sentence("own_nnunet", options | {"trained_on": "MSD Task06"}, ["lidc_idri"])
+    assert "MSD Task06" in said
+    assert "random" not in said
+    assert "may have seen the test patients" in contamination.sentence("own_nnunet", options | {"trained_on": "unknown"}, ["lidc_idri"])

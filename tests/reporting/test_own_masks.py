@@ -271,7 +271,7 @@ def _no_folder(root):
 
 
 def _other_format(root):
-    (root / "references" / "b.nrrd").write_bytes(b"NRRD")
+    (root / "references" / "b.mha").write_bytes(b"ObjectType = Image")
 
 
 def _one_slice(root):
@@ -306,12 +306,12 @@ def _patients_in(encoding):
         (_probabilities, r"predictions/a\.nii\.gz: not a binary mask, it holds the values 0, 0\.7"),
         (_unreadable, r"predictions/a\.nii\.gz: it cannot be read as NIfTI\. .*export it again"),
         (_cut_off, r"references/a\.nii\.gz: its voxels cannot be read\. .*export it again"),
-        (_empty_folder, r"predictions: it holds no NIfTI files\. Put NAME"),
+        (_empty_folder, r"predictions: it holds no masks\. Put NAME"),
         (_no_folder, r"references: no such folder\. Give"),
-        (_other_format, r"references: it holds images of another format: b\.nrrd\. Convert"),
+        (_other_format, r"references: it holds images of another format: b\.mha\. Convert"),
         (_one_slice, r"a\.nii\.gz: it has one slice only\. Give whole volumes"),
         (_four_axes, r"predictions/a\.nii\.gz: a volume has three axes, this has shape \(16, 16, 10, 2\)"),
-        (_files_and_folders, r"references: NIfTI files lie in it and in its subfolders \(anna\)"),
+        (_files_and_folders, r"references: masks lie in it and in its subfolders \(anna\)"),
         (_patients("case,patient\na,1\n"), r"patients\.csv: its columns are \['case', 'patient'\]"),
         (_patients("case_id,patient_id\nb,1\n"), r"patients\.csv: a case is not in it: a\."),
         (_patients("case_id,patient_id\na,1\na,2\n"), r"patients\.csv: a case stands there twice: a\."),

@@ -46,8 +46,12 @@ def run(folder, *command):
         "nnUNet_wandb_enabled": "0",
         "OMP_NUM_THREADS": "1",
     }
-    program = Path(sys.executable).with_name(command[0])
-    done = subprocess.run([str(program), *command[1:]], env=environment, capture_output=True, text=True, check=False)
+    program = str(Path(sys.executable).with_name(command[0]))
+    # first what lets the trainers of the package import torchvision beside a CPU build of torch
+    start = "import runpy, sys, lungseg_utils.networks; sys.argv = sys.argv[1:]; runpy.run_path(sys.argv[0], run_name='__main__')"
+    done = subprocess.run(
+        [sys.executable, "-c", start, program, *command[1:]], env=environment, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-2000:] + done.stderr[-2000:]
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from ...data import nifti
+from ...data import mask_files
 
 _SHOWN = 10
 
@@ -19,10 +19,10 @@ def strangers(lacking: Sequence[Path], holding: Sequence[Path]) -> list[tuple[st
         lacking: Files that do not hold the tumor's value.
         holding: Files that do. They are only read if one of the others is not all zeros.
     """
-    found = {path: set(nifti.labels_in(path).tolist()) for path in lacking}
+    found = {path: set(mask_files.labels_in(path).tolist()) for path in lacking}
     if not any(found.values()):
         return []
-    known = {value for path in holding for value in nifti.labels_in(path).tolist()}
+    known = {value for path in holding for value in mask_files.labels_in(path).tolist()}
     return [
         (
             str(path),
@@ -36,7 +36,7 @@ def strangers(lacking: Sequence[Path], holding: Sequence[Path]) -> list[tuple[st
 
 def held_by(paths: Iterable[Path]) -> str:
     """The values that files hold, in words."""
-    return _listed({value for path in paths for value in nifti.labels_in(path).tolist()})
+    return _listed({value for path in paths for value in mask_files.labels_in(path).tolist()})
 
 
 def _listed(values: set[float]) -> str:

@@ -7,33 +7,39 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from ...core import text_tables
-from ...data import nifti
+from ...data import mask_files
 from ...types import InputError
 
 PATIENTS_FILE = "patients.csv"
 ONE_READER = "reference"  # name of the reader where there are no subfolders
-_OTHER_FORMATS = (".nrrd", ".nhdr", ".mha", ".mhd", ".img", ".hdr", ".dcm")
+_OTHER_FORMATS = (".nhdr", ".mha", ".mhd", ".img", ".hdr")
 FAULTS_SHOWN = 10
 
 
 @dataclass(frozen=True)
 class CaseFiles:
-    """Files of one case; `prediction` is None if it is missing and counts as failed. `references`: reader -> file."""
+    """Files of one case; `prediction` is None if it is missing and counts as failed. `references`: reader -> file.
+
+    `image`: the CT, or the folder of its series, whose grid counts where no mask has one.
+    """
 
     case_id: str
     patient_id: str
     references: Mapping[str, Path]
     prediction: Path | None
     ignore: Path | None = None
+    image: Path | None = None
 
     @property
     def paths(self) -> list[Path]:
-        """All existing files of the case."""
+        """All masks of the case that are there."""
         return [*self.references.values(), *(path for path in (self.prediction, self.ignore) if path is not None)]
 
 
-def find_cases(predictions: Path, references: Path, ignore: Path | None = None, missing: str = "error") -> list[CaseFiles]:
-    """Match NAME.nii or NAME.nii.gz of the folders by NAME, in order of NAME.
+def find_cases(
+    predictions: Path, references: Path, ignore: Path | None = None, missing: str = "error", images: Path | None = None
+) -> list[CaseFiles]:
+    """Match the files of the folders (`mask_files.FORMATS`) by NAME, in order of NAME.
 
     References are in `references` itself, or, of several readers, in one subfolder each (and then only in subfolders). `patients.csv` in
     the same folder (columns case_id, patient_id) tells which cases are of one patient; without it each case is a patient.
@@ -43,14 +49,16 @@ def find_cases(predictions: Path, references: Path, ignore: Path | None = None, 
         references: folder.
         ignore: folder of regions in which nothing is scored.
         missing: a reference without prediction is an "error", or counts as "failed".
+        images: folder of CTs, NAME.nii.gz or a folder NAME of a DICOM series; needed where all masks of a case are DICOM SEG.
 
     Raises:
         InputError: also for a prediction or an ignore region without reference.
     """
     if missing not in ("error", "failed"):
         raise InputError("missing", f"{missing!r} is unknown", 'Give "error" or "failed".')
-    readers, answers = _readers(Path(references)), _nifti_files(Path(predictions))
-    hidden = _nifti_files(Path(ignore)) if ignore is not None else {}
+    readers, answers = _readers(Path(references)), _mask_files(Path(predictions))
+    hidden = _mask_files(Path(ignore)) if ignore is not None else {}
+    scans = _scans(Path(images)) if images is not None else {}
     case_ids = sorted({case_id for files in readers.values() for case_id in files})
     _refuse_unknown(answers, case_ids, predictions, "Remove them, or bring their references.")
     _refuse_unknown(hidden, case_ids, ignore, "Remove them, or bring their references.")
@@ -66,6 +74,7 @@ def find_cases(predictions: Path, references: Path, ignore: Path | None = None, 
             {reader: files[case_id] for reader, files in readers.items() if case_id in files},
             answers.get(case_id),
             hidden.get(case_id),
+            scans.get(case_id),
         )
         for case_id in case_ids
     ]
@@ -86,34 +95,42 @@ def _readers(folder: Path) -> dict[str, dict[str, Path]]:
     if not folder.is_dir():
         raise InputError(folder, "no such folder", "Give the folder with the reference masks.")
     inner = [path for path in sorted(folder.iterdir()) if path.is_dir() and not path.name.startswith(".")]
-    inner = [path for path in inner if any(_is_nifti(file) for file in path.iterdir())]
+    inner = [path for path in inner if any(_is_mask(file) for file in path.iterdir())]
     if not inner:
-        return {ONE_READER: _nifti_files(folder)}
-    if any(_is_nifti(path) for path in folder.iterdir()):
-        problem = f"NIfTI files lie in it and in its subfolders ({_some([path.name for path in inner])})"
+        return {ONE_READER: _mask_files(folder)}
+    if any(_is_mask(path) for path in folder.iterdir()):
+        problem = f"masks lie in it and in its subfolders ({_some([path.name for path in inner])})"
         raise InputError(folder, problem, "Put one reference per case into the folder, or those of each reader into a subfolder.")
-    return {path.name: _nifti_files(path) for path in inner}
+    return {path.name: _mask_files(path) for path in inner}
 
 
-def _is_nifti(path: Path) -> bool:
-    return path.is_file() and not path.name.startswith(".") and nifti.is_nifti(path)
+def _is_mask(path: Path) -> bool:
+    return path.is_file() and not path.name.startswith(".") and mask_files.is_mask(path)
 
 
-def _nifti_files(folder: Path) -> dict[str, Path]:
-    """Name without ending -> file, of the NIfTI files directly in a folder."""
+def _scans(folder: Path) -> dict[str, Path]:
+    """Name -> CT, of the files and folders directly in a folder."""
     if not folder.is_dir():
-        raise InputError(folder, "no such folder", "Give a folder with NAME.nii.gz files.")
+        raise InputError(folder, "no such folder", "Give the folder of the CTs.")
+    there = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+    return {path.name if path.is_dir() else mask_files.name_without_ending(path): path for path in there if path.is_dir() or _is_mask(path)}
+
+
+def _mask_files(folder: Path) -> dict[str, Path]:
+    """Name without ending -> file, of the masks directly in a folder."""
+    if not folder.is_dir():
+        raise InputError(folder, "no such folder", f"Give a folder with {mask_files.FORMATS}.")
     other = [path.name for path in sorted(folder.iterdir()) if path.name.lower().endswith(_OTHER_FORMATS)]
     if other:
         raise InputError(folder, f"it holds images of another format: {_some(other)}", "Convert them to NIfTI, or remove them.")
     found: dict[str, Path] = {}
-    for path in sorted(path for path in folder.iterdir() if _is_nifti(path)):
-        name = nifti.name_without_ending(path)
+    for path in sorted(path for path in folder.iterdir() if _is_mask(path)):
+        name = mask_files.name_without_ending(path)
         if name in found:
             raise InputError(path, f"{found[name].name} lies beside it, which is the same case", "Remove one of the two.")
         found[name] = path
     if not found:
-        raise InputError(folder, "it holds no NIfTI files", "Put NAME.nii.gz or NAME.nii directly into it, one per case.")
+        raise InputError(folder, "it holds no masks", f"Put {mask_files.FORMATS} directly into it, one per case.")
     return found
 
 

@@ -17,6 +17,7 @@ from .scoring import NOT_STATED, Scores
 from .summary import EVERYONE, case_table, count_flow, protocol_table, summarize
 
 if TYPE_CHECKING:
+    import jinja2
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
@@ -72,15 +73,20 @@ def write(scores: Scores, out: Path) -> Path:
     return out / "report.html"
 
 
-def _page(scores: Scores, summary: pd.DataFrame, shifts: pd.DataFrame) -> str:
+def template(name: str) -> jinja2.Template:
+    """A template of this folder."""
     import jinja2
 
     loader = jinja2.FileSystemLoader(Path(__file__).parent)
     environment = jinja2.Environment(loader=loader, autoescape=True, undefined=jinja2.StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    return environment.get_template(name)
+
+
+def _page(scores: Scores, summary: pd.DataFrame, shifts: pd.DataFrame) -> str:
     cases, flow = case_table(scores), count_flow(scores.results)
     mark = _kind_of_interval(summary["n"].iloc[0])
     card = None if scores.prompter == NOT_STATED else ladder.prompt_setting(scores.prompter)
-    return environment.get_template("report.html").render(
+    return template("report.html").render(
         name=scores.name,
         dataset=scores.provenance["folders"]["references"],
         flow=flow,

@@ -12,7 +12,7 @@ import pandas as pd
 from tqdm import tqdm
 
 from ...core.provenance import sha256_of_file
-from ...data import grids, nifti
+from ...data import grids, mask_files
 from ...evaluation import protocols, scoring, tables
 from ...evaluation.protocols import CaseCounts, CaseMasks
 from ...prompts import ladder, sources
@@ -41,16 +41,27 @@ class _Loaded:
 
 def _header_grid(path: Path) -> Mask:
     """The grid of a whole volume, from the header of its file alone."""
-    grid = nifti.read_grid(path)
+    grid = mask_files.read_grid(path)
     if grid.shape[2] < 2:
         raise InputError(path, "it has one slice only", "Give whole volumes: everything here is judged in 3-D.")
     return grid
 
 
+def _grid_files(case: CaseFiles) -> list[Path]:
+    """Files of a case that say on which grid it lies; the first one counts."""
+    return [path for path in case.paths if mask_files.has_grid(path)] + ([case.image] if case.image is not None else [])
+
+
+def _grid_of(case: CaseFiles) -> Mask:
+    """The grid of all masks of a case."""
+    return _header_grid(_grid_files(case)[0])
+
+
 def _check_grids(case: CaseFiles) -> list[Fault]:
-    """Faults of a case by its headers: unreadable files, and grids that are not that of the first reference."""
-    faults, first = [], None
-    for path in case.paths:
+    """Faults of a case by its headers: unreadable files, and grids that are not that of the first file with one."""
+    faults: list[Fault] = []
+    first: tuple[Path, Mask] | None = None
+    for path in _grid_files(case):
         try:
             grid = _header_grid(path)
             if first is None:
@@ -59,6 +70,9 @@ def _check_grids(case: CaseFiles) -> list[Fault]:
                 grids.refuse_other_grid(grid, first[1], path, first[0])
         except InputError as error:
             faults.append(_fault(error))
+    if not (first or faults):
+        remedy = "Name the folder of the CTs with --images, or give one of its masks as NIfTI or NRRD."
+        faults.append((str(case.paths[0]), "no file of its case says on which grid the slices of a DICOM SEG lie", remedy))
     return faults
 
 
@@ -79,10 +93,11 @@ def _read(task: tuple[CaseFiles, int | None, int | None]) -> _Loaded | list[Faul
     """Every mask of a case, or its faults. The labels choose a value of references and of the prediction."""
     case, label, prediction_label = task
     faults: list[Fault] = []
+    grid = _grid_of(case)
 
     def read(path: Path | None, value: int | None, option: str) -> Mask | None:
         try:
-            return None if path is None else nifti.read_mask(path, _header_grid(path), value, allow_empty=True)
+            return None if path is None else mask_files.read_mask(path, grid, value)
         except InputError as error:
             binary = f"Choose the tumor's value with {option} N." if option else "Give an ignore region of 0 and 1."
             faults.append((error.where, error.problem, binary if "`label`" in error.remedy else error.remedy))
@@ -173,6 +188,7 @@ def score_folders(
     prediction_label: int | None = None,
     missing: str = "error",
     workers: int = 1,
+    images: Path | None = None,
 ) -> Scores:
     """Score every case of the folders (layout: `find_cases`) by `metrics.score_case` and `protocols.measure`.
 
@@ -186,6 +202,7 @@ def score_folders(
         prediction_label: the same in predictions, if it differs.
         missing: a reference without prediction is an "error", or counts as "failed".
         workers: processes that read and score.
+        images: folder of CTs, for cases whose masks are all DICOM SEG.
 
     Raises:
         InputError: for files that cannot be matched, read or scored; it names all of them.
@@ -197,7 +214,7 @@ def score_folders(
     folders = {"predictions": Path(predictions), "references": Path(references)} | ({"ignore": Path(ignore)} if ignore is not None else {})
     if folders["predictions"].resolve() == folders["references"].resolve():
         raise InputError(predictions, "it is both predictions and references", "Give two folders: a mask always agrees with itself.")
-    cases = find_cases(predictions, references, ignore, missing)
+    cases = find_cases(predictions, references, ignore, missing, images)
     prediction_label = label if prediction_label is None else prediction_label
     name = name or folders["predictions"].resolve().name
     shared = {"experiment": name, "test_dataset": folders["references"].resolve().name, "prompter": prompter or NOT_STATED}
