@@ -77,6 +77,14 @@ def place(checkpoint: Checkpoint) -> Path:
     return Path(str(holder.locate_file(inside)))
 
 
+def is_here(checkpoint: Checkpoint) -> bool:
+    """Whether published weights lie in their place, by name and size; hashes are checked when they are used."""
+    path = place(checkpoint)
+    if checkpoint.content:
+        return all(any(path.glob(pattern)) for pattern in checkpoint.content)
+    return path.is_file() and checkpoint.size in (0, path.stat().st_size)
+
+
 def how_to_get(checkpoint: Checkpoint) -> str:
     """What brings a published file, or brings it again: a command, or the way by hand of a folder."""
     if checkpoint.command:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, redirect_stdout
 from io import StringIO
 from pathlib import Path
@@ -63,7 +63,7 @@ class TotalSegmentatorSegmenter(TrainedElsewhere):
         return {"parameters": self._parameters, "parameters_trained": 0}
 
 
-def _function():  # type: ignore[no-untyped-def]  # the package has no types
+def _function() -> Callable[..., nib.Nifti1Image]:
     try:
         with backend_kept():
             from totalsegmentator.python_api import totalsegmentator
