@@ -78,7 +78,8 @@ def test_a_box_on_a_slice_is_the_sessions_box(folder, scan):
     assert answer.seconds > 0
 
 
-def test_it_zooms_out_as_the_session_does_with_the_same_draws(tmp_path, scan):
+def test_it_zooms_out_as_the_session_does_with_the_same_draws(tmp_path, scan, monkeypatch):
+    monkeypatch.setattr(session_module.nnInteractiveInferenceSession, "MAX_AUTOZOOM_FACTOR", 1.5)  # of 4, which takes half a minute
     folder = published_folders.nninteractive(tmp_path / "zooms", side=56)
     segmenter = _segmenter(folder, autozoom=True)
     np.random.seed(7)  # noqa: NPY002
@@ -185,6 +186,7 @@ def test_it_is_a_row_with_its_license_and_counts_its_parameters(folder):
 
 
 def test_weights_that_are_not_here_or_not_whole_say_where_to_get_them(tmp_path, monkeypatch, folder):
+    (tmp_path / "experiments.yml").touch()  # a project without weights
     monkeypatch.setenv("LUNGSEG_ROOT", str(tmp_path))
     with pytest.raises(InputError, match=r"not here \(CC BY-NC-SA 4\.0.*huggingface\.co/MIC-DKFZ/nnInteractive.*into \S+weights"):
         initial_weights.initial_weights("nninteractive", OPTIONS)

@@ -63,6 +63,7 @@ def test_an_nnunet_that_nnunetv2_trained_is_read_from_its_checkpoint(tmp_path):
 
 
 def test_the_published_file_is_fetched_by_address_and_hash_and_another_one_is_refused(tmp_path, monkeypatch):
+    (tmp_path / "experiments.yml").touch()  # a project without weights
     monkeypatch.setenv("LUNGSEG_ROOT", str(tmp_path))
     (wanted,) = MODEL.CHECKPOINTS
     assert wanted.file in collections.weights()

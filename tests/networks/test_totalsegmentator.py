@@ -61,6 +61,7 @@ def test_the_package_gets_hu_and_its_affine_and_label_two_is_the_answer(package,
 def test_without_the_package_or_its_weights_the_way_to_get_them_is_said(package, tmp_path, monkeypatch):
     with pytest.raises(InputError, match="no weights of TotalSegmentator in it"):
         MODEL.build(OPTIONS).load_pretrained(tmp_path)
+    (tmp_path / "experiments.yml").touch()  # a project without weights
     monkeypatch.setenv("LUNGSEG_ROOT", str(tmp_path))
     with pytest.raises(InputError, match=r"not here \(Apache-2\.0.*TOTALSEG_HOME_DIR=\S+ \S+totalseg_download_weights -t lung_nodules"):
         initial_weights.initial_weights("total_lung_nodules", OPTIONS)
