@@ -50,8 +50,10 @@ class Edition:
 
 def whole_grid() -> Edition:
     """An edition that holds every experiment."""
-    lines = config.load().experiments.values()
-    return Edition(frozenset(line.notebook for line in lines), {line.model: "stand-in" for line in lines})
+    grid = config.load()
+    lines, replaced = grid.experiments.values(), {name for profile in grid.profiles.values() for name in profile.stand_ins}
+    ran = {line.model: "stand-in" if line.model in replaced else "published weights" for line in lines}
+    return Edition(frozenset(line.notebook for line in lines), ran)
 
 
 def edition(executed: Path) -> Edition:
