@@ -86,7 +86,7 @@ def _smallest(name):
     options = registry.card("models", name).options
     pictured = registry.checkpoints(name) and "canvas" in options and name != "litemedsam"
     published = (SAM2 if "clip_slices" in options else SAM) if pictured else {}
-    changes = published or config.load().profile("smoke").model_options.get(name, {})
+    changes = published or published_folders.OPTIONS.get(name) or config.load().profile("smoke").model_options.get(name, {})
     segmenter = registry.plugin("models", name).build({**options, **changes})
     if name == "litemedsam":  # its encoder has one size only
         segmenter.network.image_encoder = SmallEncoder()

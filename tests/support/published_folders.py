@@ -1,7 +1,6 @@
 """Weights in the layouts in which others publish them, of tiny networks with random weights."""
 
 import json
-from functools import partial
 
 import numpy as np
 import torch
@@ -130,7 +129,8 @@ def cln_segmenter(path):
 
 # model -> the package that it needs, and what writes weights for it
 WEIGHTS = {
-    "nninteractive": ("nnInteractive", partial(nninteractive, side=56)),
+    "nninteractive": ("nnInteractive", nninteractive),
     "cln_segmenter": ("nnunetv2", cln_segmenter),
     "total_lung_nodules": ("totalsegmentator", total_segmentator),
 }
+OPTIONS = {"nninteractive": {"autozoom": False}}  # which takes seconds for each prompt
