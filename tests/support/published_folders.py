@@ -1,6 +1,7 @@
 """Weights in the layouts in which others publish them, of tiny networks with random weights."""
 
 import json
+from functools import partial
 
 import numpy as np
 import torch
@@ -129,7 +130,7 @@ def cln_segmenter(path):
 
 # model -> the package that it needs, and what writes weights for it
 WEIGHTS = {
-    "nninteractive": ("nnInteractive", nninteractive),
+    "nninteractive": ("nnInteractive", partial(nninteractive, side=24)),  # all prompts of the contract fit into it
     "cln_segmenter": ("nnunetv2", cln_segmenter),
     "total_lung_nodules": ("totalsegmentator", total_segmentator),
 }
