@@ -150,7 +150,7 @@ rule notebook:
     input:
         needed_tables,
         runs_shown,
-        "notebooks/{name}.ipynb",
+        lambda wildcards: str(inputs.notebook(wildcards.name)),
         INPUTS["code"],
         INPUTS["grid"],
         lambda wildcards: INPUTS[inputs.group_of_tables(wildcards.name, EXPERIMENTS)],

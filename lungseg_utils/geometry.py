@@ -68,6 +68,12 @@ def unstack_axial(array: np.ndarray) -> np.ndarray:
     return array[::-1, ::-1].transpose(2, 1, 0)
 
 
+def unstacked_box(box: Box, shape: tuple[int, ...]) -> list[list[int]]:
+    """Where a box of an (x, y, z) array of this shape lies in `unstack_axial` of it: half-open [from, to] of slices, rows, columns."""
+    (i, j, k), (i_end, j_end, k_end) = box.ijk_min, box.ijk_max
+    return [[k, k_end], [shape[1] - j_end, shape[1] - j], [shape[0] - i_end, shape[0] - i]]
+
+
 def zyx(array: np.ndarray) -> np.ndarray:
     """(x, y, z) to (z, y, x), as SimpleITK and nnU-Net order axes, or back: in reverse order, none turned round."""
     return array.T

@@ -99,6 +99,11 @@ def checkpoints(name: str) -> tuple[Checkpoint, ...]:
     return tuple(getattr(plugin("models", name), "CHECKPOINTS", ()))
 
 
+def published() -> tuple[str, ...]:
+    """Models that start from weights of their authors: those that list any."""
+    return tuple(name for name in names("models") if checkpoints(name))
+
+
 def initial_weights(name: str, options: Options) -> Checkpoint | Pretraining | OwnWeights | None:
     """What a model starts from, by its own `initial_weights(options)`; random weights, None, by default."""
     module = plugin("models", name)

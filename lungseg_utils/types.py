@@ -279,6 +279,9 @@ class ModelCard:
     """What a model file says of itself without importing torch. `learns`: a paradigm means something for it.
 
     `prompts`: the kinds that it takes, of "box", "points" and "none". Every prompt setting of these kinds can be asked of it.
+    For its pages: `reads`, what it takes a CT as; `pretraining`, what its first weights learned from; `architecture`, the image encoder of
+    its full size, where that is measured as a promptable network of slices; `about`, how it works, in Markdown, with {option} for an
+    option. `about` stands where no text of the model is written elsewhere.
     """
 
     title: str
@@ -290,6 +293,10 @@ class ModelCard:
     prompts: tuple[str, ...]
     options: Options = field(default_factory=dict)
     learns: bool = True
+    reads: str = ""
+    pretraining: str = "none"
+    architecture: str = ""
+    about: str = ""
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "options", _frozen_mapping(self.options))
@@ -305,6 +312,8 @@ class Checkpoint:
     """A published file of weights. `size` in bytes and `sha256` are 0 and "" where their authors give none: recorded at first download.
 
     `package`: the requirement ("name==version") of the package that brings the file when it is installed; "" for one that is fetched.
+    `content`: if `file` is a folder, patterns of the files in it, each of which has to be there. A folder is brought by hand, or by
+    `command`, in which {place} is the folder.
     """
 
     file: str
@@ -314,6 +323,13 @@ class Checkpoint:
     license: str
     citation: str
     package: str = ""
+    content: tuple[str, ...] = ()
+    command: str = ""
+
+    @property
+    def name(self) -> str:
+        """Without the ending of a file: how tables call the weights."""
+        return self.file if self.content else Path(self.file).stem
 
 
 @dataclass(frozen=True)

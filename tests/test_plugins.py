@@ -12,6 +12,7 @@ from lungseg_utils.data.splits import read_splits
 from lungseg_utils.experiments import config
 from lungseg_utils.prompts import ladder
 from lungseg_utils.types import Checkpoint, DatasetCard, Image, InputError, Mask, ModelCard, ParadigmCard, Study, TrainingRun
+from tests.support import published_folders
 from tests.support.small_encoder import SmallEncoder
 
 CARDS = {"models": ModelCard, "datasets": DatasetCard, "paradigms": ParadigmCard}
@@ -83,8 +84,9 @@ SAM2 |= {"memory_feedforward": 64}
 def _smallest(name):
     """The model as the smoke profile makes it. Published sizes take minutes on a CPU, and that profile has stand-ins in their place."""
     options = registry.card("models", name).options
-    published = (SAM2 if "clip_slices" in options else SAM) if registry.checkpoints(name) and name != "litemedsam" else {}
-    changes = published or config.load().profile("smoke").model_options.get(name, {})
+    pictured = registry.checkpoints(name) and "canvas" in options and name != "litemedsam"
+    published = (SAM2 if "clip_slices" in options else SAM) if pictured else {}
+    changes = published or published_folders.OPTIONS.get(name) or config.load().profile("smoke").model_options.get(name, {})
     segmenter = registry.plugin("models", name).build({**options, **changes})
     if name == "litemedsam":  # its encoder has one size only
         segmenter.network.image_encoder = SmallEncoder()
@@ -94,6 +96,10 @@ def _smallest(name):
 def _ready(name, folder):
     """The same, able to answer. A model that plans its network from data (nnU-Net) has none before it has seen some: it is shown two."""
     segmenter = _smallest(name)
+    if name in published_folders.WEIGHTS:
+        package, write = published_folders.WEIGHTS[name]
+        pytest.importorskip(package)
+        segmenter.load_pretrained(write(folder / "published"))
     if not segmenter.parameters()["parameters"] and "full" in registry.card("models", name).paradigms:
         segmenter.set_image(_box(0).image)
         with pytest.raises(InputError, match="not trained"):

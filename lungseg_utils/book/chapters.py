@@ -1,11 +1,14 @@
-"""Make the pages of the models, a section each, from a template and what is said of each model alone, both in `book/models/`."""
+"""Make the pages of the models, a section each, from a template and what is said of each model alone, both in `book/models/`.
+
+A model of the grid of which nothing is said there is described by its card, on the page `further`.
+"""
 
 from __future__ import annotations
 
 import ast
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from string import Template
@@ -19,7 +22,13 @@ _STAND_IN = (
     "What runs here is a **stand-in**: a small network of the same classes that never saw the published weights "
     "([what that means](../results/models.ipynb)). **No number below is a result of the published model.**"
 )
+FURTHER = "further"  # the page of models that have no section of their own
+FOLDER = Path(__file__).resolve().parents[2] / "book" / "models"
+_NOT_MEASURED = "Its full size was not measured."
 _NOT_RUN = "**This edition does not run it.**"
+_DRAWING = """```{raw} html
+%s
+```"""
 # of models whose full size is measured
 _COSTS = """
 ```{glued} ../results/costs.ipynb::%s_costs
@@ -41,8 +50,10 @@ class Edition:
 
 def whole_grid() -> Edition:
     """An edition that holds every experiment."""
-    lines = config.load().experiments.values()
-    return Edition(frozenset(line.notebook for line in lines), {line.model: "stand-in" for line in lines})
+    grid = config.load()
+    lines, replaced = grid.experiments.values(), {name for profile in grid.profiles.values() for name in profile.stand_ins}
+    ran = {line.model: "stand-in" if line.model in replaced else "published weights" for line in lines}
+    return Edition(frozenset(line.notebook for line in lines), ran)
 
 
 def edition(executed: Path) -> Edition:
@@ -57,18 +68,28 @@ def edition(executed: Path) -> Edition:
     return Edition(frozenset(path.stem for path in executed.glob("*.ipynb")), glued)
 
 
-def models(folder: Path) -> dict[str, str]:
+def models(folder: Path = FOLDER) -> dict[str, str]:
     """Model -> the page that its section is on, in reading order."""
-    return {name: page for page, (_, text) in _split(_PAGE, _read(folder)).items() for name in _split(_MODEL, text)}
+    written = {name: page for page, (_, text) in _split(_PAGE, _read(folder)).items() for name in _split(_MODEL, text)}
+    return written | dict.fromkeys(_described_by_their_cards(written), FURTHER)
+
+
+def _described_by_their_cards(written: Container[str]) -> list[str]:
+    models = dict.fromkeys(line.model for line in config.load().experiments.values())
+    return [name for name in models if name not in written]
 
 
 def pages(folder: Path, held: Edition | None = None) -> dict[str, str]:
     """Name -> Markdown of each page, from `_chapters.md` and `_chapter_template.md` in `folder`; without an edition, of the whole grid."""
     template, held = Template((folder / "_chapter_template.md").read_text(encoding="utf-8")), held or whole_grid()
-    made = {}
-    for page, (title, text) in _split(_PAGE, _read(folder)).items():
+    parts, made = _split(_PAGE, _read(folder)), {}
+    written = [name for _, text in parts.values() for name in _split(_MODEL, text)]
+    for page, (title, text) in parts.items():
         lead = _MODEL.split(text)[0].strip()
-        sections = [_section(template, name, *found, held) for name, found in _split(_MODEL, text).items()]
+        found = _split(_MODEL, text)
+        if page == FURTHER:
+            found |= {name: _of_card(name) for name in _described_by_their_cards(written)}
+        sections = [_section(template, name, *said, held) for name, said in found.items()]
         made[page] = "\n\n".join([f"# {title}", lead, *sections]) + "\n"
     return made
 
@@ -89,16 +110,23 @@ def _split(heading: re.Pattern[str], text: str) -> dict[str, tuple[str, str]]:
     return {key: (title.strip(), body.strip()) for key, title, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
 
 
+def _of_card(name: str) -> tuple[str, str]:
+    """Title and text of a section, as a model's card has them."""
+    card = registry.card("models", name)
+    source = f"*{card.reference}*, [doi:{card.doi}](https://doi.org/{card.doi}). License: {card.license}."
+    return card.title, f"{card.summary} {source}\n\n### Adaptation\n\n{card.about.format(**card.options)}"
+
+
 def _section(template: Template, name: str, title: str, text: str, held: Edition) -> str:
     lead, *found = _PART.split(text)
     parts = dict.fromkeys(_EMPTY, "") | {part.lower(): body.strip() for part, body in zip(found[::2], found[1::2], strict=True)}
     if not found:  # the baselines without a network
         return f"## {title}\n\n{lead.strip()}\n\n{_experiments(name, held)}".strip()
-    if any(subject.model == name for subject in subjects.SUBJECTS):
+    if any(subject.model == name for subject in subjects.subjects()):
         parts["costs"] += f"\n{_COSTS % name}"
-    shown = template.substitute(
-        parts, model=name, title=title, lead=lead.strip(), drawing=drawings.svg(drawings.read(parts["drawing"])), ran=_ran(name, held)
-    )
+    parts["costs"] = parts["costs"] or _NOT_MEASURED
+    drawing = _DRAWING % drawings.svg(drawings.read(parts["drawing"])) if parts["drawing"] else ""
+    shown = template.substitute(parts, model=name, title=title, lead=lead.strip(), drawing=drawing, ran=_ran(name, held))
     return _fitting(shown, bool(held.ran.get(name))).strip()
 
 

@@ -69,14 +69,17 @@ def _add_notebook(commands: Commands) -> None:
 
 def _notebook(arguments: argparse.Namespace) -> int:
     from ..core import outputs, project
-    from . import notebooks, workflow
+    from . import inputs, notebooks, workflow
 
     title = workflow.experiment_title(arguments.name, arguments.profile)
     print(f"== page {arguments.name}, profile {arguments.profile}", flush=True)
     root = project.project_root()
-    notebook = root / "notebooks" / f"{arguments.name}.ipynb"
+    notebook = inputs.notebook(arguments.name)
     outputs.require_file(arguments.out, [notebook], (".ipynb",))
-    parameters = {"profile": arguments.profile, "public": arguments.public} | notebooks.read_parameters(notebook, dict(arguments.parameter))
+    parameters = {"profile": arguments.profile, "public": arguments.public}
+    if notebook.stem != arguments.name:  # that of another experiment, which is told its name
+        parameters["experiment"] = arguments.name
+    parameters |= notebooks.read_parameters(notebook, dict(arguments.parameter))
     notebooks.execute(notebook, arguments.out, parameters, cwd=root, title=title)
     return 0
 

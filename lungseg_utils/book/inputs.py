@@ -11,6 +11,8 @@ from pathlib import Path
 
 from ..core import project, provenance
 from ..core.files import write_text
+from ..experiments import config
+from ..types import InputError
 
 _CODE = (".py", ".js", ".css", ".json", ".md")
 _WORDS = ("book/build.py", "book/serve.py", "cli.py", "__main__.py")  # ends of paths in the package: no number or picture depends on them
@@ -18,6 +20,19 @@ _GRID = ("experiments.yml", "requirements.txt", "analysis_plan.yml", "data/froze
 _GRID_FOLDERS = ("data/labels_for_settings.csv", "data/splits/*.csv", "data/exclusions/*.csv")
 _PROSE = ("_config.yml", "_toc.yml", "package.json", "lungseg_utils/book/build.py")
 _MADE = {"results", "vendor", "_build", "__pycache__"}  # folders of book/ that hold what a build puts there
+
+
+def notebook(name: str) -> Path:
+    """The notebook that makes a page: its own, else for an experiment that of another one of its paradigm, which it shares.
+
+    InputError for a page that is neither.
+    """
+    folder, lines = project.project_root() / "notebooks", config.load().experiments
+    shared = [line.notebook for line in lines.values() if name in lines and line.paradigm == lines[name].paradigm]
+    known = [path for path in (folder / f"{candidate}.ipynb" for candidate in (name, *shared)) if path.is_file()]
+    if not known:
+        raise InputError(folder / f"{name}.ipynb", "no such notebook", "Give the name of one, or of an experiment in experiments.yml.")
+    return known[0]
 
 
 def files(profile: str) -> dict[str, list[Path]]:

@@ -70,9 +70,12 @@ def collections() -> dict[str, Collection]:
 
 
 def weights() -> dict[str, Checkpoint]:
-    """All published weights that are fetched, by the name of their file, as the model files give them; a package brings its own."""
+    """All published weights that are fetched, by the name of their file, as the model files give them.
+
+    A package brings its own, and a folder is brought by hand.
+    """
     listed = [checkpoint for name in registry.names("models") for checkpoint in registry.checkpoints(name)]
-    return {checkpoint.file: checkpoint for checkpoint in listed if not checkpoint.package}
+    return {checkpoint.file: checkpoint for checkpoint in listed if not (checkpoint.package or checkpoint.content)}
 
 
 def size(dataset: str) -> int:

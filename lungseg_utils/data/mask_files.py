@@ -70,7 +70,7 @@ def _read_seg(path: Path, like: Mask, label: int | None) -> Mask:
         raise InputError(
             path, f"it has {len(regions)} segments: {listed}", "Choose one with `label`, and in the command report with --label."
         )
-    return opened.mask_to_ignore(next(iter(regions)) if label is None else label, like)
+    return opened.mask_with_gaps(next(iter(regions)) if label is None else label, like)
 
 
 def _is_seg(path: Path) -> bool:

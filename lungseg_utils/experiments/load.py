@@ -102,8 +102,8 @@ def load_model(model: str, weights: Path | str | None = None, **options: object)
     segmenter = registry.model(model).build(config.model_options(model, options), 0)
     if weights is not None:
         path = Path(weights)
-        if not path.is_file():
-            raise InputError(path, "no such file", "Check the path; `python -m lungseg_utils fetch` brings published weights.")
+        if not path.exists():
+            raise InputError(path, "no such file or folder", "Check the path; `python -m lungseg_utils fetch` brings published weights.")
         if registry.checkpoints(model) and isinstance(segmenter, PretrainedSegmenter):
             segmenter.load_pretrained(path)
         else:

@@ -24,6 +24,7 @@ CARD = ModelCard(
     license="BSD-3-Clause",
     paradigms=("full", "few_shot"),
     prompts=("box", "points", "none"),
+    reads="slices with neighbors",
     options={
         "backbone": "mobilenet_v3_large",
         "width": 0.5,

@@ -19,6 +19,9 @@ CARD = ModelCard(
     license="Apache-2.0",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
     prompts=("box",),
+    reads="single slices",
+    pretraining="medical images, LIDC-IDRI too",
+    architecture="TinyViT",
     options={
         "canvas": 256,
         "window_hu": ct_windows.SOFT_TISSUE_HU,  # the default of their pre_CT_MR.py; the lung's is a row of its own

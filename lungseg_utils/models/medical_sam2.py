@@ -19,6 +19,9 @@ CARD = ModelCard(
     license="GPL, by the badge of its repository; no code of it is used here",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
     prompts=("box", "points"),
+    reads="a video of slices",
+    pretraining="medical images",
+    architecture="sam2_hiera_t",
     options={
         "checkpoint": "MedSAM2_pretrain.pth",
         "canvas": 1024,

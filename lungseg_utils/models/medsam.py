@@ -19,6 +19,9 @@ CARD = ModelCard(
     license="Apache-2.0",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
     prompts=("box",),
+    reads="single slices",
+    pretraining="medical images",
+    architecture="ViT-B",
     options={
         "canvas": 1024,
         "window_hu": ct_windows.SOFT_TISSUE_HU,  # the default of their pre_CT_MR.py; their paper has another one for the lung

@@ -19,6 +19,9 @@ CARD = ModelCard(
     license="code Apache-2.0; weights for research and education",
     paradigms=("zero_shot", "few_shot", "fine_tuned"),
     prompts=("box",),
+    reads="a video of slices",
+    pretraining="medical images, LIDC-IDRI too",
+    architecture="sam2.1_hiera_t",
     options={
         "checkpoint": "MedSAM2_latest.pt",
         "config": "sam2.1_hiera_t",

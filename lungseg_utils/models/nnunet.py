@@ -48,6 +48,7 @@ CARD = ModelCard(
     license="Apache-2.0",
     paradigms=("full", "few_shot"),
     prompts=("box", "points", "none"),
+    reads="as it plans",
     options=_OPTIONS,
 )
 

@@ -19,6 +19,9 @@ CARD = ModelCard(
     license="Apache-2.0",
     paradigms=("zero_shot",),
     prompts=("box", "points"),
+    reads="single slices",
+    pretraining="photographs",
+    architecture="ViT-B",
     options={
         "canvas": 1024,
         "window_hu": ct_windows.SOFT_TISSUE_HU,

@@ -19,6 +19,9 @@ CARD = ModelCard(
     license="Apache-2.0",
     paradigms=("zero_shot",),
     prompts=("box", "points"),
+    reads="a video of slices",
+    pretraining="photographs, videos",
+    architecture="sam2.1_hiera_t",
     options={
         "config": "sam2.1_hiera_t",
         "canvas": 1024,

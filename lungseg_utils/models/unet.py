@@ -18,6 +18,7 @@ CARD = ModelCard(
     license="Apache-2.0",
     paradigms=("full", "few_shot"),
     prompts=("box", "points", "none"),
+    reads="3-D patches",
     options={
         "spacing_mm": (3.0, 3.0, 3.0),
         "windows_hu": ((-1000.0, 400.0), (-160.0, 240.0)),

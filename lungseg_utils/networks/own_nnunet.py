@@ -7,9 +7,8 @@ default, directions matter little; a wrong order of axes does matter.
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, redirect_stdout
+from collections.abc import Mapping, Sequence
+from contextlib import redirect_stdout
 from io import StringIO
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -29,7 +28,6 @@ from .trained_elsewhere import StoredAxes, TrainedElsewhere
 if TYPE_CHECKING:
     from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
-_ONLY_WEIGHTS = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch: the package loads pickles that could run code
 _REORIENTING = {"NibabelIOWithReorient": "RAS", "SimpleITKIOWithReorient": "RAS"}
 
 
@@ -100,7 +98,7 @@ def _load(found: nnunet_results.TrainedNnUNet, mirroring: bool, device: torch.de
     """nnunetv2's predictor, made by its own function; pickles are read without running code from them."""
     with backend_kept():
         from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
-    with redirect_stdout(StringIO()), _only_weights():
+    with redirect_stdout(StringIO()), training.only_weights():
         predictor = nnUNetPredictor(use_mirroring=mirroring, device=device, allow_tqdm=False)
         try:
             predictor.initialize_from_trained_model_folder(str(found.folder), found.folds, found.checkpoint)
@@ -109,18 +107,3 @@ def _load(found: nnunet_results.TrainedNnUNet, mirroring: bool, device: torch.de
             raise InputError(found.folder, problem, "Check it with nnUNetv2_predict; its trainer must be one of nnunetv2's own.") from error
     predictor.network.to(device)
     return predictor
-
-
-@contextmanager
-def _only_weights() -> Iterator[None]:
-    """For this block torch loads tensors and plain values alone, also where it is told to run what a pickle says."""
-    before = os.environ.get(_ONLY_WEIGHTS)
-    os.environ[_ONLY_WEIGHTS] = "1"
-    try:
-        with training.plain_numbers():
-            yield
-    finally:
-        if before is None:
-            del os.environ[_ONLY_WEIGHTS]
-        else:
-            os.environ[_ONLY_WEIGHTS] = before

@@ -1,4 +1,4 @@
-"""Base of automatic segmenters whose networks were trained elsewhere, by another package: they predict, and are not trained here."""
+"""Bases of segmenters whose networks were trained elsewhere, by another package: they predict, and are not trained here."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from typing import NoReturn
 import numpy as np
 
 from .. import geometry
-from ..types import InputError, Study, TrainingRun
+from ..types import InputError, PretrainedSegmenter, Study, TrainingRun
 from .prompted_control import WholeScanSegmenter
 
 # letter of an axis that grows towards that side -> index of the world axis, and its sign, in RAS+
 _SIDES = {"R": (0, 1), "L": (0, -1), "A": (1, 1), "P": (1, -1), "S": (2, 1), "I": (2, -1)}
 
 
-class TrainedElsewhere(WholeScanSegmenter, ABC):
+class NotTrainedHere(PretrainedSegmenter, ABC):
     """A segmenter that takes its weights by `load_pretrained` alone."""
 
     @abstractmethod
@@ -37,7 +37,13 @@ class TrainedElsewhere(WholeScanSegmenter, ABC):
         raise self._refusal("load")
 
     def _refusal(self, where: str) -> InputError:
-        return InputError(where, "this model was trained elsewhere, and is not trained here", "Use the paradigm trained_elsewhere.")
+        return InputError(
+            where, "this model was trained elsewhere, and is not trained here", "Use it as it is: zero_shot, or trained_elsewhere."
+        )
+
+
+class TrainedElsewhere(NotTrainedHere, WholeScanSegmenter):
+    """An automatic one."""
 
 
 class StoredAxes:

@@ -6,6 +6,7 @@ The randomness of step s is drawn from (seed, s) alone, so an interrupted run co
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -24,6 +25,7 @@ from .losses import tell_progress
 
 BY_DEVICE = "by_device"
 PRECISIONS = (BY_DEVICE, "fp32", "bf16")
+_ONLY_WEIGHTS = "TORCH_FORCE_WEIGHTS_ONLY_LOAD"  # torch's own switch: packages load pickles that could run code
 _MOST_DRAWERS = 8
 Tensors = torch.Tensor | tuple[torch.Tensor, ...]
 Sampler = Callable[[np.random.Generator], tuple[Tensors, Tensors]]  # draws a batch: inputs and targets
@@ -210,6 +212,21 @@ def plain_numbers() -> Iterator[None]:
     allowed = [scalar, (scalar, "numpy.core.multiarray.scalar"), np.dtype, *(type(np.dtype(kind)) for kind in kinds)]
     with torch.serialization.safe_globals(allowed):
         yield
+
+
+@contextmanager
+def only_weights() -> Iterator[None]:
+    """For this block torch loads tensors and plain values alone, also where a package tells it to run what a pickle says."""
+    before = os.environ.get(_ONLY_WEIGHTS)
+    os.environ[_ONLY_WEIGHTS] = "1"
+    try:
+        with plain_numbers():
+            yield
+    finally:
+        if before is None:
+            del os.environ[_ONLY_WEIGHTS]
+        else:
+            os.environ[_ONLY_WEIGHTS] = before
 
 
 def load_weights_file(path: Path, remedy: str = "Delete it and train again.") -> Record:

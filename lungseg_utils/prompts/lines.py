@@ -42,6 +42,12 @@ def line_points(lesion: np.ndarray, lesion_id: int, spacing_mm: Sequence[float])
     return Prompt(lesion_id, (SlicePrompt(index, points=points),), find_ends=True, actions=1)
 
 
+def drawn_line(prompt: Prompt) -> tuple[tuple[int, int, int], tuple[int, int, int]] | None:
+    """The ends of the line that a prompt of points was drawn as, by `line_points`; None for clicks, each of which is an action."""
+    points = prompt.slices[0].points if len(prompt.slices) == 1 and prompt.actions == 1 else None
+    return (points.ijk[0], points.ijk[1]) if points is not None and points.labels == (1, 1, 1) else None
+
+
 def longest_chord(plane: np.ndarray, spacing_mm: Sequence[float]) -> tuple[tuple[int, int], tuple[int, int]]:
     """Ends (voxel indices) of the longest line between two voxel centres that stays inside a plane's largest 8-connected part."""
     labels, _ = ndimage.label(plane, structure=_CONNECTED_8)

@@ -32,8 +32,8 @@ SAME_LABELS, SAME_IMAGES = "same images and labels", "same images, other labels"
 PUBLISHED = "published"
 # weights that no profile runs: what a source settles about them, for whoever compares with their numbers; other pairs have no row
 ELSEWHERE = (
-    *("SAM-Med2D", "SAM-Med3D-turbo", "VISTA3D", "nnInteractive", "VoxTell", "BiomedParse v1", "UniBiomed"),
-    *("TotalSegmentator lung_nodules", "SMIT lung GTV", "ULS23 baseline", "CLN-Segmenter-MSD-fold0"),
+    *("SAM-Med2D", "SAM-Med3D-turbo", "VISTA3D", "VoxTell", "BiomedParse v1", "UniBiomed"),
+    *("SMIT lung GTV", "ULS23 baseline"),
 )
 _SHORT = {  # level -> its word in the matrix and the color of its cell
     SAME_LABELS: ("labels", "#e8927c"),
@@ -66,13 +66,9 @@ def known_weights() -> dict[str, str]:
     grid = config.load()
     models = dict.fromkeys(line.model for line in grid.experiments.values())
     stand_ins = [stand_in for profile in grid.profiles.values() for stand_in in profile.stand_ins.values()]
-    published = {_stem(checkpoint): PUBLISHED for name in models for checkpoint in registry.checkpoints(name)}
+    published = {checkpoint.name: PUBLISHED for name in models for checkpoint in registry.checkpoints(name)}
     drawn = [weights_of(stand_in.model, {**registry.card("models", stand_in.model).options, **stand_in.options}) for stand_in in stand_ins]
     return published | {name: "stand-in" for name in drawn if name}
-
-
-def _stem(checkpoint: Checkpoint) -> str:
-    return Path(checkpoint.file).stem
 
 
 def _label(dataset: str) -> str:
@@ -166,7 +162,7 @@ def legend() -> str:
 def files_in_words() -> str:
     """Markdown: which model each file of published weights is of."""
     models = dict.fromkeys(line.model for line in config.load().experiments.values())
-    found = {_stem(checkpoint): registry.card("models", name).title for name in models for checkpoint in registry.checkpoints(name)}
+    found = {checkpoint.name: registry.card("models", name).title for name in models for checkpoint in registry.checkpoints(name)}
     return ", ".join(f"`{file}` ({title})" for file, title in found.items())
 
 
@@ -256,7 +252,7 @@ def weights_of(model: str, options: Options) -> str:
     if isinstance(first, Pretraining):
         return f"{model}__{first.kind}"
     if isinstance(first, Checkpoint):
-        return _stem(first)
+        return first.name
     return ""
 
 

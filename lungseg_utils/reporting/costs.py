@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from ..experiments.costs.subjects import HUMAN_SECONDS_PER_BOX, SUBJECTS
+from ..experiments.costs.subjects import HUMAN_SECONDS_PER_BOX, subjects
 from ..experiments.costs.table import MIRRORED, VOLUME
 from ..experiments.results import RunResult
 from ..types import Row
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
     from matplotlib.typing import ColorType
 
 
-_TITLES = {subject.name: subject.title for subject in SUBJECTS}
 _FAMILIES = {False: ("no prompt", "o", 0), True: ("box on a slice", "s", 1)}  # prompted: name, marker, color
 _SETTINGS = ("none", "box_one_slice", "box_every_slice")
 _GIGA = 1e9
@@ -51,7 +50,7 @@ _ALIKE = 0.002, 0.2  # decades in FLOPs and seconds between points that share a 
 
 def model_title(name: str) -> str:
     """Title of an architecture; unknown names stay as they are."""
-    return _TITLES.get(name, name)
+    return next((subject.title for subject in subjects() if subject.name == name), name)
 
 
 def human_seconds(prompts: float) -> tuple[float, float]:
@@ -430,9 +429,14 @@ def printable_volumes(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def printable_family(frame: pd.DataFrame, model: str) -> pd.DataFrame:
-    """Costs of the full sizes of one model of the grid: one row per size, for a slice and for the reference volume by prompt setting."""
-    sizes = [subject.name for subject in SUBJECTS if subject.model == model and subject.name in set(frame["model"])]
+    """Costs of the full sizes of one model of the grid: one row per size, for a slice and for the reference volume by prompt setting.
+
+    Empty as long as none of them was measured.
+    """
+    sizes = [subject.name for subject in subjects() if subject.model == model and subject.name in set(frame["model"])]
     own = frame[frame["model"].isin(sizes)]
+    if own.empty:
+        return pd.DataFrame({"full size": [], "not measured yet": []})
     volumes = by_volume(own)
     times = {(row["model"], row["prompter"]): duration(row["seconds"], row["extrapolated"]) for _, row in volumes.iterrows()}
     table = by_model(own).set_index("model").loc[sizes]

@@ -12,9 +12,10 @@ import pandas as pd
 from .. import registry
 from ..evaluation import tables
 from ..experiments import analysis_plan, config, planning
+from ..experiments.costs import subjects
 from ..experiments.results import RunResult
-from ..types import Options
-from . import methods
+from ..types import ModelCard, Options
+from . import methods, model_texts
 from .failures import failure_table
 from .labels import CONTROL, TRIVIAL_MODEL, difference_text, interval_text, label_of
 from .strata import SMALL_MM
@@ -246,8 +247,40 @@ def answer(ran: Mapping[str, Sequence[RunResult]]) -> str:
     return text + (warning if "stand-in" in kinds else "")
 
 
-def _listed(names: Sequence[str]) -> str:
-    return " and ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
+def at_a_glance(ran: Mapping[str, Sequence[RunResult]], costs: pd.DataFrame) -> pd.DataFrame:
+    """One row per model, to be shown as text: what its card says, its parameters at full size and here, and what ran of it.
+
+    `costs`: the measured full sizes (`costs.table`), of which the published one is shown: in 3-D where a model has both.
+    """
+    rows = []
+    for model, results in ran.items():
+        card, full = registry.card("models", model), _full_size(model, costs)
+        row = {"Model": model_texts.read(model, card.options).name, "Reads a CT as": card.reads, "Pretraining": card.pretraining}
+        row |= {"Labels it needs": _labels_needed(card), "Prompt": _prompts_taken(card)}
+        rows.append(row | {"Parameters: full size": full, "here": _parameters(results), "In this edition": here(model, results)})
+    return pd.DataFrame(rows)
+
+
+def _full_size(model: str, costs: pd.DataFrame) -> str:
+    sizes = [s.name for s in subjects.subjects() if s.model == model and s.by_default and "2d" not in s.options.values()]
+    found = costs[costs["model"].isin(sizes) & (costs["quantity"] == "parameters")]["value"]
+    return _NOT_SAID if found.empty else f"{found.max() / 1e6:.2g} M"
+
+
+def _labels_needed(card: ModelCard) -> str:
+    shots = [registry.card("paradigms", name) for name in card.paradigms]
+    few, every = (any(p.uses_target_labels and p.few_shot == few for p in shots) for few in (True, False))
+    kinds = ["none"] * any(not p.uses_target_labels for p in shots) + ["few"] * few + ["all"] * every
+    return _listed(kinds, "or")
+
+
+def _prompts_taken(card: ModelCard) -> str:
+    words = {"box": "boxes", "points": "clicks"}
+    return _NO_PROMPT if card.is_automatic else ", ".join(words[kind] for kind in card.prompts if kind in words)
+
+
+def _listed(names: Sequence[str], word: str = "and") -> str:
+    return f" {word} ".join([", ".join(names[:-1]), names[-1]] if len(names) > 1 else names)
 
 
 def tables_of(

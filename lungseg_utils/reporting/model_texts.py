@@ -1,6 +1,7 @@
 """What a reader is told about a model: its name in a title, how it works, and how it is trained.
 
-The texts are the sections of `model_texts.md`. A change of one renders pages again and trains nothing.
+The texts are the sections of `model_texts.md`. A change of one renders pages again and trains nothing. A model without a section is
+described by its card.
 """
 
 from __future__ import annotations
@@ -33,14 +34,12 @@ def sections(path: Path = FILE) -> dict[str, tuple[str, str]]:
 
 
 def read(model: str, options: Options, path: Path = FILE) -> ModelText:
-    """The text of a model, with its options in the places of {option}; title and summary of its card if it has none.
+    """The text of a model, with its options in the places of {option}; title, and `about` or summary, of its card if it has none.
 
     InputError names an option in a text that the model does not have.
     """
     card, found = registry.card("models", model), sections(path)
-    if model not in found:
-        return ModelText(card.title, card.summary)
-    title, text = found[model]
+    title, text = found.get(model, (card.title, card.about or card.summary))
     try:
         text = text.format(**options)
     except (KeyError, IndexError, ValueError) as error:

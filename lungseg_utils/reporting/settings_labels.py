@@ -2,7 +2,7 @@
 
 Development sets and tuning trials, few-shot steps, the diameter of the ball round a click. Each model declares in
 `data/labels_for_settings.csv` which patients that were, as parts of committed splits; nothing is counted by hand. A model whose settings
-are published, or fixed by a rule, declares that it used none.
+are fixed by a rule declares that it used none. So does a model with weights of its authors, without a row: it is used as published.
 """
 
 from __future__ import annotations
@@ -46,7 +46,18 @@ def _patients(dataset: str, splits: str, folds: str) -> frozenset[tuple[str, str
     return frozenset((dataset, patient) for patient in rows["patient_id"])
 
 
-def _holds(record: Mapping[str, str], experiment: Experiment, setting: str) -> bool:
+def _published() -> Iterator[Row]:
+    """The record that a model with weights of its authors has without a row."""
+    for name in registry.published():
+        yield dict.fromkeys(COLUMNS, "") | {"model": name, "settings": "nothing: published as it is", "source": "its authors' code"}
+
+
+def _records() -> Iterator[Row]:
+    yield from read()
+    yield from _published()
+
+
+def _holds(record: Row, experiment: Experiment, setting: str) -> bool:
     """Whether a record is about what an experiment was asked in a prompt setting."""
     named = {"paradigms": experiment.paradigm, "prompts": setting, "profiles": experiment.profile}
     if record["model"] != experiment.model or experiment.profile in record["not_profiles"].split():
@@ -54,9 +65,9 @@ def _holds(record: Mapping[str, str], experiment: Experiment, setting: str) -> b
     return all(not record[key] or value in record[key].split() for key, value in named.items())
 
 
-def declared(experiment: Experiment, setting: str) -> list[Mapping[str, str]]:
+def declared(experiment: Experiment, setting: str) -> list[Row]:
     """The records of an experiment in a prompt setting; none for a model that declares nothing."""
-    return [record for record in read() if _holds(record, experiment, setting)]
+    return [record for record in _records() if _holds(record, experiment, setting)]
 
 
 def count(experiment: Experiment, dataset: str, setting: str) -> int | str:
@@ -94,7 +105,7 @@ def printable(finished: Iterable[RunResult]) -> pd.DataFrame:
     """What was set by which labels, for the models of some results: one row per record that names labels."""
     models = {(result.experiment.model, result.experiment.profile) for result in finished}
     rows: list[Row] = []
-    for record in read():
+    for record in _records():
         asked = [profile for model, profile in models if model == record["model"]]
         here = [p for p in asked if p not in record["not_profiles"].split() and (not record["profiles"] or p in record["profiles"].split())]
         if here:

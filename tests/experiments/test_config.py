@@ -6,6 +6,7 @@ import shutil
 import pytest
 
 from lungseg_utils import registry
+from lungseg_utils.book import inputs
 from lungseg_utils.core import project, provenance
 from lungseg_utils.data import splits
 from lungseg_utils.experiments import cohorts, config, detector, planning
@@ -13,8 +14,9 @@ from lungseg_utils.phantoms.store import generator_hash
 from lungseg_utils.reporting import wording
 from lungseg_utils.types import Experiment, InputError
 
-PUBLISHED = ("sam", "medsam", "litemedsam", "sam2", "medsam2", "medical_sam2")
-SHARE_A_STAND_IN = {"litemedsam": "medsam", "medical_sam2": "medsam2"}  # one row of every table
+PUBLISHED = registry.published()
+STAND_INS = config.load().profile("smoke").stand_ins
+SHARE_A_STAND_IN = {model: next(n for n, s in STAND_INS.items() if s == stand_in) for model, stand_in in STAND_INS.items()}  # one row
 
 
 def _changed(tmp_path, old, new):
@@ -64,7 +66,7 @@ def test_each_fault_is_named(tmp_path, old, new, message):
 def test_every_line_has_its_notebook_and_every_plan_a_name_of_its_own():
     loaded = config.load()
     for notebook in loaded.experiments:
-        assert (project.project_root() / "notebooks" / f"{notebook}.ipynb").is_file()
+        assert inputs.notebook(notebook).is_file()
     for profile, size in loaded.profiles.items():
         planned = {line.notebook: planning.make_experiment(line.notebook, profile).name for line in loaded.lines(profile)}
         alike = {name: name.replace(line.model, SHARE_A_STAND_IN.get(line.model, line.model)) for name, line in loaded.experiments.items()}
@@ -79,7 +81,7 @@ def test_stand_ins_take_the_place_and_the_name_of_published_models_and_share_a_r
     assert ours == theirs
     assert ours.model == "sam2_stand_in"
     published = [registry.card("models", name).title for name in PUBLISHED]
-    for line in config.load().experiments:
+    for line in config.load().notebooks("phantoms"):
         for experiment in planning.planned_runs(line, "phantoms"):
             assert not any(name in planning.experiment_title(experiment) or name in experiment.name for name in published)
             assert not set(PUBLISHED) & set(experiment.name.split("__"))
@@ -109,7 +111,7 @@ def test_the_paper_profile_is_the_published_models_by_their_own_recipe_trained_i
 def test_published_promptable_models_have_a_row_in_each_of_two_windows_in_the_paper_profile():
     titles = {}
     for line in config.load().lines("paper"):
-        if line.model in PUBLISHED:
+        if "window_hu" in registry.card("models", line.model).options and line.model in PUBLISHED:
             runs = planning.planned_runs(line.notebook, "paper")
             assert all(hash(experiment) for experiment in runs)
             titles[line.notebook] = {planning.model_title(experiment) for experiment in runs}

@@ -12,7 +12,7 @@ from lungseg_utils import __main__ as command_line
 from lungseg_utils.core import project
 from lungseg_utils.experiments.costs import architectures, measure
 from lungseg_utils.experiments.costs.meter import count_flops
-from lungseg_utils.experiments.costs.subjects import SUBJECTS, TUMOR_SLICES, Subject, build, choose
+from lungseg_utils.experiments.costs.subjects import TUMOR_SLICES, Subject, build, choose, subjects
 from lungseg_utils.experiments.costs.table import SETTING, UNITS, one_setting, read, rows_frame, validate
 from lungseg_utils.reporting import costs as page
 from lungseg_utils.types import InputError
@@ -174,7 +174,7 @@ def test_an_unknown_model_is_named(capsys):
 
 
 def test_subjects_have_names_of_their_own_and_optional_ones_are_asked_for():
-    names = [subject.name for subject in SUBJECTS]
+    names = [subject.name for subject in subjects()]
     assert len(set(names)) == len(names)
     assert "sam2_small" not in [subject.name for subject in choose()]
     assert [subject.name for subject in choose(["sam2_small", "unet"])] == ["unet", "sam2_small"]

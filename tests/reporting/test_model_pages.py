@@ -47,10 +47,22 @@ def facts():
 
 
 def test_the_page_lists_the_models_of_the_grid_without_the_baselines():
-    known = ["unet", "deeplabv3", "nnunet", "unet_prompted", "sam", "medsam", "litemedsam", "sam2", "medsam2", "medical_sam2"]
-    assert model_pages.names() == known
-    sections = chapters.models(project.project_root() / "book" / "models")
-    assert [name for name in sections if name != "trivial"] == known
+    known = model_pages.names()
+    assert {"unet", "sam", *registry.published()} <= set(known)
+    assert [name for name in chapters.models() if name != "trivial"] == known
+
+
+def test_a_glance_at_all_models_says_what_their_cards_and_the_measured_sizes_say(finished):
+    stored = read(project.project_root() / "data" / "results" / "efficiency_cpu.csv")
+    finished[0].provenance["parameters"] = 160_000
+    table = model_pages.at_a_glance({"unet": finished[:1], "litemedsam": [], "medical_sam2": [], "unet_prompted": []}, stored)
+    assert table["Model"].tolist() == ["U-Net", "LiteMedSAM", "Medical SAM 2", "Box-channel U-Net"]
+    assert table["Reads a CT as"].iloc[0] == "3-D patches"
+    assert table["Labels it needs"].tolist() == ["few or all", "none, few or all", "none, few or all", "few or all"]
+    assert table["Prompt"].tolist() == ["none", "boxes", "boxes, clicks", "boxes"]
+    assert table["Parameters: full size"].tolist() == ["19 M", "9.8 M", "39 M", "–"]
+    assert table["here"].tolist() == ["0.16 M", "–", "–", "–"]
+    assert table["In this edition"].tolist() == ["trained here: full training", "not run", "not run", "not run"]
 
 
 def test_two_models_that_share_a_stand_in_have_the_same_members():

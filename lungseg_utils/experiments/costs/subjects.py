@@ -9,6 +9,7 @@ from typing import Any
 from ... import registry
 from ...evaluation import plan
 from ...types import InputError, Options
+from .. import config
 
 # The reference volume: a chest CT of common size with one round lesion.
 SHAPE = (512, 512, 120)  # x, y, z
@@ -43,7 +44,7 @@ class Subject:
 _OWN_GRID = {"spacing_mm": SPACING_MM}
 # torchvision's DeepLabV3 as its authors have it (arXiv:1706.05587): rates 12, 24, 36 and a head of 256 channels
 _PAPER_HEAD = {"atrous_rates": (12, 24, 36), "head_width": 256}
-SUBJECTS: tuple[Subject, ...] = (
+_TRAINED_HERE: tuple[Subject, ...] = (
     Subject("unet", "U-Net, as trained here", "unet", "3-D, 16 to 128 channels, 3 mm voxels", whole_volume=True),
     Subject(
         "unet_wide",
@@ -84,23 +85,25 @@ SUBJECTS: tuple[Subject, ...] = (
         {"configuration": "3d_fullres", "planner": "nnUNetPlannerResEncL"},
         by_default=False,
     ),
-    Subject("sam", "SAM (ViT-B)", "sam", "ViT-B"),
-    Subject("medsam", "MedSAM (ViT-B)", "medsam", "ViT-B"),
-    Subject("litemedsam", "LiteMedSAM", "litemedsam", "TinyViT"),
-    Subject("sam2", "SAM 2.1 (Hiera-T)", "sam2", "sam2.1_hiera_t"),
-    Subject("sam2_small", "SAM 2.1 (Hiera-S)", "sam2", "sam2.1_hiera_s", {"config": "sam2.1_hiera_s"}, by_default=False),
-    Subject("medsam2", "MedSAM2 (Hiera-T)", "medsam2", "sam2.1_hiera_t"),
-    Subject("medical_sam2", "Medical SAM 2 (Hiera-T)", "medical_sam2", "sam2_hiera_t"),
 )
+_FURTHER = (Subject("sam2_small", "SAM 2.1 (Hiera-S)", "sam2", "sam2.1_hiera_s", {"config": "sam2.1_hiera_s"}, by_default=False),)
+
+
+def subjects() -> tuple[Subject, ...]:
+    """All, in the order of every table: networks that are trained here, then models of the grid whose card names their architecture."""
+    models = dict.fromkeys(line.model for line in config.load().experiments.values())
+    cards = {name: registry.card("models", name) for name in models}
+    published = [Subject(name, card.title, name, card.architecture) for name, card in cards.items() if card.architecture]
+    return (*_TRAINED_HERE, *published, *_FURTHER)
 
 
 def choose(names: Sequence[str] = ()) -> list[Subject]:
-    """The subjects of these names, in the order of `SUBJECTS`; without names those of a default run."""
-    known = [subject.name for subject in SUBJECTS]
+    """The subjects of these names, in the order of `subjects`; without names those of a default run."""
+    known = [subject.name for subject in subjects()]
     for name in names:
         if name not in known:
             raise InputError(f"model {name}", "not among those whose full size is measured", f"Choose among {', '.join(known)}.")
-    return [subject for subject in SUBJECTS if (subject.name in names if names else subject.by_default)]
+    return [subject for subject in subjects() if (subject.name in names if names else subject.by_default)]
 
 
 # options that say what a network is, and not on which grid, of which picture and for how long it is trained
@@ -114,7 +117,7 @@ _NNUNET_SIZES = ("spacing_mm", "patch", "batch_size", "features_per_stage", "con
 def subject_of(model: str, options: Options) -> Subject | None:
     """The subject whose network a model is under these (resolved) options; None if that network is none of them."""
     card = registry.card("models", model)
-    for subject in (s for s in SUBJECTS if s.model == model):
+    for subject in (s for s in subjects() if s.model == model):
         theirs = {**card.options, **subject.options}
         same = all(_plain_value(options[name]) == _plain_value(theirs[name]) for name in _ARCHITECTURE if name in options)
         if model == "nnunet":

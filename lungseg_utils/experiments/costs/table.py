@@ -10,7 +10,7 @@ import pandas as pd
 
 from ...core import files
 from ...types import InputError, Row
-from .subjects import SUBJECTS
+from .subjects import subjects
 
 COLUMNS: Mapping[str, type] = {
     "model": str,  # name of a subject
@@ -87,8 +87,8 @@ def one_setting(frame: pd.DataFrame) -> pd.DataFrame:
 
 
 def merge(old: pd.DataFrame, new: pd.DataFrame) -> pd.DataFrame:
-    """`old` with the rows of the same models and setting replaced by `new`, in the order of `SUBJECTS`."""
-    order = {subject.name: n for n, subject in enumerate(SUBJECTS)}
+    """`old` with the rows of the same models and setting replaced by `new`, in the order of `subjects`."""
+    order = {subject.name: n for n, subject in enumerate(subjects())}
     merged = files.replace_rows(old, new, ["model", *SETTING])
     return merged.sort_values("model", key=lambda names: names.map(lambda n: order.get(n, len(order))), kind="stable", ignore_index=True)
 
