@@ -17,6 +17,8 @@ from sphinx.application import Sphinx
 from sphinx.util import logging
 from sphinx.util.docutils import SphinxDirective, SphinxRole
 
+from lungseg_utils.book.glued import glued_values
+
 LOGGER = logging.getLogger(__name__)
 NOTEBOOKS = Path("book/results")
 # The theme's FontAwesome program draws the same icons as its fonts, a second time and for a quarter of a page's weight;
@@ -88,18 +90,6 @@ def use_build_info(app: Sphinx, config: Any) -> None:
     config.myst_substitutions = {**config.myst_substitutions, **_substitutions(info)}
     banner = {"announcement": _MEANS_NOTHING} if info.get("means_nothing") else {}
     config.html_theme_options = {**config.html_theme_options, "extra_footer": _footer(info), **banner}
-
-
-def glued_values(notebook: Path, kind: str = "text/plain") -> dict[str, str]:
-    """Everything of one media type that a notebook glued: name -> its text (pictures: base64)."""
-    cells = json.loads(notebook.read_text(encoding="utf-8"))["cells"]
-    values = {}
-    for output in (output for cell in cells for output in cell.get("outputs", [])):
-        glued = output.get("metadata", {}).get("scrapbook", {})
-        text = output.get("data", {}).get(f"{glued.get('mime_prefix', '')}{kind}")  # prefixed where it is not displayed
-        if "name" in glued and text is not None:
-            values[glued["name"]] = "".join(text)
-    return values
 
 
 def estimate_text(values: dict[str, str], key: str) -> str:

@@ -1,12 +1,11 @@
 """Make the pages of the models, a section each, from a template and what is said of each model alone, both in `book/models/`.
 
-A model of the grid of which nothing is said there is described by its card, on the page `further`.
+A model of the grid of which nothing is said there is described by its card, folded, at the end of a page.
 """
 
 from __future__ import annotations
 
 import ast
-import json
 import re
 from collections.abc import Container, Mapping
 from dataclasses import dataclass
@@ -17,13 +16,35 @@ from .. import registry
 from ..experiments import config
 from ..experiments.costs import subjects
 from . import drawings
+from .glued import glued_values
 
 _STAND_IN = (
     "What runs here is a **stand-in**: a small network of the same classes that never saw the published weights "
     "([what that means](../results/models.ipynb)). **No number below is a result of the published model.**"
 )
-FURTHER = "further"  # the page of models that have no section of their own
 FOLDER = Path(__file__).resolve().parents[2] / "book" / "models"
+_AUTOMATIC, _PROMPTABLE = "networks", "sam_family"  # pages at whose end models without a section are described
+_FURTHER = "## Further published models\n\nThese are used as they are. Their text is that of their cards."
+_BY_CARD = Template(""":::{dropdown} $title
+$summary *$reference*, [doi:$doi](https://doi.org/$doi). License: $license.
+
+$about
+
+$ran
+
+<!-- if it ran -->
+```{glued} ../results/models.ipynb::${model}_numbers
+```
+
+```{glued} ../results/models.ipynb::${model}_setup
+```
+
+```{glued} ../results/models.ipynb::${model}_failures
+```
+
+<!-- end -->
+$costs
+:::""")
 _NOT_MEASURED = "Its full size was not measured."
 _NOT_RUN = "**This edition does not run it.**"
 _DRAWING = """```{raw} html
@@ -58,39 +79,33 @@ def whole_grid() -> Edition:
 
 def edition(executed: Path) -> Edition:
     """What a folder of executed notebooks holds."""
-    cells = json.loads((executed / "models.ipynb").read_text(encoding="utf-8"))["cells"]
-    glued = {}
-    for output in (output for cell in cells for output in cell.get("outputs", [])):
-        name = output.get("metadata", {}).get("scrapbook", {}).get("name", "")
-        if name.endswith("_ran"):
-            text = next("".join(value) for kind, value in output["data"].items() if kind.endswith("text/plain"))
-            glued[name.removesuffix("_ran")] = str(ast.literal_eval(text))
-    return Edition(frozenset(path.stem for path in executed.glob("*.ipynb")), glued)
+    glued = glued_values(executed / "models.ipynb")
+    ran = {name.removesuffix("_ran"): str(ast.literal_eval(text)) for name, text in glued.items() if name.endswith("_ran")}
+    return Edition(frozenset(path.stem for path in executed.glob("*.ipynb")), ran)
 
 
 def models(folder: Path = FOLDER) -> dict[str, str]:
     """Model -> the page that its section is on, in reading order."""
     written = {name: page for page, (_, text) in _split(_PAGE, _read(folder)).items() for name in _split(_MODEL, text)}
-    return written | dict.fromkeys(_described_by_their_cards(written), FURTHER)
+    return written | _described_by_their_cards(written)
 
 
-def _described_by_their_cards(written: Container[str]) -> list[str]:
-    models = dict.fromkeys(line.model for line in config.load().experiments.values())
-    return [name for name in models if name not in written]
+def _described_by_their_cards(written: Container[str]) -> dict[str, str]:
+    """Model of the grid -> the page at whose end it is described."""
+    models = dict.fromkeys(line.model for line in config.load().experiments.values() if line.model not in written)
+    return {name: _AUTOMATIC if "none" in registry.card("models", name).prompts else _PROMPTABLE for name in models}
 
 
 def pages(folder: Path, held: Edition | None = None) -> dict[str, str]:
     """Name -> Markdown of each page, from `_chapters.md` and `_chapter_template.md` in `folder`; without an edition, of the whole grid."""
     template, held = Template((folder / "_chapter_template.md").read_text(encoding="utf-8")), held or whole_grid()
     parts, made = _split(_PAGE, _read(folder)), {}
-    written = [name for _, text in parts.values() for name in _split(_MODEL, text)]
+    by_card = _described_by_their_cards([name for _, text in parts.values() for name in _split(_MODEL, text)])
     for page, (title, text) in parts.items():
         lead = _MODEL.split(text)[0].strip()
-        found = _split(_MODEL, text)
-        if page == FURTHER:
-            found |= {name: _of_card(name) for name in _described_by_their_cards(written)}
-        sections = [_section(template, name, *said, held) for name, said in found.items()]
-        made[page] = "\n\n".join([f"# {title}", lead, *sections]) + "\n"
+        sections = [_section(template, name, *said, held) for name, said in _split(_MODEL, text).items()]
+        folded = [_of_card(name, held) for name, where in by_card.items() if where == page]
+        made[page] = "\n\n".join([f"# {title}", lead, *sections, *([_FURTHER, *folded] if folded else [])]) + "\n"
     return made
 
 
@@ -110,11 +125,17 @@ def _split(heading: re.Pattern[str], text: str) -> dict[str, tuple[str, str]]:
     return {key: (title.strip(), body.strip()) for key, title, body in zip(parts[::3], parts[1::3], parts[2::3], strict=True)}
 
 
-def _of_card(name: str) -> tuple[str, str]:
-    """Title and text of a section, as a model's card has them."""
+def _of_card(name: str, held: Edition) -> str:
     card = registry.card("models", name)
-    source = f"*{card.reference}*, [doi:{card.doi}](https://doi.org/{card.doi}). License: {card.license}."
-    return card.title, f"{card.summary} {source}\n\n### Adaptation\n\n{card.about.format(**card.options)}"
+    about, said = card.about.format(**card.options), {"reference": card.reference, "doi": card.doi, "license": card.license}
+    shown = _BY_CARD.substitute(
+        said, model=name, title=card.title, summary=card.summary, about=about, ran=_ran(name, held), costs=_costs(name) or _NOT_MEASURED
+    )
+    return _fitting(shown, bool(held.ran.get(name)))
+
+
+def _costs(name: str) -> str:
+    return _COSTS % name if any(subject.model == name for subject in subjects.subjects()) else ""
 
 
 def _section(template: Template, name: str, title: str, text: str, held: Edition) -> str:
@@ -122,9 +143,7 @@ def _section(template: Template, name: str, title: str, text: str, held: Edition
     parts = dict.fromkeys(_EMPTY, "") | {part.lower(): body.strip() for part, body in zip(found[::2], found[1::2], strict=True)}
     if not found:  # the baselines without a network
         return f"## {title}\n\n{lead.strip()}\n\n{_experiments(name, held)}".strip()
-    if any(subject.model == name for subject in subjects.subjects()):
-        parts["costs"] += f"\n{_COSTS % name}"
-    parts["costs"] = parts["costs"] or _NOT_MEASURED
+    parts["costs"] = f"{parts['costs']}\n{_costs(name)}".strip() or _NOT_MEASURED
     drawing = _DRAWING % drawings.svg(drawings.read(parts["drawing"])) if parts["drawing"] else ""
     shown = template.substitute(parts, model=name, title=title, lead=lead.strip(), drawing=drawing, ran=_ran(name, held))
     return _fitting(shown, bool(held.ran.get(name))).strip()

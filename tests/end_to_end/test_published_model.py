@@ -34,7 +34,7 @@ print(json.dumps({
     "subject": [subject.title for subject in subjects.subjects() if subject.model == "sam_large"],
     "found": subjects.subject_of("sam_large", card.options).name,
     "costs": costs.printable_family(measured, "sam_large").shape[0],
-    "section": chapters.pages(chapters.FOLDER)["further"],
+    "section": chapters.pages(chapters.FOLDER)["sam_family"],
     "listed": model_pages.names(),
     "row": row,
     "level": contamination.level("sam_vit_l_0b3195", "msd_lung"),
@@ -77,7 +77,7 @@ def test_one_file_one_line_and_its_rows_make_a_published_model_known_everywhere(
     assert known["subject"] == ["SAM (ViT-L)"]
     assert known["found"] == "sam_large"
     assert known["costs"] == 0  # until they are measured
-    section = known["section"].partition("## SAM (ViT-L)")[2].partition("\n## ")[0]
+    section = known["section"].partition(":::{dropdown} SAM (ViT-L)")[2].partition("\n:::\n")[0]
     assert "1024 × 1024 pixels" in section
     assert "License: Apache-2.0" in section
     assert "costs.ipynb::sam_large_costs" in section

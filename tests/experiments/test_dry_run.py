@@ -141,7 +141,9 @@ def test_what_is_missing_is_named_with_its_command_until_it_is_there(tmp_path, m
     for what in commands:
         if what.startswith("weights"):
             (tmp_path / "weights" / what.removeprefix("weights ")).touch()
-    assert {m.what for m in dry_run.look_ahead("paper").missing} == {  # those whose size is known, and not 0 bytes
+    assert {m.what for m in dry_run.look_ahead("paper").missing} == {  # those whose size is known, and not 0 bytes; and folders
+        "weights nnInteractive_v1.0",
+        "weights TotalSegmentator_lung_nodules",
         "weights sam_vit_b_01ec64.pth",
         "weights sam2.1_hiera_tiny.pt",
         "weights MedSAM2_pretrain.pth",
@@ -177,8 +179,8 @@ def test_the_command_prints_each_experiment_with_the_command_that_runs_it_and_ke
     steps = pd.read_csv(tmp_path / "steps.csv")
     assert list(steps.columns) == dry_run.COLUMNS
     assert f"{len(steps[steps['kind'] == 'evaluation'])} evaluations" in shown
-    unmeasured = steps["experiment"].str.contains("__unet_prompted__")  # what was not measured has no estimate
-    assert np.isfinite(steps.loc[~unmeasured, "gpu_hours"]).all()
+    unmeasured = steps["experiment"].str.contains("__(?:unet_prompted|nninteractive|cln_segmenter|total_lung_nodules)__")
+    assert np.isfinite(steps.loc[~unmeasured, "gpu_hours"]).all()  # what was not measured has no estimate
 
 
 def test_every_profile_can_be_looked_at_and_torch_is_not_imported():
