@@ -55,6 +55,7 @@ def test_weights_are_those_that_the_model_files_name():
         "MedSAM2_pretrain.pth",
         "MedSAM2_latest.pt",
         "MedSAM2_CTLesion.pt",
+        "CLN-Segmenter-MSD-fold0.pth",
     }
     for name in ("sam", "medsam", "sam2", "medsam2", "medical_sam2"):
         module = registry.plugin("models", name)

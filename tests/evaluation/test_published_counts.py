@@ -1,6 +1,9 @@
 """Counts that a stranger published give the same Dice by this project's metrics, and methods are compared scan by scan."""
 
 import json
+import subprocess
+import sys
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -60,16 +63,17 @@ def test_a_summary_of_nnunet_is_read_scan_by_scan(summary):
 
 
 def test_nnunets_own_evaluation_writes_what_is_read(tmp_path):
-    """Masks that nnunetv2 itself has counted."""
+    """Masks that the command of nnunetv2 has counted."""
     import SimpleITK as sitk
-    from nnunetv2.evaluation.evaluate_predictions import compute_metrics_on_folder_simple
 
     cases = {"lung_006": (400, 30, 50), "lung_010": (20, 5, 0)}
     for name, counts in cases.items():
         for folder, mask in zip(("reference", "prediction"), _masks(*counts), strict=True):
             (tmp_path / folder).mkdir(exist_ok=True)
             sitk.WriteImage(sitk.GetImageFromArray(mask.array.astype(np.uint8)), str(tmp_path / folder / f"{name}.nii.gz"))
-    compute_metrics_on_folder_simple(str(tmp_path / "reference"), str(tmp_path / "prediction"), [1], str(tmp_path / "summary.json"), 1)
+    command = [str(Path(sys.executable).with_name("nnUNetv2_evaluate_simple")), "reference", "prediction", "-l", "1", "-np", "1"]
+    done = subprocess.run([*command, "-o", "summary.json"], cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr[-2000:]
     counts = published_counts.read_summary(tmp_path / "summary.json").set_index("case_id")
     assert {name: tuple(counts.loc[name, ["tp", "fp", "fn"]].astype(int)) for name in cases} == cases
     for name, (tp, fp, fn) in cases.items():

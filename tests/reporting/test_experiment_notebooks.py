@@ -8,7 +8,7 @@ import pandas as pd
 import pytest
 
 from lungseg_utils import registry
-from lungseg_utils.book import notebooks, workflow
+from lungseg_utils.book import inputs, notebooks, workflow
 from lungseg_utils.core import project
 from lungseg_utils.evaluation import metrics, tables
 from lungseg_utils.experiments import config, planning
@@ -22,7 +22,7 @@ LINES = list(config.load().experiments.values())
 
 
 def _source(notebook):
-    return (ROOT / "notebooks" / f"{notebook}.ipynb").read_text(encoding="utf-8")
+    return inputs.notebook(notebook).read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("paradigm", registry.names("paradigms"))
@@ -34,8 +34,10 @@ def test_all_notebooks_of_a_paradigm_are_the_same_but_for_the_name_of_the_experi
 
 @pytest.mark.parametrize("line", LINES, ids=lambda line: line.notebook)
 def test_the_notebook_of_a_line_shows_that_line(line):
-    declared = notebooks.declared_parameters(ROOT / "notebooks" / f"{line.notebook}.ipynb")
-    assert declared["experiment"] == ("str", line.notebook)
+    path = inputs.notebook(line.notebook)
+    shown = config.load().experiments[path.stem]  # the line itself, or another one of its paradigm, whose notebook is told the name
+    assert notebooks.declared_parameters(path)["experiment"] == ("str", shown.notebook)
+    assert shown.paradigm == line.paradigm
 
 
 def test_an_unknown_experiment_is_refused_before_the_kernel_starts():
