@@ -8,6 +8,7 @@ import tomllib
 import pytest
 import yaml
 
+from lungseg_utils.book import inputs
 from lungseg_utils.core import cli as core_cli
 from lungseg_utils.core import project
 from lungseg_utils.experiments import config
@@ -137,7 +138,7 @@ def test_what_make_book_takes_without_a_profile_is_also_the_default_of_commands_
     assert config.load().trained_on(profile) == {"lidc_nodules"}
     assert f'config.get("profile", "{profile}")' in (ROOT / "Snakefile").read_text()
     for line in config.load().experiments.values():
-        assert f'profile: str = \\"{profile}\\"' in (ROOT / "notebooks" / f"{line.notebook}.ipynb").read_text()
+        assert f'profile: str = \\"{profile}\\"' in inputs.notebook(line.notebook).read_text()
     command = argparse.ArgumentParser()
     core_cli.add_profile_argument(command)
     assert command.parse_args([]).profile == profile
