@@ -520,7 +520,10 @@ def test_experiments_that_an_edition_does_not_run_have_no_page_and_no_link(tmp_p
     root = sources(tmp_path)
     for name in ("sam_zero_shot", "unet_few_shot"):
         (root / "book" / "results" / f"{name}.ipynb").unlink()
+    left = root / "book" / "results" / "front_figure.ipynb"  # of an older version, whose page leads on now
+    left.write_text((left.parent / "medsam_zero_shot.ipynb").read_text())
     html = build.build(root, tmp_path / "html")
+    assert "This page has" in (html / "book" / "results" / "front_figure.html").read_text()
     linked = set(re.findall(r'href="\.\./results/(\w+)\.html"', (html / "book" / "models" / "sam_family.html").read_text()))
     assert {"medsam_zero_shot", "litemedsam_zero_shot"} <= linked
     assert "sam_zero_shot" not in linked
