@@ -116,7 +116,7 @@ def _stage(root: Path, executed: Path, source: Path) -> Path:
         root / "lungseg_utils" / "viewers", source / "book" / "_static" / "viewers", ignore=shutil.ignore_patterns("*.py", "__pycache__")
     )
     in_contents = {Path(page).name for page in pages_of_toc(root / "_toc.yml")}
-    known = in_contents | set(config.load().experiments)
+    known = {path.stem for path in (root / "notebooks").glob("*.ipynb")} | set(config.load().experiments)
     for path in (path for path in executed.glob("*.ipynb") if path.stem in known):  # an older version of the book had others
         _stage_notebook(path, source / "book" / "results", path.stem in in_contents)
     for path in executed.glob("build_info.json"):
