@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+import lungseg_utils.networks  # noqa: F401  # first: it lets the packages import torchvision beside a CPU build of torch
 from lungseg_utils import registry
 from lungseg_utils.core.masks import dsc
 from lungseg_utils.experiments import config, initial_weights
