@@ -18,6 +18,21 @@ OPTIONS = {
 }
 
 
+def card(published: ModelCard, title: str, summary: str, read_off: str = "") -> ModelCard:
+    """The card of a model that is shown pictures as a published one is; `read_off`: its option that the weights themselves say."""
+    kept = {name: value for name, value in published.options.items() if name != read_off}
+    return ModelCard(
+        title=title,
+        summary=summary,
+        reference=published.reference,
+        doi=published.doi,
+        license="its owner's",
+        paradigms=("trained_elsewhere",),
+        prompts=published.prompts,
+        options={**kept, **OPTIONS},
+    )
+
+
 def weights(options: Options, find: Callable[[Path], Sequence[Path]] = lambda path: [path]) -> OwnWeights:
     """The files of the model; `find` lists those of its folder."""
     path = project.project_root() / Path(options["path"]).expanduser()

@@ -6,21 +6,15 @@ from typing import TYPE_CHECKING
 
 from .. import registry
 from ..core import ct_windows, own_models
-from ..types import ModelCard, Options, OwnWeights
+from ..types import Options, OwnWeights
 
 if TYPE_CHECKING:
     from ..networks.litemedsam import LiteMedSamSegmenter
 
-_PUBLISHED = registry.card("models", "litemedsam")  # which shows how pictures are made for such a network
-CARD = ModelCard(
-    title="own LiteMedSAM",
-    summary="A checkpoint of LiteMedSAM's classes, shown pictures as the published one is.",
-    reference=_PUBLISHED.reference,
-    doi=_PUBLISHED.doi,
-    license="its owner's",
-    paradigms=("trained_elsewhere",),
-    prompts=_PUBLISHED.prompts,
-    options={**_PUBLISHED.options, **own_models.OPTIONS},
+CARD = own_models.card(
+    registry.card("models", "litemedsam"),
+    "own LiteMedSAM",
+    "A checkpoint of LiteMedSAM's classes, shown pictures as the published one is.",
 )
 
 

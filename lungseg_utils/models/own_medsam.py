@@ -6,21 +6,16 @@ from typing import TYPE_CHECKING
 
 from .. import registry
 from ..core import ct_windows, own_models
-from ..types import ModelCard, Options, OwnWeights
+from ..types import Options, OwnWeights
 
 if TYPE_CHECKING:
     from ..networks.sam import SamSegmenter
 
-_PUBLISHED = registry.card("models", "medsam")  # which shows how pictures are made for such a network
-CARD = ModelCard(
-    title="own MedSAM",
-    summary="A checkpoint of segment-anything's classes, shown pictures as MedSAM is; its sizes are read off the weights.",
-    reference=_PUBLISHED.reference,
-    doi=_PUBLISHED.doi,
-    license="its owner's",
-    paradigms=("trained_elsewhere",),
-    prompts=_PUBLISHED.prompts,
-    options={**{k: v for k, v in _PUBLISHED.options.items() if k != "canvas"}, **own_models.OPTIONS},
+CARD = own_models.card(
+    registry.card("models", "medsam"),
+    "own MedSAM",
+    "A checkpoint of segment-anything's classes, shown pictures as MedSAM is; its sizes are read off the weights.",
+    read_off="canvas",
 )
 
 

@@ -6,21 +6,16 @@ from typing import TYPE_CHECKING
 
 from .. import registry
 from ..core import ct_windows, own_models
-from ..types import ModelCard, Options, OwnWeights
+from ..types import Options, OwnWeights
 
 if TYPE_CHECKING:
     from ..networks.sam2 import Sam2Segmenter
 
-_PUBLISHED = registry.card("models", "sam2")  # which shows how pictures are made for such a network
-CARD = ModelCard(
-    title="own SAM 2",
-    summary="A checkpoint of SAM 2 or 2.1, shown pictures as SAM 2.1 is; its size is read off the weights, its canvas is an option.",
-    reference=_PUBLISHED.reference,
-    doi=_PUBLISHED.doi,
-    license="its owner's",
-    paradigms=("trained_elsewhere",),
-    prompts=_PUBLISHED.prompts,
-    options={**{k: v for k, v in _PUBLISHED.options.items() if k != "config"}, **own_models.OPTIONS},
+CARD = own_models.card(
+    registry.card("models", "sam2"),
+    "own SAM 2",
+    "A checkpoint of SAM 2 or 2.1, shown pictures as SAM 2.1 is; its size is read off the weights, its canvas is an option.",
+    read_off="config",
 )
 
 

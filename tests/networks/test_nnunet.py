@@ -9,7 +9,8 @@ import torch
 
 from lungseg_utils import registry
 from lungseg_utils.networks import nnunet, training
-from lungseg_utils.types import Image, InputError, Mask, Study, TrainingDiverged, TrainingRun
+from lungseg_utils.types import InputError, Mask, TrainingDiverged, TrainingRun
+from tests.support.trained_nnunet import ball
 
 MODEL = registry.plugin("models", "nnunet")
 SPACING = (1.5, 2.0, 3.0)
@@ -27,14 +28,7 @@ SHORT = TINY | {"epochs": 1, "iterations_per_epoch": 3}
 
 
 def _study(seed, shape=(40, 28, 14), spacing=SPACING):
-    """A bright ball of 9 mm radius in noise, in the half of low x: an answer with a side turned round would miss it."""
-    rng = np.random.default_rng(seed)
-    size = np.multiply(shape, spacing)
-    centre = [rng.uniform(10, size[0] / 2 - 5), *rng.uniform(10, size[1:] - 10)]
-    grid = np.meshgrid(*[np.arange(n) * s - c for n, s, c in zip(shape, spacing, centre, strict=True)], indexing="ij")
-    ball = sum(g**2 for g in grid) < 9**2
-    affine = np.diag([*spacing, 1.0])
-    return Study(Image(np.rint(np.where(ball, 50, -800) + rng.normal(0, 30, shape)), affine), {"reference": Mask(ball, affine)})
+    return ball(seed, shape, spacing, radius=9, margins=(10, 10))
 
 
 def _fit(options, folder, train, validation=(), seed=0):

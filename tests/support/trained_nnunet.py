@@ -16,15 +16,18 @@ SPACING = (1.5, 1.5, 3.0)
 SHAPE = (40, 36, 16)
 
 
-def ball(seed):
-    """A study in RAS+: a bright ball, in the half of low x, in noise."""
+def ball(seed, shape=SHAPE, spacing=SPACING, radius=10, margins=(12, 14)):
+    """A study in RAS+: a bright ball in noise, in the half of low x: an answer with a side turned round would miss it.
+
+    `radius` and `margins`, of the center to the sides of x and of the other axes, in mm.
+    """
     rng = np.random.default_rng(seed)
-    size = np.multiply(SHAPE, SPACING)
-    centre = [rng.uniform(12, size[0] / 2 - 5), *rng.uniform(14, size[1:] - 14)]
-    grid = np.meshgrid(*[np.arange(n) * s - c for n, s, c in zip(SHAPE, SPACING, centre, strict=True)], indexing="ij")
-    inside = sum(g**2 for g in grid) < 10**2
-    affine = np.diag([*SPACING, 1.0])
-    return Study(Image(np.rint(np.where(inside, 50, -800) + rng.normal(0, 30, SHAPE)), affine), {"reference": Mask(inside, affine)})
+    size = np.multiply(shape, spacing)
+    centre = [rng.uniform(margins[0], size[0] / 2 - 5), *rng.uniform(margins[1], size[1:] - margins[1])]
+    grid = np.meshgrid(*[np.arange(n) * s - c for n, s, c in zip(shape, spacing, centre, strict=True)], indexing="ij")
+    inside = sum(g**2 for g in grid) < radius**2
+    affine = np.diag([*spacing, 1.0])
+    return Study(Image(np.rint(np.where(inside, 50, -800) + rng.normal(0, 30, shape)), affine), {"reference": Mask(inside, affine)})
 
 
 def save(array, affine, path, axes):
