@@ -99,7 +99,7 @@ class EmbeddingFolder:
         self.folder.mkdir(parents=True, exist_ok=True)
         with files.atomic_path(path) as temporary:
             torch.save({"levels": [level.cpu() for level in embedding.levels], "seconds": embedding.seconds}, temporary)
-        self._room -= path.stat().st_size
+            self._room -= temporary.stat().st_size  # another process may remove it as soon as it has its name
         if self._room < 0:
             self._remove_oldest()
 

@@ -254,8 +254,7 @@ def test_the_files_least_recently_used_are_removed_first(tmp_path):
     for age, path in enumerate(paths):
         os.utime(path, (1e9 + age, 1e9 + age))
     folder.complete("x", _pictures(0), _double)  # used now
-    folder.max_gb = 3.5 * paths[0].stat().st_size / 1e9
-    folder.complete("x", _pictures(3, 4), _double)
+    EmbeddingFolder(tmp_path, 3.5 * paths[0].stat().st_size / 1e9).complete("x", _pictures(3, 4), _double)
     assert [path.exists() for path in paths] == [True, False, False]
     assert len(list(tmp_path.iterdir())) == 3
 
