@@ -4,10 +4,14 @@ import json
 import os
 import subprocess
 import sys
+from contextlib import redirect_stdout
+from io import StringIO
 from pathlib import Path
 
 import nibabel as nib
 import numpy as np
+import torch
+from nnunetv2.inference.predict_from_raw_data import nnUNetPredictor
 
 from lungseg_utils.types import Image, Mask, Study
 
@@ -74,6 +78,16 @@ def train(folder, axes="LPS", labels=None, folds=("0",), trainer="nnUNetTrainer_
     for fold in folds:
         run(folder, "nnUNetv2_train", "7", "3d_fullres", fold, "-tr", trainer, "-device", "cpu")
     return folder / "nnUNet_results" / DATASET / f"{trainer}__nnUNetPlans__3d_fullres"
+
+
+def predicted_by_package(folder, image, checkpoint):
+    """What nnunetv2's predictor says of an RAS+ array that it sees as SimpleITK reads a file of MSD: (z, y, x), not turned round."""
+    with redirect_stdout(StringIO()):
+        predictor = nnUNetPredictor(device=torch.device("cpu"), allow_tqdm=False)
+        predictor.initialize_from_trained_model_folder(str(folder), (0,), checkpoint)
+        stored = np.ascontiguousarray(np.transpose(image.array, (2, 1, 0)))[None]
+        labels = predictor.predict_single_npy_array(stored, {"spacing": list(image.spacing_mm[::-1])}, None, None, False)
+    return np.transpose(labels == 1, (2, 1, 0))
 
 
 def _narrow(plans):

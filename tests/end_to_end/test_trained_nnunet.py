@@ -1,4 +1,7 @@
-"""An nnU-Net that nnunetv2's own commands planned and trained: its folder is a row, and its answers are those of the package."""
+"""An nnU-Net that nnunetv2's own commands planned and trained, once for all tests here.
+
+Its folder is a row, a checkpoint of it is read as CLN-Segmenter's is, and the predictions are those of the package.
+"""
 
 import json
 import shutil
@@ -8,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 
+from lungseg_utils import registry
 from lungseg_utils.core.masks import dsc
 from lungseg_utils.data import nifti
 from lungseg_utils.experiments import config, initial_weights
@@ -62,6 +66,19 @@ def test_folds_labels_and_pickles_with_code(folder, tmp_path):
     torch.save({"network_weights": _RunsCode()}, copy / "fold_1" / "checkpoint_final.pth")
     with pytest.raises(InputError, match="cannot load it"):
         _load(copy)
+
+
+def test_a_checkpoint_alone_is_read_as_a_published_one_is(folder, tmp_path):
+    published = registry.model("cln_segmenter")
+    path = tmp_path / published.CHECKPOINTS[0].file
+    shutil.copy(folder / "fold_0" / "checkpoint_best.pth", path)
+    segmenter = published.build({**published.CARD.options, "device": "cpu"})
+    segmenter.load_pretrained(path)
+    study = trained_nnunet.ball(11)
+    segmenter.set_image(study.image)
+    ours = segmenter.predict(()).mask.array
+    assert dsc(trained_nnunet.predicted_by_package(folder, study.image, "checkpoint_best.pth"), ours) >= 0.999
+    assert dsc(study.reference.array, ours) > 0.5  # it has learned
 
 
 class _RunsCode:
