@@ -91,7 +91,7 @@ class LiteMedSam(torch.nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        parts = _packaged_classes().build_lite_medsam()
+        parts = packaged_classes().build_lite_medsam()
         self.image_encoder, self.prompt_encoder, self.mask_decoder = parts.image_encoder, parts.prompt_encoder, parts.mask_decoder
         widen_linears(self)
         self._frozen_encoder, self._frozen_decoder = FrozenCopy(), FrozenCopy()
@@ -182,7 +182,7 @@ class LiteMedSamSegmenter(SamSegmenter):
         return embedding.levels[0][0].float().cpu().numpy(), *self._box_tokens(slice_prompt, window), target[None]
 
 
-def _packaged_classes() -> ModuleType:
+def packaged_classes() -> ModuleType:
     """The module of the package that has the network's classes. The package's `__init__` is passed by: it imports the inference."""
     if _WITHOUT_INIT not in sys.modules:
         package = ModuleType(_WITHOUT_INIT)

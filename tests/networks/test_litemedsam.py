@@ -60,7 +60,7 @@ def published(weights):
 @pytest.fixture(scope="module")
 def authors(weights):
     """The packaged network as it is, with its weights loaded as the authors load them."""
-    network = litemedsam._packaged_classes().build_lite_medsam()
+    network = litemedsam.packaged_classes().build_lite_medsam()
     network.load_state_dict(torch.load(weights, weights_only=True))
     return network.eval()
 
@@ -152,7 +152,7 @@ def test_drawn_slices_are_answered_as_by_the_authors_script(published, authors, 
     plane_hu, edges = _drawn(shape)
     logits, probabilities, voxels = _differences(published, authors, plane_hu[None].astype(np.float32), {0: edges})
     assert logits < 1e-4
-    assert probabilities < 1e-5
+    assert probabilities < 2.5e-5  # a sigmoid is nowhere steeper than a quarter
     assert voxels == 0
 
 
@@ -163,7 +163,7 @@ def test_real_slices_are_answered_as_by_the_authors_script(published, authors, p
     planes_hu = SimpleITK.GetArrayFromImage(SimpleITK.DICOMOrient(cube, "LPS")).astype(np.float32)
     logits, probabilities, voxels = _differences(published, authors, planes_hu, {index: (15, 14, 36, 34) for index in SLICES})
     assert logits < 1e-4
-    assert probabilities < 1e-5
+    assert probabilities < 2.5e-5  # a sigmoid is nowhere steeper than a quarter
     assert voxels == 0
 
 
