@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import tempfile
 import warnings
+from functools import cache
 from pathlib import Path
 
 import openvino
@@ -58,4 +59,13 @@ def _compile(module: torch.nn.Module, example: list[torch.Tensor]) -> openvino.C
         warnings.simplefilter("ignore", FutureWarning)  # torch's exporter uses names of its own that will change
         path = Path(folder) / "module.onnx"
         torch.onnx.export(module, tuple(tensor.clone() for tensor in example), path, dynamo=True, verbose=False)
-        return openvino.Core().compile_model(path, "CPU", settings)
+        return _openvino().compile_model(path, "CPU", settings)
+
+
+@cache
+def _openvino() -> openvino.Core:
+    """One for the life of the process: it gives signals a stack of its own, and where the older of two ends first, that stack is gone.
+
+    The next signal that Python hears then ends the process by a segmentation fault.
+    """
+    return openvino.Core()

@@ -1,5 +1,8 @@
 """The same encoder by OpenVINO and by torch."""
 
+import subprocess
+import sys
+
 import pytest
 import torch
 
@@ -67,3 +70,25 @@ def test_autocast_chooses_the_precision_of_the_products_also_between_two_calls()
         assert rounded.dtype == torch.float32
         assert rounded.numpy() == pytest.approx(exact, abs=0.05)
         assert copy(encoder, pictures).numpy() == pytest.approx(exact, abs=1e-5)
+
+
+_SIGNAL_AFTER_COPIES = """
+import gc, signal, torch
+from lungseg_utils.networks.frozen_copy import FrozenCopy
+copies = []
+with torch.inference_mode():
+    for _ in range(3):
+        copies.append(FrozenCopy())
+        copies[-1](torch.nn.Linear(2, 2).eval(), torch.ones(1, 2))
+while copies:
+    copies.pop(0)  # the oldest first
+    gc.collect()
+signal.signal(signal.SIGUSR1, lambda *_: print("heard"))
+signal.raise_signal(signal.SIGUSR1)
+"""
+
+
+def test_a_signal_is_heard_after_copies_were_let_go():
+    """OpenVINO gives signals a stack of its own, and took it away with the first copy: a process that ended then killed its parent."""
+    done = subprocess.run([sys.executable, "-c", _SIGNAL_AFTER_COPIES], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "heard\n"), done.stderr
