@@ -84,7 +84,7 @@ test: .venv/installed check  ## all tests, browser tests included
 	@CHROMIUM="$${CHROMIUM:-$$(command -v chromium || command -v chromium-browser || command -v google-chrome)}"; \
 	[ -n "$$CHROMIUM" ] || { echo "The browser tests need Chromium: sudo apt-get install chromium (macOS: brew install --cask chromium)"; exit 1; }; \
 	$(RUN) workflow --profile smoke --cores $(CORES) $(PUBLIC_FLAG) && \
-	CHROMIUM="$$CHROMIUM" LUNGSEG_BOOK_HTML="$(CURDIR)/build/smoke/html" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile $(TESTS)
+	CHROMIUM="$$CHROMIUM" LUNGSEG_BOOK_HTML="$(CURDIR)/build/smoke/html" OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(CORES) --dist loadfile --max-worker-restart 0 $(TESTS)
 
 torture: .venv/installed  ## kill the workflow 50 times, and give 10000 damaged files to the readers (1 hour)
 	LUNGSEG_KILLS=$${LUNGSEG_KILLS:-50} LUNGSEG_FUZZ=$${LUNGSEG_FUZZ:-1000} OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 \
