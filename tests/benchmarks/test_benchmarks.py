@@ -1,6 +1,7 @@
 """The benchmark of speed: each fast path answers as its plain one does, at small size; the table and the way of measuring."""
 
 import math
+import shutil
 import weakref
 
 import numpy as np
@@ -11,15 +12,16 @@ import torch
 from benchmarks import __main__ as command_line
 from benchmarks import measure, networks
 from benchmarks import row as rows
-from benchmarks.rows import encoder, evaluation, prompts, propagation, reading, starts, training
+from benchmarks.rows import encoder, evaluation, litemedsam, prompts, propagation, readers, reading, starts, training
 from lungseg_utils import registry
+from lungseg_utils.data import lidc_outlines
 from lungseg_utils.evaluation import metrics
 from lungseg_utils.networks import attention, products
 from lungseg_utils.networks.sam import Size
 from lungseg_utils.networks.sam2 import Size as Sam2Size
 from lungseg_utils.networks.view import View
 from lungseg_utils.reporting import speed
-from lungseg_utils.types import Image, InputError, Mask
+from lungseg_utils.types import Image, InputError, Mask, Study
 
 SMALL = Size(patch=8, width=16, depth=2, heads=2, global_blocks=(1,), window=3, prompt_width=16, decoder_width=32)
 
@@ -150,6 +152,39 @@ def test_a_series_is_read_as_by_simpleitk_and_a_plain_rasterizer(tmp_path, dicom
     assert _check(work).value == 1.0
 
 
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+def test_litemedsams_encoder_leads_to_the_masks_of_its_packaged_classes(monkeypatch, precision):
+    monkeypatch.setattr(litemedsam, "real_nodule", lambda: _nodule(2))
+    assert _check(litemedsam.compare_encoder(precision)).value >= 0.99
+
+
+def test_litemedsams_ladder_from_disk_is_that_of_the_packaged_classes(monkeypatch):
+    monkeypatch.setattr(litemedsam, "DRAWS", 1)
+    work = litemedsam.compare_ladder(_nodule(2))
+    assert _check(work).value >= 0.99
+    assert work.plain_share == pytest.approx(1 / 3)  # exact boxes, and two errors drawn once
+
+
+def _nodule(slices):
+    image, lesion = _slab((50, 50, slices), 0)
+    return Study(image, {"consensus": lesion})
+
+
+def test_readers_outlines_are_judged_as_by_a_plain_loop(monkeypatch):
+    few = [nodule for nodule in lidc_outlines.nodules() if len(nodule.annotations) > 1][::400]
+    monkeypatch.setattr(lidc_outlines, "nodules", lambda: few)
+    work = readers.compare_who(few, len(few))
+    assert len(work.plain()) >= 2 * len(few)
+    _check(work)
+
+
+def test_cubes_and_their_readers_are_read_as_by_a_plain_script(real_data, tmp_path):
+    (tmp_path / "lidc_nodules").mkdir()
+    for path in sorted((real_data / "lidc_nodules").glob("*.mha"))[:3]:
+        shutil.copy(path, tmp_path / "lidc_nodules")
+    assert _check(readers.compare_cubes(tmp_path, 3)).value >= 0.99
+
+
 def test_what_a_started_program_prints_is_looked_at():
     work = starts.compare_starts(["-c", "print('unet medsam')"], ["unet", "medsam"])
     assert _check(work).value == 0
@@ -262,7 +297,7 @@ def test_a_named_row_runs_whatever_its_length_and_others_only_in_a_full_run(monk
 
 
 def test_every_row_says_what_it_is_and_an_unknown_one_is_refused():
-    assert len(rows.known()) == 22
+    assert len(rows.known()) == 27
     for card in rows.known().values():
         assert card.work
         assert card.compared in (speed.GAIN, speed.EXTRA)
