@@ -184,6 +184,18 @@ def test_dark_mode(address, visit):
     assert brightness(backgrounds[0]) > 200 > 60 > brightness(backgrounds[1])
 
 
+@pytest.mark.browser
+def test_charts_turn_dark_and_pictures_of_cts_stay_as_they_are(address, visit):
+    filters = {True: set(), False: set()}
+    for page in ("intro", "results/data"):
+        seen = visit(f"{address}book/{page}.html", color_scheme="dark")
+        images = "[...document.querySelectorAll('.cell_output > img, figure.glued img')].map(e => [e.alt, getComputedStyle(e).filter])"
+        for alt, applied in seen.page.evaluate(images):
+            filters["CT slice" in alt].add(applied)
+    assert filters[True] == {"none"}
+    assert filters[False] == {"invert(0.9) hue-rotate(180deg)"}
+
+
 def brightness(color: str) -> float:
     return sum(float(v) for v in re.findall(r"[\d.]+", color)[:3]) / 3
 

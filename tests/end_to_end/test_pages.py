@@ -127,8 +127,11 @@ def test_the_front_page_is_light(address, chromium):
 
 
 @pytest.mark.parametrize("page", CONTENTS)
-def test_a_page_fits_a_phone(opened, page):
-    assert opened(page, 390, 844).evaluate("document.documentElement.scrollWidth") <= 390
+def test_a_page_fits_a_phone_and_its_charts_keep_their_size(opened, page):
+    tab = opened(page, 390, 844)
+    assert tab.evaluate("document.documentElement.scrollWidth") <= 390
+    shown = tab.locator(".cell_output > img:visible, figure.glued img:visible:not(.narrow, .front-page *)")
+    assert all(width >= 600 for width in shown.evaluate_all("all => all.map(e => e.clientWidth)"))
 
 
 def test_no_text_of_a_figure_is_smaller_than_nine_points_where_it_is_shown():
