@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import math
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 
 import numpy as np
 
@@ -20,6 +22,10 @@ _WHOLE_CHEST_MM = 200.0  # from this width on the picture holds the wall of the 
 _LEAST_SHARE, _LEAST_SHARE_OF_A_CUBE = 0.05, 0.001
 _MOST_METAL = 0.05  # voxels at the upper end of the range; the densest of 325 cubes of nodules has 0.003
 
+# 4 GiB as float32; the longest whole-body CT (1024 x 1024 x 1000) still fits.
+MAX_VOXELS = 2**30
+# Deflate cannot expand by more than this, so a header that claims more than the file can hold is a lie.
+_MAX_DEFLATE_RATIO = 1040
 _ROUNDED_VOXELS = 0.1  # a header of four digits moves the last of 512 voxels by less than this
 
 
@@ -46,6 +52,16 @@ def require_believable_voxels(affine: np.ndarray, where: object) -> None:
         shown = f"{wrong[0]:.1f}" if wrong[0] > 1 else f"{wrong[0]:.3g}"
         remedy = f"{SHORTEST_MM:g} to {LONGEST_MM:g} mm is sensible: is the header right, and does it count in millimeters?"
         raise InputError(where, f"its voxels are {shown} mm long", remedy)
+
+
+def refuse_unbelievable_size(path: Path, shape: Sequence[int], bytes_per_voxel: int, zipped: bool) -> None:
+    """Refuse a header that claims more voxels than its file can hold, before memory is asked for."""
+    voxels = math.prod(int(n) for n in shape)  # Python integers: no overflow
+    size = path.stat().st_size
+    possible = size * (_MAX_DEFLATE_RATIO if zipped else 1)
+    if min(shape) <= 0 or voxels > MAX_VOXELS or voxels * bytes_per_voxel > possible:
+        problem = f"its header claims {tuple(shape)} voxels, the file has {size} bytes"
+        raise InputError(path, problem, "The file is cut off or its header is wrong: fetch or export it again.")
 
 
 def hu_problem(image: Image) -> str:

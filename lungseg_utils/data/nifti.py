@@ -18,15 +18,19 @@ from nibabel.fileholders import FileHolder
 from .. import geometry
 from ..core.files import atomic_path
 from ..types import Image, InputError, Mask
-from .grids import HU_RANGE, empty_grid, positive_strides, refuse_other_grid, refusing_damage, require_believable_voxels
+from .grids import (
+    HU_RANGE,
+    empty_grid,
+    positive_strides,
+    refuse_other_grid,
+    refuse_unbelievable_size,
+    refusing_damage,
+    require_believable_voxels,
+)
 from .used_files import note_used
 
-# 4 GiB as float32; the longest whole-body CT (1024 x 1024 x 1000) still fits.
-MAX_VOXELS = 2**30
 _ENDING = re.compile(r"\.nii(\.gz)?$", re.IGNORECASE)
 _SIDES_DIFFER, _CORNERS_DIFFER = 1e-3, 1e-3  # shares of a side, and of the extent: more than float32 and quaternions round
-# Deflate cannot expand by more than this, so a header that claims more than the file can hold is a lie.
-_MAX_DEFLATE_RATIO = 1040
 
 
 def is_nifti(path: Path | str) -> bool:
@@ -176,7 +180,7 @@ def _open_nifti(path: Path) -> nib.Nifti1Image:
         shape, kind, unit = file.shape, file.header.get_data_dtype().kind, file.header.get_xyzt_units()[0]
     if len(shape) < 3 or any(n != 1 for n in shape[3:]):
         raise InputError(path, f"a volume has three axes, this has shape {shape}", "Give one 3-D volume per file.")
-    _refuse_unbelievable_size(path, file)
+    refuse_unbelievable_size(path, shape, file.header.get_data_dtype().itemsize, _is_zipped(path))
     if kind not in "iuf":
         raise InputError(path, "its voxels are not single numbers (color or complex)", "Export the CT again in Hounsfield units.")
     if not (int(file.header["sform_code"]) or int(file.header["qform_code"])):
@@ -213,18 +217,6 @@ def _refuse_contradiction(path: Path, file: nib.Nifti1Image) -> None:
     apart, extent = float(np.abs(places[0] - places[1]).max()), float(np.linalg.norm(np.ptp(places[0], axis=0)))
     if not apart <= sides.min() / 2 + _CORNERS_DIFFER * extent:
         raise InputError(path, f"its header contradicts itself: sform and qform place its voxels up to {apart:.3g} mm apart", remedy)
-
-
-def _refuse_unbelievable_size(path: Path, file: nib.Nifti1Image) -> None:
-    voxels = 1
-    for n in file.shape:
-        voxels *= int(n)  # Python integers: no overflow
-    claimed = voxels * file.header.get_data_dtype().itemsize
-    size = path.stat().st_size
-    possible = size * (_MAX_DEFLATE_RATIO if _is_zipped(path) else 1)
-    if voxels <= 0 or voxels > MAX_VOXELS or claimed > possible:
-        problem = f"its header claims {file.shape} voxels, the file has {size} bytes"
-        raise InputError(path, problem, "The file is cut off or its header is wrong: fetch or export it again.")
 
 
 def _read_nifti(path: Path) -> tuple[np.ndarray, np.ndarray]:

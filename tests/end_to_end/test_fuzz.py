@@ -26,7 +26,7 @@ from lungseg_utils import geometry
 from lungseg_utils.core import outputs, project, text_tables
 from lungseg_utils.core.files import write, write_text
 from lungseg_utils.core.names import safe_name
-from lungseg_utils.data import dicom_seg, dicom_series, download, grids, images, nifti, rtstruct, splits
+from lungseg_utils.data import dicom_seg, dicom_series, download, grids, images, mask_files, nifti, rtstruct, splits
 from lungseg_utils.datasets import folder as own_cases
 from lungseg_utils.evaluation import tables
 from lungseg_utils.experiments import config
@@ -257,6 +257,50 @@ def test_dicom_seg(tmp_path, series, dicom):
         change_dicom(path, rng)
 
     fuzz(make, lambda: (dicom_seg.open_dicom_seg(path).names(), dicom_seg.read_dicom_seg(path, image, "Tumor", series_folder=series)))
+
+
+def test_masks_that_are_scored_as_dicom_seg(tmp_path, series, dicom):
+    datasets = sorted((pydicom.dcmread(path) for path in series.iterdir()), key=lambda d: float(d.ImagePositionPatient[2]))
+    pixels = np.zeros((len(datasets), 64, 64), np.uint8)
+    pixels[1:3, 20:40, 18:36] = 1
+    path = dicom.seg(tmp_path / "seg.dcm", datasets, pixels)
+    whole, like = path.read_bytes(), mask_files.read_grid(series)
+    assert mask_files.read_mask(path, like).array.any()
+
+    def make(rng):
+        path.write_bytes(whole)
+        change_dicom(path, rng)
+
+    fuzz(make, lambda: (mask_files.labels_in(path), mask_files.read_mask(path, like, label=1)))
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_masks_that_are_scored_as_nrrd(tmp_path, volume, packed):
+    path, (array, _) = tmp_path / "mask.seg.nrrd", volume
+    image = SimpleITK.GetImageFromArray((array > 0).astype(np.uint8).T)
+    image.SetSpacing((1.0, 1.0, 3.0))
+    SimpleITK.WriteImage(image, str(path), packed)
+    whole, like = path.read_bytes(), mask_files.read_grid(path)
+    assert mask_files.read_mask(path, like).array.any()
+
+    def make(rng):
+        path.write_bytes(change_nrrd(whole, rng))
+
+    fuzz(make, lambda: (mask_files.read_grid(path), mask_files.labels_in(path), mask_files.read_mask(path, like, label=1)))
+
+
+def change_nrrd(data: bytes, rng: np.random.Generator) -> bytes:
+    """A value of the header, a line of it, or any bytes."""
+    header, _, voxels = data.partition(b"\n\n")
+    lines, kind = header.split(b"\n"), rng.random()
+    at = int(rng.integers(1, len(lines)))
+    if kind < 0.6:
+        words = lines[at].split(b" ")
+        words[rng.integers(1, len(words))] = str(VALUES[rng.integers(len(VALUES))]).encode()
+        lines[at] = b" ".join(words)
+    elif kind < 0.75:
+        del lines[at]
+    return b"\n".join(lines) + b"\n\n" + (change_bytes(voxels, rng) if kind > 0.75 else voxels)
 
 
 def test_a_header_that_claims_terabytes_is_refused_at_once(tmp_path, volume):
