@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from lungseg_utils.evaluation import judges
-from lungseg_utils.reporting import front_strip, prompts
+from lungseg_utils.reporting import case_pictures, front_strip, prompts
 from tests.support.results_by_readers import PATIENTS, PROFILE, finished_experiment
 
 ALL_SETTINGS = prompts.SETTINGS
@@ -139,4 +139,4 @@ def test_the_strip_of_pictures_says_why_it_is_empty_where_no_prediction_is_here(
 )
 def test_a_public_edition_shows_a_case_that_may_be_passed_on(tested, public, shown):
     run = SimpleNamespace(results=pd.DataFrame({"test_dataset": tested}))
-    assert front_strip.dataset_shown(run, "lidc_nodules", public) == shown
+    assert case_pictures.dataset_shown(run, "lidc_nodules", public) == shown
