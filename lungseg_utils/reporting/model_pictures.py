@@ -14,7 +14,7 @@ from .model_texts import read
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-_INCHES = (6.6, 1.45)
+_INCHES = (7.2, 1.35)
 _LEAST_COLUMNS = 5  # pictures keep their size where few models ran
 _STAND_IN = "stand-in"
 
@@ -38,10 +38,10 @@ def strip(ran: Mapping[str, Sequence[RunResult]], profile: str, public: bool = F
     boxed = any(case_pictures.main_setting(run) == case_pictures.BOXED for run in runs.values())
     shown = [Panel("prompt:\na box")] * boxed + panels + case_pictures.of_a_reader(study, case)
     figure = case_pictures.draw(study, shown, 1, max(_LEAST_COLUMNS, len(shown)), _INCHES)
-    told = "Models that take boxes received one on every slice. " * boxed
+    told = "with a box on every slice where one is taken; " * boxed
     whose = f"the {chooser}" if chooser == _STAND_IN else chooser
-    said = f"One of the {wording.named(dataset)}, the case of median Dice of {whose} ({case.case_id}). {told}"
-    return figure, f"{said}Each model is shown as trained on most patients. Numbers are 3-D Dice with the reference (thin blue line)."
+    said = f"One of the {wording.named(dataset)}, the case of median Dice of {whose} ({case.case_id}). "
+    return figure, f"{said}Models as trained on most patients; {told}3-D Dice with the reference (thin blue line)."
 
 
 def _one_run_each(ran: Mapping[str, Sequence[RunResult]]) -> dict[str, RunResult]:
