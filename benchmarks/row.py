@@ -7,8 +7,10 @@ import pkgutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from pathlib import Path
 from typing import Any
 
+from lungseg_utils.core import project
 from lungseg_utils.reporting import speed
 from lungseg_utils.types import InputError
 
@@ -70,6 +72,14 @@ class Row:
 def row(**card: Any) -> Callable[[Callable[[Setting], Work]], Row]:
     """Makes a row of a function in a module of `rows`; `card`: the fields of `Row` beside `prepare`."""
     return lambda prepare: Row(prepare, **card)
+
+
+def fetched(place: str, what: str, command: str) -> Path:
+    """A folder of fetched data below the data root; InputError if it is not at hand."""
+    folder = project.cache_root() / place
+    if not folder.is_dir():
+        raise InputError(folder, f"{what} are not at hand", f"Run: {command}")
+    return folder
 
 
 @cache

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 
 from lungseg_utils import geometry, registry
-from lungseg_utils.core import project
 from lungseg_utils.data import splits
 from lungseg_utils.datasets import lidc_nodules
 from lungseg_utils.experiments import initial_weights
@@ -20,10 +19,11 @@ from lungseg_utils.networks import litemedsam, training
 from lungseg_utils.networks.embedding_cache import EmbeddingCache, EmbeddingFolder
 from lungseg_utils.networks.litemedsam import LiteMedSamSegmenter
 from lungseg_utils.prompts.ladder import PROMPT_SETTINGS
-from lungseg_utils.types import InputError, SlicePrompt, Study
+from lungseg_utils.types import SlicePrompt, Study
 
 from ..networks import least_dice, weight_bytes
 from ..row import Agreement, Setting, Work, row
+from .readers import cubes
 
 MODEL = "litemedsam"
 SHARES, DRAWS = (0.0, 0.1, 0.2), 10  # of boxes drawn wrongly; those without error are drawn once
@@ -152,8 +152,5 @@ def _plain_decode(packaged: torch.nn.Module) -> Callable[..., torch.Tensor]:
 
 def real_nodule() -> Study:
     """A training patient of LIDC nodules; InputError if the cubes are not at hand."""
-    root = project.cache_root()
-    if not (root / "lidc_nodules").is_dir():
-        raise InputError(root / "lidc_nodules", "the cubes are not at hand", "Run: python -m lungseg_utils fetch lidc_nodules")
     held_out = splits.held_out_patients("lidc_nodules", 0)
-    return lidc_nodules.load(next(case for case in lidc_nodules.cases(root) if case.patient_id not in held_out))
+    return lidc_nodules.load(next(case for case in lidc_nodules.cases(cubes()) if case.patient_id not in held_out))

@@ -25,10 +25,10 @@ from lungseg_utils.networks.promptable import prompt_tokens
 from lungseg_utils.networks.sam import PromptedSam, SamSegmenter, Size, packaged_encoder
 from lungseg_utils.networks.view import View
 from lungseg_utils.prompts.jitter import perturb
-from lungseg_utils.types import Image, InputError, Mask, Points, Prompt, SlicePrompt
+from lungseg_utils.types import Image, Mask, Points, Prompt, SlicePrompt
 
 from ..networks import draw_places, encoder_operations, least_dice, weight_bytes
-from ..row import Agreement, Setting, Work, row
+from ..row import Agreement, Setting, Work, fetched, row
 
 SHARES, DRAWS = (0.05, 0.1, 0.2), 10  # of boxes; and as many clicks
 FEW_SLICES, PLAIN_PROMPTS = 2, 3
@@ -59,9 +59,7 @@ def segmenter_of(options: dict) -> SamSegmenter:
 
 def real_lesion(most: int | None = None) -> tuple[Image, Mask]:
     """A slab of LIDC-IDRI and one reader's lesion, on its first `most` slices only (None: all); InputError if it is not at hand."""
-    root = project.cache_root() / "lidc_idri"
-    if not root.is_dir():
-        raise InputError(root, "the sample CTs are not at hand", "Run: make data")
+    fetched("lidc_idri", "the sample CTs", "make data")
     study = lidc_idri.load(lidc_idri.cases(project.cache_root())[0])
     largest = max(study.references.values(), key=lambda mask: mask.array.sum())
     image, reference = (geometry.crop(volume, (0, 0, SLAB.start), (*volume.shape[:2], SLAB.stop)) for volume in (study.image, largest))

@@ -16,7 +16,6 @@ import SimpleITK as sitk
 from matplotlib.path import Path as Polygon
 from scipy import ndimage
 
-from lungseg_utils.core import project
 from lungseg_utils.core.masks import MIN_LESION_VOXELS, dsc
 from lungseg_utils.core.measure import cores
 from lungseg_utils.data import grids, lidc_cubes, lidc_database, lidc_outlines
@@ -26,7 +25,7 @@ from lungseg_utils.evaluation import judges
 from lungseg_utils.reporting import who_drew_the_box as who
 from lungseg_utils.types import InputError
 
-from ..row import Agreement, Setting, Work, row
+from ..row import Agreement, Setting, Work, fetched, row
 
 NAMES = (who.READER, who.ELLIPSES, who.FILLED)
 PLAIN_EVERY = 50  # nodules: the plain script takes every fiftieth
@@ -44,7 +43,7 @@ Values = dict[tuple[int, str, str], float]  # by nodule, answer and estimand
 )
 def who_drew_the_box(setting: Setting) -> Work:
     """All nodules with at least two readers, from the database to the estimands."""
-    nodules = [nodule for nodule in lidc_outlines.nodules() if len(nodule.annotations) > 1]
+    nodules = _of_several_readers()
     return compare_who(nodules[::PLAIN_EVERY], len(nodules))
 
 
@@ -54,7 +53,7 @@ def compare_who(chosen: Sequence[Nodule], count: int) -> Work:
 
     def fast() -> Values:
         _forget_database()
-        frame = who.measured([n for n in lidc_outlines.nodules() if len(n.annotations) > 1], NAMES, 0.0, workers=cores())
+        frame = who.measured(_of_several_readers(), NAMES, 0.0, workers=cores())
         return dict(zip(zip(frame["nodule"], frame["answer"], frame["estimand"], strict=True), frame["value"], strict=True))
 
     def plain() -> Values:
@@ -65,6 +64,10 @@ def compare_who(chosen: Sequence[Nodule], count: int) -> Work:
 
     size = lidc_database.database().stat().st_size
     return Work(fast, plain, check, operations=0.0, bytes=float(size), plain_share=len(chosen) / count)
+
+
+def _of_several_readers() -> list[Nodule]:
+    return [nodule for nodule in lidc_outlines.nodules() if len(nodule.annotations) > 1]
 
 
 def _forget_database() -> None:
@@ -182,10 +185,12 @@ def _fill_box(plane: np.ndarray, places: np.ndarray, name: str) -> None:
 )
 def lidc_cubes_read(setting: Setting) -> Work:
     """All cubes; InputError if they are not at hand."""
-    root = project.cache_root()
-    if not (root / lidc_cubes.FOLDER).is_dir():
-        raise InputError(root / lidc_cubes.FOLDER, "the cubes are not at hand", f"Run: python -m lungseg_utils fetch {lidc_cubes.FOLDER}")
-    return compare_cubes(root, PLAIN_CUBES)
+    return compare_cubes(cubes(), PLAIN_CUBES)
+
+
+def cubes() -> Path:
+    """The folder of the cubes; InputError if they are not at hand."""
+    return fetched(lidc_cubes.FOLDER, "the cubes", f"python -m lungseg_utils fetch {lidc_cubes.FOLDER}")
 
 
 def compare_cubes(root: Path, count: int) -> Work:

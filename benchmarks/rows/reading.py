@@ -10,13 +10,12 @@ import SimpleITK as sitk
 from skimage.draw import polygon2mask
 
 from lungseg_utils import geometry
-from lungseg_utils.core import project
 from lungseg_utils.core.masks import dsc
 from lungseg_utils.data import grids, images, rtstruct
 from lungseg_utils.data.dicom_series import dicom_modality
 from lungseg_utils.types import Image, InputError, Mask
 
-from ..row import Agreement, Setting, Work, row
+from ..row import Agreement, Setting, Work, fetched, row
 
 ROI = "GTV-1"
 
@@ -29,10 +28,7 @@ ROI = "GTV-1"
 )
 def dicom_series(setting: Setting) -> Work:
     """A patient of NSCLC-Radiomics; InputError if the sample CTs are not at hand."""
-    folder = project.cache_root() / "nsclc_radiomics" / "LUNG1-001"
-    if not folder.is_dir():
-        raise InputError(folder, "the sample CTs are not at hand", "Run: make data")
-    return compare_reading(folder)
+    return compare_reading(fetched("nsclc_radiomics/LUNG1-001", "the sample CTs", "make data"))
 
 
 def compare_reading(folder: Path) -> Work:
