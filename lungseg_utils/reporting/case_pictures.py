@@ -13,7 +13,7 @@ from ..evaluation import tables
 from ..experiments import store
 from ..experiments.results import RunResult
 from ..prompts import boxes
-from . import style
+from . import style, wording
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from ..types import Case, Mask, Study
 
 BOXED = "box_every_slice"
-NO_PREDICTION = "The predictions of this edition are not on the machine that built it: no picture."
-MAY_NOT_BE_SHOWN = "The licenses of these images do not let them be shown here: no picture."
+PROMPT = "prompt:\na box"  # caption of the panel without an outline
+STAND_IN = "stand-in"
+_NO_PREDICTION = "The predictions of this edition are not on the machine that built it: no picture."
+_MAY_NOT_BE_SHOWN = "The licenses of these images do not let them be shown here: no picture."
 _SIDE_MM = 50.0
 _DPI = 190
 _POINTS = 9.2
@@ -41,6 +43,17 @@ class Panel(NamedTuple):
 def is_here(run: RunResult) -> bool:
     """Whether the predictions of a run are on this machine."""
     return run.folder == store.results_folder(run.experiment)
+
+
+def choose(run: RunResult | None, profile: str, public: bool) -> tuple[Study, Case] | str:
+    """The case of median Dice of a run that is here, read; a sentence where pictures may not, or (without a run) cannot, be shown."""
+    if run is None:
+        return _NO_PREDICTION
+    dataset = dataset_shown(run, wording.internal(profile), public)
+    if not dataset:
+        return _MAY_NOT_BE_SHOWN
+    case = median_case(run, dataset)
+    return registry.plugin("datasets", dataset).load(case), case
 
 
 def dataset_shown(run: RunResult, internal: str, public: bool) -> str:

@@ -30,15 +30,12 @@ def strip(finished: Sequence[RunResult], profile: str, public: bool = False) -> 
     """The pictures, and a sentence that says what they show; the sentence alone where pictures may not, or cannot, be shown."""
     runs = _runs_here(finished, profile)
     chooser = next((runs[role] for role in _CHOOSERS if role in runs), None)
-    if chooser is None:
-        return case_pictures.nothing(), case_pictures.NO_PREDICTION
-    dataset = case_pictures.dataset_shown(chooser, wording.internal(profile), public)
-    if not dataset:
-        return case_pictures.nothing(), case_pictures.MAY_NOT_BE_SHOWN
-    case = case_pictures.median_case(chooser, dataset)
-    study = registry.plugin("datasets", dataset).load(case)
+    found = case_pictures.choose(chooser, profile, public)
+    if isinstance(found, str):
+        return case_pictures.nothing(), found
+    study, case = found
     chosen = f"the case of median Dice of {_name(chooser)}"
-    said = f"One of the {wording.named(dataset)}, {chosen} ({case.case_id}); numbers are 3-D Dice with the reference (thin blue line)."
+    said = f"One of the {wording.named(case.dataset)}, {chosen} ({case.case_id}); numbers are 3-D Dice with the reference (thin blue line)."
     return case_pictures.draw(study, _panels(runs, study, case), 2, 3, _INCHES), said
 
 
@@ -58,9 +55,9 @@ def _name(run: RunResult) -> str:
 
 
 def _panels(runs: Mapping[str, RunResult], study: Study, case: Case) -> list[Panel]:
-    panels = [Panel("prompt:\na box")]
+    panels = [Panel(case_pictures.PROMPT)]
     for role, setting in _SETTINGS.items():
         if role in runs:
-            name = _SHORT.get(role) or (_name(runs[role]) if runs[role].experiment.model == _PUBLISHED else "stand-in")
+            name = _SHORT.get(role) or (_name(runs[role]) if runs[role].experiment.model == _PUBLISHED else case_pictures.STAND_IN)
             panels.append(case_pictures.predicted(name, runs[role], study, case, setting))
     return panels + case_pictures.of_a_reader(study, case)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 
 _INCHES = (7.2, 1.35)
 _LEAST_COLUMNS = 5  # pictures keep their size where few models ran
-_STAND_IN = "stand-in"
 
 
 def strip(ran: Mapping[str, Sequence[RunResult]], profile: str, public: bool = False) -> tuple[Figure, str]:
@@ -26,21 +25,18 @@ def strip(ran: Mapping[str, Sequence[RunResult]], profile: str, public: bool = F
     be shown.
     """
     runs = _one_run_each(ran)
-    if not runs:
-        return case_pictures.nothing(), case_pictures.NO_PREDICTION
-    chooser = next(iter(runs))
-    dataset = case_pictures.dataset_shown(runs[chooser], wording.internal(profile), public)
-    if not dataset:
-        return case_pictures.nothing(), case_pictures.MAY_NOT_BE_SHOWN
-    case = case_pictures.median_case(runs[chooser], dataset)
-    study = registry.plugin("datasets", dataset).load(case)
+    chooser = next(iter(runs), "")
+    found = case_pictures.choose(runs.get(chooser), profile, public)
+    if isinstance(found, str):
+        return case_pictures.nothing(), found
+    study, case = found
     panels = [case_pictures.predicted(name, run, study, case, case_pictures.main_setting(run)) for name, run in runs.items()]
     boxed = any(case_pictures.main_setting(run) == case_pictures.BOXED for run in runs.values())
-    shown = [Panel("prompt:\na box")] * boxed + panels + case_pictures.of_a_reader(study, case)
+    shown = [Panel(case_pictures.PROMPT)] * boxed + panels + case_pictures.of_a_reader(study, case)
     figure = case_pictures.draw(study, shown, 1, max(_LEAST_COLUMNS, len(shown)), _INCHES)
     told = "with a box on every slice where one is taken; " * boxed
-    whose = f"the {chooser}" if chooser == _STAND_IN else chooser
-    said = f"One of the {wording.named(dataset)}, the case of median Dice of {whose} ({case.case_id}). "
+    whose = f"the {chooser}" if chooser == case_pictures.STAND_IN else chooser
+    said = f"One of the {wording.named(case.dataset)}, the case of median Dice of {whose} ({case.case_id}). "
     return figure, f"{said}Models as trained on most patients; {told}3-D Dice with the reference (thin blue line)."
 
 
@@ -50,5 +46,5 @@ def _one_run_each(ran: Mapping[str, Sequence[RunResult]]) -> dict[str, RunResult
     for model, results in ran.items():
         for run in filter(case_pictures.is_here, results):
             title = read(model, registry.card("models", model).options).name.partition(" (")[0]
-            named.setdefault(title if run.experiment.model == model else _STAND_IN, []).append(run)
+            named.setdefault(title if run.experiment.model == model else case_pictures.STAND_IN, []).append(run)
     return {name: max(runs, key=lambda run: len(run.provenance["patients"]["train"])) for name, runs in named.items()}
