@@ -112,9 +112,3 @@ def grow_mm(array: np.ndarray, spacing_mm: tuple[float, float, float], margin_mm
     grown = np.zeros_like(array)
     grown[box] = ndimage.distance_transform_edt(~array[box], sampling=spacing_mm) <= margin_mm + 1e-6
     return grown
-
-
-def common_box(a: np.ndarray, b: np.ndarray) -> tuple[slice, slice, slice]:
-    """The smallest box that holds all true voxels of both arrays; an empty one if there are none."""
-    union = a | b
-    return bounding_box(union) if union.any() else (slice(0),) * 3

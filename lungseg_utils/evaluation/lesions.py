@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from ..core.masks import common_box, label_lesions
 from . import plan
+from .shapes import Shape, common_box
 
 MIN_PREDICTED_LESION_ML = plan.read().matching.least_ml  # smaller predicted components that touch no lesion are dropped first
 HIT_IOU = plan.read().matching.hit_iou
@@ -46,6 +46,14 @@ class LesionMatch:
 def match_lesions(
     reference: np.ndarray, prediction: np.ndarray, voxel_ml: float, ignore: np.ndarray | None = None, hit_iou: float = HIT_IOU
 ) -> LesionMatch:
+    """`match_shapes` of two bool arrays (x, y, z)."""
+    no_matter = (1.0, 1.0, 1.0)  # components know no spacing
+    return match_shapes(Shape(reference, no_matter), Shape(prediction, no_matter), voxel_ml, ignore, hit_iou)
+
+
+def match_shapes(
+    reference: Shape, prediction: Shape, voxel_ml: float, ignore: np.ndarray | None = None, hit_iou: float = HIT_IOU
+) -> LesionMatch:
     """Greedy one-to-one matching by IoU, best pair first; a pair below `hit_iou` is no hit.
 
     A predicted component that touches no lesion is dropped if it is under 0.03 ml, or if more than half of it lies in `ignore`. One
@@ -54,10 +62,8 @@ def match_lesions(
     hundred times as large.
     """
     box = common_box(reference, prediction)
-    reference, prediction, ignore = reference[box], prediction[box], None if ignore is None else ignore[box]
-    reference_labels = label_lesions(reference)
-    prediction_labels = label_lesions(prediction, 1)
-    prediction_labels = _drop_off_lesions(prediction_labels, reference_labels, voxel_ml, ignore)
+    reference_labels = reference.lesions(box)
+    prediction_labels = _drop_off_lesions(prediction.components(box), reference_labels, voxel_ml, None if ignore is None else ignore[box])
     n_reference, n_predicted = int(reference_labels.max(initial=0)), int(prediction_labels.max(initial=0))
     overlap = _overlap_table(reference_labels, prediction_labels, n_reference, n_predicted)
     inner = overlap[1:, 1:]

@@ -10,10 +10,11 @@ from typing import Generic, TypeVar
 
 import numpy as np
 
-from ..core.masks import common_box, dsc
+from ..core.masks import dsc
 from ..types import InputError, Mask
-from .lesions import LesionMatch, match_lesions
-from .surfaces import SurfaceDistances, surface_distances
+from . import shapes
+from .lesions import LesionMatch, match_shapes
+from .surfaces import SurfaceDistances, distances_between
 
 NSD_TOLERANCES_MM = (1.0, 2.0, 3.0, 5.0)
 # what is averaged over: patients with a tumor, scans without one, or the lesions that were found
@@ -41,12 +42,17 @@ class Comparison:
                 raise InputError("prediction", f"its grid {other.shape} is not the reference's {reference.shape}", "Put it back first.")
         self.spacing_mm, self.voxel_ml, self.open_ends = reference.spacing_mm, reference.voxel_ml, open_ends
         self.hidden = None if ignore is None else ignore.array & ~reference.array
-        self.whole_reference = reference.array
-        self.whole_prediction = prediction.array if self.hidden is None else prediction.array & ~self.hidden
-        box = common_box(self.whole_reference, self.whole_prediction)
-        self.reference, self.prediction = self.whole_reference[box], self.whole_prediction[box]  # bool, of the smallest box that holds both
+        self._reference, self._prediction = shapes.of(reference), self._seen(prediction)
+        box = shapes.common_box(self._reference, self._prediction)
+        self.reference, self.prediction = self._reference.array[box], self._prediction.array[box]  # of the smallest box that holds both
         self.reference_ml = int(self.reference.sum()) * self.voxel_ml
         self.prediction_ml = int(self.prediction.sum()) * self.voxel_ml
+
+    def _seen(self, prediction: Mask) -> shapes.Shape:
+        whole = shapes.of(prediction)
+        if self.hidden is None or not (whole.array[whole.box] & self.hidden[whole.box]).any():
+            return whole
+        return shapes.Shape(whole.array & ~self.hidden, self.spacing_mm)
 
     @property
     def empty(self) -> str:
@@ -57,12 +63,12 @@ class Comparison:
     @cached_property
     def surfaces(self) -> SurfaceDistances:
         """Distances between the two surfaces; neither mask may be empty."""
-        return surface_distances(self.whole_reference, self.whole_prediction, self.spacing_mm, self.hidden, self.open_ends)
+        return distances_between(self._reference.surface, self._prediction.surface, self.hidden, self.open_ends)
 
     @cached_property
     def lesions(self) -> LesionMatch:
         """Reference lesions and predicted components, matched."""
-        return match_lesions(self.whole_reference, self.whole_prediction, self.voxel_ml, self.hidden)
+        return match_shapes(self._reference, self._prediction, self.voxel_ml, self.hidden)
 
 
 _Judged = TypeVar("_Judged")  # a comparison of a case, or a lesion

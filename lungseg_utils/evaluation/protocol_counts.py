@@ -155,6 +155,8 @@ def _without_small(reference: np.ndarray, prediction: np.ndarray, structure: np.
     labels, count = ndimage.label(reference, structure)
     small = np.bincount(labels.ravel(), minlength=count + 1) < min_voxels
     small[0] = False
+    if not small.any():
+        return reference, prediction
     left_out = small[labels]
     kept = reference & ~left_out
     parts, part_count = ndimage.label(prediction, structure)

@@ -8,7 +8,7 @@ weighted by area, so they do not depend on how a grid cuts the same surface.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 from scipy.spatial import cKDTree
@@ -74,6 +74,55 @@ def _neighbor_codes(mask: np.ndarray) -> np.ndarray:
     return codes
 
 
+class Surface:
+    """The surface of a non-empty bool array (x, y, z): the corners of its grid at which voxels of both classes meet.
+
+    `corners`: int (n, 3); corner (i, j, k) lies before voxel (i, j, k) on each axis. `areas_mm2`: of the surface element of each, (n,).
+    """
+
+    def __init__(self, array: np.ndarray, spacing_mm: tuple[float, float, float], box: tuple[slice, slice, slice] | None = None):
+        """`box`: the smallest box that holds the array's true voxels, where it is known already."""
+        box = box or bounding_box(array)
+        codes = _neighbor_codes(array[box])
+        on = (codes != 0) & (codes != 255)
+        self.corners = np.argwhere(on) + [side.start for side in box]
+        self.areas_mm2 = _area_table(tuple(map(float, spacing_mm)))[codes[on]]
+        self.spacing_mm, self.shape = np.asarray(spacing_mm), array.shape
+
+    def distances_mm(self, corners: np.ndarray) -> np.ndarray:
+        """Distance from each of `corners` (m, 3) to the nearest corner of this surface, (m,).
+
+        A search tree over the surface's few corners; a distance transform would visit every corner of a box that one far false positive
+        makes as large as the scan. The tree only finds the nearest: steps along the grid are exact, and tolerances are often whole steps.
+        """
+        if not len(corners):
+            return np.zeros(0)
+        _, nearest = self._tree.query(corners * self.spacing_mm)
+        return np.sqrt((((corners - self.corners[nearest]) * self.spacing_mm) ** 2).sum(axis=1))
+
+    @cached_property
+    def _tree(self) -> cKDTree:
+        return cKDTree(self.corners * self.spacing_mm, balanced_tree=False, compact_nodes=False)  # quicker by half for corners on a grid
+
+    def judged(self, ignore: np.ndarray | None, open_ends: tuple[bool, bool]) -> np.ndarray:
+        """Which corners are judged, bool (n,): none that touches a voxel of `ignore`, none on an open (first, last) end of the volume."""
+        judged = np.ones(len(self.corners), dtype=bool)
+        if ignore is not None:
+            judged &= ~self._touches(ignore)
+        for is_open, end in zip(open_ends, (0, self.shape[2]), strict=True):
+            if is_open:
+                judged &= self.corners[:, 2] != end
+        return judged
+
+    def _touches(self, region: np.ndarray) -> np.ndarray:
+        touched = np.zeros(len(self.corners), dtype=bool)
+        for step in np.ndindex(2, 2, 2):
+            voxels = self.corners - step
+            inside = ((voxels >= 0) & (voxels < self.shape)).all(axis=1)
+            touched[inside] |= region[tuple(voxels[inside].T)]
+        return touched
+
+
 def surface_distances(
     reference: np.ndarray,
     prediction: np.ndarray,
@@ -81,23 +130,25 @@ def surface_distances(
     ignore: np.ndarray | None = None,
     open_ends: tuple[bool, bool] = (False, False),
 ) -> SurfaceDistances:
-    """Distances between the surfaces of two non-empty bool arrays (x, y, z).
+    """Distances between the surfaces of two non-empty bool arrays (x, y, z) of one shape; further arguments as of `distances_between`."""
+    return distances_between(Surface(reference, spacing_mm), Surface(prediction, spacing_mm), ignore, open_ends)
+
+
+def distances_between(
+    reference: Surface, prediction: Surface, ignore: np.ndarray | None = None, open_ends: tuple[bool, bool] = (False, False)
+) -> SurfaceDistances:
+    """Distances between two surfaces on one grid.
 
     `ignore`: surface elements that touch this region (bool, same shape) are not judged. `open_ends`: where a lesion is cut
     by the (first, last) slice of the volume, the cut is no surface, and its elements are not judged either.
     """
-    box = bounding_box(reference | prediction)
-    areas = _area_table(tuple(map(float, spacing_mm)))
-    judged = _judged_corners(reference.shape, ignore, open_ends, box)
-    codes = [_neighbor_codes(mask[box]) for mask in (reference, prediction)]
     # as distances are between whole surfaces, only the elements that are asked are left out, never those that answer
-    surfaces = [(code != 0) & (code != 255) for code in codes]
-    asked = [surface & judged for surface in surfaces]
+    asked = [surface.judged(ignore, open_ends) for surface in (reference, prediction)]
     return SurfaceDistances(
-        _distances_mm(asked[0], surfaces[1], spacing_mm),
-        areas[codes[0][asked[0]]],
-        _distances_mm(asked[1], surfaces[0], spacing_mm),
-        areas[codes[1][asked[1]]],
+        prediction.distances_mm(reference.corners[asked[0]]),
+        reference.areas_mm2[asked[0]],
+        reference.distances_mm(prediction.corners[asked[1]]),
+        prediction.areas_mm2[asked[1]],
     )
 
 
@@ -105,41 +156,3 @@ def surface_distances(
 def _area_table(spacing_mm: tuple[float, float, float]) -> np.ndarray:
     """Area (mm2) of the surface element of each neighbor code; made by thousands of small products, the same ones for each spacing."""
     return create_table_neighbour_code_to_surface_area(np.asarray(spacing_mm))
-
-
-def _distances_mm(asked: np.ndarray, surface: np.ndarray, spacing_mm: tuple[float, float, float]) -> np.ndarray:
-    """Distance from each true corner of `asked` to the nearest one of `surface`.
-
-    A search tree over the surface's few corners; a distance transform would visit every corner of a box that one far false positive makes
-    as large as the scan. The tree only finds the nearest: steps along the grid are exact, and tolerances are often whole steps.
-    """
-    start, end = np.argwhere(asked), np.argwhere(surface)
-    if not len(start):
-        return np.zeros(0)
-    tree = cKDTree(end * np.asarray(spacing_mm), balanced_tree=False, compact_nodes=False)  # quicker by half for corners on a grid
-    _, nearest = tree.query(start * np.asarray(spacing_mm))
-    return np.sqrt((((start - end[nearest]) * np.asarray(spacing_mm)) ** 2).sum(axis=1))
-
-
-def _judged_corners(
-    shape: tuple[int, ...], ignore: np.ndarray | None, open_ends: tuple[bool, bool], box: tuple[slice, slice, slice]
-) -> np.ndarray:
-    judged = np.ones(tuple(s.stop - s.start + 1 for s in box), dtype=bool)
-    if ignore is not None:
-        judged &= ~_touching_corners(ignore, box)
-    if open_ends[0] and box[2].start == 0:
-        judged[:, :, 0] = False
-    if open_ends[1] and box[2].stop == shape[2]:
-        judged[:, :, -1] = False
-    return judged
-
-
-def _touching_corners(region: np.ndarray, box: tuple[slice, slice, slice]) -> np.ndarray:
-    """Which corners of a box's grid (shape + 1 along each axis) touch a voxel of `region`, those just outside of the box included."""
-    touched = np.zeros(tuple(s.stop - s.start + 2 for s in box), dtype=bool)
-    seen = [slice(max(0, s.start - 1), min(n, s.stop + 1)) for s, n in zip(box, region.shape, strict=True)]
-    touched[tuple(slice(v.start - s.start + 1, v.stop - s.start + 1) for v, s in zip(seen, box, strict=True))] = region[tuple(seen)]
-    for axis in range(3):
-        low, high = (np.moveaxis(touched, axis, 0)[part] for part in (slice(None, -1), slice(1, None)))
-        touched = np.moveaxis(low | high, 0, axis)
-    return touched

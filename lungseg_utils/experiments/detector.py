@@ -18,7 +18,7 @@ from .. import registry
 from ..core import files, locks, masks
 from ..core.provenance import sha256_of_weights
 from ..data import nifti
-from ..evaluation import metrics
+from ..evaluation import lesions
 from ..types import Case, Experiment, InputError, Mask, Record, Segmenter, Study, trainable
 from . import cohorts, config, store
 
@@ -149,6 +149,6 @@ def choose_rule(cases: Iterable[tuple[Mask, np.ndarray]]) -> dict[Rule, float]:
             found = findings(probability, rule, reference.voxel_ml)
             key = np.packbits(found).tobytes()
             if key not in known:
-                known[key] = metrics.match_lesions(reference.array, found, reference.voxel_ml).f1
+                known[key] = lesions.match_lesions(reference.array, found, reference.voxel_ml).f1
             values[rule].append(known[key])
     return {rule: float(np.nanmean(f1)) if np.isfinite(f1).any() else 0.0 for rule, f1 in values.items()}

@@ -1,5 +1,8 @@
 """Metrics against values derived by hand, closed forms, and two independent implementations."""
 
+import gc
+import weakref
+
 import numpy as np
 import pytest
 import surface_distance
@@ -8,7 +11,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from lungseg_utils.core import masks
-from lungseg_utils.evaluation import metrics
+from lungseg_utils.evaluation import lesions, metrics, shapes, surfaces
 from lungseg_utils.types import InputError, Mask
 
 SPACING = (1.0, 2.0, 5.0)
@@ -46,7 +49,7 @@ def test_one_voxel_shifted_along_each_axis_is_one_spacing_away():
     for axis, step in enumerate(SPACING):
         a = _box((6, 6, 6), (2, 2, 2), (3, 3, 3))
         b = np.roll(a, 1, axis)
-        distances = metrics.surface_distances(a, b, SPACING)
+        distances = surfaces.surface_distances(a, b, SPACING)
         # the four corners on the far side are `step` away from the other voxel's corners, the near four coincide
         assert sorted(distances.reference_to_prediction_mm) == pytest.approx([0] * 4 + [step] * 4)
         assert distances.hd95() == pytest.approx(step)
@@ -57,13 +60,13 @@ def test_one_voxel_shifted_along_each_axis_is_one_spacing_away():
 
 def test_parallel_slabs_are_as_far_apart_as_their_shift():
     a, b = _box((8, 8, 30), (0, 0, 5), (8, 8, 15)), _box((8, 8, 30), (0, 0, 7), (8, 8, 17))
-    distances = metrics.surface_distances(a, b, SPACING)
+    distances = surfaces.surface_distances(a, b, SPACING)
     assert distances.hd95() == pytest.approx(2 * SPACING[2])
 
 
 def test_two_balls_with_one_center_are_apart_by_the_difference_of_their_radii():
     spacing = (1.0, 1.0, 1.0)
-    distances = metrics.surface_distances(_ball(20, spacing), _ball(15, spacing), spacing)
+    distances = surfaces.surface_distances(_ball(20, spacing), _ball(15, spacing), spacing)
     # surface elements sit on a band of corners up to half a voxel to either side of the true surface
     assert distances.assd() == pytest.approx(5, abs=0.6)
     assert distances.hd95() == pytest.approx(5, abs=0.8)
@@ -73,7 +76,7 @@ def test_two_balls_with_one_center_are_apart_by_the_difference_of_their_radii():
 def test_area_of_a_ball_is_near_four_pi_r_squared_whatever_the_grid():
     # a staircase of surface elements is known to overestimate the area of a curved surface, by less than a fifth
     for spacing in ((1.0, 1.0, 1.0), (0.8, 0.8, 2.5)):
-        distances = metrics.surface_distances(_ball(20, spacing), _ball(20, spacing), spacing)
+        distances = surfaces.surface_distances(_ball(20, spacing), _ball(20, spacing), spacing)
         assert distances.reference_areas_mm2.sum() == pytest.approx(4 * np.pi * 20**2, rel=0.2)
 
 
@@ -81,7 +84,7 @@ def test_area_of_a_ball_is_near_four_pi_r_squared_whatever_the_grid():
 @given(st.integers(0, 10_000), st.sampled_from([(1.0, 1.0, 1.0), (0.7, 0.7, 2.5), (2.25, 2.25, 3.0), SPACING]))
 def test_surfaces_agree_with_the_package_surface_distance(seed, spacing):
     a, b = _blob(seed), _blob(seed + 1)
-    ours = metrics.surface_distances(a, b, spacing)
+    ours = surfaces.surface_distances(a, b, spacing)
     theirs = surface_distance.compute_surface_distances(a, b, spacing)
     for tolerance in metrics.NSD_TOLERANCES_MM:
         assert ours.nsd(tolerance) == pytest.approx(surface_distance.compute_surface_dice_at_tolerance(theirs, tolerance), abs=1e-6)
@@ -100,7 +103,7 @@ def test_monai_agrees_within_a_voxel_diagonal(seed):
     a, b = _blob(seed), _blob(seed + 1)
     one_hot = [torch.from_numpy(m)[None, None].float() for m in (a, b)]
     theirs = float(compute_hausdorff_distance(one_hot[1], one_hot[0], include_background=True, percentile=95, spacing=list(SPACING)))
-    assert metrics.surface_distances(a, b, SPACING).hd95() == pytest.approx(theirs, abs=float(np.linalg.norm(SPACING)))
+    assert surfaces.surface_distances(a, b, SPACING).hd95() == pytest.approx(theirs, abs=float(np.linalg.norm(SPACING)))
     assert metrics.iou(a, b) == pytest.approx(float(compute_iou(one_hot[1], one_hot[0])), abs=1e-6)
 
 
@@ -108,18 +111,18 @@ def test_monai_agrees_within_a_voxel_diagonal(seed):
 @given(st.integers(0, 10_000))
 def test_symmetry_and_flips_change_nothing(seed):
     a, b = _blob(seed), _blob(seed + 1)
-    forth, back = metrics.surface_distances(a, b, SPACING), metrics.surface_distances(b, a, SPACING)
-    flipped = metrics.surface_distances(a[::-1, :, ::-1], b[::-1, :, ::-1], SPACING)
+    forth, back = surfaces.surface_distances(a, b, SPACING), surfaces.surface_distances(b, a, SPACING)
+    flipped = surfaces.surface_distances(a[::-1, :, ::-1], b[::-1, :, ::-1], SPACING)
     for name in ("hd95", "assd"):
         assert getattr(forth, name)() == pytest.approx(getattr(back, name)())
         assert getattr(forth, name)() == pytest.approx(getattr(flipped, name)())
-    assert metrics.surface_distances(a, a, SPACING).nsd(0) == 1.0
+    assert surfaces.surface_distances(a, a, SPACING).nsd(0) == 1.0
 
 
 def test_a_lesion_at_the_edge_of_the_volume_has_a_closed_surface_unless_the_end_is_open():
     a, b = _box((6, 6, 4), (2, 2, 0), (4, 4, 2)), _box((6, 6, 4), (2, 2, 0), (4, 4, 3))
-    closed = metrics.surface_distances(a, b, SPACING)
-    opened = metrics.surface_distances(a, b, SPACING, open_ends=(True, True))
+    closed = surfaces.surface_distances(a, b, SPACING)
+    opened = surfaces.surface_distances(a, b, SPACING, open_ends=(True, True))
     assert closed.nsd(1) > opened.nsd(1)  # the shared cut at the end flatters
     assert len(opened.reference_areas_mm2) < len(closed.reference_areas_mm2)
 
@@ -203,19 +206,19 @@ def test_small_predicted_components_that_touch_no_lesion_are_dropped_before_matc
 
 def test_a_nodule_below_the_bound_of_specks_is_found_by_its_own_mask_and_by_a_part_of_it():
     nodule = _box((12, 4, 4), (0, 0, 0), (5, 1, 1))  # 5 x 0.005 ml, below 0.03 ml
-    match = metrics.match_lesions(nodule, nodule, 0.005)
+    match = lesions.match_lesions(nodule, nodule, 0.005)
     assert (match.sensitivity, match.precision, match.pairs) == (1.0, 1.0, {1: (1, 1.0)})
     part, apart = _box((12, 4, 4), (4, 0, 0), (6, 1, 1)), _box((12, 4, 4), (8, 2, 2), (11, 3, 3))
-    match = metrics.match_lesions(nodule, part | apart, 0.005)  # one voxel of six is common; what lies apart is a speck
+    match = lesions.match_lesions(nodule, part | apart, 0.005)  # one voxel of six is common; what lies apart is a speck
     assert (match.pairs, match.n_predicted) == ({1: (1, pytest.approx(1 / 6))}, 1)
     unlabeled = _box((12, 4, 4), (0, 0, 0), (2, 1, 1))  # two voxels are no lesion, so nothing is exempt
-    assert metrics.match_lesions(unlabeled, unlabeled, 0.005).n_predicted == 0
+    assert lesions.match_lesions(unlabeled, unlabeled, 0.005).n_predicted == 0
 
 
 def test_a_split_lesion_is_hit_once_by_its_best_part():
     reference = _box((12, 4, 4), (1, 0, 0), (11, 4, 4))
     prediction = _box((12, 4, 4), (1, 0, 0), (7, 4, 4)) | _box((12, 4, 4), (8, 0, 0), (11, 4, 4))
-    match = metrics.match_lesions(reference, prediction, 0.01)
+    match = lesions.match_lesions(reference, prediction, 0.01)
     assert match.pairs == {1: (1, pytest.approx(0.6))}
     assert (match.n_split, match.n_merged) == (1, 0)
     assert match.precision == 0.5
@@ -224,7 +227,7 @@ def test_a_split_lesion_is_hit_once_by_its_best_part():
 def test_a_merge_hits_one_lesion_only():
     shape = (12, 4, 4)
     reference = _box(shape, (0, 0, 0), (6, 4, 4)) | _box(shape, (8, 0, 0), (12, 4, 4))
-    match = metrics.match_lesions(reference, np.ones(shape, bool), 0.01)
+    match = lesions.match_lesions(reference, np.ones(shape, bool), 0.01)
     assert list(match.pairs) == [1]
     assert (match.n_split, match.n_merged) == (0, 1)
     assert match.sensitivity == 0.5
@@ -232,7 +235,7 @@ def test_a_merge_hits_one_lesion_only():
 
 def test_overlap_below_the_hit_threshold_is_a_miss_and_a_false_alarm():
     shape = (20, 4, 4)
-    match = metrics.match_lesions(_box(shape, (0, 0, 0), (10, 4, 4)), _box(shape, (9, 0, 0), (19, 4, 4)), 0.01)
+    match = lesions.match_lesions(_box(shape, (0, 0, 0), (10, 4, 4)), _box(shape, (9, 0, 0), (19, 4, 4)), 0.01)
     assert match.pairs == {}
     assert match.f1 == 0
 
@@ -259,9 +262,9 @@ def test_what_is_ignored_beside_a_lesion_does_not_depend_on_answers_far_away():
     areas = []
     for far in (False, True):
         reference, answer, ignore = _cube_beside_an_ignore_region(far)
-        areas.append(metrics.surface_distances(reference, answer, (1.0, 1.0, 1.0), ignore).reference_areas_mm2.sum())
+        areas.append(surfaces.surface_distances(reference, answer, (1.0, 1.0, 1.0), ignore).reference_areas_mm2.sum())
     assert areas[0] == pytest.approx(areas[1])
-    whole = metrics.surface_distances(*_cube_beside_an_ignore_region(False)[:2], (1.0, 1.0, 1.0)).reference_areas_mm2.sum()
+    whole = surfaces.surface_distances(*_cube_beside_an_ignore_region(False)[:2], (1.0, 1.0, 1.0)).reference_areas_mm2.sum()
     assert areas[0] < whole - 30  # a face of 36 mm2, less its rounded rim
 
 
@@ -276,3 +279,25 @@ def test_where_no_surface_is_left_to_be_judged_distances_are_undefined_and_overl
     half[6:] = False
     one_sided = metrics.score_case(*(Mask(a, np.eye(4)) for a in (reference, half, ignore)))
     assert np.isfinite(one_sided["hd95"])  # the answer's own surface is judged
+
+
+def test_a_prediction_that_many_readers_judge_has_the_values_of_each_alone():
+    prediction, ignored = _blob(3), _blob(9)
+    readers = [_blob(seed) for seed in (4, 5, 6)]
+    ends = [(True, False), (False, True), (False, False)]
+    for ignore in (None, _mask(ignored), _mask(ignored & ~prediction)):
+        shared = _mask(prediction)
+        together = [metrics.score_case(_mask(reader), shared, ignore, end) for reader, end in zip(readers, ends, strict=True)]
+        alone = [metrics.score_case(_mask(reader), _mask(prediction), ignore, end) for reader, end in zip(readers, ends, strict=True)]
+        assert together == alone
+        assert together[0] != together[1]
+
+
+def test_what_was_computed_of_a_mask_is_given_up_with_it():
+    reference, prediction = _mask(_blob(3)), _mask(_blob(4))
+    metrics.score_case(reference, prediction)
+    surface = weakref.ref(shapes.of(prediction).surface)
+    assert shapes.of(prediction).surface is surface()
+    del prediction
+    gc.collect()
+    assert surface() is None
